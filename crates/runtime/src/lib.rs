@@ -1,0 +1,28 @@
+//! The seam between Hythe and whatever runs workloads: the [`Runtime`] trait, its facets, and the one error that crosses it.
+//!
+//! For: the contract (here, on the traits), declared capability, layers around a driver, and `memory`, a complete
+//! in-process runtime. Not for: any engine (see `drivers/`), policy (see `controller`) or storage.
+
+pub mod capability;
+pub mod context;
+pub mod error;
+pub mod event;
+pub mod facets;
+pub mod identity;
+pub mod observed;
+pub mod plan;
+mod runtime;
+
+pub use capability::{Capability, Feature, Refusal, Support};
+pub use context::OpContext;
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Cursor, Event, EventKind, EventStream};
+pub use facets::{
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
+    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, StdStream, Stats,
+    StatsSample, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
+};
+pub use identity::{Identity, InstanceId};
+pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
+pub use plan::{Attachment, Plan, PlanNetwork, Security};
+pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};

@@ -1,0 +1,173 @@
+//! What an engine says of an instance now.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use hythe_spec::{Port, Resources, Signal};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Identity, InstanceId};
+
+/// State of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Made, never started.
+    Created,
+    /// Its main process runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Asked to stop, not gone yet.
+    Stopping,
+    /// Its main process ended; see [`Exit`].
+    Exited,
+    /// Being removed.
+    Removing,
+    /// The engine does not know; never read as stopped.
+    Unknown,
+}
+
+/// How a main process ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code, 0 to 255; death by a signal is 128 + its number.
+    pub code: i32,
+    /// Signal it died of. Engines that only report a code above 128 cannot tell `exit 137` from SIGKILL; the signal is then read from the code.
+    pub signal: Option<Signal>,
+    /// The kernel killed it for want of memory.
+    pub oom: bool,
+    /// The engine's own words where the process could not be started or was lost.
+    pub error: Option<String>,
+}
+
+impl Exit {
+    /// From a code in the convention of shells: above 128 it names a signal.
+    pub fn from_code(code: i32) -> Self {
+        let signal = u8::try_from(code - 128).ok().filter(|n| (1..=64).contains(n)).map(Signal);
+        Self { code, signal, oom: false, error: None }
+    }
+}
+
+/// One row of a list: what every engine gives for all instances in one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The engine's id.
+    pub id: InstanceId,
+    /// Its name in the engine.
+    pub name: String,
+    /// All labels, ours too.
+    pub labels: BTreeMap<String, String>,
+    /// Our labels, read; `None`: not ours.
+    pub identity: Option<Identity>,
+    /// Image reference as the engine shows it.
+    pub image: String,
+    /// State.
+    pub state: State,
+    /// Exit code where it ended and the list says so.
+    pub exit_code: Option<i32>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// Published ports with protocol and host address, sorted.
+    pub ports: Vec<Port>,
+    /// Networks it is connected to, sorted.
+    pub networks: Vec<String>,
+}
+
+/// Everything the engine says of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The engine's id.
+    pub id: InstanceId,
+    /// Its name in the engine.
+    pub name: String,
+    /// All labels, ours too.
+    pub labels: BTreeMap<String, String>,
+    /// Our labels, read; `None`: not ours.
+    pub identity: Option<Identity>,
+    /// Image reference it was made from.
+    pub image: String,
+    /// Id (`sha256:…`) of the image it really runs.
+    pub image_id: Option<String>,
+    /// State.
+    pub state: State,
+    /// Host pid of the main process while it runs.
+    pub pid: Option<u32>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// When its main process was last started.
+    pub started: Option<Timestamp>,
+    /// When its main process last ended.
+    pub finished: Option<Timestamp>,
+    /// Restarts made by the engine itself.
+    pub restarts: u32,
+    /// How it ended, once it has.
+    pub exit: Option<Exit>,
+    /// Every network with its addresses, sorted by name.
+    pub networks: Vec<ObservedNetwork>,
+    /// Every published port with protocol and host address, sorted.
+    pub ports: Vec<Port>,
+    /// Every mount with its options, sorted by target.
+    pub mounts: Vec<ObservedMount>,
+    /// Entrypoint as configured.
+    pub entrypoint: Vec<String>,
+    /// Command as configured.
+    pub command: Vec<String>,
+    /// Environment as configured, the image's and the engine's own variables included.
+    pub env: BTreeMap<String, String>,
+    /// User as configured.
+    pub user: Option<String>,
+    /// Working directory as configured.
+    pub workdir: Option<String>,
+    /// Host name as configured.
+    pub hostname: Option<String>,
+    /// Limits as configured.
+    pub resources: Resources,
+    /// The root file system is read-only.
+    pub read_only: bool,
+}
+
+/// A network connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNetwork {
+    /// The engine's name of the network.
+    pub name: String,
+    /// Addresses in it, sorted.
+    pub addresses: Vec<IpAddr>,
+    /// Names it resolves under there, sorted.
+    pub aliases: Vec<String>,
+}
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedMount {
+    /// Path inside.
+    pub target: String,
+    /// `volume`, `bind` or `tmpfs`.
+    pub kind: String,
+    /// Volume name or host path; empty for tmpfs.
+    pub source: String,
+    /// It cannot be written to.
+    pub read_only: bool,
+    /// Other options, as the engine names them, sorted.
+    pub options: Vec<String>,
+}
+
+impl Observed {
+    /// The row a list has for it.
+    pub fn listed(&self) -> Listed {
+        Listed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            labels: self.labels.clone(),
+            identity: self.identity.clone(),
+            image: self.image.clone(),
+            state: self.state,
+            exit_code: self.exit.as_ref().map(|exit| exit.code),
+            created: self.created,
+            ports: self.ports.clone(),
+            networks: self.networks.iter().map(|network| network.name.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What a user asks for: one service, its components, and every string format they use.
+//!
+//! For: parsing, validating (all errors at once), normalising and comparing service files.
+//! Not for: I/O, engines or time. Nothing here opens a file, a socket or a runtime; files that a service
+//! names (`env_file`, permission profiles) are read through a trait that the caller provides.
+
+pub mod health;
+pub mod image;
+pub mod mount;
+pub mod network;
+pub mod permissions;
+pub mod port;
+pub mod process;
+pub mod service;
+pub mod units;
+
+pub use health::{Health, OnFailure, Probe};
+pub use image::ImageRef;
+pub use mount::{Mount, MountSource};
+pub use network::{ExtraHost, HostAddress, Network};
+pub use permissions::{Inbound, Outbound, Permissions, Seccomp};
+pub use port::{Port, Protocol};
+pub use process::{Restart, Signal, Ulimit};
+pub use service::{Build, Component, Condition, Drift, Resources, RuntimeKind, Service};
+pub use units::{ByteSize, Millicores, Millis, ParseError};

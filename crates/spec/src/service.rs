@@ -1,0 +1,209 @@
+//! A service after parsing, validation and normalisation: nothing in it is ambiguous any more.
+//!
+//! This is what crosses the wire and what is compared and stored.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port, Restart, Signal, Ulimit,
+};
+
+/// What can run a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// Podman.
+    Podman,
+    /// Docker.
+    Docker,
+    /// containerd.
+    Containerd,
+    /// QEMU virtual machines.
+    Vm,
+    /// Kubernetes.
+    Kubernetes,
+    /// The embedded OCI runtime.
+    Embedded,
+    /// In-process, for tests and demonstrations.
+    Memory,
+}
+
+/// A named set of components deployed together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// DNS label, at most 40 characters.
+    pub name: String,
+    /// Reserved: another agent to run on. Refused for now unless absent.
+    pub node: Option<String>,
+    /// Labels put on every component's instances.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it should run; `active = false` keeps it deployed but stopped.
+    pub active: bool,
+    /// What is done about differences between desired and observed.
+    pub drift: Drift,
+    /// At least one, in the file's order.
+    pub components: Vec<Component>,
+}
+
+/// Policy for differences made by hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Drift {
+    /// They are shown.
+    #[default]
+    Report,
+    /// They are undone.
+    Heal,
+}
+
+/// How one image of a service is built; used by the command line only, never sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The image that results.
+    pub image: ImageRef,
+    /// Absolute directory with the build's files.
+    pub context: String,
+    /// Absolute path of the Dockerfile or Containerfile.
+    pub dockerfile: String,
+}
+
+/// One container- or VM-sized part of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Component {
+    /// DNS label, unique in the service.
+    pub name: String,
+    /// Runtime asked for; absent: the first healthy one that can honour everything here.
+    pub runtime: Option<RuntimeKind>,
+    /// What it runs.
+    pub image: ImageRef,
+    /// Replaces the image's entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the image's command.
+    pub command: Option<Vec<String>>,
+    /// Environment, over the image's own.
+    pub env: BTreeMap<String, String>,
+    /// Published ports, sorted.
+    pub ports: Vec<Port>,
+    /// Volumes, binds and tmpfs, sorted by target; targets are unique. Without the mounts of `permissions`.
+    pub mounts: Vec<Mount>,
+    /// `name|uid[:group|gid]`; absent: the image's.
+    pub user: Option<String>,
+    /// Working directory, absolute; absent: the image's. Created where the image lacks it.
+    pub workdir: Option<String>,
+    /// Host name; absent: the component's name.
+    pub hostname: Option<String>,
+    /// What it is connected to.
+    pub network: Network,
+    /// Name servers in place of the engine's.
+    pub dns: Vec<std::net::IpAddr>,
+    /// Lines for the hosts file.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// When the agent starts it again.
+    pub restart: Restart,
+    /// Signal that asks it to stop; absent: the image's, else TERM.
+    pub stop_signal: Option<Signal>,
+    /// Time between that signal and KILL; default 10 s.
+    pub stop_grace: Millis,
+    /// Limits.
+    pub resources: Resources,
+    /// The root file system cannot be written to.
+    pub read_only: bool,
+    /// A minimal init is pid 1: reaps zombies, forwards signals.
+    pub init: bool,
+    /// The main process gets a terminal; stdout and stderr are then one stream.
+    pub tty: bool,
+    /// The main process's stdin stays open for `attach`.
+    pub stdin: bool,
+    /// Labels put on its instances, over the service's.
+    pub labels: BTreeMap<String, String>,
+    /// Components of the service that come first, and how far they must have come.
+    pub depends_on: BTreeMap<String, Condition>,
+    /// How it is probed; absent: running is healthy.
+    pub health: Option<Health>,
+    /// What it may do.
+    pub permissions: Permissions,
+}
+
+/// How far a dependency must have come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// Its process runs.
+    #[default]
+    Started,
+    /// Its health probe succeeds.
+    Healthy,
+    /// It ended with exit code 0.
+    Completed,
+}
+
+/// Limits of a component; absent: none of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resources {
+    /// Memory in bytes, at least 6 MiB; swap on top is not given.
+    pub memory: Option<ByteSize>,
+    /// Processor time in thousandths of a core.
+    pub cpus: Option<Millicores>,
+    /// Number of processes and threads.
+    pub pids: Option<u32>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: Option<ByteSize>,
+    /// Process limits, sorted by name.
+    pub ulimits: Vec<Ulimit>,
+}
+
+impl Service {
+    /// The workload name of a component: `<service>-<component>`, or `<service>` where both are equal.
+    pub fn workload_name(&self, component: &str) -> String {
+        workload_name(&self.name, component)
+    }
+
+    /// The component of that name.
+    pub fn component(&self, name: &str) -> Option<&Component> {
+        self.components.iter().find(|component| component.name == name)
+    }
+}
+
+/// The workload name of a component: `<service>-<component>`, or `<service>` where both are equal.
+pub fn workload_name(service: &str, component: &str) -> String {
+    if service == component { service.to_owned() } else { format!("{service}-{component}") }
+}
+
+impl RuntimeKind {
+    /// Every kind, in the order in which placement prefers them.
+    pub const ALL: [Self; 7] =
+        [Self::Podman, Self::Docker, Self::Containerd, Self::Kubernetes, Self::Vm, Self::Embedded, Self::Memory];
+
+    /// The name used in files, on the wire and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Vm => "vm",
+            Self::Kubernetes => "kubernetes",
+            Self::Embedded => "embedded",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl std::fmt::Display for RuntimeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::str::FromStr for RuntimeKind {
+    type Err = crate::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            crate::ParseError::new(format!("`{text}` is not a runtime"))
+                .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
+        })
+    }
+}

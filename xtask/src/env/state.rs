@@ -1,0 +1,90 @@
+//! What an environment remembers: a public description for tests and the private facts `down` needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::layout::Layout;
+use super::pool::Pool;
+use super::process::Process;
+use super::traces::Before;
+use crate::failure::{Context, Result};
+
+/// The shape of `env.json`; an engine that is not up is absent.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Description {
+    /// The test image's name in every engine of this environment.
+    pub(crate) image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) podman: Option<Program>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) podman_api: Option<Socket>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) docker: Option<Socket>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry: Option<Registry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_auth: Option<Registry>,
+    /// Engines asked for that this machine cannot have, each with the reason.
+    #[serde(default)]
+    pub(crate) skipped: BTreeMap<String, String>,
+}
+
+/// An engine that is a program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    pub(crate) program: PathBuf,
+}
+
+/// An engine that answers on a Unix socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Socket {
+    pub(crate) socket: PathBuf,
+}
+
+/// An image registry speaking plain HTTP on loopback.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Registry {
+    /// `127.0.0.1:port`.
+    pub(crate) address: String,
+    /// The test image's name in this registry.
+    pub(crate) image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+}
+
+/// The shape of `state.json`, of no use to anybody but this tool.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) pool: Pool,
+    /// Daemons started, by service name.
+    pub(crate) processes: BTreeMap<String, Process>,
+    pub(crate) before: Before,
+    pub(crate) description: Description,
+}
+
+impl State {
+    /// The recorded state, or `None` when nothing usable is recorded.
+    pub(crate) fn load(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+
+    /// Writes both files, each replaced in one step.
+    pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
+        replace(&layout.state(), self)?;
+        replace(&layout.description(), &self.description)
+    }
+}
+
+fn replace(path: &Path, value: &impl Serialize) -> Result<()> {
+    let writing = || format!("writing `{}`", path.display());
+    let mut text = serde_json::to_vec_pretty(value).context(writing)?;
+    text.push(b'\n');
+    let fresh = path.with_extension("json.new");
+    fs::write(&fresh, text).context(writing)?;
+    fs::rename(&fresh, path).context(writing)
+}
