@@ -32,6 +32,16 @@ impl Failure {
         }
     }
 
+    /// All was printed already; only the exit code is left to say.
+    pub(crate) fn already_told() -> Self {
+        Self::new("")
+    }
+
+    /// Nothing is left to print.
+    pub(crate) fn is_told(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// 2 for wrong use, else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         if self.usage { 2 } else { 1 }

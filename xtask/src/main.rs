@@ -62,7 +62,9 @@ fn main() -> ExitCode {
     match (command.run)(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("xtask {}: {failure}", command.name);
+            if !failure.is_told() {
+                eprintln!("xtask {}: {failure}", command.name);
+            }
             ExitCode::from(failure.exit_code())
         }
     }

@@ -6,17 +6,22 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::failure::{Context, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::failure::{Context, Failure, Result};
 use crate::run;
 
 /// A program and the Debian package that brings it.
 pub(crate) type Need = (&'static str, &'static str);
 
-/// What every engine's network needs.
-pub(crate) const NETWORK: &[Need] = &[("iptables", "iptables"), ("ip", "iproute2")];
-
 const POLICY_RC_D: &str = "/usr/sbin/policy-rc.d";
+/// Forbids every start; the comment tells ours from an administrator's.
+const NO_DAEMONS: &str =
+    "#!/bin/sh\n# Written by `cargo xtask env up` of Hythe while it installs packages.\nexit 101\n";
 
 /// Makes the programs available; answers why not when they cannot be.
 ///
@@ -93,14 +98,15 @@ fn can_install() -> bool {
 }
 
 fn install(packages: &[&str]) -> Result<()> {
-    let _quiet = NoDaemons::hold()?;
-    run::output(apt().arg("update"))?;
-    run::output(
-        apt()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(packages),
-    )?;
-    Ok(())
+    let quiet = NoDaemons::hold()?;
+    let done = run::output(apt().arg("update")).and_then(|_| {
+        let words = ["install", "-y", "--no-install-recommends"];
+        run::output(apt().args(words).args(packages))
+    });
+    if quiet.interrupted() {
+        return Err(Failure::new("interrupted"));
+    }
+    done.map(drop)
 }
 
 fn apt() -> Command {
@@ -111,21 +117,30 @@ fn apt() -> Command {
     command
 }
 
-/// While held, packages being installed may not start services.
+/// While held, packages being installed may not start services, and a signal does not end this process before they may again.
 struct NoDaemons {
     ours: bool,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl NoDaemons {
     fn hold() -> Result<Self> {
-        if Path::new(POLICY_RC_D).exists() {
-            return Ok(Self { ours: false });
-        }
         let writing = || format!("writing `{POLICY_RC_D}`");
-        fs::write(POLICY_RC_D, "#!/bin/sh\nexit 101\n").context(writing)?;
-        let guard = Self { ours: true };
-        fs::set_permissions(POLICY_RC_D, fs::Permissions::from_mode(0o755)).context(writing)?;
+        let interrupted = Arc::<AtomicBool>::default();
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register(signal, interrupted.clone()).context(writing)?;
+        }
+        let ours = fs::read_to_string(POLICY_RC_D).map_or(true, |text| text == NO_DAEMONS);
+        let guard = Self { ours, interrupted };
+        if ours {
+            fs::write(POLICY_RC_D, NO_DAEMONS).context(writing)?;
+            fs::set_permissions(POLICY_RC_D, fs::Permissions::from_mode(0o755)).context(writing)?;
+        }
         Ok(guard)
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
     }
 }
 

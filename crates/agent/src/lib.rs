@@ -1,1 +1,136 @@
-//! placeholder
+//! The agent: puts store, controller and drivers together and serves them over HTTP on a private socket.
+//!
+//! For: configuration, listening, and turning requests into the controller's words. Not for: deciding anything (see
+//! `controller`). `compose.rs` alone names every driver; `error.rs` alone knows status codes.
+
+mod compose;
+mod config;
+mod error;
+mod listen;
+mod metrics;
+mod owner;
+mod routes;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hythe_controller::Controller;
+use hythe_store::Store;
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use error::StartError;
+pub use routes::router;
+
+/// Time that requests in flight have to end when the agent is stopped.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// How to run an agent; what is not given comes from its configuration file, then from the defaults of [`hythe_api::paths`].
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Configuration file; absent: the default one, which need not exist.
+    pub config: Option<PathBuf>,
+    /// Socket to listen on.
+    pub socket: Option<PathBuf>,
+    /// Directory for its state.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What every request needs.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub(crate) controller: Arc<Controller>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) started: Timestamp,
+    pub(crate) warnings: Arc<Vec<String>>,
+    pub(crate) samples: routes::Samples,
+    pub(crate) closing: CancellationToken,
+}
+
+/// Runs an agent until SIGTERM or SIGINT. Workloads go on running when it ends.
+///
+/// # Errors
+/// When it cannot start: configuration, state directory, store or socket; each error names the file.
+pub async fn run(options: Options) -> Result<(), StartError> {
+    let config = Config::load(&options)?;
+    config.make_state_dir()?;
+    let opened = Store::open(&config.state_dir.join("hythe.db"))?;
+    let mut warnings = Vec::new();
+    if let Some(aside) = &opened.damaged {
+        let warning = format!(
+            "the store was damaged: it is kept as `{}`, and workloads are read back from their labels",
+            aside.display()
+        );
+        tracing::error!("{warning}");
+        warnings.push(warning);
+    }
+    let settings = hythe_controller::Settings {
+        owner: owner::load_or_make(&config.state_dir)?,
+        keep_events: config.keep_events,
+        keep_operations: config.keep_operations,
+        allow_privileged: config.allow_privileged,
+    };
+    let listeners = listen::bind(&config).await?;
+    let controller = Controller::start(
+        settings,
+        Arc::new(opened.store),
+        compose::connectors(&config),
+    )?;
+    let app = App {
+        controller: controller.clone(),
+        config: Arc::new(config),
+        started: Timestamp::now(),
+        warnings: Arc::new(warnings),
+        samples: routes::Samples::default(),
+        closing: CancellationToken::new(),
+    };
+    tell_systemd(sd_notify::NotifyState::Ready);
+    tracing::info!(socket = %app.config.socket.display(), owner = controller.owner(), "the agent listens");
+    serve(app, listeners).await;
+    controller.shutdown();
+    Ok(())
+}
+
+async fn serve(app: App, listeners: Vec<listen::Listener>) {
+    let router = router(app.clone());
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        servers.spawn(listener.serve(router.clone(), app.closing.clone()));
+    }
+    tokio::select! {
+        () = terminated() => {}
+        Some(_) = servers.join_next() => tracing::error!("a listener ended"),
+    }
+    tracing::info!("the agent stops; workloads go on");
+    tell_systemd(sd_notify::NotifyState::Stopping);
+    app.closing.cancel();
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::info!("requests in flight were cut off");
+    }
+}
+
+async fn terminated() {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be received");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Outside systemd there is nobody to tell.
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,1 +1,57 @@
-//! placeholder
+//! The wire between Hythe's agent and everybody who talks to it: request, response, error and event types, paths, the OpenAPI document.
+//!
+//! For: types that serialise, and the table of operations. Not for: serving or calling them (see `agent` and `client`).
+//! JSON throughout; times are RFC 3339, sizes bytes, processor time millicores or nanoseconds, durations milliseconds.
+
+pub mod event;
+pub mod image;
+pub mod logs;
+pub mod openapi;
+pub mod operation;
+pub mod paths;
+pub mod problem;
+pub mod runtime;
+pub mod service;
+pub mod stream;
+pub mod workload;
+
+pub use event::Event;
+pub use image::{
+    BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage,
+};
+pub use logs::{LogLine, LogQuery, StdStream};
+pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};
+pub use operation::{Operation, OperationKind, OperationState, Progress};
+pub use problem::{FieldProblem, Problem};
+pub use runtime::{FeatureSupport, Runtime};
+pub use service::{
+    ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Placement, Rejection,
+    Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
+};
+pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
+pub use workload::{
+    Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail,
+    WorkloadState, WorkloadStatus,
+};
+
+/// Version of the API, the first part of every path but the service ones (`/healthz`, `/metrics`).
+pub const VERSION: &str = "v1";
+
+/// What `GET /v1/version` answers.
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+pub struct Version {
+    /// Version of the agent.
+    pub version: String,
+    /// Id of the agent, as in the `hythe.owner` label.
+    pub owner: String,
+    /// Process id of the agent.
+    pub pid: u32,
+    /// When it started.
+    pub started: jiff::Timestamp,
+    /// Directory with its state.
+    pub state_dir: String,
+    /// What is wrong with the agent as a whole, for people; empty: nothing.
+    pub warnings: Vec<String>,
+}

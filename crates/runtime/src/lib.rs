@@ -9,6 +9,8 @@ pub mod error;
 pub mod event;
 pub mod facets;
 pub mod identity;
+pub mod layers;
+pub mod memory;
 pub mod observed;
 pub mod plan;
 mod runtime;
@@ -18,9 +20,10 @@ pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
 pub use facets::{
-    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
-    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, StdStream, Stats,
-    StatsSample, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine,
+    LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks, OutputStream, Progress,
+    ProgressSink, RemoteImage, Session, Stats, StatsSample, StdStream, TerminalSize, VolumeInfo,
+    VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
 pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};

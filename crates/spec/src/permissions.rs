@@ -62,11 +62,97 @@ pub enum Seccomp {
 
 /// Podman 4.3's default capabilities: no `NET_RAW`, `MKNOD`, `AUDIT_WRITE`.
 pub const STANDARD_CAPABILITIES: [&str; 11] = [
-    "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
     "SYS_CHROOT",
 ];
 
+/// Every capability that Linux knows, without `CAP_`, sorted.
+pub const CAPABILITIES: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
+
 impl Permissions {
+    /// The built-in profile of that name: `standard`; `none`, which allows nothing; `network`, which allows nothing but
+    /// every connection.
+    pub fn built_in(name: &str) -> Option<Self> {
+        let outbound = match name {
+            "standard" => return Some(Self::standard()),
+            "none" => Outbound::default(),
+            "network" => Outbound {
+                insecure_allow_all: true,
+                ..Outbound::default()
+            },
+            _ => return None,
+        };
+        let nothing = Self {
+            capabilities: Vec::new(),
+            outbound: Some(outbound),
+            ..Self::standard()
+        };
+        Some(Self {
+            profile: name.to_owned(),
+            ..nothing
+        })
+    }
+
+    /// Whether there is anything to reach: a component whose profile opens nothing has no network.
+    pub fn opens_network(&self) -> bool {
+        self.outbound.as_ref().is_none_or(|outbound| {
+            outbound.insecure_allow_all
+                || !outbound.allow_host.is_empty()
+                || !outbound.allow_port.is_empty()
+        })
+    }
+
     /// What a component has that names no profile: Podman's default capabilities and filter, and no new privileges.
     pub fn standard() -> Self {
         Self {

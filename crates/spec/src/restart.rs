@@ -19,8 +19,16 @@ impl FromStr for Restart {
             "no" => Self::No,
             "always" => Self::Always,
             "unless-stopped" => Self::UnlessStopped,
-            "on-failure" => return retries.map_or(Ok(None), max_retries).map(|max_retries| Self::OnFailure { max_retries }),
-            _ => return Err(ParseError::new(format!("`{policy}` is not a restart policy")).hint(FORM)),
+            "on-failure" => {
+                return retries
+                    .map_or(Ok(None), max_retries)
+                    .map(|max_retries| Self::OnFailure { max_retries });
+            }
+            _ => {
+                return Err(
+                    ParseError::new(format!("`{policy}` is not a restart policy")).hint(FORM),
+                );
+            }
         };
         match retries {
             None => Ok(policy),
@@ -44,7 +52,9 @@ impl fmt::Display for Restart {
         match self {
             Self::No => f.pad("no"),
             Self::OnFailure { max_retries: None } => f.pad("on-failure"),
-            Self::OnFailure { max_retries: Some(most) } => f.pad(&format!("on-failure:{most}")),
+            Self::OnFailure {
+                max_retries: Some(most),
+            } => f.pad(&format!("on-failure:{most}")),
             Self::Always => f.pad("always"),
             Self::UnlessStopped => f.pad("unless-stopped"),
         }

@@ -8,11 +8,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port, Restart, Signal, Ulimit,
+    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port,
+    Restart, Signal, Ulimit,
 };
 
 /// What can run a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
     /// Podman.
@@ -155,6 +158,43 @@ pub struct Resources {
     pub ulimits: Vec<Ulimit>,
 }
 
+impl Component {
+    /// A component that says nothing but its name and image: every other field has its default.
+    pub fn new(name: &str, image: ImageRef) -> Self {
+        Self {
+            name: name.to_owned(),
+            runtime: None,
+            image,
+            entrypoint: None,
+            command: None,
+            env: BTreeMap::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            user: None,
+            workdir: None,
+            hostname: None,
+            network: Network::default(),
+            dns: Vec::new(),
+            extra_hosts: Vec::new(),
+            restart: Restart::default(),
+            stop_signal: None,
+            stop_grace: Self::DEFAULT_STOP_GRACE,
+            resources: Resources::default(),
+            read_only: false,
+            init: false,
+            tty: false,
+            stdin: false,
+            labels: BTreeMap::new(),
+            depends_on: BTreeMap::new(),
+            health: None,
+            permissions: Permissions::standard(),
+        }
+    }
+
+    /// Time between the stop signal and KILL where none is given.
+    pub const DEFAULT_STOP_GRACE: Millis = Millis(10_000);
+}
+
 impl Service {
     /// The workload name of a component: `<service>-<component>`, or `<service>` where both are equal.
     pub fn workload_name(&self, component: &str) -> String {
@@ -163,19 +203,32 @@ impl Service {
 
     /// The component of that name.
     pub fn component(&self, name: &str) -> Option<&Component> {
-        self.components.iter().find(|component| component.name == name)
+        self.components
+            .iter()
+            .find(|component| component.name == name)
     }
 }
 
 /// The workload name of a component: `<service>-<component>`, or `<service>` where both are equal.
 pub fn workload_name(service: &str, component: &str) -> String {
-    if service == component { service.to_owned() } else { format!("{service}-{component}") }
+    if service == component {
+        service.to_owned()
+    } else {
+        format!("{service}-{component}")
+    }
 }
 
 impl RuntimeKind {
     /// Every kind, in the order in which placement prefers them.
-    pub const ALL: [Self; 7] =
-        [Self::Podman, Self::Docker, Self::Containerd, Self::Kubernetes, Self::Vm, Self::Embedded, Self::Memory];
+    pub const ALL: [Self; 7] = [
+        Self::Podman,
+        Self::Docker,
+        Self::Containerd,
+        Self::Kubernetes,
+        Self::Vm,
+        Self::Embedded,
+        Self::Memory,
+    ];
 
     /// The name used in files, on the wire and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -201,9 +254,12 @@ impl std::str::FromStr for RuntimeKind {
     type Err = crate::ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            crate::ParseError::new(format!("`{text}` is not a runtime"))
-                .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
-        })
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                crate::ParseError::new(format!("`{text}` is not a runtime"))
+                    .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
+            })
     }
 }

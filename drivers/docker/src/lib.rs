@@ -1,1 +1,35 @@
-//! placeholder
+//! The driver for Docker: the Engine API of dockerd, and the same API as Podman serves it on a socket.
+//!
+//! For: finding the engine's socket, saying what it can honour, and turning plans into its words and its words into what was observed.
+//! Not for: retries, timeouts by default and capability checks (layers of `hythe_runtime`), nor for any policy.
+//! `docs.md` beside this crate says how each part of a plan is honoured and which answers of the engines are made alike.
+
+mod build;
+mod capability;
+mod client;
+mod config;
+mod connect;
+mod core;
+mod discover;
+mod driver;
+mod error;
+mod exec;
+mod frames;
+mod ignore;
+mod images;
+mod lifecycle;
+mod lines;
+mod logs;
+mod native;
+mod networks;
+mod stats;
+mod translate;
+mod transport;
+mod volumes;
+mod watch;
+mod workdir;
+
+pub use config::Config;
+pub use connect::connect;
+pub use discover::{Candidate, Environment, Origin, candidates};
+pub use driver::Docker;

@@ -102,7 +102,12 @@ impl Registry<'_> {
     }
 
     fn upload(self, digest: &str, blob: &[u8]) -> Result<()> {
-        let reply = self.send("POST", &format!("/v2/{REPOSITORY}/blobs/uploads/"), &[], &[])?;
+        let reply = self.send(
+            "POST",
+            &format!("/v2/{REPOSITORY}/blobs/uploads/"),
+            &[],
+            &[],
+        )?;
         let location = reply
             .header("location")
             .ok_or_else(|| Failure::new("the registry gave no upload location"))?;
@@ -112,7 +117,12 @@ impl Registry<'_> {
             .unwrap_or(location);
         let separator = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{separator}digest={digest}");
-        self.send("PUT", &path, &[("Content-Type", "application/octet-stream")], blob)?;
+        self.send(
+            "PUT",
+            &path,
+            &[("Content-Type", "application/octet-stream")],
+            blob,
+        )?;
         Ok(())
     }
 
@@ -150,11 +160,12 @@ impl Registry<'_> {
 }
 
 fn layer(busybox: &Path) -> Result<Vec<u8>> {
-    let program =
-        fs::read(busybox).context(|| format!("reading `{}`", busybox.display()))?;
+    let program = fs::read(busybox).context(|| format!("reading `{}`", busybox.display()))?;
     let applets = run::output(run::command(&busybox.to_string_lossy()).arg("--list"))?;
     let mut archive = Archive::default();
-    for name in ["bin", "dev", "etc", "home", "proc", "run", "sys", "usr", "var"] {
+    for name in [
+        "bin", "dev", "etc", "home", "proc", "run", "sys", "usr", "var",
+    ] {
         archive.directory(name, 0o755, 0);
     }
     archive.directory("root", 0o700, 0);

@@ -136,7 +136,9 @@ mod tests {
     fn pools_hold_their_own_networks_and_no_others() {
         let pool = Pool(10, 70);
         for network in pool.docker_created().iter().chain(&pool.podman_created()) {
-            assert!(Network::parse(network).is_some_and(|network| network.overlaps(pool.network())));
+            assert!(
+                Network::parse(network).is_some_and(|network| network.overlaps(pool.network()))
+            );
         }
         assert!(pool.contains(pool.podman_gateway()));
         assert!(!pool.contains(Ipv4Addr::new(10, 71, 0, 1)));

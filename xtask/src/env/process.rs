@@ -139,15 +139,29 @@ pub(crate) fn wait_until(
 /// Every process that belongs to the directory: its command line names it, or its root file system lies in it.
 pub(crate) fn belonging_to(root: &Path) -> Vec<(Process, String)> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
+    all()
+        .filter(|process| process.pid != own)
+        .map(|process| (process, command_line(process.pid)))
+        .filter(|(process, line)| names(line, root) || lives_in(process.pid, root))
+        .collect()
+}
+
+/// Whether any process of the machine runs a program of this name.
+pub(crate) fn any_named(program: &str) -> bool {
+    let named = |process: &Process| {
+        let name = fs::read_to_string(format!("/proc/{}/comm", process.pid));
+        name.is_ok_and(|name| name.trim_end() == program)
+    };
+    all().any(|process| named(&process))
+}
+
+fn all() -> impl Iterator<Item = Process> {
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != own)
-        .filter_map(|pid| Some((Process::of(pid)?, command_line(pid))))
-        .filter(|(process, line)| names(line, root) || lives_in(process.pid, root))
-        .collect()
+        .filter_map(Process::of)
 }
 
 fn command_line(pid: i32) -> String {

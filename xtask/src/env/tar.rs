@@ -41,7 +41,8 @@ impl Archive {
             target: "",
         });
         self.bytes.extend_from_slice(content);
-        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        self.bytes
+            .resize(self.bytes.len().next_multiple_of(BLOCK), 0);
     }
 
     /// A symbolic link owned by root.

@@ -1,12 +1,22 @@
-//! Mounts: named volumes, host paths, temporary memory.
+//! Mounts: named volumes, host paths, temporary memory; their short, long and tmpfs forms.
+
+mod csv;
+mod display;
+pub(crate) mod long;
+pub(crate) mod paths;
+pub(crate) mod short;
+pub(crate) mod tmpfs;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ByteSize;
+pub use paths::Paths;
 
 /// One mount of a component.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Mount {
     /// Absolute, cleaned path inside the workload.
     pub target: String,
@@ -17,7 +27,9 @@ pub struct Mount {
 }
 
 /// What a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum MountSource {
     /// A named volume of the engine that outlives instances. First use copies up what the image has at the target.

@@ -1,0 +1,113 @@
+//! Numbers in the Prometheus text format.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::App;
+
+/// The whole page.
+pub(crate) fn render(app: &App) -> String {
+    let mut page = String::new();
+    runtimes(app, &mut page);
+    workloads(app, &mut page);
+    let (_, newest) = app.controller.events().bounds().unwrap_or_default();
+    metric(
+        &mut page,
+        "hythe_events_total",
+        "counter",
+        "events appended since the store was made",
+        &[("", newest as f64)],
+    );
+    let uptime = jiff::Timestamp::now()
+        .duration_since(app.started)
+        .as_secs_f64();
+    metric(
+        &mut page,
+        "hythe_uptime_seconds",
+        "gauge",
+        "time since the agent started",
+        &[("", uptime)],
+    );
+    let memory = resident_bytes().unwrap_or_default() as f64;
+    metric(
+        &mut page,
+        "process_resident_memory_bytes",
+        "gauge",
+        "resident memory of the agent",
+        &[("", memory)],
+    );
+    page
+}
+
+fn runtimes(app: &App, page: &mut String) {
+    let rows: Vec<(String, f64)> = app
+        .controller
+        .runtimes()
+        .status()
+        .iter()
+        .map(|runtime| {
+            (
+                format!("{{runtime=\"{}\"}}", runtime.name),
+                f64::from(u8::from(runtime.error.is_none())),
+            )
+        })
+        .collect();
+    let rows: Vec<(&str, f64)> = rows
+        .iter()
+        .map(|(label, value)| (label.as_str(), *value))
+        .collect();
+    metric(
+        page,
+        "hythe_runtime_up",
+        "gauge",
+        "1 where the runtime answers",
+        &rows,
+    );
+}
+
+fn workloads(app: &App, page: &mut String) {
+    let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+    let mut restarts = 0.0;
+    for cell in app.controller.workloads() {
+        let phase = serde_json::to_value(cell.observed.phase).unwrap_or_default();
+        let label = format!(
+            "{{runtime=\"{}\",state={phase}}}",
+            cell.desired.placement.runtime
+        );
+        *counts.entry(label).or_default() += 1.0;
+        restarts += f64::from(cell.observed.restarts);
+    }
+    let rows: Vec<(&str, f64)> = counts
+        .iter()
+        .map(|(label, count)| (label.as_str(), *count))
+        .collect();
+    metric(
+        page,
+        "hythe_workloads",
+        "gauge",
+        "workloads by state",
+        &rows,
+    );
+    metric(
+        page,
+        "hythe_restarts",
+        "gauge",
+        "restarts by the agent in the current generations",
+        &[("", restarts)],
+    );
+}
+
+fn metric(page: &mut String, name: &str, kind: &str, help: &str, rows: &[(&str, f64)]) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    for (label, value) in rows {
+        let _ = writeln!(page, "{name}{label} {value}");
+    }
+}
+
+/// Second field of `statm(5)`, in pages.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,79 @@
+//! One file per noun; each turns a request into the controller's words and its answer into the wire's.
+
+mod events;
+mod images;
+mod operations;
+mod runtimes;
+mod services;
+mod sessions;
+mod system;
+mod workloads;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::routing::{any, get, post};
+use hythe_runtime::{Error, ErrorKind};
+
+use crate::App;
+use crate::error::ApiError;
+
+/// Processor time of each instance when it was last asked for, so that use can be told as a rate.
+pub(crate) type Samples = Arc<Mutex<BTreeMap<String, (Instant, u64)>>>;
+
+/// The agent's routes; held against [`hythe_api::OPERATIONS`] by a test.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/healthz", get(system::healthz))
+        .route("/metrics", get(system::metrics))
+        .route("/v1/version", get(system::version))
+        .route("/v1/openapi.json", get(system::openapi))
+        .route("/v1/runtimes", get(runtimes::list))
+        .route("/v1/services", get(services::list))
+        .route(
+            "/v1/services/{name}",
+            get(services::show)
+                .put(services::deploy)
+                .delete(services::undeploy),
+        )
+        .route("/v1/services/{name}/status", get(services::status))
+        .route("/v1/services/{name}/stop", post(services::stop))
+        .route("/v1/services/{name}/start", post(services::start))
+        .route("/v1/services/{name}/restart", post(services::restart))
+        .route("/v1/explain", post(services::explain))
+        .route("/v1/workloads", get(workloads::list))
+        .route("/v1/workloads/{name}", get(workloads::show))
+        .route("/v1/workloads/{name}/logs", get(workloads::logs))
+        .route("/v1/workloads/{name}/stats", get(workloads::stats))
+        .route("/v1/workloads/{name}/exec", any(sessions::exec))
+        .route("/v1/workloads/{name}/attach", any(sessions::attach))
+        .route("/v1/events", get(events::list))
+        .route("/v1/operations", get(operations::list))
+        .route(
+            "/v1/operations/{id}",
+            get(operations::show).delete(operations::cancel),
+        )
+        .route("/v1/operations/{id}/progress", get(operations::progress))
+        .route("/v1/images", get(images::list).delete(images::remove))
+        .route("/v1/images/remote", get(images::remote))
+        .route("/v1/images/pull", post(images::pull))
+        .route("/v1/images/push", post(images::push))
+        .route("/v1/images/build", post(images::build))
+        .route("/v1/images/tag", post(images::tag))
+        .fallback(no_such_path)
+        .with_state(app)
+}
+
+async fn no_such_path(uri: Uri) -> ApiError {
+    let hint = "`GET /v1/openapi.json` describes the API";
+    Error::new(
+        ErrorKind::NotFound,
+        "request",
+        format!("no such path: `{}`", uri.path()),
+    )
+    .hint(hint)
+    .into()
+}

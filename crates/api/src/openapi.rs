@@ -1,0 +1,390 @@
+//! The OpenAPI 3.1 document, made from one table of operations and the types' own schemas.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use crate::event::EventQuery;
+use crate::{
+    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Image, ImageQuery, LogLine,
+    LogQuery, Operation as Op, Problem, Progress, PullImage, PushImage, RemoteImage, Runtime,
+    RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats, TagImage, Undeploy,
+    Version, Workload, WorkloadDetail,
+};
+
+/// HTTP method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are HTTP's")]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+impl Method {
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+type SchemaOf = fn(&mut SchemaGenerator) -> Value;
+
+/// One operation of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct Operation {
+    /// Method.
+    pub method: Method,
+    /// Path with `{parameters}`, as in the agent's router.
+    pub path: &'static str,
+    /// What it does, one line.
+    pub summary: &'static str,
+    query: Option<SchemaOf>,
+    body: Option<SchemaOf>,
+    answer: Answer,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Json(u16, SchemaOf),
+    Empty,
+    Text,
+    Sse(SchemaOf),
+    WebSocket,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+const fn op(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    answer: Answer,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        summary,
+        query: None,
+        body: None,
+        answer,
+    }
+}
+
+impl Operation {
+    const fn query(mut self, schema: SchemaOf) -> Self {
+        self.query = Some(schema);
+        self
+    }
+
+    const fn body(mut self, schema: SchemaOf) -> Self {
+        self.body = Some(schema);
+        self
+    }
+}
+
+use Answer::{Empty, Json, Sse, Text, WebSocket};
+use Method::{Delete, Get, Post, Put};
+
+/// Every operation of the API; the agent's router is tested against it.
+pub const OPERATIONS: &[Operation] = &[
+    op(Get, "/healthz", "Whether the agent works", Text),
+    op(
+        Get,
+        "/metrics",
+        "Counters in the Prometheus text format",
+        Text,
+    ),
+    op(
+        Get,
+        "/v1/version",
+        "Version and identity of the agent",
+        Json(200, of::<Version>),
+    ),
+    op(
+        Get,
+        "/v1/openapi.json",
+        "This document",
+        Json(200, of::<Value>),
+    ),
+    op(
+        Get,
+        "/v1/runtimes",
+        "Runtimes with health, version and capability",
+        Json(200, of::<Vec<Runtime>>),
+    ),
+    op(
+        Get,
+        "/v1/services",
+        "Services",
+        Json(200, of::<Vec<ServiceRow>>),
+    ),
+    op(
+        Get,
+        "/v1/services/{name}",
+        "One service",
+        Json(200, of::<ServiceDetail>),
+    ),
+    op(
+        Put,
+        "/v1/services/{name}",
+        "Deploy a service: 200 unchanged or planned, 202 accepted",
+        Json(202, of::<Deploy>),
+    )
+    .query(of::<DeployQuery>)
+    .body(of::<hythe_spec::Service>),
+    op(
+        Delete,
+        "/v1/services/{name}",
+        "Remove a service",
+        Json(202, of::<Op>),
+    )
+    .query(of::<Undeploy>),
+    op(
+        Get,
+        "/v1/services/{name}/status",
+        "Desired against observed",
+        Json(200, of::<ServiceStatus>),
+    ),
+    op(
+        Post,
+        "/v1/services/{name}/stop",
+        "Stop a service or component",
+        Json(202, of::<Op>),
+    )
+    .body(of::<Scope>),
+    op(
+        Post,
+        "/v1/services/{name}/start",
+        "Start a service or component",
+        Json(202, of::<Op>),
+    )
+    .body(of::<Scope>),
+    op(
+        Post,
+        "/v1/services/{name}/restart",
+        "Restart a service or component",
+        Json(202, of::<Op>),
+    )
+    .body(of::<Scope>),
+    op(
+        Post,
+        "/v1/explain",
+        "What drivers would give their engines for a service",
+        Json(200, of::<Vec<Explained>>),
+    )
+    .body(of::<Explain>),
+    op(
+        Get,
+        "/v1/workloads",
+        "Workloads of all services",
+        Json(200, of::<Vec<Workload>>),
+    ),
+    op(
+        Get,
+        "/v1/workloads/{name}",
+        "One workload, desired and observed",
+        Json(200, of::<WorkloadDetail>),
+    ),
+    op(
+        Get,
+        "/v1/workloads/{name}/logs",
+        "Log lines",
+        Sse(of::<LogLine>),
+    )
+    .query(of::<LogQuery>),
+    op(
+        Get,
+        "/v1/workloads/{name}/stats",
+        "Resource use now",
+        Json(200, of::<Stats>),
+    ),
+    op(
+        Get,
+        "/v1/workloads/{name}/exec",
+        "Run a process inside",
+        WebSocket,
+    ),
+    op(
+        Get,
+        "/v1/workloads/{name}/attach",
+        "Connect to the main process",
+        WebSocket,
+    ),
+    op(
+        Get,
+        "/v1/events",
+        "Events, a list or with `follow` a stream",
+        Sse(of::<Event>),
+    )
+    .query(of::<EventQuery>),
+    op(
+        Get,
+        "/v1/operations",
+        "Operations, newest first",
+        Json(200, of::<Vec<Op>>),
+    ),
+    op(
+        Get,
+        "/v1/operations/{id}",
+        "One operation",
+        Json(200, of::<Op>),
+    ),
+    op(
+        Delete,
+        "/v1/operations/{id}",
+        "Cancel an operation",
+        Json(202, of::<Op>),
+    ),
+    op(
+        Get,
+        "/v1/operations/{id}/progress",
+        "Progress from the beginning until it ends",
+        Sse(of::<Progress>),
+    ),
+    op(
+        Get,
+        "/v1/images",
+        "Images in the engines",
+        Json(200, of::<Vec<Image>>),
+    )
+    .query(of::<RuntimeQuery>),
+    op(Delete, "/v1/images", "Remove an image's name", Empty).query(of::<ImageQuery>),
+    op(
+        Get,
+        "/v1/images/remote",
+        "What the registry says of an image",
+        Json(200, of::<RemoteImage>),
+    )
+    .query(of::<ImageQuery>),
+    op(
+        Post,
+        "/v1/images/pull",
+        "Pull an image",
+        Json(202, of::<Op>),
+    )
+    .body(of::<PullImage>),
+    op(
+        Post,
+        "/v1/images/push",
+        "Push an image",
+        Json(202, of::<Op>),
+    )
+    .body(of::<PushImage>),
+    op(
+        Post,
+        "/v1/images/build",
+        "Build an image",
+        Json(202, of::<Op>),
+    )
+    .body(of::<BuildImage>),
+    op(Post, "/v1/images/tag", "Give an image one more name", Empty).body(of::<TagImage>),
+];
+
+/// The whole document.
+pub fn document() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let item = paths.entry(operation.path).or_insert_with(|| json!({}));
+        item[operation.method.key()] = describe(operation, &mut generator);
+    }
+    let problem = of::<Problem>(&mut generator);
+    let schemas = Value::Object(generator.take_definitions(true));
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Hythe agent", "version": crate::VERSION, "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" } },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": { "Problem": { "description": "the request failed", "content": { "application/problem+json": { "schema": problem } } } },
+        },
+    })
+}
+
+fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
+    let mut parameters = path_parameters(operation.path);
+    if let Some(query) = operation.query {
+        parameters.extend(query_parameters(query, generator));
+    }
+    let (status, response) = match operation.answer {
+        Json(status, schema) => (
+            status,
+            json!({ "description": "done", "content": { "application/json": { "schema": schema(generator) } } }),
+        ),
+        Empty => (204, json!({ "description": "done" })),
+        Text => (
+            200,
+            json!({ "description": "done", "content": { "text/plain": { "schema": { "type": "string" } } } }),
+        ),
+        Sse(schema) => (
+            200,
+            json!({ "description": "a stream; the data of each event", "content": { "text/event-stream": { "schema": schema(generator) } } }),
+        ),
+        WebSocket => (101, json!({ "description": "a WebSocket" })),
+    };
+    let mut described = json!({
+        "operationId": operation_id(operation),
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": { status.to_string(): response, "default": { "$ref": "#/components/responses/Problem" } },
+    });
+    if let Some(body) = operation.body {
+        described["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": body(generator) } } });
+    }
+    described
+}
+
+fn operation_id(operation: &Operation) -> String {
+    let words = operation
+        .path
+        .split(['/', '.'])
+        .filter(|part| !part.is_empty() && *part != crate::VERSION);
+    std::iter::once(operation.method.key().to_owned())
+        .chain(words.map(|word| word.trim_matches(['{', '}']).to_owned()))
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect()
+}
+
+/// A query type's fields, one parameter each; the type itself is not a schema of the document.
+fn query_parameters(query: SchemaOf, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let reference = query(generator);
+    let name = reference["$ref"]
+        .as_str()
+        .and_then(|path| path.rsplit('/').next())
+        .unwrap_or_default()
+        .to_owned();
+    let Some(schema) = generator.definitions_mut().remove(&name) else {
+        return Vec::new();
+    };
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| {
+            let description = schema["description"].clone();
+            json!({ "name": name, "in": "query", "required": required.contains(&name.as_str()), "description": description, "schema": schema })
+        })
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Long work: listed, joined late by a second client, cancelled.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+
+/// A piece of long work the agent does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Operation {
+    /// Its id.
+    pub id: String,
+    /// What it does.
+    pub kind: OperationKind,
+    /// The service, workload or image it is about.
+    pub subject: String,
+    /// How far it is.
+    pub state: OperationState,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<Problem>,
+    /// Its result, where it has one: a built image's id, a pulled image.
+    pub result: Option<serde_json::Value>,
+}
+
+/// Kinds of operations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    /// Bring a service to a new generation.
+    Deploy,
+    /// Stop workloads.
+    Stop,
+    /// Start workloads.
+    Start,
+    /// Restart workloads.
+    Restart,
+    /// Remove a service.
+    Undeploy,
+    /// Pull an image.
+    Pull,
+    /// Push an image.
+    Push,
+    /// Build an image.
+    Build,
+}
+
+/// States of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationState {
+    /// At work.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Withdrawn.
+    Cancelled,
+}
+
+/// One report of progress (SSE event `progress`); the stream ends with an SSE event `done` whose data is the [`Operation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// Workload it concerns.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub workload: Option<String>,
+    /// Phase: `placed`, `pulling`, `creating`, `starting`, `waiting`, `healthy`, `running`, `stopping`, `removing`, `building`, `pushing`, `failed`, `done`.
+    pub phase: String,
+    /// Part of the phase: a layer, a build step.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub item: String,
+    /// What is being done, for people.
+    pub message: String,
+    /// Bytes done.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub current: Option<u64>,
+    /// Bytes in all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub total: Option<u64>,
+}

@@ -1,0 +1,206 @@
+//! Workloads: what is desired, what is observed.
+
+use hythe_spec::{Component, Protocol};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether a workload should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Desired {
+    /// It should run.
+    Running,
+    /// A user stopped it, or its service is not active.
+    Stopped,
+    /// It is being undeployed.
+    Removed,
+}
+
+/// State of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkloadState {
+    /// Accepted; waits for its turn or its dependencies.
+    Pending,
+    /// Its image is being fetched.
+    Pulling,
+    /// Its instance is being made and started.
+    Starting,
+    /// It runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It is being stopped.
+    Stopping,
+    /// It does not run, as desired.
+    Stopped,
+    /// It ended with exit code 0 and is not started again.
+    Completed,
+    /// It ended and waits for its next start.
+    Restarting,
+    /// It does not run against what is desired, and nothing more is tried; the message says why.
+    Failed,
+    /// It is being removed.
+    Removing,
+    /// Its engine does not answer; nothing is known.
+    Unknown,
+}
+
+/// Result of health probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    /// No probe, or it does not run.
+    None,
+    /// No probe has succeeded yet.
+    Starting,
+    /// Probes succeed.
+    Healthy,
+    /// Too many probes in a row failed.
+    Unhealthy,
+}
+
+/// How a workload's last instance ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Exit {
+    /// Exit code; 128 + signal for death by a signal.
+    pub code: i32,
+    /// Signal it died of, by name.
+    pub signal: Option<String>,
+    /// Killed by the kernel for want of memory.
+    pub oom: bool,
+    /// The engine's words where there are any.
+    pub error: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// The current instance of a workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// The engine's id.
+    pub id: String,
+    /// Its name in the engine.
+    pub name: String,
+    /// Host pid of its main process.
+    pub pid: Option<u32>,
+    /// Addresses in its networks, `<network>=<address>`.
+    pub addresses: Vec<String>,
+    /// When its main process was started.
+    pub started: Option<Timestamp>,
+}
+
+/// A port as it is really published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortBinding {
+    /// Host address.
+    pub host_ip: String,
+    /// Host port.
+    pub host_port: u16,
+    /// Port inside.
+    pub container_port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+/// One row of `GET /v1/workloads`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Workload {
+    /// Workload name, `<service>-<component>`.
+    pub name: String,
+    /// Service.
+    pub service: String,
+    /// Component.
+    pub component: String,
+    /// Runtime it is placed on.
+    pub runtime: String,
+    /// Image reference.
+    pub image: String,
+    /// Version shown: the image's tag.
+    pub version: Option<String>,
+    /// Generation of its desired state.
+    pub generation: u64,
+    /// Whether it should run.
+    pub desired: Desired,
+    /// What it does.
+    pub state: WorkloadState,
+    /// Result of its probes.
+    pub health: HealthState,
+    /// Why it is in this state, where that needs saying.
+    pub message: Option<String>,
+    /// Its instance.
+    pub instance: Option<Instance>,
+    /// Ports as published.
+    pub ports: Vec<PortBinding>,
+    /// Restarts by the agent since this generation began.
+    pub restarts: u32,
+    /// How it last ended.
+    pub exit: Option<Exit>,
+    /// When this row last changed.
+    pub updated: Timestamp,
+}
+
+/// `GET /v1/workloads/{name}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadDetail {
+    /// The row.
+    pub workload: Workload,
+    /// What is desired.
+    pub desired: Component,
+    /// Fingerprint of what is desired.
+    pub plan_hash: String,
+    /// Where it runs and why not elsewhere.
+    pub placement: crate::Placement,
+    /// What the engine says now; absent where there is no instance.
+    pub observed: Option<serde_json::Value>,
+    /// Why the engine could not be asked.
+    pub observed_error: Option<crate::Problem>,
+}
+
+/// One workload of a service's status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadStatus {
+    /// The row.
+    pub workload: Workload,
+    /// Where desired and observed differ; empty: nowhere.
+    pub differences: Vec<Difference>,
+}
+
+/// One difference between desired and observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Difference {
+    /// Field of the component, or `state`.
+    pub field: String,
+    /// What is desired.
+    pub desired: serde_json::Value,
+    /// What is observed.
+    pub observed: serde_json::Value,
+    /// Cause: `missing`, `stopped`, `extra`, `changed by hand`, `image moved`, `unreachable`.
+    pub cause: String,
+}
+
+/// `GET /v1/workloads/{name}/stats`: resource use at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// Workload name.
+    pub workload: String,
+    /// Processor time used so far, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Processor use since the sample before, in millicores; absent for the first.
+    pub cpu_millicores: Option<u64>,
+    /// Memory in use, in bytes.
+    pub memory_bytes: u64,
+    /// Memory limit in bytes.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Bytes received.
+    pub network_rx_bytes: Option<u64>,
+    /// Bytes sent.
+    pub network_tx_bytes: Option<u64>,
+    /// Bytes read from block devices.
+    pub block_read_bytes: Option<u64>,
+    /// Bytes written to block devices.
+    pub block_write_bytes: Option<u64>,
+}

@@ -1,0 +1,12 @@
+//! `hythe agent`: the daemon. The only place that links drivers.
+
+#[cfg(feature = "agent")]
+mod linked;
+#[cfg(feature = "agent")]
+pub(super) use linked::run;
+
+/// A build without the agent still knows the command, and says so.
+#[cfg(not(feature = "agent"))]
+pub(super) fn run(_: crate::args::Agent) -> crate::report::Outcome {
+    Err(crate::report::Failure::NoAgent)
+}

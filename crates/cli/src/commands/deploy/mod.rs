@@ -1,0 +1,139 @@
+//! `hythe deploy`: check everything here, build what is missing, ask the agent, follow it to the outcome.
+
+mod images;
+mod plan;
+
+use hythe_api::{Deploy, DeployOutcome, DeployQuery, LogQuery, Operation};
+use hythe_client::Client;
+use hythe_spec::{Build, Service};
+use serde::Serialize;
+
+use super::connect;
+use crate::args;
+use crate::output::Printer;
+use crate::progress::{self, Followed};
+use crate::report::{Failure, Outcome};
+use crate::service_file::{self, Loaded, Source};
+
+const LINES_OF_A_FAILURE: u64 = 10;
+
+/// What is to be deployed: read here, or known to the agent.
+#[derive(Debug)]
+pub(super) enum Desired {
+    Here(Loaded),
+    Deployed(String),
+}
+
+/// Finds and checks what was named, before any network.
+pub(super) fn desired(target: &str, printer: Printer<'_>) -> Outcome<Desired> {
+    match service_file::locate(target) {
+        Source::File(path) => service_file::load(&path, printer).map(Desired::Here),
+        Source::Deployed(name) => Ok(Desired::Deployed(name)),
+    }
+}
+
+impl Desired {
+    /// The service, asked of the agent where it is not here.
+    pub(super) async fn service(&self, client: &Client) -> Outcome<Service> {
+        match self {
+            Self::Here(loaded) => Ok(loaded.service.clone()),
+            Self::Deployed(name) => match client.service(name).await {
+                Ok(detail) => Ok(detail.desired),
+                Err(error) if error.is_not_found() => Err(neither(name)),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    fn builds(&self) -> &[Build] {
+        match self {
+            Self::Here(loaded) => &loaded.builds,
+            Self::Deployed(_) => &[],
+        }
+    }
+}
+
+fn neither(name: &str) -> Failure {
+    Failure::NotFound {
+        message: format!("`{name}` is neither a file nor a directory here nor a deployed service"),
+        hint: "`hythe services` lists the services; a file is named with its path".to_owned(),
+    }
+}
+
+pub(super) async fn run(args: args::Deploy, printer: Printer<'_>) -> Outcome {
+    let desired = desired(&args.target, printer)?;
+    if let (Desired::Here(loaded), Some(component)) = (&desired, &args.component) {
+        known(component, &loaded.service)?;
+    }
+    let client = connect(printer).await?;
+    let service = desired.service(&client).await?;
+    if !args.no_build {
+        let wanted = images::Wanted { service: &service, component: args.component.as_deref(), builds: desired.builds() };
+        images::provide(&client, &wanted, args.dry_run, printer).await?;
+    }
+    let query = DeployQuery { dry_run: args.dry_run, component: args.component, force: args.force };
+    let deploy = client.deploy(&service.name, &service, &query).await?;
+    deploy.warnings.iter().for_each(|warning| printer.warn(warning));
+    conclude(&client, deploy, args.wait, printer).await
+}
+
+fn known(component: &str, service: &Service) -> Outcome {
+    if service.component(component).is_some() {
+        return Ok(());
+    }
+    let names: Vec<_> = service.components.iter().map(|component| format!("`{}`", component.name)).collect();
+    Err(Failure::NotFound {
+        message: format!("service `{}` has no component `{component}`", service.name),
+        hint: format!("it has {}", names.join(", ")),
+    })
+}
+
+async fn conclude(client: &Client, deploy: Deploy, wait: args::Wait, printer: Printer<'_>) -> Outcome {
+    match (deploy.outcome, &deploy.operation) {
+        (DeployOutcome::Unchanged, _) => {
+            printer.talk(format_args!("nothing changed in `{}`, nothing was touched", deploy.service));
+            print(&deploy, None, printer)
+        }
+        (DeployOutcome::Accepted, Some(id)) => {
+            let followed = progress::wait(client, id, wait, printer).await?;
+            finish(client, &deploy, followed, printer).await
+        }
+        (DeployOutcome::Planned | DeployOutcome::Accepted, _) if printer.settings.json => print(&deploy, None, printer),
+        (DeployOutcome::Planned | DeployOutcome::Accepted, _) => plan::show(&deploy, printer),
+    }
+}
+
+async fn finish(client: &Client, deploy: &Deploy, followed: Option<Followed>, printer: Printer<'_>) -> Outcome {
+    let Some(followed) = followed else { return print(deploy, None, printer) };
+    print(deploy, Some(&followed.operation), printer)?;
+    for workload in &followed.failed {
+        last_words(client, workload, printer).await;
+    }
+    followed.outcome()?;
+    printer.talk(format_args!("deployed `{}`", deploy.service));
+    Ok(())
+}
+
+/// The newest lines of a workload that failed. Where there are none, its failure still says why.
+async fn last_words(client: &Client, workload: &str, printer: Printer<'_>) {
+    let query = LogQuery { tail: Some(LINES_OF_A_FAILURE), ..LogQuery::default() };
+    let Ok(lines) = super::logs::collect(client, workload, &query).await else { return };
+    if !lines.is_empty() {
+        printer.talk(format_args!("last lines of `{workload}`:"));
+    }
+    for line in lines {
+        printer.talk(format_args!("  {}", String::from_utf8_lossy(&line)));
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    deploy: &'a Deploy,
+    /// How the operation ended, where it was waited for.
+    result: Option<&'a Operation>,
+}
+
+fn print(deploy: &Deploy, result: Option<&Operation>, printer: Printer<'_>) -> Outcome {
+    if printer.settings.json { printer.json(&Document { deploy, result }) } else { Ok(()) }
+}

@@ -1,0 +1,58 @@
+//! `hythe ps`: one row for each workload.
+
+use comfy_table::Cell;
+use hythe_api::{Workload, WorkloadState};
+use jiff::Timestamp;
+
+use super::connect;
+use crate::args::Ps;
+use crate::output::{self, Printer};
+use crate::report::Outcome;
+use crate::words;
+
+const HEAD: [&str; 8] = ["NAME", "STATE", "HEALTH", "RUNTIME", "IMAGE", "PORTS", "UPTIME", "RESTARTS"];
+
+pub(super) async fn run(args: Ps, printer: Printer<'_>) -> Outcome {
+    let mut workloads = connect(printer).await?.workloads().await?;
+    workloads.retain(|workload| is_wanted(workload, &args));
+    let now = Timestamp::now();
+    printer.list(&workloads, &HEAD, |workload| row(workload, now))
+}
+
+/// What is at rest as desired is not shown; what has failed always is.
+fn is_wanted(workload: &Workload, args: &Ps) -> bool {
+    let at_rest = matches!(workload.state, WorkloadState::Stopped | WorkloadState::Completed);
+    (args.all || !at_rest) && args.service.as_ref().is_none_or(|service| *service == workload.service)
+}
+
+fn row(workload: &Workload, now: Timestamp) -> Vec<Cell> {
+    vec![
+        Cell::new(&workload.name),
+        output::state(workload.state),
+        output::health(workload.health),
+        Cell::new(&workload.runtime),
+        Cell::new(words::image(&workload.image)),
+        Cell::new(words::ports(&workload.ports)),
+        Cell::new(words::uptime(workload, now)),
+        Cell::new(workload.restarts),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::workload;
+
+    fn shown(state: WorkloadState, all: bool, service: Option<&str>) -> bool {
+        let args = Ps { all, service: service.map(str::to_owned) };
+        is_wanted(&Workload { state, ..workload("shop", "web") }, &args)
+    }
+
+    #[test]
+    fn failures_are_shown_and_rest_is_not_unless_asked_for() {
+        assert!(shown(WorkloadState::Failed, false, None));
+        assert!(!shown(WorkloadState::Stopped, false, None));
+        assert!(shown(WorkloadState::Completed, true, Some("shop")));
+        assert!(!shown(WorkloadState::Running, true, Some("blog")));
+    }
+}

@@ -1,0 +1,71 @@
+//! `hythe status`: desired against observed, and what happened last.
+
+use comfy_table::{Cell, Color};
+use hythe_api::{ServiceStatus, WorkloadStatus};
+use hythe_client::Client;
+
+use super::{connect, events};
+use crate::args::Status;
+use crate::output::{self, Printer};
+use crate::report::Outcome;
+use crate::words;
+
+pub(super) async fn run(args: Status, printer: Printer<'_>) -> Outcome {
+    let client = connect(printer).await?;
+    let all = match &args.service {
+        Some(service) => vec![client.status(service).await?],
+        None => every(&client).await?,
+    };
+    match (&args.service, all.as_slice()) {
+        (Some(_), [status]) if printer.settings.json => printer.json(status),
+        _ if printer.settings.json => printer.json(&all),
+        (_, statuses) => statuses.iter().try_for_each(|status| show(status, printer)),
+    }
+}
+
+async fn every(client: &Client) -> Outcome<Vec<ServiceStatus>> {
+    let mut all = Vec::new();
+    for service in client.services().await? {
+        all.push(client.status(&service.name).await?);
+    }
+    Ok(all)
+}
+
+fn show(status: &ServiceStatus, printer: Printer<'_>) -> Outcome {
+    let head = ["NAME", "DESIRED", "STATE", "HEALTH", "RUNTIME", "MESSAGE"];
+    printer.table(&head, status.workloads.iter().map(row).collect())?;
+    let differences: Vec<_> = status.workloads.iter().flat_map(difference_rows).collect();
+    if !differences.is_empty() {
+        printer.data("\n")?;
+        printer.table(&["DIFFERENCE", "FIELD", "DESIRED", "OBSERVED", "CAUSE"], differences)?;
+    }
+    if !status.events.is_empty() {
+        printer.data("\n")?;
+        printer.table(&events::HEAD, status.events.iter().map(events::row).collect())?;
+    }
+    Ok(())
+}
+
+fn row(status: &WorkloadStatus) -> Vec<Cell> {
+    let workload = &status.workload;
+    vec![
+        Cell::new(&workload.name),
+        Cell::new(words::of(&workload.desired)),
+        output::state(workload.state),
+        output::health(workload.health),
+        Cell::new(&workload.runtime),
+        Cell::new(workload.message.as_deref().unwrap_or(words::NOTHING)),
+    ]
+}
+
+fn difference_rows(status: &WorkloadStatus) -> impl Iterator<Item = Vec<Cell>> {
+    status.differences.iter().map(|difference| {
+        vec![
+            Cell::new(&status.workload.name),
+            Cell::new(&difference.field),
+            Cell::new(words::value(&difference.desired)),
+            Cell::new(words::value(&difference.observed)),
+            Cell::new(&difference.cause).fg(Color::Yellow),
+        ]
+    })
+}

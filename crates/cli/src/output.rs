@@ -1,0 +1,144 @@
+//! stdout is data, stderr is talk.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anstyle::AnsiColor;
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use hythe_api::{HealthState, WorkloadState};
+use serde::Serialize;
+
+use crate::report::{Outcome, labelled};
+use crate::settings::Settings;
+use crate::words;
+
+/// Writes what a command found and what it says about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer<'a> {
+    pub(crate) settings: &'a Settings,
+}
+
+impl Printer<'_> {
+    /// One JSON document.
+    pub(crate) fn json(self, document: &impl Serialize) -> Outcome {
+        let mut text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+        text.push('\n');
+        self.data(&text)
+    }
+
+    /// One line of JSON, at once.
+    pub(crate) fn json_line(self, item: &impl Serialize) -> Outcome {
+        let mut text = serde_json::to_string(item).map_err(io::Error::from)?;
+        text.push('\n');
+        self.data(&text)
+    }
+
+    /// Text as it is, at once.
+    pub(crate) fn data(self, text: impl AsRef<[u8]>) -> Outcome {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_ref())?;
+        Ok(out.flush()?)
+    }
+
+    /// A JSON document where that is asked for, else a table of it.
+    pub(crate) fn list<T: Serialize>(self, items: &[T], head: &[&str], row: impl Fn(&T) -> Vec<Cell>) -> Outcome {
+        if self.settings.json {
+            return self.json(&items);
+        }
+        self.table(head, items.iter().map(row).collect())
+    }
+
+    /// A table fitted to the terminal.
+    pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<Cell>>) -> Outcome {
+        self.data(render(head, rows, self.settings.width, self.settings.color_stdout))
+    }
+
+    /// A remark; whether anybody reads it does not matter.
+    pub(crate) fn talk(self, remark: impl Display) {
+        let _ = writeln!(io::stderr(), "{remark}");
+    }
+
+    /// A remark that deserves attention.
+    pub(crate) fn warn(self, remark: impl Display) {
+        let text = labelled("warning", AnsiColor::Yellow, &remark.to_string(), self.settings.color_stderr);
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn render(head: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, color: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).force_no_tty();
+    if color {
+        table.enforce_styling();
+    }
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    if let Some(first) = table.column_mut(0) {
+        first.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table.trim_fmt() + "\n"
+}
+
+/// A state in its colour.
+pub(crate) fn state(state: WorkloadState) -> Cell {
+    let cell = Cell::new(words::of(&state));
+    match state {
+        WorkloadState::Running => cell.fg(Color::Green),
+        WorkloadState::Failed => cell.fg(Color::Red),
+        WorkloadState::Stopped | WorkloadState::Completed => cell.fg(Color::DarkGrey),
+        WorkloadState::Pending
+        | WorkloadState::Pulling
+        | WorkloadState::Starting
+        | WorkloadState::Paused
+        | WorkloadState::Stopping
+        | WorkloadState::Restarting
+        | WorkloadState::Removing
+        | WorkloadState::Unknown => cell.fg(Color::Yellow),
+    }
+}
+
+/// A health in its colour.
+pub(crate) fn health(health: HealthState) -> Cell {
+    let cell = Cell::new(words::health(health));
+    match health {
+        HealthState::None => cell,
+        HealthState::Starting => cell.fg(Color::Yellow),
+        HealthState::Healthy => cell.fg(Color::Green),
+        HealthState::Unhealthy => cell.fg(Color::Red),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(width: Option<u16>) -> String {
+        let row = |name: &str, ports: &str| vec![Cell::new(name), Cell::new("running").fg(Color::Green), Cell::new(ports)];
+        render(&["NAME", "STATE", "PORTS"], vec![row("shop-web", "8080:80, 8443:443, 127.0.0.1:9000:9000"), row("db", "-")], width, false)
+    }
+
+    #[test]
+    fn without_a_terminal_every_row_is_one_line() {
+        let expected = "\
+NAME      STATE    PORTS
+shop-web  running  8080:80, 8443:443, 127.0.0.1:9000:9000
+db        running  -
+";
+        assert_eq!(sample(None), expected);
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal_and_keeps_names_whole() {
+        for width in [30, 40, 60, 200] {
+            let text = sample(Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{text}");
+            assert!(text.contains("shop-web"), "{width}:\n{text}");
+        }
+    }
+}

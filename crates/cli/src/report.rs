@@ -1,0 +1,258 @@
+//! What to do about a failure: one message with its causes, one hint, one exit code, all by type.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::io;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use hythe_api::{Operation, OperationKind, OperationState, Problem};
+use hythe_client::{ClientError, Endpoint, EndpointError};
+use hythe_spec::Diagnostics;
+
+use crate::autostart::StartFailure;
+
+/// Result of a command.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Host(EndpointError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Invalid(#[from] Box<Diagnostics>),
+    #[error("{message}")]
+    Usage { message: String, hint: String },
+    #[error("{message}")]
+    NotFound { message: String, hint: String },
+    #[error("cannot read `{path}`")]
+    File { path: String, source: io::Error },
+    #[error("{}", operation_failed(.0))]
+    Operation(Box<Operation>),
+    #[error("`{subject}` is not done after {after:?}; the agent goes on")]
+    StillRunning { id: String, subject: String, after: Duration },
+    #[error(transparent)]
+    AgentStart(#[from] StartFailure),
+    #[cfg(feature = "agent")]
+    #[error(transparent)]
+    Agent(Box<dyn Error + Send + Sync>),
+    #[cfg(not(feature = "agent"))]
+    #[error("this build of hythe has no agent")]
+    NoAgent,
+    #[error("the terminal cannot be used")]
+    Terminal(io::Error),
+    #[error("interrupted")]
+    Interrupted,
+    /// The process that was run ended with this code; it has said why.
+    #[error("the process ended with exit code {0}")]
+    Exit(u8),
+    #[error("cannot write the result")]
+    Output(#[from] io::Error),
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const CONFLICT: u8 = 4;
+const UNAVAILABLE: u8 = 5;
+const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    /// Exit code of the process: 1 the workload failed, 2 wrong use, 3 not found, 4 conflict, 5 no agent or runtime.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Host(_) | Self::Invalid(_) | Self::Usage { .. } | Self::File { .. } => USAGE,
+            Self::NotFound { .. } => NOT_FOUND,
+            Self::Client(ClientError::Problem(problem)) => code_of(problem),
+            Self::Client(_) | Self::AgentStart(_) => UNAVAILABLE,
+            #[cfg(feature = "agent")]
+            Self::Agent(_) => UNAVAILABLE,
+            #[cfg(not(feature = "agent"))]
+            Self::NoAgent => UNAVAILABLE,
+            Self::Operation(operation) => code_of_operation(operation),
+            Self::StillRunning { .. } | Self::Terminal(_) => FAILED,
+            Self::Interrupted => INTERRUPTED,
+            Self::Exit(code) => *code,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) => FAILED,
+        }
+    }
+
+    /// Whoever reads has gone, or all has been said already.
+    fn is_silent(&self) -> bool {
+        match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Exit(_) | Self::Interrupted => true,
+            _ => false,
+        }
+    }
+
+    fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Client(ClientError::Problem(problem)) => Some(problem),
+            Self::Operation(operation) => operation.error.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The next step.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Host(_) => Some(EndpointError::HINT.to_owned()),
+            Self::Usage { hint, .. } | Self::NotFound { hint, .. } => Some(hint.clone()),
+            Self::StillRunning { id, .. } => Some(rejoin(id)),
+            Self::Client(ClientError::Unreachable { endpoint, source }) => Some(unreachable(endpoint, source)),
+            Self::AgentStart(failure) => Some(failure.hint()),
+            _ => self.problem()?.hint.clone(),
+        }
+    }
+
+    /// The whole message for stderr; empty where there is nothing to say.
+    pub(crate) fn render(&self, color: bool) -> String {
+        if self.is_silent() {
+            return String::new();
+        }
+        if let Self::Invalid(diagnostics) = self {
+            return diagnostics.render(color) + "\n" + &labelled("error", AnsiColor::Red, &diagnostics.to_string(), color);
+        }
+        let mut text = labelled("error", AnsiColor::Red, &self.to_string(), color);
+        for cause in std::iter::successors(self.source(), |error| (*error).source()) {
+            let _ = writeln!(text, "  cause: {cause}");
+        }
+        for fault in self.problem().into_iter().flat_map(|problem| &problem.problems) {
+            let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let _ = writeln!(text, "  {}: {}{hint}", fault.path, fault.message);
+        }
+        if let Some(hint) = self.hint() {
+            text += &labelled("hint", AnsiColor::Cyan, &hint, color);
+        }
+        text
+    }
+}
+
+/// How to follow an operation again.
+pub(crate) fn rejoin(id: &str) -> String {
+    format!("`hythe operations join {id}` follows it")
+}
+
+/// `label: message`, the label in colour.
+pub(crate) fn labelled(label: &str, hue: AnsiColor, message: &str, color: bool) -> String {
+    let style = if color { Style::new().bold().fg_color(Some(hue.into())) } else { Style::new() };
+    format!("{style}{label}:{style:#} {message}\n")
+}
+
+fn code_of(problem: &Problem) -> u8 {
+    match problem.kind.as_str() {
+        "not-found" => NOT_FOUND,
+        "already-exists" | "conflict" | "read-only" => CONFLICT,
+        "invalid" | "unsupported" => USAGE,
+        "unavailable" | "timeout" | "exhausted" => UNAVAILABLE,
+        _ => FAILED,
+    }
+}
+
+/// What was wanted of a workload ends as the workload does; images end as their problem says.
+fn code_of_operation(operation: &Operation) -> u8 {
+    let code = operation.error.as_ref().map_or(FAILED, code_of);
+    match operation.kind {
+        OperationKind::Pull | OperationKind::Push | OperationKind::Build => code,
+        OperationKind::Deploy
+        | OperationKind::Stop
+        | OperationKind::Start
+        | OperationKind::Restart
+        | OperationKind::Undeploy => if code == UNAVAILABLE { UNAVAILABLE } else { FAILED },
+    }
+}
+
+fn operation_failed(operation: &Operation) -> String {
+    let what = crate::words::of(&operation.kind);
+    let subject = &operation.subject;
+    match (&operation.error, operation.state) {
+        (_, OperationState::Cancelled) => format!("the {what} of `{subject}` was cancelled"),
+        (Some(problem), _) => format!("the {what} of `{subject}` failed: {problem}"),
+        (None, _) => format!("the {what} of `{subject}` failed"),
+    }
+}
+
+fn unreachable(endpoint: &Endpoint, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "the socket is its owner's and its group's; become a member of the group, or use `--host`".to_owned()
+        }
+        _ => match endpoint {
+            Endpoint::Unix(path) => format!("`hythe agent --socket {}` starts one there", path.display()),
+            Endpoint::Tcp(_) => "see that an agent runs and listens there".to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(kind: &str) -> Problem {
+        Problem {
+            kind: kind.into(),
+            title: String::new(),
+            status: 400,
+            detail: "no service `x`".into(),
+            hint: Some("`hythe services` lists them".into()),
+            problems: Vec::new(),
+        }
+    }
+
+    fn operation(kind: OperationKind, problem_kind: &str) -> Failure {
+        Failure::Operation(Box::new(Operation {
+            id: "7".into(),
+            kind,
+            subject: "shop".into(),
+            state: OperationState::Failed,
+            started: jiff::Timestamp::UNIX_EPOCH,
+            finished: None,
+            error: Some(problem(problem_kind)),
+            result: None,
+        }))
+    }
+
+    #[test]
+    fn problems_have_exit_codes_by_kind() {
+        let code = |kind| Failure::from(ClientError::from(problem(kind))).exit_code();
+        let kinds = ["internal", "invalid", "unsupported", "not-found", "conflict", "already-exists", "unavailable", "timeout"];
+        assert_eq!(kinds.map(code), [1, 2, 2, 3, 4, 4, 5, 5]);
+    }
+
+    #[test]
+    fn an_operation_on_a_workload_ends_as_the_workload_does() {
+        assert_eq!(operation(OperationKind::Deploy, "not-found").exit_code(), 1);
+        assert_eq!(operation(OperationKind::Deploy, "unavailable").exit_code(), 5);
+        assert_eq!(operation(OperationKind::Pull, "not-found").exit_code(), 3);
+    }
+
+    #[test]
+    fn no_agent_is_five_and_says_how_to_start_one() {
+        let failure = Failure::from(ClientError::Unreachable {
+            endpoint: Endpoint::Unix("/run/a.sock".into()),
+            source: io::ErrorKind::NotFound.into(),
+        });
+        assert_eq!(failure.exit_code(), 5);
+        assert_eq!(
+            failure.render(false),
+            "error: no agent answers on `/run/a.sock`\n  cause: entity not found\nhint: `hythe agent --socket /run/a.sock` starts one there\n"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let failure = Failure::Output(io::ErrorKind::BrokenPipe.into());
+        assert_eq!((failure.exit_code(), failure.render(false).as_str()), (0, ""));
+    }
+
+    #[test]
+    fn message_and_hint_are_said_once() {
+        let text = Failure::from(ClientError::from(problem("not-found"))).render(false);
+        assert_eq!(text, "error: no service `x`\nhint: `hythe services` lists them\n");
+    }
+}

@@ -1,0 +1,101 @@
+//! Service files on this machine: found, read and checked before anything is asked of an agent.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use hythe_spec::{Build, Diagnostics, Files, Service};
+
+use crate::output::Printer;
+use crate::report::{Failure, Outcome};
+
+const IN_A_DIRECTORY: &str = "hythe.toml";
+const STDIN: &str = "-";
+
+/// What a user named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file here.
+    File(PathBuf),
+    /// A service that the agent knows.
+    Deployed(String),
+}
+
+/// A valid file.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) service: Service,
+    pub(crate) builds: Vec<Build>,
+}
+
+/// A file, a directory with a `hythe.toml`, `NAME.toml` here, or the name of a deployed service.
+pub(crate) fn locate(target: &str) -> Source {
+    let path = Path::new(target);
+    let named = PathBuf::from(format!("{target}.toml"));
+    let could_be_a_name = !target.contains(['/', '.']) && target != STDIN;
+    if path.is_dir() && (!could_be_a_name || path.join(IN_A_DIRECTORY).exists()) {
+        Source::File(path.join(IN_A_DIRECTORY))
+    } else if path.is_file() || !could_be_a_name {
+        Source::File(path.to_owned())
+    } else if named.is_file() {
+        Source::File(named)
+    } else {
+        Source::Deployed(target.to_owned())
+    }
+}
+
+/// The file itself, where a directory may stand for the one in it.
+pub(crate) fn in_directory(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(IN_A_DIRECTORY) } else { path.to_owned() }
+}
+
+/// Reads and checks a file; its warnings are said, its errors are all in the failure.
+pub(crate) fn load(path: &Path, printer: Printer<'_>) -> Outcome<Loaded> {
+    let name = path.display().to_string();
+    let unreadable = |source| Failure::File { path: name.clone(), source };
+    let text = if name == STDIN { stdin() } else { std::fs::read_to_string(path) }.map_err(unreadable)?;
+    let files = LocalFiles::beside(path).map_err(unreadable)?;
+    let parsed = hythe_spec::parse(&name, &text, &files).map_err(Box::new)?;
+    if !parsed.warnings.is_empty() {
+        let warnings = Diagnostics::new(&name, &text, parsed.warnings);
+        printer.talk(warnings.render(printer.settings.color_stderr).trim_end());
+    }
+    Ok(Loaded { service: parsed.service, builds: parsed.builds })
+}
+
+fn stdin() -> io::Result<String> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The files of this machine, as a service file in one directory sees them.
+#[derive(Debug)]
+struct LocalFiles {
+    base: String,
+}
+
+impl LocalFiles {
+    fn beside(path: &Path) -> io::Result<Self> {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let base = directory.canonicalize()?.into_os_string().into_string();
+        Ok(Self { base: base.map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))? })
+    }
+}
+
+impl Files for LocalFiles {
+    fn read(&self, path: &str) -> io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn base_dir(&self) -> &str {
+        &self.base
+    }
+
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn home(&self) -> Option<String> {
+        self.env("HOME")
+    }
+}

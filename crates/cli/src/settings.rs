@@ -1,0 +1,136 @@
+//! What was typed and where, resolved once: nothing below asks the environment or a terminal again.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use hythe_api::paths;
+use hythe_client::Endpoint;
+
+use crate::args::{Color, Global};
+use crate::report::Failure;
+
+/// Everything that commands need to know besides their own arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Agent to talk to.
+    pub(crate) endpoint: Endpoint,
+    /// An agent may be started there: the endpoint is the default one.
+    pub(crate) may_start_agent: bool,
+    /// State directory of the agent that would be started.
+    pub(crate) state_dir: PathBuf,
+    /// Data as JSON.
+    pub(crate) json: bool,
+    /// Colours on stdout.
+    pub(crate) color_stdout: bool,
+    /// Colours on stderr.
+    pub(crate) color_stderr: bool,
+    /// Columns of the terminal that stdout is; absent: it is none.
+    pub(crate) width: Option<u16>,
+    /// Somebody looks at stderr: what moves may be drawn.
+    pub(crate) interactive: bool,
+}
+
+/// What a process finds around itself.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) env: paths::Env<'a>,
+    pub(crate) is_root: bool,
+    pub(crate) stdout_is_terminal: bool,
+    pub(crate) stderr_is_terminal: bool,
+    pub(crate) terminal_columns: Option<u16>,
+}
+
+/// The process's own surroundings.
+pub(crate) fn surroundings() -> Surroundings<'static> {
+    Surroundings {
+        env: &|name| std::env::var(name).ok(),
+        is_root: rustix::process::geteuid().is_root(),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stderr_is_terminal: std::io::stderr().is_terminal(),
+        terminal_columns: crate::terminal::size(std::io::stdout()).map(|size| size.columns),
+    }
+}
+
+impl Settings {
+    pub(crate) fn resolve(global: &Global, around: &Surroundings<'_>) -> Result<Self, Failure> {
+        let (endpoint, may_start_agent) = match global.host.as_deref().filter(|host| !host.is_empty()) {
+            Some(host) => (host.parse().map_err(Failure::Host)?, false),
+            None => (Endpoint::Unix(paths::default_socket(around.env, around.is_root)), true),
+        };
+        Ok(Self {
+            endpoint,
+            may_start_agent,
+            state_dir: paths::default_state_dir(around.env, around.is_root),
+            json: global.json,
+            color_stdout: color(global.color, around, around.stdout_is_terminal),
+            color_stderr: color(global.color, around, around.stderr_is_terminal),
+            width: width(around),
+            interactive: around.stderr_is_terminal && (around.env)("TERM").as_deref() != Some("dumb"),
+        })
+    }
+}
+
+/// An explicit answer wins; then <https://no-color.org> and CLICOLOR_FORCE; then the terminal.
+fn color(asked: Color, around: &Surroundings<'_>, is_terminal: bool) -> bool {
+    let set = |name| (around.env)(name).is_some_and(|value| !value.is_empty());
+    match asked {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto if set("NO_COLOR") => false,
+        Color::Auto if set("CLICOLOR_FORCE") => true,
+        Color::Auto => is_terminal && (around.env)("TERM").as_deref() != Some("dumb"),
+    }
+}
+
+fn width(around: &Surroundings<'_>) -> Option<u16> {
+    let columns = (around.env)("COLUMNS").and_then(|text| text.parse().ok());
+    columns.filter(|columns| *columns > 0).or(around.terminal_columns.filter(|_| around.stdout_is_terminal))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const GLOBAL: Global = Global { host: None, json: false, color: Color::Auto };
+
+    fn around<'a>(env: paths::Env<'a>) -> Surroundings<'a> {
+        Surroundings { env, is_root: true, stdout_is_terminal: true, stderr_is_terminal: false, terminal_columns: Some(80) }
+    }
+
+    #[test]
+    fn only_the_default_agent_may_be_started() {
+        let default = Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap();
+        assert_eq!(default.endpoint, Endpoint::Unix("/run/hythe/agent.sock".into()));
+        assert!(default.may_start_agent);
+
+        let named = Global { host: Some("/run/hythe/agent.sock".into()), ..GLOBAL };
+        assert!(!Settings::resolve(&named, &around(&|_| None)).unwrap().may_start_agent);
+    }
+
+    #[test]
+    fn a_wrong_host_is_wrong_use() {
+        let wrong = Global { host: Some("nonsense".into()), ..GLOBAL };
+        let failure = Settings::resolve(&wrong, &around(&|_| None)).unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+    }
+
+    #[test]
+    fn colours_follow_the_flag_then_the_environment_then_the_terminal() {
+        let plain = Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap();
+        assert!(plain.color_stdout && !plain.color_stderr);
+        let no_color = |name: &str| (name == "NO_COLOR").then(|| "1".to_owned());
+        assert!(!Settings::resolve(&GLOBAL, &around(&no_color)).unwrap().color_stdout);
+        let always = Global { color: Color::Always, ..GLOBAL };
+        assert!(Settings::resolve(&always, &around(&no_color)).unwrap().color_stdout);
+    }
+
+    #[test]
+    fn tables_are_fitted_to_a_terminal_or_to_columns_and_never_to_a_pipe() {
+        assert_eq!(Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap().width, Some(80));
+        let pipe = Surroundings { stdout_is_terminal: false, ..around(&|_| None) };
+        assert_eq!(Settings::resolve(&GLOBAL, &pipe).unwrap().width, None);
+        let columns = |name: &str| (name == "COLUMNS").then(|| "40".to_owned());
+        assert_eq!(Settings::resolve(&GLOBAL, &around(&columns)).unwrap().width, Some(40));
+    }
+}

@@ -1,0 +1,135 @@
+//! Values as people read them in a table or a line.
+
+use hythe_api::{HealthState, PortBinding, Workload, WorkloadState};
+use hythe_spec::{ImageRef, Protocol};
+use jiff::Timestamp;
+use serde::Serialize;
+
+const KIB: u64 = 1024;
+const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+/// What stands where there is nothing to say.
+pub(crate) const NOTHING: &str = "-";
+
+/// The word that stands for an enum's value on the wire.
+pub(crate) fn of(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// The two largest units: `3d4h`, `5m2s`, `9s`.
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs().max(0);
+    let parts = [(seconds / 86_400, 'd'), (seconds / 3600 % 24, 'h'), (seconds / 60 % 60, 'm'), (seconds % 60, 's')];
+    let first = parts.iter().position(|(amount, _)| *amount > 0).unwrap_or(3);
+    let shown = parts[first..].iter().take(2).enumerate();
+    shown.filter(|(place, (amount, _))| *place == 0 || *amount > 0).map(|(_, (amount, unit))| format!("{amount}{unit}")).collect()
+}
+
+/// `1.5 GiB`, `900 B`.
+pub(crate) fn bytes(amount: u64) -> String {
+    if amount < KIB {
+        return format!("{amount} B");
+    }
+    let power = (amount.ilog2() / 10).min(UNITS.len() as u32);
+    let tenths = u128::from(amount) * 10 / (1u128 << (10 * power));
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
+}
+
+/// An image as a user of Docker writes it; the digest only where there is no tag.
+pub(crate) fn image(text: &str) -> String {
+    let Ok(image) = text.parse::<ImageRef>() else { return text.to_owned() };
+    match (image.version(), &image.digest) {
+        (Some(tag), _) => format!("{}:{tag}", image.familiar_name()),
+        (None, Some(digest)) => format!("{}@{}", image.familiar_name(), short(digest)),
+        (None, None) => image.familiar_name(),
+    }
+}
+
+/// The algorithm and twelve digits of a digest.
+pub(crate) fn short(digest: &str) -> &str {
+    let start = digest.find(':').map_or(0, |colon| colon + 1);
+    digest.get(..start + 12).unwrap_or(digest)
+}
+
+/// Ports as a file says them; the two bindings of "every address" are one.
+pub(crate) fn ports(bindings: &[PortBinding]) -> String {
+    let mut all: Vec<String> = bindings.iter().map(port).collect();
+    all.dedup();
+    if all.is_empty() { NOTHING.to_owned() } else { all.join(", ") }
+}
+
+fn port(binding: &PortBinding) -> String {
+    let address = match binding.host_ip.as_str() {
+        "" | "0.0.0.0" | "::" => String::new(),
+        ip if ip.contains(':') => format!("[{ip}]:"),
+        ip => format!("{ip}:"),
+    };
+    let protocol = match binding.protocol {
+        Protocol::Tcp => String::new(),
+        _ => format!("/{}", of(&binding.protocol)),
+    };
+    format!("{address}{}:{}{protocol}", binding.host_port, binding.container_port)
+}
+
+/// How long its process has been running.
+pub(crate) fn uptime(workload: &Workload, now: Timestamp) -> String {
+    let started = workload.instance.as_ref().and_then(|instance| instance.started);
+    match (workload.state, started) {
+        (WorkloadState::Running | WorkloadState::Paused, Some(started)) => age(started, now),
+        _ => NOTHING.to_owned(),
+    }
+}
+
+/// Its health, or nothing where it is not probed.
+pub(crate) fn health(health: HealthState) -> String {
+    match health {
+        HealthState::None => NOTHING.to_owned(),
+        HealthState::Starting | HealthState::Healthy | HealthState::Unhealthy => of(&health),
+    }
+}
+
+/// A JSON value on one line; texts without quotes.
+pub(crate) fn value(value: &serde_json::Value) -> String {
+    match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_show_two_units() {
+        let shown = [0, 9, 60, 302, 3600, 273_600].map(|seconds| {
+            let start = Timestamp::UNIX_EPOCH;
+            age(start, start + jiff::SignedDuration::from_secs(seconds))
+        });
+        assert_eq!(shown, ["0s", "9s", "1m", "5m2s", "1h", "3d4h"]);
+    }
+
+    #[test]
+    fn sizes_use_powers_of_1024() {
+        let shown = [0, 1023, 1024, 1536 * 1024, u64::MAX].map(bytes);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16383.9 PiB"]);
+    }
+
+    #[test]
+    fn images_are_familiar_and_a_digest_never_stands_for_a_version() {
+        let digest = format!("docker.io/library/alpine@sha256:{}", "a".repeat(64));
+        assert_eq!(image(&digest), "alpine@sha256:aaaaaaaaaaaa");
+        assert_eq!(image("docker.io/library/alpine:3"), "alpine:3");
+        assert_eq!(image("127.0.0.1:5000/shop:1"), "127.0.0.1:5000/shop:1");
+    }
+
+    #[test]
+    fn a_port_on_both_families_is_one() {
+        let binding = |host_ip: &str, protocol| PortBinding { host_ip: host_ip.into(), host_port: 8080, container_port: 80, protocol };
+        let both = [binding("0.0.0.0", Protocol::Tcp), binding("::", Protocol::Tcp), binding("127.0.0.1", Protocol::Udp)];
+        assert_eq!(ports(&both), "8080:80, 127.0.0.1:8080:80/udp");
+    }
+}

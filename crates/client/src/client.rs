@@ -1,0 +1,60 @@
+//! The client and what concerns the agent as a whole; the nouns have files of their own.
+
+use hythe_api::{Explain, Explained, Runtime, Version};
+
+use crate::call::Call;
+use crate::{ClientError, Endpoint};
+
+/// A client of one agent. Cheap to clone; every call makes its own connection.
+///
+/// Every method fails with [`ClientError`]; none of them retries, none starts an agent.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) endpoint: Endpoint,
+}
+
+impl Client {
+    /// A client of the agent there; nothing is connected yet.
+    pub const fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
+    /// Where its agent listens.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What the agent says of its own health; an error says why it does not work.
+    pub async fn healthz(&self) -> Result<String, ClientError> {
+        Call::get("/healthz").text(&self.endpoint).await
+    }
+
+    /// Counters in the Prometheus text format.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        Call::get("/metrics").text(&self.endpoint).await
+    }
+
+    /// Version and identity of the agent.
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        Call::get("/v1/version").json(&self.endpoint).await
+    }
+
+    /// The OpenAPI document as this agent serves it.
+    pub async fn openapi(&self) -> Result<serde_json::Value, ClientError> {
+        Call::get("/v1/openapi.json").json(&self.endpoint).await
+    }
+
+    /// Runtimes with health, version and capability.
+    pub async fn runtimes(&self) -> Result<Vec<Runtime>, ClientError> {
+        Call::get("/v1/runtimes").json(&self.endpoint).await
+    }
+
+    /// What drivers would give their engines for a service.
+    pub async fn explain(&self, what: &Explain) -> Result<Vec<Explained>, ClientError> {
+        self.post("/v1/explain", what)?.json(&self.endpoint).await
+    }
+
+    pub(crate) fn post(&self, path: impl Into<String>, body: &impl serde::Serialize) -> Result<Call, ClientError> {
+        Call::new(http::Method::POST, path).body(body)
+    }
+}

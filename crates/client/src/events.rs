@@ -1,0 +1,89 @@
+//! The event stream, resumed after its last cursor when the connection breaks.
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+use http::HeaderName;
+use hythe_api::event::EventQuery;
+use hythe_api::{Event, Problem};
+
+use crate::call::Call;
+use crate::sse::{self, Messages};
+use crate::{Client, ClientError, Items};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Pauses before each try to find the agent again: an agent that is being restarted is back by then.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(800),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+struct Reader {
+    client: Client,
+    query: EventQuery,
+    last: Option<u64>,
+    messages: Messages,
+}
+
+impl Client {
+    /// Events that are kept, oldest first.
+    pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, ClientError> {
+        let query = EventQuery { follow: false, ..query.clone() };
+        Call::get("/v1/events").query(&query)?.json(&self.endpoint).await
+    }
+
+    /// Events as they happen. A broken connection is made again and resumed without a gap; an agent that stays away is an error.
+    pub async fn follow_events(&self, query: &EventQuery) -> Result<Items<Event>, ClientError> {
+        let query = EventQuery { follow: true, ..query.clone() };
+        let messages = self.open_events(&query, None).await?;
+        let reader = Reader { client: self.clone(), query, last: None, messages };
+        Ok(stream::try_unfold(reader, async |mut reader| {
+            let event = reader.next().await?;
+            Ok(Some((event, reader)))
+        })
+        .boxed())
+    }
+
+    async fn open_events(&self, query: &EventQuery, last: Option<u64>) -> Result<Messages, ClientError> {
+        let mut call = Call::get("/v1/events").query(query)?;
+        if let Some(last) = last {
+            call = call.header(LAST_EVENT_ID, &last.to_string());
+        }
+        sse::open(call, &self.endpoint).await
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Event, ClientError> {
+        loop {
+            let message = match self.messages.next().await {
+                Some(Ok(message)) => message,
+                Some(Err(_)) | None => {
+                    self.messages = self.reconnect().await?;
+                    continue;
+                }
+            };
+            if message.event == "problem" {
+                return Err(self.messages.parse::<Problem>(&message)?.into());
+            }
+            let event: Event = self.messages.parse(&message)?;
+            self.last = Some(event.cursor);
+            return Ok(event);
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<Messages, ClientError> {
+        let mut outcome = self.client.open_events(&self.query, self.last).await;
+        for pause in PAUSES {
+            if !matches!(outcome, Err(ClientError::Unreachable { .. })) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            outcome = self.client.open_events(&self.query, self.last).await;
+        }
+        outcome
+    }
+}

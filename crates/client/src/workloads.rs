@@ -1,0 +1,54 @@
+//! Workloads: list, detail, logs, resource use, and sessions inside.
+
+use futures_util::StreamExt;
+use hythe_api::{AttachStart, ExecStart, LogLine, LogQuery, Stats, Workload, WorkloadDetail};
+
+use crate::call::{Call, segment};
+use crate::sse::{self, Message, Messages, Step};
+use crate::{Client, ClientError, Items, Session};
+
+impl Client {
+    /// Workloads of all services.
+    pub async fn workloads(&self) -> Result<Vec<Workload>, ClientError> {
+        Call::get("/v1/workloads").json(&self.endpoint).await
+    }
+
+    /// One workload, desired and observed.
+    pub async fn workload(&self, name: &str) -> Result<WorkloadDetail, ClientError> {
+        Call::get(workload(name)).json(&self.endpoint).await
+    }
+
+    /// Its log lines; the stream ends when the agent says that they are complete.
+    pub async fn logs(&self, name: &str, query: &LogQuery) -> Result<Items<LogLine>, ClientError> {
+        let call = Call::get(format!("{}/logs", workload(name))).query(query)?;
+        let messages = sse::open(call, &self.endpoint).await?;
+        Ok(sse::items(messages, line).boxed())
+    }
+
+    /// Its resource use now.
+    pub async fn stats(&self, name: &str) -> Result<Stats, ClientError> {
+        Call::get(format!("{}/stats", workload(name))).json(&self.endpoint).await
+    }
+
+    /// Runs a process inside.
+    pub async fn exec(&self, name: &str, start: &ExecStart) -> Result<Session, ClientError> {
+        Session::open(&self.endpoint, format!("{}/exec", workload(name)), start).await
+    }
+
+    /// Connects to the main process.
+    pub async fn attach(&self, name: &str, start: &AttachStart) -> Result<Session, ClientError> {
+        Session::open(&self.endpoint, format!("{}/attach", workload(name)), start).await
+    }
+}
+
+fn workload(name: &str) -> String {
+    format!("/v1/workloads/{}", segment(name))
+}
+
+fn line(messages: &Messages, message: &Message) -> Result<Step<LogLine>, ClientError> {
+    Ok(match message.event.as_str() {
+        "line" => Step::Item(messages.parse(message)?),
+        "end" => Step::End,
+        _ => Step::Skip,
+    })
+}

@@ -1,0 +1,340 @@
+//! Long work that clients follow, join late and cancel.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hythe_runtime::{Error, ErrorKind, OpContext};
+use hythe_store::{OperationRecord, OperationState, Store};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Reports kept per operation for those who join late; byte counts beyond that are dropped, oldest first.
+const KEPT_REPORTS: usize = 2048;
+
+/// One report of progress.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Workload it concerns.
+    pub workload: Option<String>,
+    /// Phase.
+    pub phase: &'static str,
+    /// Part of the phase.
+    pub item: String,
+    /// What is being done.
+    pub message: String,
+    /// Bytes done.
+    pub current: Option<u64>,
+    /// Bytes in all.
+    pub total: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    record: OperationRecord,
+    reports: VecDeque<Report>,
+    dropped: u64,
+}
+
+/// A running or finished operation.
+#[derive(Debug)]
+pub struct OperationHandle {
+    inner: Mutex<Inner>,
+    changed: watch::Sender<u64>,
+    cancel: CancellationToken,
+}
+
+impl OperationHandle {
+    fn new(record: OperationRecord) -> Self {
+        let inner = Inner {
+            record,
+            reports: VecDeque::new(),
+            dropped: 0,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            changed: watch::channel(0).0,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its record as it is now.
+    pub fn record(&self) -> OperationRecord {
+        self.inner().record.clone()
+    }
+
+    /// Tells those who follow.
+    pub fn report(&self, report: Report) {
+        let mut inner = self.inner();
+        if inner.reports.len() == KEPT_REPORTS {
+            inner.reports.pop_front();
+            inner.dropped += 1;
+        }
+        inner.reports.push_back(report);
+        drop(inner);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Tells those who follow about a phase of a workload.
+    pub(crate) fn phase(&self, workload: &str, phase: &'static str, message: impl Into<String>) {
+        self.report(Report {
+            workload: Some(workload.to_owned()),
+            phase,
+            message: message.into(),
+            ..Report::default()
+        });
+    }
+
+    /// Context for calls made on behalf of it.
+    pub fn context(&self) -> OpContext {
+        let mut context = OpContext::new(self.record().id);
+        context.cancel = self.cancel.clone();
+        context
+    }
+}
+
+/// Someone who follows an operation from its beginning.
+#[derive(Debug)]
+pub struct Joined {
+    handle: Arc<OperationHandle>,
+    next: u64,
+    changed: watch::Receiver<u64>,
+}
+
+impl Joined {
+    /// The next report; `None` once it has ended and all reports were given.
+    pub async fn next(&mut self) -> Option<Report> {
+        loop {
+            self.changed.mark_unchanged();
+            {
+                let inner = self.handle.inner();
+                let at = self.next.saturating_sub(inner.dropped);
+                if let Some(report) = usize::try_from(at)
+                    .ok()
+                    .and_then(|at| inner.reports.get(at))
+                {
+                    self.next = at + inner.dropped + 1;
+                    return Some(report.clone());
+                }
+                if inner.record.state != OperationState::Running {
+                    return None;
+                }
+            }
+            self.changed.changed().await.ok()?;
+        }
+    }
+
+    /// The operation.
+    pub fn record(&self) -> OperationRecord {
+        self.handle.record()
+    }
+}
+
+/// All operations of this agent.
+#[derive(Debug)]
+pub struct Operations {
+    store: Arc<Store>,
+    keep: u32,
+    counter: AtomicU64,
+    live: Mutex<BTreeMap<String, Arc<OperationHandle>>>,
+}
+
+impl Operations {
+    /// Those that an earlier agent left running have lost their task: they are closed here; the workloads' own tasks go on with what is desired.
+    pub(crate) fn open(store: Arc<Store>, keep: u32) -> hythe_store::Result<Self> {
+        for mut record in store.operations()? {
+            if record.state == OperationState::Running {
+                record.state = OperationState::Failed;
+                record.finished = Some(Timestamp::now());
+                record.error = Some(
+                    json!({ "kind": "unavailable", "message": "the agent was restarted", "hint": "`hythe ps` shows how far it came" }),
+                );
+                store.save_operation(&record)?;
+            }
+        }
+        Ok(Self {
+            store,
+            keep,
+            counter: AtomicU64::new(0),
+            live: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// Begins an operation and does its work in a task of its own.
+    ///
+    /// # Errors
+    /// When the store cannot be written; nothing is begun then.
+    pub fn spawn<F, W>(
+        &self,
+        kind: &str,
+        subject: &str,
+        work: W,
+    ) -> Result<Arc<OperationHandle>, Error>
+    where
+        W: FnOnce(Arc<OperationHandle>) -> F,
+        F: Future<Output = Result<Option<Value>, Error>> + Send + 'static,
+    {
+        let handle = Arc::new(OperationHandle::new(OperationRecord {
+            id: self.new_id(),
+            kind: kind.to_owned(),
+            subject: subject.to_owned(),
+            state: OperationState::Running,
+            started: Timestamp::now(),
+            finished: None,
+            error: None,
+            result: None,
+        }));
+        self.store
+            .save_operation(&handle.record())
+            .map_err(crate::store_error)?;
+        self.remember(handle.clone());
+        let work = work(handle.clone());
+        let (task, store, keep) = (handle.clone(), self.store.clone(), self.keep);
+        tokio::spawn(async move {
+            let outcome = tokio::select! {
+                biased;
+                () = task.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "operation", "cancelled")),
+                outcome = work => outcome,
+            };
+            finish(&task, outcome);
+            if let Err(error) = store
+                .save_operation(&task.record())
+                .and_then(|()| store.prune_operations(keep))
+            {
+                tracing::warn!(%error, "the end of an operation was not stored");
+            }
+        });
+        Ok(handle)
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn get(&self, id: &str) -> Result<OperationRecord, Error> {
+        self.all()?
+            .into_iter()
+            .find(|record| record.id == id)
+            .ok_or_else(|| missing(id))
+    }
+
+    /// All kept operations, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn all(&self) -> Result<Vec<OperationRecord>, Error> {
+        let live = self.live().clone();
+        let stored = self.store.operations().map_err(crate::store_error)?;
+        Ok(stored
+            .into_iter()
+            .map(|record| {
+                live.get(&record.id)
+                    .map_or(record, |handle| handle.record())
+            })
+            .collect())
+    }
+
+    /// Follows an operation from its beginning.
+    ///
+    /// # Errors
+    /// `NotFound`; one that ended before this agent started has no reports any more, only a record.
+    pub fn join(&self, id: &str) -> Result<Joined, Error> {
+        let handle = match self.live().get(id) {
+            Some(handle) => handle.clone(),
+            None => Arc::new(OperationHandle::new(self.get(id)?)),
+        };
+        let changed = handle.changed.subscribe();
+        Ok(Joined {
+            handle,
+            next: 0,
+            changed,
+        })
+    }
+
+    /// Withdraws an operation; what engines have begun may still happen.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it has ended.
+    pub fn cancel(&self, id: &str) -> Result<OperationRecord, Error> {
+        let record = self.get(id)?;
+        let live = self.live().get(id).cloned();
+        match live.filter(|_| record.state == OperationState::Running) {
+            Some(handle) => {
+                handle.cancel.cancel();
+                Ok(handle.record())
+            }
+            None => Err(Error::new(
+                ErrorKind::Conflict,
+                "cancel",
+                format!("operation `{id}` has ended"),
+            )),
+        }
+    }
+
+    fn live(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<OperationHandle>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ended ones beyond the bound are forgotten; ids sort by time.
+    fn remember(&self, handle: Arc<OperationHandle>) {
+        let mut live = self.live();
+        live.insert(handle.record().id, handle);
+        let ended =
+            |handle: &Arc<OperationHandle>| handle.record().state != OperationState::Running;
+        let surplus = live.len().saturating_sub(self.keep.min(64) as usize);
+        let oldest: Vec<String> = live
+            .iter()
+            .filter(|(_, handle)| ended(handle))
+            .take(surplus)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in oldest {
+            live.remove(&id);
+        }
+    }
+
+    fn new_id(&self) -> String {
+        let count = self.counter.fetch_add(1, Ordering::Relaxed) % 0x1000;
+        format!("{:x}{count:03x}", Timestamp::now().as_millisecond())
+    }
+}
+
+fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>) {
+    let mut inner = handle.inner();
+    inner.record.finished = Some(Timestamp::now());
+    match outcome {
+        Ok(result) => {
+            inner.record.state = OperationState::Succeeded;
+            inner.record.result = result;
+        }
+        Err(error) => {
+            let cancelled = error.kind() == ErrorKind::Cancelled;
+            inner.record.state = if cancelled {
+                OperationState::Cancelled
+            } else {
+                OperationState::Failed
+            };
+            inner.record.error = Some(
+                json!({ "kind": error.kind().as_str(), "message": error.message(), "hint": error.next_step() }),
+            );
+        }
+    }
+    drop(inner);
+    handle.changed.send_modify(|count| *count += 1);
+}
+
+fn missing(id: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "operation",
+        format!("no operation `{id}` is kept"),
+    )
+    .hint("`hythe operations` lists those that are")
+}

@@ -1,0 +1,360 @@
+//! What clients ask of services and workloads besides deploying: stop, start, restart, remove, look.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use hythe_runtime::identity::{OWNER, SERVICE};
+use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Runtime};
+use hythe_store::{Desired, DesiredRecord, NewEvent, ServiceRecord, Transaction};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use crate::deploy::{converge_all, merge};
+use crate::directory::{Cell, Handle};
+use crate::event::workload_event;
+use crate::worker::{Message, Request, reference};
+use crate::{Controller, OperationHandle};
+
+impl Controller {
+    /// All services, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn services(&self) -> Result<Vec<ServiceRecord>, Error> {
+        self.store.services().map_err(crate::store_error)
+    }
+
+    /// One service.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn service(&self, name: &str) -> Result<ServiceRecord, Error> {
+        self.store
+            .service(name)
+            .map_err(crate::store_error)?
+            .ok_or_else(|| missing_service(name))
+    }
+
+    /// All workloads, by name.
+    pub fn workloads(&self) -> Vec<Cell> {
+        self.directory.all().iter().map(Handle::read).collect()
+    }
+
+    /// Workloads of a service, by name.
+    pub fn workloads_of(&self, service: &str) -> Vec<Cell> {
+        self.directory
+            .of_service(service)
+            .iter()
+            .map(Handle::read)
+            .collect()
+    }
+
+    /// One workload.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn workload(&self, name: &str) -> Result<Cell, Error> {
+        Ok(self.handle(name)?.read())
+    }
+
+    /// The runtime and current instance of a workload.
+    ///
+    /// # Errors
+    /// `NotFound` for the workload, `Conflict` when it has no instance, `Unavailable` when its runtime does not answer.
+    pub fn instance(&self, name: &str) -> Result<(Arc<dyn Runtime>, InstanceId), Error> {
+        let cell = self.workload(name)?;
+        let current = cell.observed.current.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Conflict,
+                "instance",
+                format!("workload `{name}` has no instance"),
+            )
+            .hint("`hythe status` says why")
+        })?;
+        Ok((self.runtimes.get(&current.runtime)?, reference(&current)))
+    }
+
+    /// Stops a service or one component of it, dependents first.
+    ///
+    /// # Errors
+    /// `NotFound`; nothing is changed then.
+    pub fn stop(
+        self: &Arc<Self>,
+        service: &str,
+        component: Option<&str>,
+        grace: Option<u64>,
+    ) -> Result<Arc<OperationHandle>, Error> {
+        let handles = self.desire(service, component, Desired::Stopped, grace, "stop")?;
+        self.operations
+            .spawn("stop", service, |operation| async move {
+                one_after_another(&operation, dependents_first(handles)).await?;
+                Ok(None)
+            })
+    }
+
+    /// Starts a stopped service or component again.
+    ///
+    /// # Errors
+    /// `NotFound`; nothing is changed then.
+    pub fn start_service(
+        self: &Arc<Self>,
+        service: &str,
+        component: Option<&str>,
+    ) -> Result<Arc<OperationHandle>, Error> {
+        let handles = self.desire(service, component, Desired::Running, None, "start")?;
+        self.operations
+            .spawn("start", service, |operation| async move {
+                converge_all(&operation, handles).await?;
+                Ok(None)
+            })
+    }
+
+    /// Starts the main processes of a service or component anew, in the same instances.
+    ///
+    /// # Errors
+    /// `NotFound`; nothing is changed then.
+    pub fn restart(
+        self: &Arc<Self>,
+        service: &str,
+        component: Option<&str>,
+        grace: Option<u64>,
+    ) -> Result<Arc<OperationHandle>, Error> {
+        let handles = self.desire(service, component, Desired::Running, grace, "restart")?;
+        self.operations
+            .spawn("restart", service, |operation| async move {
+                let mut waiting = Vec::new();
+                for handle in handles {
+                    let (reply, outcome) = oneshot::channel();
+                    handle.send(Message::Restart(Request {
+                        operation: operation.clone(),
+                        reply,
+                    }));
+                    waiting.push(outcome);
+                }
+                let mut errors = Vec::new();
+                for outcome in waiting {
+                    if let Ok(Err(error)) = outcome.await {
+                        errors.push(error);
+                    }
+                }
+                merge(errors)?;
+                Ok(None)
+            })
+    }
+
+    /// Removes a service: its instances, its network, and where asked its volumes.
+    ///
+    /// # Errors
+    /// `NotFound`; nothing is changed then.
+    pub fn undeploy(
+        self: &Arc<Self>,
+        service: &str,
+        volumes: bool,
+    ) -> Result<Arc<OperationHandle>, Error> {
+        let handles = self.desire(service, None, Desired::Removed, None, "undeploy")?;
+        let runtimes: BTreeSet<String> = handles
+            .iter()
+            .map(|handle| handle.read().desired.placement.runtime)
+            .collect();
+        let (controller, name) = (self.clone(), service.to_owned());
+        self.operations
+            .spawn("undeploy", service, move |operation| async move {
+                one_after_another(&operation, dependents_first(handles)).await?;
+                for runtime in runtimes {
+                    controller
+                        .remove_belongings(&operation, &runtime, &name, volumes)
+                        .await?;
+                }
+                let changes = Transaction {
+                    forget_services: vec![name],
+                    ..Transaction::default()
+                };
+                controller
+                    .events
+                    .commit(&changes)
+                    .map_err(crate::store_error)?;
+                Ok(None)
+            })
+    }
+
+    /// The service's own network, and where asked its own volumes: what carries our labels and its name.
+    async fn remove_belongings(
+        &self,
+        operation: &Arc<OperationHandle>,
+        runtime: &str,
+        service: &str,
+        with_volumes: bool,
+    ) -> Result<(), Error> {
+        let runtime = self.runtimes.get(runtime)?;
+        let cx: OpContext = operation.context();
+        let ours = |labels: &std::collections::BTreeMap<String, String>| {
+            labels.get(OWNER).map(String::as_str) == Some(self.owner())
+                && labels.get(SERVICE).map(String::as_str) == Some(service)
+        };
+        if let Some(networks) = runtime.networks() {
+            for network in networks
+                .list(&cx)
+                .await?
+                .into_iter()
+                .filter(|network| ours(&network.labels))
+            {
+                operation.phase(
+                    service,
+                    "removing",
+                    format!("removing network {}", network.name),
+                );
+                networks.remove(&cx, &network.name).await?;
+            }
+        }
+        if let Some(volumes) = runtime.volumes().filter(|_| with_volumes) {
+            for volume in volumes
+                .list(&cx)
+                .await?
+                .into_iter()
+                .filter(|volume| ours(&volume.labels))
+            {
+                operation.phase(
+                    service,
+                    "removing",
+                    format!("removing volume {}", volume.name),
+                );
+                volumes.remove(&cx, &volume.name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a wish for a service's workloads before anything acts on it.
+    fn desire(
+        self: &Arc<Self>,
+        service: &str,
+        component: Option<&str>,
+        wanted: Desired,
+        grace: Option<u64>,
+        verb: &str,
+    ) -> Result<Vec<Handle>, Error> {
+        let _accepting = self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.service(service)?;
+        let handles = self.directory.of_service(service);
+        let chosen = |handle: &Handle| {
+            component.is_none_or(|only| handle.cell.borrow().desired.recipe.component.name == only)
+        };
+        let handles: Vec<Handle> = handles.into_iter().filter(chosen).collect();
+        if let Some(component) = component.filter(|_| handles.is_empty()) {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                verb_of(wanted),
+                format!("service `{service}` has no component `{component}`"),
+            ));
+        }
+        let desired: Vec<DesiredRecord> = handles
+            .iter()
+            .map(|handle| DesiredRecord {
+                desired: wanted,
+                grace,
+                ..handle.read().desired
+            })
+            .collect();
+        record.desired.active = if component.is_none() {
+            wanted == Desired::Running
+        } else {
+            record.desired.active
+        };
+        record.updated = Timestamp::now();
+        let asked = |desired: &DesiredRecord| -> NewEvent {
+            workload_event(
+                desired,
+                "requested",
+                format!("{verb} requested"),
+                json!({ "request": verb }),
+            )
+        };
+        let changes = Transaction {
+            services: if wanted == Desired::Removed {
+                Vec::new()
+            } else {
+                vec![record]
+            },
+            events: desired.iter().map(asked).collect(),
+            desired: desired.clone(),
+            ..Transaction::default()
+        };
+        self.events.commit(&changes).map_err(crate::store_error)?;
+        Ok(desired
+            .iter()
+            .map(|desired| self.take_up(desired))
+            .collect())
+    }
+
+    fn handle(&self, name: &str) -> Result<Handle, Error> {
+        self.directory.get(name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                "workload",
+                format!("no workload is named `{name}`"),
+            )
+            .hint("`hythe ps` lists them")
+        })
+    }
+}
+
+const fn verb_of(wanted: Desired) -> &'static str {
+    match wanted {
+        Desired::Running => "start",
+        Desired::Stopped => "stop",
+        Desired::Removed => "undeploy",
+    }
+}
+
+fn missing_service(name: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        "service",
+        format!("no service is named `{name}`"),
+    )
+    .hint("`hythe services` lists them")
+}
+
+/// In waves: first what nothing else in the service depends on. Cycles cannot be (they are refused at deploy).
+fn dependents_first(handles: Vec<Handle>) -> Vec<Vec<Handle>> {
+    let mut waves = Vec::new();
+    let mut rest = handles;
+    while !rest.is_empty() {
+        let needed: BTreeSet<String> = rest
+            .iter()
+            .flat_map(|handle| {
+                handle
+                    .read()
+                    .desired
+                    .recipe
+                    .component
+                    .depends_on
+                    .into_keys()
+            })
+            .collect();
+        let (now, later): (Vec<Handle>, Vec<Handle>) = rest.into_iter().partition(|handle| {
+            !needed.contains(&handle.cell.borrow().desired.recipe.component.name)
+        });
+        if now.is_empty() {
+            waves.push(later);
+            return waves;
+        }
+        waves.push(now);
+        rest = later;
+    }
+    waves
+}
+
+async fn one_after_another(
+    operation: &Arc<OperationHandle>,
+    waves: Vec<Vec<Handle>>,
+) -> Result<(), Error> {
+    for wave in waves {
+        converge_all(operation, wave).await?;
+    }
+    Ok(())
+}

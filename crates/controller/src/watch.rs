@@ -1,0 +1,229 @@
+//! One watcher per runtime: subscribe, list, join; reconnect with back-off when the engine goes away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use hythe_runtime::{
+    Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime,
+};
+use hythe_store::{NewEvent, Transaction};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::Controller;
+use crate::event::runtime_event;
+use crate::worker::{Message, is_same};
+
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Watcher {
+    controller: Arc<Controller>,
+    name: String,
+    /// It has answered before, so that losing it is news.
+    known: bool,
+    lost: bool,
+}
+
+impl Watcher {
+    pub(crate) fn new(controller: Arc<Controller>, name: String) -> Self {
+        Self {
+            controller,
+            name,
+            known: false,
+            lost: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let connected = tokio::select! {
+                () = shutdown.cancelled() => return,
+                connected = self.connect() => connected,
+            };
+            let reason = match connected {
+                Ok(stream) => {
+                    wait = FIRST_WAIT;
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        reason = self.follow(stream) => reason,
+                    }
+                }
+                Err(error) => error.message().to_owned(),
+            };
+            self.report_lost(&reason);
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// Subscribes first, then lists, so that nothing falls between; the workloads compare both with what they know.
+    async fn connect(&mut self) -> Result<EventStream, Error> {
+        let runtime = self.controller.runtimes.connect(&self.name).await?;
+        let cx = OpContext::new(format!("watch {}", self.name));
+        let from = self
+            .controller
+            .store
+            .cursor(&self.name)
+            .map_err(crate::store_error)?;
+        let stream = runtime.watch(&cx, Cursor(from)).await?;
+        let rows = runtime
+            .list(&cx, &Filter::owned_by(self.controller.owner()))
+            .await?;
+        if self.lost {
+            self.tell(runtime_event(
+                &self.name,
+                "runtime.reconnected",
+                "the runtime answers again",
+            ));
+        }
+        (self.known, self.lost) = (true, false);
+        self.hand_out(&runtime, rows).await;
+        Ok(stream)
+    }
+
+    async fn hand_out(&self, runtime: &Arc<dyn Runtime>, rows: Vec<Listed>) {
+        let mut by_workload: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
+        for row in rows {
+            if let Some(identity) = &row.identity {
+                by_workload
+                    .entry(identity.workload())
+                    .or_default()
+                    .push(row);
+            }
+        }
+        for (workload, rows) in &by_workload {
+            if self.controller.directory.get(workload).is_none() {
+                crate::rebuild::rebuild(&self.controller, runtime, &self.name, rows).await;
+            }
+        }
+        for handle in self.controller.directory.all() {
+            let (name, placed) = {
+                let cell = handle.cell.borrow();
+                (
+                    cell.desired.name.clone(),
+                    cell.desired.placement.runtime.clone(),
+                )
+            };
+            if placed == self.name {
+                handle.send(Message::Listed(
+                    by_workload.remove(&name).unwrap_or_default(),
+                ));
+            }
+        }
+    }
+
+    /// Hands events out until the stream ends; returns why it did.
+    async fn follow(&self, mut stream: EventStream) -> String {
+        while let Some(event) = stream.next().await {
+            match event {
+                Ok(event) => self.hand_on(event),
+                Err(error) => return error.message().to_owned(),
+            }
+        }
+        "its event stream ended".to_owned()
+    }
+
+    fn hand_on(&self, event: Event) {
+        let ours = event
+            .identity
+            .as_ref()
+            .is_none_or(|identity| identity.owner == self.controller.owner());
+        let handle = if ours { self.find(&event) } else { None };
+        if let Some((handle, workload, service)) = handle {
+            if let Some(told) = public_event(&event, &self.name, &workload, &service) {
+                self.tell(told);
+            }
+            if let Some(cursor) = &event.cursor.0
+                && let Err(error) = self.controller.store.set_cursor(&self.name, cursor)
+            {
+                tracing::warn!(runtime = self.name, %error, "the place in its events was not stored");
+            }
+            handle.send(Message::Engine(event));
+        }
+    }
+
+    /// The workload an event is about: by its labels, else by the instances that workloads know.
+    fn find(&self, event: &Event) -> Option<(crate::directory::Handle, String, String)> {
+        let named = event
+            .identity
+            .as_ref()
+            .and_then(|identity| self.controller.directory.get(&identity.workload()));
+        let handle = named.or_else(|| {
+            self.controller.directory.all().into_iter().find(|handle| {
+                let cell = handle.cell.borrow();
+                let mut instances = cell.observed.current.iter().chain(&cell.observed.previous);
+                instances.any(|instance| {
+                    instance.runtime == self.name
+                        && is_same(instance, &event.id, event.name.as_deref())
+                })
+            })
+        })?;
+        let cell = handle.read();
+        Some((handle, cell.desired.name, cell.desired.service))
+    }
+
+    fn report_lost(&mut self, reason: &str) {
+        self.controller.runtimes.lost(&self.name, reason);
+        if self.known && !self.lost {
+            self.tell(runtime_event(&self.name, "runtime.disconnected", reason));
+            for handle in self.controller.directory.all() {
+                if handle.cell.borrow().desired.placement.runtime == self.name {
+                    handle.send(Message::Lost(reason.to_owned()));
+                }
+            }
+            self.lost = true;
+        }
+    }
+
+    fn tell(&self, event: NewEvent) {
+        let changes = Transaction {
+            events: vec![event],
+            ..Transaction::default()
+        };
+        if let Err(error) = self.controller.events.commit(&changes) {
+            tracing::warn!(runtime = self.name, %error, "an event was not stored");
+        }
+    }
+}
+
+/// The event as the stream shows it; what the workload's own task tells better is left to it.
+fn public_event(event: &Event, runtime: &str, workload: &str, service: &str) -> Option<NewEvent> {
+    let (kind, message, details) = match &event.kind {
+        EventKind::Created => ("created", "created".to_owned(), json!({})),
+        EventKind::Started => ("started", "started".to_owned(), json!({})),
+        EventKind::Stopped { exit } => (
+            "exited",
+            format!("its process ended with {}", exit.code),
+            json!({ "code": exit.code }),
+        ),
+        EventKind::Signalled { signal } => (
+            "signalled",
+            format!("was sent {signal}"),
+            json!({ "signal": signal }),
+        ),
+        EventKind::OutOfMemory => ("oom", "ran out of memory".to_owned(), json!({})),
+        EventKind::Updated { what } => (
+            "updated",
+            format!("changed: {what}"),
+            json!({ "what": what }),
+        ),
+        EventKind::Removed | EventKind::Paused | EventKind::Unpaused | EventKind::Image { .. } => {
+            return None;
+        }
+    };
+    let mut details = details;
+    details["instance"] = json!(event.name.as_deref().unwrap_or(&event.id.0));
+    Some(NewEvent {
+        time: event.time,
+        runtime: Some(runtime.to_owned()),
+        service: Some(service.to_owned()),
+        workload: Some(workload.to_owned()),
+        kind: kind.to_owned(),
+        message,
+        details,
+    })
+}

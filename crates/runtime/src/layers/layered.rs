@@ -1,0 +1,240 @@
+//! The one place where every method is forwarded.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use hythe_spec::ImageRef;
+
+use super::{Call, Operation};
+use crate::{
+    AttachRequest, BuildOutput, BuildRequest, Capability, Cursor, Error, ErrorKind, EventStream, Exec, ExecRequest,
+    Filter, Health, Image, Images, InstanceId, Listed, LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks,
+    Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session, Stats, StatsSample,
+    Stop, VolumeInfo, VolumeSpec, Volumes,
+};
+
+/// What a layer does around every call.
+pub trait Policy: fmt::Debug + Send + Sync + 'static {
+    /// Answers a call, by acting as often as it sees fit: not at all, once, or again.
+    fn around<'a, T, F>(&'a self, call: Call<'a>, act: F) -> impl Future<Output = Result<T>> + Send + 'a
+    where
+        T: Send + 'a,
+        F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a;
+}
+
+/// A runtime with a policy around it.
+#[derive(Debug)]
+pub struct Layered<P> {
+    inner: Arc<dyn Runtime>,
+    policy: P,
+}
+
+impl<P: Policy> Layered<P> {
+    /// Puts a policy around a runtime.
+    pub fn around(inner: Arc<dyn Runtime>, policy: P) -> Arc<dyn Runtime> {
+        Arc::new(Self { inner, policy })
+    }
+
+    fn call<'a>(&'a self, operation: Operation, cx: &'a OpContext) -> Call<'a> {
+        let (info, capability) = (self.inner.info(), self.inner.capability());
+        Call { operation, info, capability, cx, instance: None, plan: None, stop: None }
+    }
+
+    fn on<'a>(&'a self, operation: Operation, cx: &'a OpContext, id: &'a InstanceId) -> Call<'a> {
+        Call { instance: Some(id), ..self.call(operation, cx) }
+    }
+}
+
+/// A facet is only handed out where the runtime has it; this covers one that lost it meanwhile.
+fn facet<T: ?Sized>(facet: Option<&T>, operation: Operation) -> Result<&T> {
+    let words = "this runtime does not have the operation";
+    facet.ok_or_else(|| Error::new(ErrorKind::Unsupported, operation.name(), words))
+}
+
+#[async_trait]
+impl<P: Policy> Runtime for Layered<P> {
+    fn info(&self) -> &RuntimeInfo {
+        self.inner.info()
+    }
+
+    fn capability(&self) -> &Capability {
+        self.inner.capability()
+    }
+
+    async fn probe(&self, cx: &OpContext) -> Result<Health> {
+        self.policy.around(self.call(Operation::Probe, cx), || self.inner.probe(cx)).await
+    }
+
+    async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
+        let call = Call { plan: Some(plan), ..self.call(Operation::Create, cx) };
+        self.policy.around(call, || self.inner.create(cx, plan)).await
+    }
+
+    async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
+        let call = Call { plan: Some(plan), ..self.call(Operation::Run, cx) };
+        self.policy.around(call, || self.inner.run(cx, plan)).await
+    }
+
+    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.policy.around(self.on(Operation::Start, cx, id), || self.inner.start(cx, id)).await
+    }
+
+    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
+        let call = Call { stop: Some(how), ..self.on(Operation::Stop, cx, id) };
+        self.policy.around(call, || self.inner.stop(cx, id, how)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.policy.around(self.on(Operation::Remove, cx, id), || self.inner.remove(cx, id)).await
+    }
+
+    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
+        self.policy.around(self.on(Operation::Inspect, cx, id), || self.inner.inspect(cx, id)).await
+    }
+
+    async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
+        self.policy.around(self.call(Operation::List, cx), || self.inner.list(cx, filter)).await
+    }
+
+    async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream> {
+        self.policy.around(self.call(Operation::Watch, cx), || self.inner.watch(cx, from.clone())).await
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        self.inner.images().map(|_| self as &dyn Images)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        self.inner.logs().map(|_| self as &dyn Logs)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        self.inner.exec().map(|_| self as &dyn Exec)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        self.inner.stats().map(|_| self as &dyn Stats)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        self.inner.networks().map(|_| self as &dyn Networks)
+    }
+
+    fn volumes(&self) -> Option<&dyn Volumes> {
+        self.inner.volumes().map(|_| self as &dyn Volumes)
+    }
+
+    fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
+        self.inner.explain(plan)
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Images for Layered<P> {
+    async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
+        let inner = facet(self.inner.images(), Operation::Pull)?;
+        self.policy.around(self.call(Operation::Pull, cx), || inner.pull(cx, image, progress)).await
+    }
+
+    async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
+        let inner = facet(self.inner.images(), Operation::Image)?;
+        self.policy.around(self.call(Operation::Image, cx), || inner.get(cx, image)).await
+    }
+
+    async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
+        let inner = facet(self.inner.images(), Operation::Images)?;
+        self.policy.around(self.call(Operation::Images, cx), || inner.list(cx)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
+        let inner = facet(self.inner.images(), Operation::ImageRemove)?;
+        self.policy.around(self.call(Operation::ImageRemove, cx), || inner.remove(cx, image)).await
+    }
+
+    async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
+        let inner = facet(self.inner.images(), Operation::Tag)?;
+        self.policy.around(self.call(Operation::Tag, cx), || inner.tag(cx, image, name)).await
+    }
+
+    async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
+        let inner = facet(self.inner.images(), Operation::Push)?;
+        self.policy.around(self.call(Operation::Push, cx), || inner.push(cx, image, progress)).await
+    }
+
+    async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
+        let inner = facet(self.inner.images(), Operation::Build)?;
+        self.policy.around(self.call(Operation::Build, cx), || inner.build(cx, request, progress)).await
+    }
+
+    async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
+        let inner = facet(self.inner.images(), Operation::Resolve)?;
+        self.policy.around(self.call(Operation::Resolve, cx), || inner.resolve(cx, image)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Logs for Layered<P> {
+    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
+        let inner = facet(self.inner.logs(), Operation::Logs)?;
+        self.policy.around(self.on(Operation::Logs, cx, id), || inner.logs(cx, id, options)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Exec for Layered<P> {
+    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest) -> Result<Session> {
+        let inner = facet(self.inner.exec(), Operation::Exec)?;
+        self.policy.around(self.on(Operation::Exec, cx, id), || inner.exec(cx, id, request)).await
+    }
+
+    async fn attach(&self, cx: &OpContext, id: &InstanceId, request: &AttachRequest) -> Result<Session> {
+        let inner = facet(self.inner.exec(), Operation::Attach)?;
+        self.policy.around(self.on(Operation::Attach, cx, id), || inner.attach(cx, id, request)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Stats for Layered<P> {
+    async fn sample(&self, cx: &OpContext, id: &InstanceId) -> Result<StatsSample> {
+        let inner = facet(self.inner.stats(), Operation::Stats)?;
+        self.policy.around(self.on(Operation::Stats, cx, id), || inner.sample(cx, id)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Networks for Layered<P> {
+    async fn ensure(&self, cx: &OpContext, spec: &NetworkSpec) -> Result<()> {
+        let inner = facet(self.inner.networks(), Operation::NetworkEnsure)?;
+        self.policy.around(self.call(Operation::NetworkEnsure, cx), || inner.ensure(cx, spec)).await
+    }
+
+    async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
+        let inner = facet(self.inner.networks(), Operation::NetworkList)?;
+        self.policy.around(self.call(Operation::NetworkList, cx), || inner.list(cx)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+        let inner = facet(self.inner.networks(), Operation::NetworkRemove)?;
+        self.policy.around(self.call(Operation::NetworkRemove, cx), || inner.remove(cx, name)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Volumes for Layered<P> {
+    async fn ensure(&self, cx: &OpContext, spec: &VolumeSpec) -> Result<()> {
+        let inner = facet(self.inner.volumes(), Operation::VolumeEnsure)?;
+        self.policy.around(self.call(Operation::VolumeEnsure, cx), || inner.ensure(cx, spec)).await
+    }
+
+    async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
+        let inner = facet(self.inner.volumes(), Operation::VolumeList)?;
+        self.policy.around(self.call(Operation::VolumeList, cx), || inner.list(cx)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+        let inner = facet(self.inner.volumes(), Operation::VolumeRemove)?;
+        self.policy.around(self.call(Operation::VolumeRemove, cx), || inner.remove(cx, name)).await
+    }
+}

@@ -1,0 +1,111 @@
+//! No call waits for ever.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+
+use super::{Call, Operation, Policy};
+use crate::{Error, ErrorKind, Result};
+
+/// How long each kind of call may take; what streams is only bounded until its stream stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeoutSettings {
+    /// Looking at things.
+    pub read: Duration,
+    /// Making, starting and removing things.
+    pub change: Duration,
+    /// Asking a registry.
+    pub registry: Duration,
+    /// What a stop may take beyond its grace.
+    pub stop_margin: Duration,
+}
+
+impl Default for TimeoutSettings {
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(30),
+            change: Duration::from_secs(120),
+            registry: Duration::from_secs(60),
+            stop_margin: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Ends a call when its time is over, at the caller's deadline, or when the caller withdraws.
+#[derive(Debug, Clone, Default)]
+pub struct Timeout {
+    settings: TimeoutSettings,
+}
+
+impl Timeout {
+    /// With these settings.
+    pub const fn new(settings: TimeoutSettings) -> Self {
+        Self { settings }
+    }
+
+    /// The table; `None`: without bound.
+    fn allowed(&self, call: &Call<'_>) -> Option<Duration> {
+        match call.operation {
+            Operation::Probe
+            | Operation::Inspect
+            | Operation::List
+            | Operation::Watch
+            | Operation::Image
+            | Operation::Images
+            | Operation::Logs
+            | Operation::Exec
+            | Operation::Attach
+            | Operation::Stats
+            | Operation::NetworkList
+            | Operation::VolumeList => Some(self.settings.read),
+            Operation::Create
+            | Operation::Run
+            | Operation::Start
+            | Operation::Remove
+            | Operation::ImageRemove
+            | Operation::Tag
+            | Operation::NetworkEnsure
+            | Operation::NetworkRemove
+            | Operation::VolumeEnsure
+            | Operation::VolumeRemove => Some(self.settings.change),
+            Operation::Resolve => Some(self.settings.registry),
+            Operation::Stop => {
+                call.stop.map(|how| how.grace.saturating_add(self.settings.stop_margin)).or(Some(self.settings.change))
+            }
+            Operation::Pull | Operation::Push | Operation::Build => None,
+        }
+    }
+}
+
+impl Policy for Timeout {
+    async fn around<'a, T, F>(&'a self, call: Call<'a>, act: F) -> Result<T>
+    where
+        T: Send + 'a,
+        F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a,
+    {
+        let ours = self.allowed(&call).and_then(|allowed| Instant::now().checked_add(allowed));
+        let end = [ours, call.cx.deadline].into_iter().flatten().min();
+        let operation = call.operation.name();
+        tokio::select! {
+            biased;
+            () = call.cx.cancel.cancelled() => {
+                Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew the operation"))
+            }
+            () = passed(end) => Err(late(&call, ours != end)),
+            outcome = act() => outcome,
+        }
+    }
+}
+
+async fn passed(end: Option<Instant>) {
+    match end {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn late(call: &Call<'_>, callers: bool) -> Error {
+    let whose = if callers { "the caller's deadline" } else { "the time allowed for it" };
+    let words = format!("runtime `{}` did not answer within {whose}", call.info.name);
+    Error::new(ErrorKind::Timeout, call.operation.name(), words)
+}

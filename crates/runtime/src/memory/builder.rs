@@ -1,0 +1,110 @@
+//! Configuration of the in-process runtime.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hythe_spec::RuntimeKind;
+
+use super::Memory;
+use super::catalogue::Registry;
+use super::engine::{Engine, World};
+use crate::{Capability, Feature, RuntimeInfo};
+
+/// What an in-process runtime is made of.
+#[derive(Debug, Clone)]
+pub struct MemoryBuilder {
+    name: String,
+    kind: RuntimeKind,
+    capability: Capability,
+    latency: Duration,
+    images: Vec<String>,
+    registries: Vec<(String, Registry)>,
+}
+
+impl Default for MemoryBuilder {
+    fn default() -> Self {
+        let lists = "the in-process runtime has no packet filter";
+        let capability = Capability::of(Feature::ALL)
+            .without(Feature::EgressAllowList, lists)
+            .without(Feature::IngressAllowList, lists)
+            .without(Feature::Privileged, "not allowed in the configuration (`allow_privileged`)");
+        Self {
+            name: RuntimeKind::Memory.to_string(),
+            kind: RuntimeKind::Memory,
+            capability,
+            latency: Duration::ZERO,
+            images: vec![Memory::TEST_IMAGE.to_owned()],
+            registries: Vec::new(),
+        }
+    }
+}
+
+impl MemoryBuilder {
+    /// Its name in the agent; `memory` unless set.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The kind it claims to be, for tests of placement; `memory` unless set.
+    #[must_use]
+    pub fn kind(mut self, kind: RuntimeKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// What it can honour.
+    #[must_use]
+    pub fn capability(mut self, capability: Capability) -> Self {
+        self.capability = capability;
+        self
+    }
+
+    /// Time that every operation takes before it does anything; none unless set.
+    #[must_use]
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// One more image in the engine, with the content of the test image. An unreadable reference is left out.
+    #[must_use]
+    pub fn image(mut self, reference: impl Into<String>) -> Self {
+        self.images.push(reference.into());
+        self
+    }
+
+    /// A registry that answers at this `host[:port]`, with these repositories (`path:tag`). Any host not named is unreachable.
+    #[must_use]
+    pub fn registry<T: Into<String>>(mut self, host: impl Into<String>, images: impl IntoIterator<Item = T>) -> Self {
+        self.registries.push((host.into(), Registry::with(images.into_iter().map(Into::into))));
+        self
+    }
+
+    /// A registry that refuses all credentials.
+    #[must_use]
+    pub fn registry_refusing(mut self, host: impl Into<String>) -> Self {
+        self.registries.push((host.into(), Registry::refusing()));
+        self
+    }
+
+    /// The runtime.
+    pub fn build(self) -> Arc<Memory> {
+        let mut world = World::new(&self.name);
+        for reference in self.images.iter().filter_map(|text| text.parse().ok()) {
+            world.images.add_test_image(&reference);
+        }
+        world.images.registries = self.registries.into_iter().collect();
+        let info = RuntimeInfo {
+            name: self.name.clone(),
+            kind: self.kind,
+            endpoint: "in-process".to_owned(),
+            engine: "memory".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine_id: Some(format!("memory-{}", self.name)),
+            rootless: true,
+        };
+        Arc::new(Memory { info, capability: self.capability, engine: Engine::new(world, self.latency) })
+    }
+}

@@ -1,0 +1,164 @@
+//! What happens to an engine from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hythe_spec::Signal;
+
+use super::engine::{Engine, Volume, World};
+use super::files::SharedTree;
+use super::instance::Instance;
+use super::lifecycle::run_foreign;
+use crate::{Error, ErrorKind, EventKind, InstanceId, NetworkInfo, Plan, Result};
+
+const OPERATION: &str = "control";
+
+/// The hand that reaches in from outside; instances are named by id or name.
+#[derive(Debug, Clone)]
+pub struct MemoryControl {
+    engine: Arc<Engine>,
+}
+
+impl MemoryControl {
+    pub(super) const fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Sends a signal to the main process, as `kill(1)` on the host does. Not running: `Conflict`.
+    pub fn kill(&self, instance: &str, signal: Signal) -> Result<()> {
+        self.on(instance, |engine, instance, now| {
+            let run = instance.run.clone().ok_or_else(|| idle(instance))?;
+            engine.events.report(instance, now, EventKind::Signalled { signal: signal.to_string() });
+            run.main.deliver(signal.0);
+            Ok(())
+        })
+    }
+
+    /// The kernel kills the main process for want of memory.
+    pub fn out_of_memory(&self, instance: &str) -> Result<()> {
+        self.on(instance, |engine, instance, now| {
+            let run = instance.run.clone().ok_or_else(|| idle(instance))?;
+            instance.oom = true;
+            engine.events.report(instance, now, EventKind::OutOfMemory);
+            run.main.deliver(Signal::KILL.0);
+            Ok(())
+        })
+    }
+
+    /// Freezes an instance.
+    pub fn pause(&self, instance: &str) -> Result<()> {
+        self.freeze(instance, true, EventKind::Paused)
+    }
+
+    /// Thaws an instance.
+    pub fn unpause(&self, instance: &str) -> Result<()> {
+        self.freeze(instance, false, EventKind::Unpaused)
+    }
+
+    fn freeze(&self, instance: &str, frozen: bool, kind: EventKind) -> Result<()> {
+        self.on(instance, |engine, instance, now| {
+            let run = instance.run.clone().ok_or_else(|| idle(instance))?;
+            instance.paused = frozen;
+            run.freeze(frozen);
+            engine.events.report(instance, now, kind);
+            Ok(())
+        })
+    }
+
+    /// Gives an instance another name.
+    pub fn rename(&self, instance: &str, name: &str) -> Result<()> {
+        self.on(instance, |engine, instance, now| {
+            instance.name = name.to_owned();
+            engine.events.report(instance, now, EventKind::Updated { what: "name".to_owned() });
+            Ok(())
+        })
+    }
+
+    /// Kills and removes an instance, as `rm -f` does.
+    pub async fn remove(&self, instance: &str) -> Result<()> {
+        let run = self.on(instance, |_, instance, _| Ok(instance.run.clone()))?;
+        if let Some(run) = run {
+            run.main.deliver(Signal::KILL.0);
+            run.ended.cancelled().await;
+        }
+        let mut world = self.engine.world();
+        let id = world.find(OPERATION, &InstanceId(instance.to_owned()))?.id.clone();
+        let now = world.now();
+        if let Some(gone) = world.instances.remove(&id) {
+            self.engine.events.report(&gone, now, EventKind::Removed);
+        }
+        Ok(())
+    }
+
+    /// Starts an instance of the plan under this name that is somebody else's: it carries no label of ours.
+    pub fn run_foreign(&self, name: &str, plan: &Plan) -> Result<InstanceId> {
+        run_foreign(&self.engine, name, plan)
+    }
+
+    /// A network that is not ours.
+    pub fn foreign_network(&self, name: &str) {
+        let info = NetworkInfo {
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            driver: "bridge".to_owned(),
+            subnets: Vec::new(),
+        };
+        self.engine.world().networks.insert(name.to_owned(), info);
+    }
+
+    /// Takes a network away, whoever owns it.
+    pub fn remove_network(&self, name: &str) {
+        self.engine.world().networks.remove(name);
+    }
+
+    /// Takes a volume away, whoever owns it.
+    pub fn remove_volume(&self, name: &str) {
+        self.engine.world().volumes.remove(name);
+    }
+
+    /// A volume that is not ours.
+    pub fn foreign_volume(&self, name: &str) {
+        let volume = Volume { labels: BTreeMap::new(), tree: SharedTree::default(), used: false };
+        self.engine.world().volumes.insert(name.to_owned(), volume);
+    }
+
+    /// The plan an instance was made from.
+    pub fn plan(&self, instance: &str) -> Result<Plan> {
+        self.on(instance, |_, instance, _| Ok(instance.plan.clone()))
+    }
+
+    /// How many instances there are, whoever owns them.
+    pub fn count(&self) -> usize {
+        self.engine.world().instances.len()
+    }
+
+    /// The engine goes down: every operation and stream fails with `Unavailable` and these words. Instances live on.
+    pub fn down(&self, words: &str) {
+        self.engine.set_down(Some(words.to_owned()));
+    }
+
+    /// The engine is back.
+    pub fn up(&self) {
+        self.engine.set_down(None);
+    }
+
+    /// The answer of the next `times` operations of this name is lost: they act, the caller sees `Unavailable`.
+    /// Names are those in errors: `create`, `run`, `start`, `stop`, `remove`, `inspect`, `list`, `watch`, `pull` …
+    pub fn lose_replies(&self, operation: &str, times: u32) {
+        self.engine.lose_replies(operation, times);
+    }
+
+    fn on<T>(
+        &self,
+        instance: &str,
+        act: impl FnOnce(&Engine, &mut Instance, jiff::Timestamp) -> Result<T>,
+    ) -> Result<T> {
+        let mut world = self.engine.world();
+        let now = World::now(&mut world);
+        act(&self.engine, world.find_mut(OPERATION, &InstanceId(instance.to_owned()))?, now)
+    }
+}
+
+fn idle(instance: &Instance) -> Error {
+    Error::new(ErrorKind::Conflict, OPERATION, format!("instance `{}` does not run", instance.name))
+}

@@ -1,0 +1,156 @@
+//! What the engine records of an instance.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hythe_spec::{Mount, MountSource, Port, Signal};
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::catalogue::ImageConfig;
+use super::console::Console;
+use super::files::SharedTree;
+use super::process::Run;
+use crate::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork, Plan, PlanNetwork, State};
+
+/// One message to a main process's stdin; `None` is its end.
+pub(super) type Input = Option<Bytes>;
+
+/// An instance; everything but the process itself.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) id: InstanceId,
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) identity: Option<Identity>,
+    pub(super) plan: Plan,
+    pub(super) image_id: String,
+    pub(super) config: ImageConfig,
+    pub(super) root: SharedTree,
+    pub(super) console: Arc<Console>,
+    pub(super) created: Timestamp,
+    pub(super) started: Option<Timestamp>,
+    pub(super) finished: Option<Timestamp>,
+    pub(super) exit: Option<Exit>,
+    /// The current run, while there is one.
+    pub(super) run: Option<Arc<Run>>,
+    pub(super) stdin: Option<mpsc::Sender<Input>>,
+    pub(super) paused: bool,
+    pub(super) stopping: bool,
+    /// Killed for want of memory, told by whoever killed it.
+    pub(super) oom: bool,
+    /// Ports with what was picked for them.
+    pub(super) ports: Vec<Port>,
+    /// Last number of its addresses.
+    pub(super) number: u8,
+}
+
+impl Instance {
+    pub(super) fn state(&self) -> State {
+        match (&self.run, &self.exit) {
+            (Some(_), _) if self.stopping => State::Stopping,
+            (Some(_), _) if self.paused => State::Paused,
+            (Some(_), _) => State::Running,
+            (None, Some(_)) => State::Exited,
+            (None, None) => State::Created,
+        }
+    }
+
+    pub(super) fn stop_signal(&self) -> Signal {
+        self.plan.stop_signal.or(self.config.stop_signal).unwrap_or(Signal::TERM)
+    }
+
+    /// Entrypoint and command as they count.
+    pub(super) fn arguments(&self) -> (Vec<String>, Vec<String>) {
+        let entrypoint = self.plan.entrypoint.clone().unwrap_or_else(|| self.config.entrypoint.clone());
+        let inherited = if self.plan.entrypoint.is_some() { Vec::new() } else { self.config.command.clone() };
+        (entrypoint, self.plan.command.clone().unwrap_or(inherited))
+    }
+
+    pub(super) fn env(&self) -> BTreeMap<String, String> {
+        let mut env = self.config.env.clone();
+        env.insert("HOSTNAME".to_owned(), self.plan.hostname.clone());
+        env.extend(self.plan.env.clone());
+        env
+    }
+
+    pub(super) fn user(&self) -> Option<String> {
+        self.plan.user.clone().or_else(|| self.config.user.clone())
+    }
+
+    pub(super) fn workdir(&self) -> Option<String> {
+        self.plan.workdir.clone().or_else(|| self.config.workdir.clone())
+    }
+
+    pub(super) fn uses_volume(&self, name: &str) -> bool {
+        self.plan.mounts.iter().any(|m| matches!(&m.source, MountSource::Volume { name: used, .. } if used == name))
+    }
+
+    pub(super) fn uses_network(&self, name: &str) -> bool {
+        match &self.plan.network {
+            PlanNetwork::None | PlanNetwork::Host => false,
+            PlanNetwork::Bridged { attachments } => attachments.iter().any(|used| used.network == name),
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        let (entrypoint, command) = self.arguments();
+        Observed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            labels: self.labels.clone(),
+            identity: self.identity.clone(),
+            image: self.plan.image.to_string(),
+            image_id: Some(self.image_id.clone()),
+            state: self.state(),
+            pid: None,
+            created: Some(self.created),
+            started: self.started,
+            finished: self.finished,
+            restarts: 0,
+            exit: self.exit.clone(),
+            networks: self.networks(),
+            ports: self.ports.clone(),
+            mounts: self.plan.mounts.iter().map(observed_mount).collect(),
+            entrypoint,
+            command,
+            env: self.env(),
+            user: self.user(),
+            workdir: self.workdir(),
+            hostname: Some(self.plan.hostname.clone()),
+            resources: self.plan.resources.clone(),
+            read_only: self.plan.read_only,
+        }
+    }
+
+    fn networks(&self) -> Vec<ObservedNetwork> {
+        let PlanNetwork::Bridged { attachments } = &self.plan.network else { return Vec::new() };
+        let address = |at: usize| IpAddr::V4(Ipv4Addr::new(10, 89, u8::try_from(at).unwrap_or(u8::MAX), self.number));
+        let observe = |(at, attachment): (usize, &crate::Attachment)| {
+            let mut aliases = attachment.aliases.clone();
+            aliases.sort();
+            let addresses = if self.run.is_some() { vec![address(at)] } else { Vec::new() };
+            ObservedNetwork { name: attachment.network.clone(), addresses, aliases }
+        };
+        let mut networks: Vec<ObservedNetwork> = attachments.iter().enumerate().map(observe).collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
+    }
+}
+
+fn observed_mount(mount: &Mount) -> ObservedMount {
+    let (kind, source) = match &mount.source {
+        MountSource::Volume { name, .. } => ("volume", name.clone()),
+        MountSource::Bind { path, .. } => ("bind", path.clone()),
+        MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
+    };
+    ObservedMount {
+        target: mount.target.clone(),
+        kind: kind.to_owned(),
+        source,
+        read_only: mount.read_only,
+        options: Vec::new(),
+    }
+}

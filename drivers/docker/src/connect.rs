@@ -1,0 +1,125 @@
+//! Finding the engine that answers, and asking it once what it is.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bollard::errors::Error as Native;
+use hythe_runtime::{Error, ErrorKind, RuntimeInfo};
+use hythe_spec::RuntimeKind;
+
+use crate::client::{ApiVersion, Client};
+use crate::core::Core;
+use crate::discover::{Candidate, Environment, candidates};
+use crate::driver::Docker;
+use crate::native::Info;
+use crate::translate::Engine;
+use crate::transport::Endpoint;
+use crate::{Config, capability};
+
+const OPERATION: &str = "connect";
+const HINT: &str = "start Docker, or `podman system service`, or name the socket in `host` or `DOCKER_HOST`";
+
+/// Finds the engine that the configuration and this process's surroundings name, and asks it what it is.
+///
+/// # Errors
+/// `Unavailable`: nothing answered; the message names every place tried and why not. `Invalid`: an address that cannot be read.
+pub async fn connect(config: Config) -> Result<Docker, Error> {
+    connect_in(config, &Environment::of_process()).await
+}
+
+async fn connect_in(config: Config, environment: &Environment) -> Result<Docker, Error> {
+    let mut failures = Vec::new();
+    let mut passed_over = Vec::new();
+    for candidate in candidates(environment, &config)? {
+        match attempt(&candidate, &config).await {
+            Ok(found) => return Ok(docker(found, config, passed_over)),
+            Err(reason) => {
+                let failure = format!("{} at `{}`: {reason}", candidate.origin, candidate.host);
+                if candidate.origin.is_named() {
+                    tracing::warn!(%failure, "engine passed over");
+                    passed_over.push(failure.clone());
+                }
+                failures.push(failure);
+            }
+        }
+    }
+    let message = format!("no engine answered; tried {}", failures.join("; "));
+    Err(Error::new(ErrorKind::Unavailable, OPERATION, message).hint(HINT))
+}
+
+/// An engine that answered.
+struct Found {
+    endpoint: Endpoint,
+    client: Client,
+    engine: Engine,
+    info: Info,
+}
+
+async fn attempt(candidate: &Candidate, config: &Config) -> Result<Found, String> {
+    let endpoint = Endpoint::parse(&candidate.host)?;
+    if let Endpoint::Unix(path) = &endpoint {
+        tokio::fs::symlink_metadata(path).await.map_err(|error| io_reason(&error))?;
+    }
+    let limit = config.connect_timeout.duration();
+    let found = ask(endpoint, limit);
+    tokio::time::timeout(limit, found).await.map_err(|_| format!("no answer within {}", config.connect_timeout))?
+}
+
+async fn ask(endpoint: Endpoint, limit: Duration) -> Result<Found, String> {
+    let open = |version| Client::new(&endpoint, limit, version).map_err(|error| reason(&error));
+    let headers = open(ApiVersion::NEWEST)?.ping().await.map_err(|error| reason(&error))?;
+    let version = headers.get("api-version").and_then(|value| ApiVersion::parse(value.to_str().ok()?));
+    let version = version.ok_or_else(|| "what answers there is no Docker engine".to_owned())?;
+    let engine = if headers.contains_key("libpod-api-version") { Engine::Podman } else { Engine::Docker };
+    let client = open(version.min(ApiVersion::NEWEST))?;
+    let info: Info = client.get("/info", &[]).await.map_err(|error| reason(&error))?;
+    Ok(Found { endpoint, client, engine, info })
+}
+
+fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
+    let Found { endpoint, client, engine, info } = found;
+    let capability = capability::capability(&info, &config, engine, endpoint.is_local());
+    let described = RuntimeInfo {
+        name: config.name.clone(),
+        kind: RuntimeKind::Docker,
+        endpoint: endpoint.to_string(),
+        engine: engine.as_str().to_owned(),
+        version: info.server_version.clone(),
+        // Podman makes up another id for every answer.
+        engine_id: (engine == Engine::Docker && !info.id.is_empty()).then(|| info.id.clone()),
+        rootless: info.rootless || capability::has_security(&info, "rootless"),
+    };
+    let core = Core {
+        selinux: capability::has_security(&info, "selinux"),
+        client,
+        engine,
+        local: endpoint.is_local(),
+        config: Arc::new(config),
+        passed_over,
+        stopping: Arc::new(Mutex::new(HashSet::new())),
+    };
+    Docker::new(described, capability, core)
+}
+
+fn reason(native: &Native) -> String {
+    let mut cause: Option<&dyn std::error::Error> = Some(native);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return io_reason(error);
+        }
+        cause = error.source();
+    }
+    native.to_string()
+}
+
+fn io_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "absent".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied (join the group that owns the socket, or use a rootless engine)".to_owned(),
+        io::ErrorKind::ConnectionRefused => "refused (nothing listens on it)".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,124 @@
+//! What every part of the driver shares: the client and what was found at connect; reading one container, reading all.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hythe_runtime::{Error, ErrorKind, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State};
+use hythe_spec::Seccomp;
+
+use crate::Config;
+use crate::capability;
+use crate::client::{Client, filters, segment};
+use crate::error::{broken, translate};
+use crate::native::{Container, Info, Row};
+use crate::translate::{self, Engine, Surroundings};
+
+/// The engine and what is known of it; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Core {
+    pub(crate) client: Client,
+    pub(crate) engine: Engine,
+    /// Files of this machine are the engine's.
+    pub(crate) local: bool,
+    pub(crate) selinux: bool,
+    pub(crate) config: Arc<Config>,
+    /// Named places that did not answer before this one did.
+    pub(crate) passed_over: Vec<String>,
+    /// Ids that a stop of ours is working on; neither engine says it.
+    pub(crate) stopping: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Core {
+    pub(crate) async fn probe(&self) -> Result<Health> {
+        let limit = self.config.connect_timeout;
+        let asked = tokio::time::timeout(limit.duration(), self.client.get::<Info>("/info", &[])).await;
+        let info = match asked {
+            Ok(info) => info.map_err(|error| translate("probe", "", error))?,
+            Err(_) => return Err(broken("probe", &format!("nothing within {limit}"))),
+        };
+        let mut warnings = self.passed_over.clone();
+        warnings.extend(capability::warnings(&info));
+        Ok(Health { version: info.server_version, warnings })
+    }
+
+    /// The container of that id or name.
+    pub(crate) async fn container(&self, operation: &'static str, id: &str) -> Result<Container> {
+        if id.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, operation, "an instance without a name does not exist"));
+        }
+        let path = format!("/containers/{}/json", segment(id));
+        self.client.get(&path, &[]).await.map_err(|error| translate(operation, id, error))
+    }
+
+    /// The same, if it is ours to change.
+    pub(crate) async fn own(&self, operation: &'static str, id: &InstanceId) -> Result<Container> {
+        let container = self.container(operation, &id.0).await?;
+        if Identity::from_labels(&container.config.labels).is_some() {
+            return Ok(container);
+        }
+        Err(Error::new(ErrorKind::Conflict, operation, format!("`{id}` carries no labels of Hythe; it is left alone")))
+    }
+
+    pub(crate) async fn observe(&self, id: &InstanceId) -> Result<Observed> {
+        let mut observed = translate::observed(self.container("inspect", &id.0).await?);
+        if self.is_stopping(&observed.id.0) && observed.state == State::Running {
+            observed.state = State::Stopping;
+        }
+        Ok(observed)
+    }
+
+    pub(crate) async fn list(&self, filter: &Filter) -> Result<Vec<Listed>> {
+        let labels: Vec<String> = filter.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let filters = filters(&[("label", labels)]);
+        let rows: Vec<Row> = self
+            .client
+            .get("/containers/json", &[("all", "1"), ("filters", &filters)])
+            .await
+            .map_err(|error| translate("list", "", error))?;
+        let mut list: Vec<Listed> = rows.into_iter().map(translate::listed).collect();
+        list.retain(|row| filter.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value)));
+        for row in &mut list {
+            if row.state == State::Running && self.is_stopping(&row.id.0) {
+                row.state = State::Stopping;
+            }
+        }
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(list)
+    }
+
+    fn is_stopping(&self, id: &str) -> bool {
+        self.stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    pub(crate) fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
+        let body = translate::create(plan, &self.surroundings("explain", plan)?);
+        let body = serde_json::to_value(body)
+            .map_err(|error| Error::new(ErrorKind::Internal, "explain", "the document cannot be written").source(error))?;
+        Ok(translate::explained(&plan.name(), body))
+    }
+
+    /// What besides the plan decides the document; reads the seccomp file where there is one.
+    pub(crate) fn surroundings(&self, operation: &'static str, plan: &Plan) -> Result<Surroundings> {
+        let seccomp = match &plan.security.seccomp {
+            Seccomp::File(path) => Some(profile(operation, path)?),
+            Seccomp::Default | Seccomp::Unconfined => None,
+        };
+        Ok(Surroundings {
+            engine: self.engine,
+            version: self.client.version(),
+            selinux: self.selinux,
+            seccomp,
+            log_file_bytes: self.config.log_file_bytes,
+            log_files: self.config.log_files,
+        })
+    }
+}
+
+/// The profile as compact JSON.
+fn profile(operation: &'static str, path: &str) -> Result<String> {
+    let invalid = |what: String| Error::new(ErrorKind::Invalid, operation, format!("seccomp profile `{path}` {what}"));
+    let text = std::fs::read_to_string(path).map_err(|error| invalid("cannot be read".to_owned()).source(error))?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid("is not JSON".to_owned()).source(error))?;
+    Ok(value.to_string())
+}
+

@@ -1,0 +1,196 @@
+//! From the engine's errors to the seam's: one table, the engine's words kept.
+
+use bollard::errors::Error as Native;
+use hythe_runtime::{Error, ErrorKind, OpContext, Result};
+
+/// What a phrase in an engine's message means; the first match counts.
+struct Phrase {
+    words: &'static str,
+    /// Further words that must be there.
+    also: &'static str,
+    kind: ErrorKind,
+    /// Exit code that the instance is left with.
+    exit: Option<i32>,
+    hint: Option<&'static str>,
+}
+
+const fn phrase(words: &'static str, kind: ErrorKind) -> Phrase {
+    Phrase { words, also: "", kind, exit: None, hint: None }
+}
+
+impl Phrase {
+    const fn also(mut self, words: &'static str) -> Self {
+        self.also = words;
+        self
+    }
+
+    const fn exit(mut self, code: i32) -> Self {
+        self.exit = Some(code);
+        self
+    }
+
+    const fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+const RLIMIT: &str = "the hard limit asked for is above the engine's own; lower it in `ulimits`, or in the engine's `default-ulimits`";
+
+/// Messages of dockerd, Podman's API, containerd and runc, in lower case; the more specific first.
+const PHRASES: &[Phrase] = &[
+    phrase("is already in use by", ErrorKind::AlreadyExists).also("name"),
+    phrase("that name is already in use", ErrorKind::AlreadyExists),
+    phrase("no space left on device", ErrorKind::Exhausted).hint("free space in the engine's data directory"),
+    phrase("cannot allocate memory", ErrorKind::Exhausted),
+    phrase("too many open files", ErrorKind::Exhausted),
+    phrase("resource temporarily unavailable", ErrorKind::Exhausted),
+    phrase("available, non-overlapping", ErrorKind::Exhausted).hint("remove networks that are not used"),
+    phrase("no available ipv4", ErrorKind::Exhausted),
+    phrase("port is already allocated", ErrorKind::Conflict).hint("stop what listens there, or publish another host port"),
+    phrase("address already in use", ErrorKind::Conflict).hint("stop what listens there, or publish another host port"),
+    phrase("cannot assign requested address", ErrorKind::Invalid).hint("publish on an address that this host has"),
+    phrase("ports are not available", ErrorKind::Conflict),
+    phrase("error setting rlimit", ErrorKind::Invalid).hint(RLIMIT),
+    phrase("no command specified", ErrorKind::Invalid).hint("the image has none: set `command`"),
+    phrase("unable to find user", ErrorKind::Invalid),
+    phrase("unable to find group", ErrorKind::Invalid),
+    phrase("no matching entries in", ErrorKind::Invalid),
+    phrase("no such file or directory", ErrorKind::Invalid).also("exec: ").exit(127),
+    phrase("executable file not found", ErrorKind::Invalid).exit(127),
+    phrase("permission denied", ErrorKind::Invalid).also("exec: ").exit(126),
+    phrase("is a directory", ErrorKind::Invalid).also("exec: ").exit(126),
+    phrase("exec format error", ErrorKind::Invalid).exit(126).hint("the image is for another processor"),
+    phrase("operation not permitted", ErrorKind::Invalid).also("apply caps").exit(126),
+    phrase("bind source path does not exist", ErrorKind::Invalid),
+    phrase("no such file or directory", ErrorKind::Invalid).also("statfs"),
+    phrase("invalid mount", ErrorKind::Invalid),
+    phrase("not a shared mount", ErrorKind::Invalid),
+    phrase("invalid reference format", ErrorKind::Invalid),
+    phrase("unknown capability", ErrorKind::Invalid),
+    phrase("invalid cap", ErrorKind::Invalid),
+    phrase("seccomp", ErrorKind::Invalid).also("profile"),
+    phrase("no such container", ErrorKind::NotFound),
+    phrase("no container with name or id", ErrorKind::NotFound),
+    phrase("no such image", ErrorKind::NotFound).hint("pull it first"),
+    phrase("image not known", ErrorKind::NotFound).hint("pull it first"),
+    phrase("no such network", ErrorKind::NotFound),
+    phrase("unable to find network", ErrorKind::NotFound),
+    phrase("network not found", ErrorKind::NotFound),
+    phrase("no such volume", ErrorKind::NotFound),
+    phrase("no volume with name", ErrorKind::NotFound),
+    phrase("no such exec", ErrorKind::NotFound),
+    phrase("manifest unknown", ErrorKind::NotFound),
+    phrase("name unknown", ErrorKind::NotFound),
+    phrase("unauthorized", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
+    phrase("no basic auth credentials", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
+    phrase("authentication required", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
+    phrase("incorrect username or password", ErrorKind::Unauthorized),
+    phrase("access to the resource is denied", ErrorKind::Unauthorized),
+    phrase("pull access denied", ErrorKind::NotFound).hint("it does not exist, or needs a login"),
+    phrase("is paused", ErrorKind::Conflict),
+    phrase("is not running", ErrorKind::Conflict),
+    phrase("container state improper", ErrorKind::Conflict),
+    phrase("can only", ErrorKind::Conflict).also("running container"),
+    phrase("cannot remove a running container", ErrorKind::Conflict),
+    phrase("removal of container", ErrorKind::Conflict),
+    phrase("volume is in use", ErrorKind::Conflict),
+    phrase("is being used by", ErrorKind::Conflict),
+    phrase("image is in use", ErrorKind::Conflict),
+    phrase("has active endpoints", ErrorKind::Conflict),
+    phrase("network is being used", ErrorKind::Conflict),
+    phrase("is already connected", ErrorKind::Conflict),
+    phrase("already exists in network", ErrorKind::Conflict),
+    phrase("already exists", ErrorKind::AlreadyExists),
+    phrase("connection refused", ErrorKind::Unavailable),
+    phrase("no such host", ErrorKind::Unavailable),
+    phrase("i/o timeout", ErrorKind::Unavailable),
+    phrase("tls handshake", ErrorKind::Unavailable),
+    phrase("server misbehaving", ErrorKind::Unavailable),
+    phrase("network is unreachable", ErrorKind::Unavailable),
+    phrase("temporary failure in name resolution", ErrorKind::Unavailable),
+    phrase("toomanyrequests", ErrorKind::Unavailable),
+];
+
+/// The seam's error for an engine's; `subject` is the thing in question, as the caller named it.
+pub(crate) fn translate(operation: &'static str, subject: &str, native: Native) -> Error {
+    match native {
+        Native::DockerResponseServerError { status_code, message } => {
+            said(operation, subject, &message, Some(status_code)).with("status", status_code)
+        }
+        Native::DockerStreamError { error } => said(operation, subject, &error, None),
+        other => broken(operation, &other.to_string()).source(other),
+    }
+}
+
+/// The seam's error for an engine's words, with the HTTP status where there was one.
+pub(crate) fn said(operation: &'static str, subject: &str, words: &str, status: Option<u16>) -> Error {
+    let lower = words.to_lowercase();
+    let found = PHRASES.iter().find(|phrase| lower.contains(phrase.words) && lower.contains(phrase.also));
+    let kind = found.map_or_else(|| by_status(status), |phrase| phrase.kind);
+    let message = if subject.is_empty() || words.contains(subject) { words.to_owned() } else { format!("`{subject}`: {words}") };
+    let mut error = Error::new(kind, operation, message);
+    if let Some(hint) = found.and_then(|phrase| phrase.hint) {
+        error = error.hint(hint);
+    }
+    if let Some(code) = found.and_then(|phrase| phrase.exit) {
+        error = error.with("exit_code", code);
+    }
+    error
+}
+
+fn by_status(status: Option<u16>) -> ErrorKind {
+    match status {
+        Some(400 | 406 | 413 | 422) => ErrorKind::Invalid,
+        Some(401 | 403) => ErrorKind::Unauthorized,
+        Some(404) => ErrorKind::NotFound,
+        Some(405 | 501) => ErrorKind::Unsupported,
+        Some(409) => ErrorKind::Conflict,
+        Some(502..=504) => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// The engine could not be reached, went away, or gave an answer that cannot be read.
+pub(crate) fn broken(operation: &'static str, why: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, operation, format!("the engine gave no usable answer: {why}"))
+}
+
+/// Whether the engine answered with this status.
+pub(crate) fn has_status(native: &Native, status: u16) -> bool {
+    matches!(native, Native::DockerResponseServerError { status_code, .. } if *status_code == status)
+}
+
+/// Whether the engine says that the thing does not exist.
+pub(crate) fn is_absent(native: &Native) -> bool {
+    has_status(native, 404)
+}
+
+/// Waits for the work, the deadline or the caller's withdrawal, whichever is first.
+pub(crate) async fn bounded<T>(cx: &OpContext, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = async {
+        match cx.deadline {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = cx.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew")),
+        done = work => done,
+        () = late => Err(Error::new(ErrorKind::Timeout, operation, "the engine did not answer in time")),
+    }
+}
+
+/// As [`bounded`], for work that changes something: it is carried to its end even when nobody waits any more, so that the engine is never left halfway.
+pub(crate) async fn carried<T: Send + 'static>(
+    cx: &OpContext,
+    operation: &'static str,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let task = tokio::spawn(work);
+    bounded(cx, operation, async {
+        task.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, operation, "the call ended early").source(error)))
+    })
+    .await
+}

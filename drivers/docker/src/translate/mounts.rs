@@ -1,0 +1,82 @@
+//! Mounts of a plan, in the three places where the API takes them.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use bollard::models::{Mount as Native, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
+use hythe_spec::{ByteSize, Mount, MountSource};
+
+use super::{Engine, Surroundings};
+
+const DEFAULT_TMPFS_MODE: u32 = 0o1777;
+
+/// Mounts as the API takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Translated {
+    /// Volumes and binds; a missing bind source is refused.
+    pub(crate) mounts: Option<Vec<Native>>,
+    /// Binds that SELinux relabels: `mounts` has no word for that. Their sources are checked before, because dockerd creates missing ones.
+    pub(crate) binds: Option<Vec<String>>,
+    /// Memory file systems by target.
+    pub(crate) tmpfs: Option<HashMap<String, String>>,
+}
+
+/// All mounts.
+pub(crate) fn translate(mounts: &[Mount], around: &Surroundings) -> Translated {
+    let mut translated = Translated::default();
+    for Mount { target, source, read_only } in mounts {
+        match source {
+            MountSource::Volume { name, external: _ } => {
+                translated.mounts.get_or_insert_default().push(plain(MountType::VOLUME, name, target, *read_only));
+            }
+            MountSource::Bind { path, propagation, selinux: Some(label) } if around.selinux => {
+                translated.binds.get_or_insert_default().push(relabelled(path, target, *read_only, propagation.as_deref(), *label));
+            }
+            // Without SELinux a label means nothing.
+            MountSource::Bind { path, propagation, selinux: _ } => {
+                let mut mount = plain(MountType::BIND, path, target, *read_only);
+                mount.bind_options = propagation.as_deref().and_then(bind_options);
+                translated.mounts.get_or_insert_default().push(mount);
+            }
+            MountSource::Tmpfs { size, mode } => {
+                let options = tmpfs_options(*size, *mode, *read_only, around.engine);
+                translated.tmpfs.get_or_insert_default().insert(target.clone(), options);
+            }
+        }
+    }
+    translated
+}
+
+fn plain(typ: MountType, source: &str, target: &str, read_only: bool) -> Native {
+    Native {
+        typ: Some(typ),
+        source: Some(source.to_owned()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Native::default()
+    }
+}
+
+fn bind_options(propagation: &str) -> Option<MountBindOptions> {
+    let propagation = MountBindOptionsPropagationEnum::from_str(propagation).ok()?;
+    Some(MountBindOptions { propagation: Some(propagation), ..MountBindOptions::default() })
+}
+
+fn relabelled(path: &str, target: &str, read_only: bool, propagation: Option<&str>, label: char) -> String {
+    let access = if read_only { "ro" } else { "rw" };
+    let propagation = propagation.map(|mode| format!(",{mode}")).unwrap_or_default();
+    format!("{path}:{target}:{access},{label}{propagation}")
+}
+
+/// Podman fills a tmpfs with what the image has there unless told not to; dockerd never does.
+fn tmpfs_options(size: Option<ByteSize>, mode: Option<u32>, read_only: bool, engine: Engine) -> String {
+    let access = if read_only { "ro" } else { "rw" };
+    let mut options = format!("{access},nosuid,nodev,noexec,mode={:o}", mode.unwrap_or(DEFAULT_TMPFS_MODE));
+    if let Some(size) = size {
+        options.push_str(&format!(",size={}", size.0));
+    }
+    if engine == Engine::Podman {
+        options.push_str(",notmpcopyup");
+    }
+    options
+}

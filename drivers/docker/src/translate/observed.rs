@@ -1,0 +1,226 @@
+//! What the engine says of containers, in the seam's words.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use hythe_runtime::{Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State};
+use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
+use jiff::Timestamp;
+
+use crate::native::{Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerState, Row};
+
+/// Size of `/dev/shm` that both engines give when none is asked for; reported as no limit of ours.
+const DEFAULT_SHM: i64 = 64 << 20;
+/// The networks that stand for modes, not for networks.
+const MODES: [&str; 2] = ["none", "host"];
+
+/// A row of a list.
+pub(crate) fn listed(row: Row) -> Listed {
+    let state = state_of(&row.state);
+    let ports = row.ports.iter().filter(|port| port.public_port != 0).filter_map(|port| {
+        published(&port.ip, port.public_port, port.private_port, port.protocol.parse().ok()?)
+    });
+    let mut networks: Vec<String> = row.network_settings.networks.into_keys().filter(|name| is_network(name)).collect();
+    networks.sort();
+    Listed {
+        id: InstanceId(row.id),
+        name: row.names.first().map(|name| bare(name)).unwrap_or_default(),
+        identity: Identity::from_labels(&row.labels),
+        labels: row.labels,
+        image: row.image,
+        state,
+        exit_code: if state == State::Exited { code_in_words(&row.status) } else { None },
+        created: Timestamp::from_second(row.created).ok(),
+        ports: merged(ports.collect()),
+        networks,
+    }
+}
+
+/// Everything about one container.
+pub(crate) fn observed(container: Container) -> Observed {
+    let Container { id, name, created, image, restart_count, state, config, host_config, mounts, network_settings } = container;
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    let read_only = host_config.readonly_rootfs;
+    let now = state_of(&state.status);
+    Observed {
+        id: InstanceId(id),
+        name: bare(&name),
+        identity: Identity::from_labels(&config.labels),
+        labels: config.labels,
+        image: config.image,
+        image_id: some(image).map(digest),
+        state: now,
+        pid: (state.pid != 0).then_some(state.pid),
+        created: timestamp(&created),
+        started: timestamp(&state.started_at),
+        finished: timestamp(&state.finished_at),
+        restarts: restart_count,
+        exit: exit(now, &state),
+        ports: ports(&network_settings),
+        networks: networks(network_settings),
+        mounts: self::mounts(mounts, &host_config.tmpfs),
+        entrypoint: config.entrypoint,
+        command: config.cmd,
+        env: config.env.iter().map(|entry| pair(entry)).collect(),
+        user: some(config.user),
+        workdir: some(config.working_dir),
+        hostname: some(config.hostname),
+        resources: resources(&host_config),
+        read_only,
+    }
+}
+
+/// Reads the engine's time; the year 1 is its word for never.
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
+    if text.starts_with("0001-") { None } else { text.parse().ok() }
+}
+
+fn state_of(word: &str) -> State {
+    match word {
+        "created" | "configured" | "initialized" => State::Created,
+        "running" => State::Running,
+        "paused" => State::Paused,
+        "stopping" => State::Stopping,
+        "exited" | "stopped" | "dead" => State::Exited,
+        "removing" => State::Removing,
+        _ => State::Unknown,
+    }
+}
+
+/// A start that failed leaves a code and the engine's words on a container that is still `created`.
+fn exit(now: State, state: &ContainerState) -> Option<Exit> {
+    let ended = now == State::Exited || (now == State::Created && state.exit_code != 0);
+    let error = (!state.error.is_empty()).then(|| state.error.clone());
+    ended.then(|| Exit { oom: state.oom_killed, error, ..Exit::from_code(state.exit_code) })
+}
+
+/// `Exited (137) 2 minutes ago`.
+fn code_in_words(status: &str) -> Option<i32> {
+    status.strip_prefix("Exited (")?.split_once(')')?.0.parse().ok()
+}
+
+fn bare(name: &str) -> String {
+    name.trim_start_matches('/').to_owned()
+}
+
+fn digest(id: String) -> String {
+    if id.contains(':') { id } else { format!("sha256:{id}") }
+}
+
+fn pair(entry: &str) -> (String, String) {
+    let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
+    (key.to_owned(), value.to_owned())
+}
+
+fn is_network(name: &str) -> bool {
+    !MODES.contains(&name)
+}
+
+fn published(ip: &str, host_port: u16, container_port: u16, protocol: Protocol) -> Option<Port> {
+    let host_ip = if ip.is_empty() { None } else { Some(ip.parse::<IpAddr>().ok()?) };
+    Some(Port { host_ip, host_port: Some(host_port), container_port, protocol })
+}
+
+/// The two wildcard addresses of one publication are one port on every address.
+fn merged(ports: Vec<Port>) -> Vec<Port> {
+    let has = |ports: &[Port], port: &Port, ip: IpAddr| ports.contains(&Port { host_ip: Some(ip), ..port.clone() });
+    let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0; 16]));
+    let mut result: Vec<Port> = ports
+        .iter()
+        .map(|port| {
+            let wildcard = port.host_ip.is_some_and(|ip| ip.is_unspecified());
+            let everywhere = wildcard && has(&ports, port, v4) && has(&ports, port, v6);
+            if everywhere { Port { host_ip: None, ..port.clone() } } else { port.clone() }
+        })
+        .collect();
+    result.sort();
+    result.dedup();
+    result
+}
+
+fn ports(settings: &ContainerNetworks) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for (key, bindings) in &settings.ports {
+        let (number, protocol) = key.split_once('/').unwrap_or((key, "tcp"));
+        let (Ok(container_port), Ok(protocol)) = (number.parse(), protocol.parse::<Protocol>()) else { continue };
+        for binding in bindings.iter().flatten() {
+            let Ok(host_port) = binding.host_port.parse() else { continue };
+            ports.extend(published(&binding.host_ip, host_port, container_port, protocol));
+        }
+    }
+    merged(ports)
+}
+
+fn networks(settings: ContainerNetworks) -> Vec<ObservedNetwork> {
+    let networks = settings.networks.into_iter().filter(|(name, _)| is_network(name));
+    let mut networks: Vec<ObservedNetwork> = networks
+        .map(|(name, endpoint)| {
+            let given = [endpoint.ip_address, endpoint.global_ipv6_address];
+            let mut addresses: Vec<IpAddr> = given.iter().filter_map(|text| text.parse().ok()).collect();
+            addresses.sort();
+            let mut aliases = endpoint.aliases;
+            aliases.sort();
+            aliases.dedup();
+            ObservedNetwork { name, addresses, aliases }
+        })
+        .collect();
+    networks.sort_by(|a, b| a.name.cmp(&b.name));
+    networks
+}
+
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
+fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<ObservedMount> {
+    let mut all: BTreeMap<String, ObservedMount> = BTreeMap::new();
+    for (target, options) in tmpfs {
+        let options = words(options);
+        let read_only = options.iter().any(|option| option == "ro");
+        let mount = ObservedMount { target: target.clone(), kind: "tmpfs".to_owned(), source: String::new(), read_only, options };
+        all.insert(target.clone(), mount);
+    }
+    for mount in mounts {
+        let mut options = words(&mount.mode);
+        options.extend((!mount.propagation.is_empty()).then(|| mount.propagation.clone()));
+        options.sort();
+        options.dedup();
+        let source = if mount.kind == "volume" { mount.name } else { mount.source };
+        let target = mount.destination;
+        let observed = ObservedMount { target: target.clone(), kind: mount.kind, source, read_only: !mount.rw, options };
+        all.entry(target).or_insert(observed);
+    }
+    all.into_values().collect()
+}
+
+fn resources(config: &ContainerHostConfig) -> Resources {
+    let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+    let mut ulimits: Vec<Ulimit> = config
+        .ulimits
+        .iter()
+        .map(|limit| Ulimit {
+            name: limit.name.trim_start_matches("RLIMIT_").to_lowercase(),
+            soft: limit.soft.as_i64().unwrap_or(-1),
+            hard: limit.hard.as_i64().unwrap_or(-1),
+        })
+        .collect();
+    ulimits.sort();
+    Resources {
+        memory: positive(config.memory).map(ByteSize),
+        cpus: cpus(config),
+        pids: positive(config.pids_limit).and_then(|number| u32::try_from(number).ok()),
+        shm_size: positive(config.shm_size).filter(|_| config.shm_size != DEFAULT_SHM).map(ByteSize),
+        ulimits,
+    }
+}
+
+fn cpus(config: &ContainerHostConfig) -> Option<Millicores> {
+    if config.nano_cpus > 0 {
+        return u64::try_from(config.nano_cpus / 1_000_000).ok().map(Millicores);
+    }
+    let (quota, period) = (u64::try_from(config.cpu_quota).ok()?, u64::try_from(config.cpu_period).ok()?);
+    if quota == 0 || period == 0 { None } else { Some(Millicores(quota.saturating_mul(1000) / period)) }
+}

@@ -1,0 +1,211 @@
+//! A plan as the body of `POST /containers/create`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
+    RestartPolicy, RestartPolicyNameEnum,
+};
+use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
+use hythe_spec::{Port, Resources, Seccomp};
+
+use super::Engine;
+use super::mounts;
+use crate::client::ApiVersion;
+
+/// First version that connects several networks at create.
+const SEVERAL_NETWORKS: ApiVersion = ApiVersion(1, 44);
+const NANOS_PER_MILLICORE: u64 = 1_000_000;
+
+/// What besides the plan decides how it is said.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    /// Who listens.
+    pub(crate) engine: Engine,
+    /// Version spoken.
+    pub(crate) version: ApiVersion,
+    /// The engine relabels mounts.
+    pub(crate) selinux: bool,
+    /// Text of the plan's seccomp file, where it names one.
+    pub(crate) seccomp: Option<String>,
+    /// Size at which another log file is begun.
+    pub(crate) log_file_bytes: u64,
+    /// Log files kept.
+    pub(crate) log_files: u32,
+}
+
+/// The whole document.
+pub(crate) fn create(plan: &Plan, around: &Surroundings) -> ContainerCreateBody {
+    let Plan {
+        identity: _,
+        image,
+        entrypoint,
+        command,
+        env,
+        labels: _,
+        ports,
+        mounts: _,
+        user,
+        workdir,
+        hostname,
+        network,
+        dns: _,
+        extra_hosts: _,
+        stop_signal,
+        stop_grace,
+        resources: _,
+        read_only: _,
+        init: _,
+        tty,
+        stdin,
+        security: _,
+        // Refused by capability: neither engine can hold a workload to such lists.
+        outbound: _,
+        inbound: _,
+    } = plan;
+    ContainerCreateBody {
+        image: Some(image.to_string()),
+        entrypoint: entrypoint.clone().map(|words| no_entrypoint(words, around.engine)),
+        cmd: command.clone(),
+        env: Some(env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        labels: Some(plan.all_labels().into_iter().collect()),
+        exposed_ports: Some(exposed(ports)),
+        user: user.clone(),
+        working_dir: workdir.clone(),
+        hostname: (*network != PlanNetwork::Host).then(|| hostname.clone()),
+        stop_signal: stop_signal.map(|signal| signal.to_string()),
+        stop_timeout: Some(i64::try_from(stop_grace.seconds()).unwrap_or(i64::MAX)),
+        tty: Some(*tty),
+        open_stdin: Some(*stdin),
+        host_config: Some(host_config(plan, around)),
+        networking_config: networking(network, around),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// dockerd reads an empty list as "the image's"; one empty word takes the entrypoint away.
+fn no_entrypoint(words: Vec<String>, engine: Engine) -> Vec<String> {
+    if words.is_empty() && engine == Engine::Docker { vec![String::new()] } else { words }
+}
+
+fn host_config(plan: &Plan, around: &Surroundings) -> HostConfig {
+    let Resources { memory, cpus, pids, shm_size, ulimits } = &plan.resources;
+    let bytes = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    let mounts = mounts::translate(&plan.mounts, around);
+    let mut config = HostConfig {
+        memory: memory.map(|size| bytes(size.0)),
+        memory_swap: memory.map(|size| bytes(size.0)),
+        nano_cpus: cpus.map(|cpus| bytes(cpus.0.saturating_mul(NANOS_PER_MILLICORE))),
+        pids_limit: pids.map(i64::from),
+        shm_size: shm_size.map(|size| bytes(size.0)),
+        ulimits: (!ulimits.is_empty()).then(|| ulimits.iter().map(ulimit).collect()),
+        port_bindings: Some(bindings(&plan.ports)),
+        network_mode: Some(network_mode(&plan.network)),
+        dns: (!plan.dns.is_empty()).then(|| plan.dns.iter().map(ToString::to_string).collect()),
+        extra_hosts: (!plan.extra_hosts.is_empty()).then(|| plan.extra_hosts.iter().map(ToString::to_string).collect()),
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        log_config: Some(log_config(around)),
+        readonly_rootfs: Some(plan.read_only),
+        init: Some(plan.init),
+        auto_remove: Some(false),
+        mounts: mounts.mounts,
+        binds: mounts.binds,
+        tmpfs: mounts.tmpfs,
+        ..HostConfig::default()
+    };
+    secure(&mut config, &plan.security, around);
+    config
+}
+
+fn secure(config: &mut HostConfig, security: &Security, around: &Surroundings) {
+    let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
+    config.privileged = Some(*privileged);
+    if !privileged {
+        config.cap_drop = Some(vec!["ALL".to_owned()]);
+        config.cap_add = Some(capabilities.clone());
+    }
+    let mut options = Vec::new();
+    if *no_new_privileges {
+        options.push("no-new-privileges".to_owned());
+    }
+    match (seccomp, around.engine) {
+        (Seccomp::Default, _) => {}
+        (Seccomp::Unconfined, _) => options.push("seccomp=unconfined".to_owned()),
+        // Podman's API takes the file's path and reads it itself.
+        (Seccomp::File(path), Engine::Podman) => options.push(format!("seccomp={path}")),
+        (Seccomp::File(path), Engine::Docker) => options.push(format!("seccomp={}", around.seccomp.as_ref().unwrap_or(path))),
+    }
+    config.security_opt = (!options.is_empty()).then_some(options);
+}
+
+fn ulimit(limit: &hythe_spec::Ulimit) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(limit.name.clone()), soft: Some(limit.soft), hard: Some(limit.hard) }
+}
+
+/// Podman's log files are cut off, not rotated, at a limit: lines would be lost, so it gets none.
+fn log_config(around: &Surroundings) -> HostConfigLogConfig {
+    match around.engine {
+        Engine::Podman => HostConfigLogConfig { typ: Some("k8s-file".to_owned()), config: None },
+        Engine::Docker => {
+            let limits = [("max-size", around.log_file_bytes.to_string()), ("max-file", around.log_files.to_string())];
+            let limits = limits.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(limits) }
+        }
+    }
+}
+
+fn port_key(port: &Port) -> String {
+    format!("{}/{}", port.container_port, port.protocol)
+}
+
+fn exposed(ports: &[Port]) -> Vec<String> {
+    let mut keys: Vec<String> = ports.iter().map(port_key).collect();
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn bindings(ports: &[Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
+    let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+    for port in ports {
+        let binding = PortBinding {
+            host_ip: Some(port.host_ip.map(|ip| ip.to_string()).unwrap_or_default()),
+            host_port: Some(port.host_port.map(|port| port.to_string()).unwrap_or_default()),
+        };
+        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
+    }
+    bindings
+}
+
+fn network_mode(network: &PlanNetwork) -> String {
+    match network {
+        PlanNetwork::None => "none".to_owned(),
+        PlanNetwork::Host => "host".to_owned(),
+        PlanNetwork::Bridged { attachments } => attachments.first().map(|first| first.network.clone()).unwrap_or_default(),
+    }
+}
+
+fn several_at_create(around: &Surroundings) -> bool {
+    around.engine == Engine::Podman || around.version >= SEVERAL_NETWORKS
+}
+
+fn networking(network: &PlanNetwork, around: &Surroundings) -> Option<NetworkingConfig> {
+    let PlanNetwork::Bridged { attachments } = network else { return None };
+    let at_create = if several_at_create(around) { attachments.len() } else { 1 };
+    let endpoints = attachments.iter().take(at_create).map(|one| (one.network.clone(), endpoint(one))).collect();
+    Some(NetworkingConfig { endpoints_config: Some(endpoints) })
+}
+
+fn endpoint(attachment: &Attachment) -> EndpointSettings {
+    EndpointSettings { aliases: Some(attachment.aliases.clone()), ..EndpointSettings::default() }
+}
+
+/// Networks to connect between create and start, because the engine takes only one at create.
+pub(crate) fn later_networks(plan: &Plan, around: &Surroundings) -> BTreeMap<String, EndpointSettings> {
+    match &plan.network {
+        PlanNetwork::Bridged { attachments } if !several_at_create(around) => {
+            attachments.iter().skip(1).map(|one| (one.network.clone(), endpoint(one))).collect()
+        }
+        PlanNetwork::Bridged { .. } | PlanNetwork::None | PlanNetwork::Host => BTreeMap::new(),
+    }
+}

@@ -1,0 +1,94 @@
+//! Takes back the line feed that `podman attach` adds to stdout when the main process has ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hythe_runtime::{OutputStream, Result, StdStream};
+
+/// How long a line feed may be held back: podman ends well within this time after it wrote its own.
+const HOLD: Duration = Duration::from_millis(250);
+const LINE_FEED: Bytes = Bytes::from_static(b"\n");
+
+struct Trimmed {
+    output: OutputStream,
+    held: bool,
+    /// The chunk that came while a line feed was held.
+    next: Option<Bytes>,
+}
+
+type Item = Result<(StdStream, Bytes)>;
+
+/// The same output without a line feed that is stdout's very last byte.
+pub(crate) fn trimmed(output: OutputStream) -> OutputStream {
+    let state = Trimmed { output, held: false, next: None };
+    stream::unfold(state, |mut state| async move {
+        let item = state.step().await?;
+        Some((item, state))
+    })
+    .boxed()
+}
+
+impl Trimmed {
+    async fn step(&mut self) -> Option<Item> {
+        loop {
+            if let Some(bytes) = self.next.take() {
+                match self.hold_back(bytes) {
+                    Some(bytes) => return Some(Ok((StdStream::Stdout, bytes))),
+                    None => continue,
+                }
+            }
+            let received = if self.held {
+                match tokio::time::timeout(HOLD, self.output.next()).await {
+                    Ok(received) => received,
+                    Err(_) => return Some(self.release()),
+                }
+            } else {
+                self.output.next().await
+            };
+            match received? {
+                Ok((StdStream::Stdout, bytes)) if self.held => {
+                    self.next = Some(bytes);
+                    return Some(self.release());
+                }
+                Ok((StdStream::Stdout, bytes)) => self.next = Some(bytes),
+                other => return Some(other),
+            }
+        }
+    }
+
+    fn release(&mut self) -> Item {
+        self.held = false;
+        Ok((StdStream::Stdout, LINE_FEED))
+    }
+
+    /// What may go on of a chunk: all but its last line feed.
+    fn hold_back(&mut self, mut bytes: Bytes) -> Option<Bytes> {
+        self.held = bytes.last() == Some(&b'\n');
+        if self.held {
+            bytes.truncate(bytes.len() - 1);
+        }
+        (!bytes.is_empty()).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn through(chunks: &[&'static str]) -> String {
+        let chunks: Vec<Item> = chunks.iter().map(|chunk| Ok((StdStream::Stdout, Bytes::from_static(chunk.as_bytes())))).collect();
+        let trimmed = trimmed(stream::iter(chunks).boxed());
+        let all: Vec<Bytes> = trimmed.filter_map(|item| async { item.ok().map(|(_, bytes)| bytes) }).collect().await;
+        String::from_utf8_lossy(&all.concat()).into_owned()
+    }
+
+    #[tokio::test]
+    async fn only_the_last_line_feed_goes() {
+        assert_eq!(through(&["a\n", "\n"]).await, "a\n");
+        assert_eq!(through(&["a\n\n"]).await, "a\n");
+        assert_eq!(through(&["a", "\n"]).await, "a");
+        assert_eq!(through(&["\n", "\n", "b\n", "\n"]).await, "\n\nb\n");
+        assert_eq!(through(&[]).await, "");
+    }
+}

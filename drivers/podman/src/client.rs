@@ -1,0 +1,175 @@
+//! Runs the podman program: the only place that starts it for a finished answer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use hythe_runtime::{Error, ErrorKind, OpContext, Result};
+use serde::de::DeserializeOwned;
+use tokio::process::Command;
+
+use crate::error;
+
+/// Variables of a service manager that podman would act upon in the agent's name.
+const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
+
+/// The program and its environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    program: PathBuf,
+    env: BTreeMap<String, String>,
+}
+
+/// One call: arguments, and variables only the child sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// What a call was about, for errors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) operation: &'static str,
+    /// The instance, image, network or volume.
+    pub(crate) subject: &'a str,
+}
+
+/// A child that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl<const N: usize> From<[&str; N]> for Invocation {
+    fn from(args: [&str; N]) -> Self {
+        Self { args: args.map(str::to_owned).to_vec(), env: BTreeMap::new() }
+    }
+}
+
+impl From<Vec<String>> for Invocation {
+    fn from(args: Vec<String>) -> Self {
+        Self { args, env: BTreeMap::new() }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(program: PathBuf, env: BTreeMap<String, String>) -> Self {
+        Self { program, env }
+    }
+
+    pub(crate) fn program(&self) -> String {
+        self.program.display().to_string()
+    }
+
+    /// The program with arguments, in a process group of its own so that a terminal's signals to the agent do not reach it.
+    pub(crate) fn command(&self, invocation: &Invocation) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&invocation.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        for name in NOT_INHERITED {
+            command.env_remove(name);
+        }
+        command.envs(&self.env).envs(&invocation.env);
+        command
+    }
+
+    /// Runs a call that changes nothing; it is killed when nobody waits any more.
+    pub(crate) async fn read(&self, cx: &OpContext, about: About<'_>, invocation: impl Into<Invocation>) -> Result<Finished> {
+        let mut command = self.command(&invocation.into());
+        command.kill_on_drop(true);
+        let ended = withdrawn(cx, about, command.output()).await?;
+        self.finished(about, ended)
+    }
+
+    /// Runs a call that changes something; it goes on to its end even when nobody waits any more.
+    pub(crate) async fn act(&self, cx: &OpContext, about: About<'_>, invocation: impl Into<Invocation>) -> Result<Finished> {
+        let mut command = self.command(&invocation.into());
+        let task = tokio::spawn(async move { command.output().await });
+        let ended = withdrawn(cx, about, task).await?;
+        self.finished(about, ended.unwrap_or_else(|lost| Err(io::Error::other(lost))))
+    }
+
+    /// [`Client::read`] of a JSON document.
+    pub(crate) async fn document<T: DeserializeOwned>(&self, cx: &OpContext, about: About<'_>, invocation: impl Into<Invocation>) -> Result<T> {
+        let finished = self.read(cx, about, invocation).await?.success(about)?;
+        json(about, &finished.stdout)
+    }
+
+    fn finished(&self, about: About<'_>, ended: io::Result<std::process::Output>) -> Result<Finished> {
+        let output = ended.map_err(|cause| self.not_started(about, cause))?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = exit_code(about, output.status, &stderr)?;
+        Ok(Finished { code, stdout: output.stdout, stderr })
+    }
+
+    /// The error of a program that could not be executed.
+    pub(crate) fn not_started(&self, about: About<'_>, cause: io::Error) -> Error {
+        let program = self.program();
+        let error = match cause.kind() {
+            io::ErrorKind::ArgumentListTooLong => Error::new(
+                ErrorKind::Invalid,
+                about.operation,
+                format!("`{}`: arguments and environment are larger than the kernel passes to a program", about.subject),
+            )
+            .hint("one variable may have 128 KiB, all together about 2 MiB; put larger data into a volume"),
+            io::ErrorKind::InvalidInput => {
+                Error::new(ErrorKind::Invalid, about.operation, format!("`{}`: an argument or variable contains a NUL byte", about.subject))
+            }
+            io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` does not exist"))
+                    .hint("install podman, or name its program in the agent's configuration")
+            }
+            _ => Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` cannot be run: {cause}")),
+        };
+        error.source(cause)
+    }
+}
+
+impl Finished {
+    /// Itself if it ended well, else the translated error.
+    pub(crate) fn success(self, about: About<'_>) -> Result<Self> {
+        if self.code == 0 { Ok(self) } else { Err(error::translate(about, self.code, &self.stderr)) }
+    }
+
+    /// The translated error of a call that ended badly.
+    pub(crate) fn error(&self, about: About<'_>) -> Error {
+        error::translate(about, self.code, &self.stderr)
+    }
+
+    /// First line of its output.
+    pub(crate) fn first_line(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).lines().next().unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// The exit code; a program that was killed took its answer with it.
+pub(crate) fn exit_code(about: About<'_>, status: ExitStatus, stderr: &str) -> Result<i32> {
+    status.code().ok_or_else(|| {
+        let signal = status.signal().unwrap_or_default();
+        let message = format!("`{}`: podman was killed by signal {signal} before it answered", about.subject);
+        Error::new(ErrorKind::Unavailable, about.operation, message).with("stderr", stderr.trim())
+    })
+}
+
+/// Reads what podman printed.
+pub(crate) fn json<T: DeserializeOwned>(about: About<'_>, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|cause| {
+        let message = format!("`{}`: podman's answer cannot be read: {cause}", about.subject);
+        Error::new(ErrorKind::Internal, about.operation, message).source(cause)
+    })
+}
+
+/// Waits unless the caller withdraws.
+pub(crate) async fn withdrawn<F: Future>(cx: &OpContext, about: About<'_>, work: F) -> Result<F::Output> {
+    tokio::select! {
+        biased;
+        () = cx.cancel.cancelled() => {
+            Err(Error::new(ErrorKind::Cancelled, about.operation, format!("`{}`: no longer wanted", about.subject)))
+        }
+        ended = work => Ok(ended),
+    }
+}

@@ -1,0 +1,41 @@
+//! What an agent's configuration says of one podman.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hythe_spec::{ByteSize, Millis};
+use serde::{Deserialize, Serialize};
+
+/// One configured podman; every field has a default, an unknown field is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name in the agent; default `podman`.
+    pub name: String,
+    /// Program to run, looked up in `PATH` unless it is a path; default `podman`.
+    pub program: PathBuf,
+    /// Environment for the program, over the agent's own: `CONTAINERS_CONF`, `CONTAINER_HOST`, …
+    pub env: BTreeMap<String, String>,
+    /// Whether a plan may be privileged; default no.
+    pub allow_privileged: bool,
+    /// Size at which an instance's log starts anew, in bytes; default 64 MiB. Lines written before that are gone.
+    pub log_max_size: ByteSize,
+    /// Registries (`host[:port]`) spoken to over plain http, or https nobody can verify; loopback ones always are. Default none.
+    pub insecure_registries: Vec<String>,
+    /// How long connecting and probing may take; default 10 s.
+    pub connect_timeout: Millis,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "podman".to_owned(),
+            program: PathBuf::from("podman"),
+            env: BTreeMap::new(),
+            allow_privileged: false,
+            log_max_size: ByteSize(64 << 20),
+            insecure_registries: Vec::new(),
+            connect_timeout: Millis(10_000),
+        }
+    }
+}

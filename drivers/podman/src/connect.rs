@@ -1,0 +1,167 @@
+//! Asks podman once what it is and what this host lets it do.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hythe_oci::auth::Files;
+use hythe_oci::{Registry, RegistryConfig};
+use hythe_runtime::{Capability, Error, ErrorKind, Feature, OpContext, Result, RuntimeInfo};
+use hythe_spec::RuntimeKind;
+use serde::Deserialize;
+
+use crate::client::{About, Client};
+use crate::driver::{Local, Parts, Podman};
+use crate::Config;
+
+const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
+
+/// `podman info`, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct Info {
+    host: Host,
+    #[serde(default)]
+    store: Store,
+    #[serde(default)]
+    version: Version,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Host {
+    #[serde(default)]
+    cgroup_version: String,
+    #[serde(default)]
+    cgroup_controllers: Option<Vec<String>>,
+    #[serde(default)]
+    service_is_remote: bool,
+    #[serde(default)]
+    security: HostSecurity,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HostSecurity {
+    #[serde(default)]
+    rootless: bool,
+    #[serde(default)]
+    seccomp_enabled: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    #[serde(default)]
+    graph_root: String,
+    #[serde(default)]
+    volume_path: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Version {
+    #[serde(default)]
+    version: String,
+}
+
+/// Connects to the configured podman: one `podman info`, bounded by `config.connect_timeout`.
+///
+/// # Errors
+/// `Unavailable` with podman's words where it is absent, broken or too slow.
+pub async fn connect(config: Config) -> Result<Podman> {
+    let client = Client::new(config.program.clone(), config.env.clone());
+    let cx = OpContext::new("connect");
+    let asked = client.document::<Info>(&cx, ABOUT, ["info", "--format=json"]);
+    let info = bounded(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
+    let warnings = warnings(&info);
+    let capability = capability(&config, &info);
+    let local = (!info.host.service_is_remote).then(|| Local { volumes: PathBuf::from(&info.store.volume_path) });
+    let runtime = RuntimeInfo {
+        name: config.name.clone(),
+        kind: RuntimeKind::Podman,
+        endpoint: client.program(),
+        engine: "podman".to_owned(),
+        version: info.version.version,
+        engine_id: Some(info.store.graph_root).filter(|root| !root.is_empty()),
+        rootless: info.host.security.rootless,
+    };
+    let registry = registry(&config)?;
+    Ok(Podman::new(Parts { client, config, info: runtime, capability, warnings, local, registry }))
+}
+
+/// Registries are asked with the credentials that podman itself would use.
+fn registry(config: &Config) -> Result<Registry> {
+    let variable = |name: &str| config.env.get(name).cloned().or_else(|| std::env::var(name).ok());
+    let asked = RegistryConfig { insecure: config.insecure_registries.clone(), auth: Files::from_env(&variable), ..RegistryConfig::default() };
+    Registry::new(asked).map_err(|cause| Error::new(ErrorKind::Invalid, "connect", cause.to_string()).source(cause))
+}
+
+/// An engine that cannot even say what it is, is not usable, whatever its words.
+fn unavailable(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout => error,
+        _ => Error::new(ErrorKind::Unavailable, "connect", error.message().to_owned()).source(error),
+    }
+}
+
+/// Waits at most this long.
+pub(crate) async fn bounded<F: Future>(time: Duration, about: About<'_>, work: F) -> Result<F::Output> {
+    tokio::time::timeout(time, work).await.map_err(|_| {
+        let message = format!("`{}`: podman did not answer within {time:?}", about.subject);
+        Error::new(ErrorKind::Unavailable, about.operation, message)
+    })
+}
+
+fn capability(config: &Config, info: &Info) -> Capability {
+    let mut capability = Capability::of(Feature::ALL)
+        .without(Feature::EgressAllowList, "podman's networks cannot filter by host name; not built yet")
+        .without(Feature::IngressAllowList, "podman's networks cannot filter by host name; not built yet")
+        .without(Feature::PublishIpv6, "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks");
+    if !config.allow_privileged {
+        capability = capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");
+    }
+    if host_address().is_none() {
+        capability = capability.without(Feature::HostGateway, "this host has no address that an instance could reach");
+    }
+    if !info.host.security.seccomp_enabled {
+        capability = capability
+            .without(Feature::SeccompDefault, "podman was built without seccomp")
+            .without(Feature::SeccompFile, "podman was built without seccomp");
+    }
+    limits(info).into_iter().fold(capability, |capability, (feature, reason)| capability.without(feature, reason))
+}
+
+/// Limits that this host's cgroups cannot enforce, and why.
+fn limits(info: &Info) -> Vec<(Feature, String)> {
+    let controlled = [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")];
+    let Host { cgroup_version, cgroup_controllers, security, .. } = &info.host;
+    let reason = |controller: &str| {
+        if security.rootless && cgroup_version == "v1" {
+            return Some("rootless podman cannot limit resources on cgroup v1; boot with cgroup v2 or run podman as root".to_owned());
+        }
+        let present = cgroup_controllers.iter().flatten().any(|name| name == controller);
+        (!present).then(|| format!("the cgroup controller `{controller}` is not delegated to this user"))
+    };
+    controlled.into_iter().filter_map(|(feature, controller)| Some((feature, reason(controller)?))).collect()
+}
+
+fn warnings(info: &Info) -> Vec<String> {
+    limits(info).into_iter().map(|(feature, reason)| format!("{}: {reason}", feature.describe())).collect()
+}
+
+/// The address of this host on the way out; nothing is sent.
+pub(crate) fn host_address() -> Option<IpAddr> {
+    const ANYWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ANYWHERE).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// Podman's version, if it works now: the answer needs its store and its database.
+pub(crate) async fn probe(podman: &Podman, cx: &OpContext) -> Result<String> {
+    let about = About { operation: "probe", subject: "podman" };
+    let asked = podman.client.document::<Info>(cx, about, ["info", "--format=json"]);
+    let info = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
+    Ok(info.version.version)
+}

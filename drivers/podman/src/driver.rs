@@ -1,0 +1,134 @@
+//! The seam, implemented: each method hands over to the module that does it.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use hythe_runtime::{
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
+    Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+};
+
+use crate::client::{About, Client};
+use crate::translate::{self, Settings, Verb};
+use crate::{Config, connect};
+
+/// One connected podman.
+#[derive(Debug)]
+pub struct Podman {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    /// Registries asked directly, for what podman cannot tell apart.
+    pub(crate) registry: hythe_oci::Registry,
+    /// What of it lies on this host; `None`: podman speaks to another one.
+    pub(crate) local: Option<Local>,
+    info: RuntimeInfo,
+    capability: Capability,
+    warnings: Vec<String>,
+}
+
+/// Files of podman on this host.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Directory with one directory per local volume.
+    pub(crate) volumes: PathBuf,
+}
+
+/// What connecting found.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) info: RuntimeInfo,
+    pub(crate) capability: Capability,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) local: Option<Local>,
+    pub(crate) registry: hythe_oci::Registry,
+}
+
+impl Podman {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { client, config, info, capability, warnings, local, registry } = parts;
+        Self { client, config, registry, local, info, capability, warnings }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { log_max_size: self.config.log_max_size, host: connect::host_address() }
+    }
+}
+
+#[async_trait]
+impl Runtime for Podman {
+    fn info(&self) -> &RuntimeInfo {
+        &self.info
+    }
+
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    async fn probe(&self, cx: &OpContext) -> Result<Health> {
+        let version = connect::probe(self, cx).await?;
+        Ok(Health { version, warnings: self.warnings.clone() })
+    }
+
+    async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
+        self.make(cx, plan, Verb::Create).await
+    }
+
+    async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
+        self.make(cx, plan, Verb::Run).await
+    }
+
+    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.start_instance(cx, id).await
+    }
+
+    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
+        self.stop_instance(cx, id, how).await
+    }
+
+    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.remove_instance(cx, id).await
+    }
+
+    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
+        let container = self.container(cx, About { operation: "inspect", subject: &id.0 }).await?;
+        Ok(self.observed(container).await)
+    }
+
+    async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
+        self.list_instances(cx, filter).await
+    }
+
+    async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream> {
+        self.watch_events(cx, &from)
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        Some(self)
+    }
+
+    fn exec(&self) -> Option<&dyn Exec> {
+        Some(self)
+    }
+
+    fn stats(&self) -> Option<&dyn Stats> {
+        Some(self)
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        Some(self)
+    }
+
+    fn volumes(&self) -> Option<&dyn Volumes> {
+        Some(self)
+    }
+
+    fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
+        let invocation = translate::invocation(Verb::Run, plan, &self.settings())?;
+        Ok(translate::explained(&self.client.program(), &invocation))
+    }
+}

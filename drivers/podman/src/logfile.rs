@@ -1,0 +1,133 @@
+//! The file format that conmon writes, `<time> <stream> <P|F> <bytes>`, put together into lines. Pure.
+//!
+//! `F` ends a line, `P` is a part of one: a long line comes in parts of 8 KiB, and an unterminated last one is a lone `P`.
+
+use std::mem;
+
+use bytes::Bytes;
+use hythe_runtime::{LogLine, StdStream};
+use jiff::Timestamp;
+
+/// Puts records together into lines, each stream on its own.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    /// Bytes after the last line feed of the file.
+    rest: Vec<u8>,
+    stdout: Part,
+    stderr: Part,
+    /// A line left open before this moment belongs to an earlier run.
+    started: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    time: Option<Timestamp>,
+    bytes: Vec<u8>,
+}
+
+struct Record<'a> {
+    time: Timestamp,
+    stream: StdStream,
+    ends: bool,
+    bytes: &'a [u8],
+}
+
+impl Assembler {
+    /// An assembler for an instance whose main process was last started then.
+    pub(crate) fn new(started: Option<Timestamp>) -> Self {
+        Self { started, ..Self::default() }
+    }
+
+    /// Takes the next bytes of the file and hands over the lines that they complete.
+    pub(crate) fn feed(&mut self, bytes: &[u8], lines: &mut Vec<LogLine>) {
+        self.rest.extend_from_slice(bytes);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
+        let tail = self.rest.split_off(end + 1);
+        let whole = mem::replace(&mut self.rest, tail);
+        for line in whole.split(|byte| *byte == b'\n') {
+            if let Some(record) = record(line) {
+                self.take(record, lines);
+            }
+        }
+    }
+
+    /// The lines that were never ended, in the order in which they were begun.
+    pub(crate) fn finish(&mut self, lines: &mut Vec<LogLine>) {
+        let mut open: Vec<LogLine> = [StdStream::Stdout, StdStream::Stderr].into_iter().filter_map(|stream| self.open_line(stream)).collect();
+        open.sort_by_key(|line| line.time);
+        lines.extend(open);
+    }
+
+    fn take(&mut self, record: Record<'_>, lines: &mut Vec<LogLine>) {
+        let started = self.started;
+        let earlier_run = |begun: Timestamp| started.is_some_and(|started| begun < started && record.time >= started);
+        if self.part(record.stream).time.is_some_and(earlier_run) {
+            lines.extend(self.open_line(record.stream));
+        }
+        let part = self.part(record.stream);
+        let time = *part.time.get_or_insert(record.time);
+        part.bytes.extend_from_slice(record.bytes);
+        if record.ends {
+            let line = Bytes::from(mem::take(part).bytes);
+            lines.push(LogLine { stream: record.stream, time: Some(time), line, terminated: true });
+        }
+    }
+
+    fn open_line(&mut self, stream: StdStream) -> Option<LogLine> {
+        let part = mem::take(self.part(stream));
+        let open = part.time.filter(|_| !part.bytes.is_empty());
+        open.map(|time| LogLine { stream, time: Some(time), line: Bytes::from(part.bytes), terminated: false })
+    }
+
+    fn part(&mut self, stream: StdStream) -> &mut Part {
+        match stream {
+            StdStream::Stdout => &mut self.stdout,
+            StdStream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+fn record(line: &[u8]) -> Option<Record<'_>> {
+    let mut fields = line.splitn(4, |byte| *byte == b' ');
+    let mut word = || fields.next().and_then(|field| std::str::from_utf8(field).ok());
+    let time = word()?.parse().ok()?;
+    let stream = match word()? {
+        "stdout" => StdStream::Stdout,
+        "stderr" => StdStream::Stderr,
+        _ => return None,
+    };
+    let ends = word()? == "F";
+    Some(Record { time, stream, ends, bytes: fields.next().unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-11-22T09:57:36.533723958+00:00";
+
+    fn lines(file: &str, started: Option<Timestamp>, step: usize) -> Vec<(String, bool)> {
+        let mut assembler = Assembler::new(started);
+        let mut lines = Vec::new();
+        file.as_bytes().chunks(step).for_each(|chunk| assembler.feed(chunk, &mut lines));
+        assembler.finish(&mut lines);
+        lines.into_iter().map(|line| (String::from_utf8_lossy(&line.line).into_owned(), line.terminated)).collect()
+    }
+
+    #[test]
+    fn parts_of_both_streams_are_kept_apart() {
+        let file = format!("{AT} stdout P a\n{AT} stderr F x\n{AT} stdout F b\n{AT} stdout F \n{AT} stdout P tail\n");
+        for step in [1, 7, 4096] {
+            let lines = lines(&file, None, step);
+            let expected = [("x", true), ("ab", true), ("", true), ("tail", false)];
+            assert_eq!(lines, expected.map(|(line, ended)| (line.to_owned(), ended)));
+        }
+    }
+
+    #[test]
+    fn an_open_line_of_an_earlier_run_stays_its_own() {
+        let file = "2026-01-01T00:00:00Z stdout P old\n2026-01-02T00:00:01Z stdout F new\n";
+        let lines = lines(file, "2026-01-02T00:00:00Z".parse().ok(), 4096);
+        assert_eq!(lines, [("old".to_owned(), false), ("new".to_owned(), true)]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The podman that `HYTHE_TEST_ENV` names, and plans for it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hythe_driver_podman::{Config, Podman, connect};
+use hythe_runtime::{Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop};
+use hythe_spec::{Inbound, Millis, Permissions, Resources, Seccomp};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A connected podman, and what every test needs with it.
+pub(crate) struct Bench {
+    pub(crate) podman: Podman,
+    pub(crate) image: String,
+    pub(crate) cx: OpContext,
+    pub(crate) owner: String,
+}
+
+/// The configured podman, or `None` with the reason printed.
+pub(crate) async fn bench(owner: &str) -> Option<Bench> {
+    let Ok(path) = std::env::var("HYTHE_TEST_ENV") else {
+        eprintln!("skipped: HYTHE_TEST_ENV names no environment");
+        return None;
+    };
+    let env: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let Some(program) = env["podman"]["program"].as_str() else {
+        eprintln!("skipped: the environment has no podman");
+        return None;
+    };
+    let config = Config { program: PathBuf::from(program), ..Config::default() };
+    let owner = format!("{owner}-{}", std::process::id());
+    Some(Bench { podman: connect(config).await.unwrap(), image: env["image"].as_str().unwrap().to_owned(), cx: OpContext::new("test"), owner })
+}
+
+impl Bench {
+    pub(crate) fn plan(&self, component: &str, command: &[&str]) -> Plan {
+        Plan {
+            identity: Identity {
+                owner: self.owner.clone(),
+                service: format!("t{}", std::process::id()),
+                component: component.to_owned(),
+                generation: 1,
+                attempt: 1,
+                plan_hash: "abc".to_owned(),
+            },
+            image: self.image.parse().unwrap(),
+            entrypoint: None,
+            command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            user: None,
+            workdir: None,
+            hostname: component.to_owned(),
+            network: PlanNetwork::None,
+            dns: Vec::new(),
+            extra_hosts: Vec::new(),
+            stop_signal: None,
+            stop_grace: Millis(10_000),
+            resources: Resources::default(),
+            read_only: false,
+            init: false,
+            tty: false,
+            stdin: false,
+            security: Security {
+                capabilities: Permissions::standard().capabilities,
+                seccomp: Seccomp::Default,
+                no_new_privileges: true,
+                privileged: false,
+            },
+            outbound: None,
+            inbound: Inbound::default(),
+        }
+    }
+
+    pub(crate) async fn stop(&self, id: &InstanceId) {
+        self.podman.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+    }
+
+    pub(crate) async fn remove(&self, id: &InstanceId) {
+        self.stop(id).await;
+        self.podman.remove(&self.cx, id).await.unwrap();
+    }
+
+    pub(crate) async fn ended(&self, id: &InstanceId) -> hythe_runtime::Observed {
+        loop {
+            let observed = self.podman.inspect(&self.cx, id).await.unwrap();
+            if observed.state == State::Exited {
+                return observed;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+

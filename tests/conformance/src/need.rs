@@ -1,0 +1,75 @@
+//! What a trial needs of the runtime it judges.
+
+use hythe_runtime::{Feature, Support};
+
+use crate::subject::Subject;
+
+/// One thing that must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A real engine with a kernel below it.
+    Real,
+    /// Somebody who can reach into the engine past the driver.
+    Outside,
+    /// A part of a plan that the runtime honours.
+    Can(Feature),
+    /// A part of a plan that the runtime refuses.
+    Cannot(Feature),
+    Images,
+    Logs,
+    Exec,
+    Stats,
+    Networks,
+    Volumes,
+    /// A registry with the test image.
+    Registry,
+    /// A registry that wants credentials, and has none from us.
+    RegistryAuth,
+    /// A second connection of the same driver that can be broken.
+    Breakable,
+    /// The host has an IPv6 loopback.
+    Ipv6,
+}
+
+impl Need {
+    /// Why it is not met; `None`: it is.
+    pub(crate) fn unmet(self, subject: &Subject) -> Option<String> {
+        let runtime = &subject.runtime;
+        let (met, reason) = match self {
+            Self::Real => (subject.real, "needs a real engine".to_owned()),
+            Self::Outside => (subject.outside.is_some(), "nobody can reach into the engine".to_owned()),
+            Self::Can(feature) => return lacks(subject, feature),
+            Self::Cannot(feature) => {
+                let can = runtime.capability().supports(feature);
+                (!can, format!("this runtime honours `{}`", feature.describe()))
+            }
+            Self::Images => (runtime.images().is_some(), "no images facet".to_owned()),
+            Self::Logs => (runtime.logs().is_some(), "no logs facet".to_owned()),
+            Self::Exec => (runtime.exec().is_some(), "no exec facet".to_owned()),
+            Self::Stats => (runtime.stats().is_some(), "no stats facet".to_owned()),
+            Self::Networks => (runtime.networks().is_some(), "no networks facet".to_owned()),
+            Self::Volumes => (runtime.volumes().is_some(), "no volumes facet".to_owned()),
+            Self::Registry => (subject.registry.is_some(), "no registry is up".to_owned()),
+            Self::RegistryAuth => {
+                let reason = "no registry that wants credentials is up".to_owned();
+                (subject.registry_auth.is_some(), reason)
+            }
+            Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
+            Self::Ipv6 => {
+                let bound = std::net::UdpSocket::bind("[::1]:0").is_ok();
+                (bound, "the host has no IPv6 loopback".to_owned())
+            }
+        };
+        (!met).then_some(reason)
+    }
+}
+
+fn lacks(subject: &Subject, feature: Feature) -> Option<String> {
+    let table = subject.runtime.capability().table();
+    let support = table.into_iter().find(|(other, _)| *other == feature);
+    match support {
+        Some((_, Support::Yes)) => None,
+        Some((_, Support::No { reason })) => Some(format!("no {}: {reason}", feature.describe())),
+        None => Some(format!("no {}", feature.describe())),
+    }
+}

@@ -1,0 +1,94 @@
+//! The program: connects the runtimes, hands every trial to the test runner, tells what was skipped, writes the matrix.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Conclusion, Failed};
+use tokio::runtime::Runtime as Tokio;
+
+use crate::environment::Environment;
+use crate::failure::{Outcome, keep_panics};
+use crate::matrix::{Cell, Matrix};
+use crate::subject::{self, Connected, Subject};
+use crate::trial::Trial;
+use crate::trials;
+
+/// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
+const THREADS: usize = 4;
+
+/// Runs the suite with the arguments of this process.
+pub fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match run(&arguments) {
+        Ok(conclusion) => conclusion.exit_code(),
+        Err(failure) => {
+            println!("the suite cannot run: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome<Conclusion> {
+    let tokio = Arc::new(Tokio::new()?);
+    let environment = Environment::load()?;
+    let connected = tokio.block_on(subject::all(&environment))?;
+    let matrix = Arc::new(Matrix::default());
+    let trials = trials::all();
+    let names: Vec<&'static str> = connected.iter().map(|(name, _)| *name).collect();
+    let tests = connected.into_iter().flat_map(|subject| tests_of(subject, &trials, &tokio, &matrix)).collect();
+    keep_panics();
+    let conclusion = libtest_mimic::run(arguments, tests);
+    for (reason, count) in matrix.reasons() {
+        println!("skipped {count} x {reason}");
+    }
+    write_matrix(&matrix, &trials, &names)?;
+    Ok(conclusion)
+}
+
+fn tests_of(
+    (name, subject): Connected,
+    trials: &[Trial],
+    tokio: &Arc<Tokio>,
+    matrix: &Arc<Matrix>,
+) -> Vec<libtest_mimic::Trial> {
+    match subject {
+        Err(failure) => {
+            let fail = move || Err(Failed::from(failure.to_string()));
+            vec![libtest_mimic::Trial::test(format!("{name}::connect"), fail)]
+        }
+        Ok(subject) => {
+            let subject = Arc::new(subject);
+            trials.iter().map(|trial| test_of(*trial, &subject, tokio, matrix)).collect()
+        }
+    }
+}
+
+fn test_of(trial: Trial, subject: &Arc<Subject>, tokio: &Arc<Tokio>, matrix: &Arc<Matrix>) -> libtest_mimic::Trial {
+    let (subject, tokio, matrix) = (Arc::clone(subject), Arc::clone(tokio), Arc::clone(matrix));
+    let title = format!("{}::{}", subject.name, trial.title());
+    libtest_mimic::Trial::ignorable_test(title, move || {
+        let note = |cell| matrix.note(&trial.title(), subject.name, cell);
+        if let Some(reason) = trial.skipped(&subject) {
+            note(Cell::Skip(reason.clone()));
+            return Ok(Completion::ignored_with(reason));
+        }
+        match tokio.block_on(trial.run(&subject)) {
+            Ok(()) => {
+                note(Cell::Pass);
+                Ok(Completion::Completed)
+            }
+            Err(failure) => {
+                note(Cell::Fail);
+                Err(Failed::from(failure.to_string()))
+            }
+        }
+    })
+}
+
+/// Where `HYTHE_MATRIX` says.
+fn write_matrix(matrix: &Matrix, trials: &[Trial], subjects: &[&'static str]) -> Outcome {
+    let Some(path) = std::env::var_os("HYTHE_MATRIX") else { return Ok(()) };
+    let titles: Vec<String> = trials.iter().map(Trial::title).collect();
+    Ok(std::fs::write(path, matrix.markdown(&titles, subjects))?)
+}
