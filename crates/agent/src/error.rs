@@ -64,13 +64,13 @@ pub enum StartError {
 
 /// A failed request.
 #[derive(Debug)]
-pub(crate) struct ApiError(pub(crate) Problem);
+pub(crate) struct ApiError(pub(crate) Box<Problem>);
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        Self(problem(&error))
+        Self(Box::new(problem(&error)))
     }
 }
 
@@ -127,14 +127,14 @@ pub(crate) fn bad_request(detail: impl Into<String>) -> ApiError {
 /// A service that breaks the rules: every fault of it.
 pub(crate) fn invalid_service(problems: Vec<hythe_api::FieldProblem>) -> ApiError {
     let (status, title) = status(ErrorKind::Invalid);
-    ApiError(Problem {
+    ApiError(Box::new(Problem {
         kind: ErrorKind::Invalid.as_str().to_owned(),
         title: title.to_owned(),
         status: status.as_u16(),
         detail: format!("the service has {} faults", problems.len()),
         hint: None,
         problems,
-    })
+    }))
 }
 
 const KINDS: [ErrorKind; 11] = [

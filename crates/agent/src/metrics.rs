@@ -105,9 +105,10 @@ fn metric(page: &mut String, name: &str, kind: &str, help: &str, rows: &[(&str, 
     }
 }
 
-/// Second field of `statm(5)`, in pages.
+/// `VmRSS` of `proc_pid_status(5)`, which is in KiB.
 fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }

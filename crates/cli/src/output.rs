@@ -5,12 +5,17 @@ use std::io::{self, Write};
 
 use anstyle::AnsiColor;
 use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
-use hythe_api::{HealthState, WorkloadState};
+use hythe_api::{HealthState, Workload, WorkloadState};
 use serde::Serialize;
 
 use crate::report::{Outcome, labelled};
 use crate::settings::Settings;
 use crate::words;
+
+/// Columns between columns.
+const GAP: u16 = 2;
+/// Content wider than this may be broken into lines.
+const WIDE: u16 = 14;
 
 /// Writes what a command found and what it says about it.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +46,12 @@ impl Printer<'_> {
     }
 
     /// A JSON document where that is asked for, else a table of it.
-    pub(crate) fn list<T: Serialize>(self, items: &[T], head: &[&str], row: impl Fn(&T) -> Vec<Cell>) -> Outcome {
+    pub(crate) fn list<T: Serialize>(
+        self,
+        items: &[T],
+        head: &[&str],
+        row: impl Fn(&T) -> Vec<Cell>,
+    ) -> Outcome {
         if self.settings.json {
             return self.json(&items);
         }
@@ -50,7 +60,12 @@ impl Printer<'_> {
 
     /// A table fitted to the terminal.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<Cell>>) -> Outcome {
-        self.data(render(head, rows, self.settings.width, self.settings.color_stdout))
+        self.data(render(
+            head,
+            rows,
+            self.settings.width,
+            self.settings.color_stdout,
+        ))
     }
 
     /// A remark; whether anybody reads it does not matter.
@@ -60,7 +75,12 @@ impl Printer<'_> {
 
     /// A remark that deserves attention.
     pub(crate) fn warn(self, remark: impl Display) {
-        let text = labelled("warning", AnsiColor::Yellow, &remark.to_string(), self.settings.color_stderr);
+        let text = labelled(
+            "warning",
+            AnsiColor::Yellow,
+            &remark.to_string(),
+            self.settings.color_stderr,
+        );
         let _ = io::stderr().write_all(text.as_bytes());
     }
 }
@@ -72,23 +92,44 @@ fn render(head: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, color: bool) 
         table.enforce_styling();
     }
     if let Some(width) = width {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width);
     }
-    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.set_header(
+        head.iter()
+            .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
+    );
     table.add_rows(rows);
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP));
     }
-    if let Some(first) = table.column_mut(0) {
-        first.set_constraint(ColumnConstraint::ContentWidth);
+    if let Some(width) = width {
+        keep_words_whole(&mut table, width);
     }
     table.trim_fmt() + "\n"
 }
 
+/// Where that fits, only the wide columns are broken into lines, never a name or a state.
+fn keep_words_whole(table: &mut Table, width: u16) {
+    let widths = table.column_max_content_widths();
+    let is_wide = |content: u16| content > WIDE;
+    let needed: u16 = widths
+        .iter()
+        .map(|content| GAP + if is_wide(*content) { WIDE } else { *content })
+        .sum();
+    for (column, content) in table.column_iter_mut().zip(widths) {
+        let first = column.index == 0;
+        if first || (needed <= width && !is_wide(content)) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
 /// A state in its colour.
-pub(crate) fn state(state: WorkloadState) -> Cell {
-    let cell = Cell::new(words::of(&state));
-    match state {
+pub(crate) fn state(workload: &Workload) -> Cell {
+    let cell = Cell::new(words::state(workload));
+    match workload.state {
         WorkloadState::Running => cell.fg(Color::Green),
         WorkloadState::Failed => cell.fg(Color::Red),
         WorkloadState::Stopped | WorkloadState::Completed => cell.fg(Color::DarkGrey),
@@ -119,8 +160,22 @@ mod tests {
     use super::*;
 
     fn sample(width: Option<u16>) -> String {
-        let row = |name: &str, ports: &str| vec![Cell::new(name), Cell::new("running").fg(Color::Green), Cell::new(ports)];
-        render(&["NAME", "STATE", "PORTS"], vec![row("shop-web", "8080:80, 8443:443, 127.0.0.1:9000:9000"), row("db", "-")], width, false)
+        let row = |name: &str, ports: &str| {
+            vec![
+                Cell::new(name),
+                Cell::new("running").fg(Color::Green),
+                Cell::new(ports),
+            ]
+        };
+        render(
+            &["NAME", "STATE", "PORTS"],
+            vec![
+                row("shop-web", "8080:80, 8443:443, 127.0.0.1:9000:9000"),
+                row("db", "-"),
+            ],
+            width,
+            false,
+        )
     }
 
     #[test]
@@ -137,8 +192,13 @@ db        running  -
     fn a_table_fits_its_terminal_and_keeps_names_whole() {
         for width in [30, 40, 60, 200] {
             let text = sample(Some(width));
-            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{text}");
+            assert!(
+                text.lines()
+                    .all(|line| line.chars().count() <= usize::from(width)),
+                "{width}:\n{text}"
+            );
             assert!(text.contains("shop-web"), "{width}:\n{text}");
+            assert!(width < 40 || text.contains("running"), "{width}:\n{text}");
         }
     }
 }

@@ -69,7 +69,12 @@ impl Followed {
 }
 
 /// Follows an operation until it ends, ctrl-c, or the time is up; the agent goes on in the latter two.
-pub(crate) async fn follow(client: &Client, id: &str, timeout: Option<Duration>, printer: Printer<'_>) -> Outcome<Followed> {
+pub(crate) async fn follow(
+    client: &Client,
+    id: &str,
+    timeout: Option<Duration>,
+    printer: Printer<'_>,
+) -> Outcome<Followed> {
     let updates = client.progress(id).await?;
     tokio::select! {
         followed = until_done(updates, printer) => followed,
@@ -77,14 +82,17 @@ pub(crate) async fn follow(client: &Client, id: &str, timeout: Option<Duration>,
             printer.talk(format_args!("\ndetached; the agent goes on, {}", rejoin(id)));
             Err(Failure::Interrupted)
         }
-        after = expired(timeout) => {
-            Err(Failure::StillRunning { id: id.to_owned(), subject: client.operation(id).await?.subject, after })
-        }
+        after = expired(timeout) => Err(Failure::StillRunning { id: id.to_owned(), after }),
     }
 }
 
 /// Follows an operation just begun as far as the user asked; `None`: not at all.
-pub(crate) async fn wait(client: &Client, id: &str, wait: Wait, printer: Printer<'_>) -> Outcome<Option<Followed>> {
+pub(crate) async fn wait(
+    client: &Client,
+    id: &str,
+    wait: Wait,
+    printer: Printer<'_>,
+) -> Outcome<Option<Followed>> {
     if wait.detach {
         printer.talk(format_args!("accepted; {}", rejoin(id)));
         return Ok(None);
@@ -104,11 +112,17 @@ async fn until_done(mut updates: Items<Update>, printer: Printer<'_>) -> Outcome
             }
             Update::Done(operation) => {
                 display.finish();
-                return Ok(Followed { operation: *operation, failed });
+                return Ok(Followed {
+                    operation: *operation,
+                    failed,
+                });
             }
         }
     }
-    Err(ClientError::from(ProtocolError::Truncated { path: "progress".to_owned() }).into())
+    Err(ClientError::from(ProtocolError::Truncated {
+        path: "progress".to_owned(),
+    })
+    .into())
 }
 
 async fn expired(timeout: Option<Duration>) -> Duration {

@@ -73,15 +73,21 @@ mod tests {
         assert_eq!("tcp://host:80".parse(), tcp);
         assert_eq!("http://host:80/".parse(), tcp);
         assert_eq!("host:80".parse(), tcp);
-        assert_eq!(
-            "[::1]:80".parse(),
-            Ok(Endpoint::Tcp("[::1]:80".to_owned()))
-        );
+        assert_eq!("[::1]:80".parse(), Ok(Endpoint::Tcp("[::1]:80".to_owned())));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "host", "host:", ":80", "host:x", "unix://a.sock", "::1:80", "https://h:1"] {
+        for text in [
+            "",
+            "host",
+            "host:",
+            ":80",
+            "host:x",
+            "unix://a.sock",
+            "::1:80",
+            "https://h:1",
+        ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use hythe_api::Problem;
 use http::StatusCode;
+use hythe_api::Problem;
 
 use crate::Endpoint;
 
@@ -111,7 +111,12 @@ macro_rules! protocol_errors {
     };
 }
 
-protocol_errors!(hyper::Error, http::Error, serde_urlencoded::ser::Error, std::str::Utf8Error);
+protocol_errors!(
+    hyper::Error,
+    http::Error,
+    serde_urlencoded::ser::Error,
+    std::str::Utf8Error
+);
 
 impl From<tokio_tungstenite::tungstenite::Error> for ClientError {
     fn from(source: tokio_tungstenite::tungstenite::Error) -> Self {

@@ -31,15 +31,29 @@ struct Reader {
 impl Client {
     /// Events that are kept, oldest first.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, ClientError> {
-        let query = EventQuery { follow: false, ..query.clone() };
-        Call::get("/v1/events").query(&query)?.json(&self.endpoint).await
+        let query = EventQuery {
+            follow: false,
+            ..query.clone()
+        };
+        Call::get("/v1/events")
+            .query(&query)?
+            .json(&self.endpoint)
+            .await
     }
 
     /// Events as they happen. A broken connection is made again and resumed without a gap; an agent that stays away is an error.
     pub async fn follow_events(&self, query: &EventQuery) -> Result<Items<Event>, ClientError> {
-        let query = EventQuery { follow: true, ..query.clone() };
+        let query = EventQuery {
+            follow: true,
+            ..query.clone()
+        };
         let messages = self.open_events(&query, None).await?;
-        let reader = Reader { client: self.clone(), query, last: None, messages };
+        let reader = Reader {
+            client: self.clone(),
+            query,
+            last: None,
+            messages,
+        };
         Ok(stream::try_unfold(reader, async |mut reader| {
             let event = reader.next().await?;
             Ok(Some((event, reader)))
@@ -47,7 +61,11 @@ impl Client {
         .boxed())
     }
 
-    async fn open_events(&self, query: &EventQuery, last: Option<u64>) -> Result<Messages, ClientError> {
+    async fn open_events(
+        &self,
+        query: &EventQuery,
+        last: Option<u64>,
+    ) -> Result<Messages, ClientError> {
         let mut call = Call::get("/v1/events").query(query)?;
         if let Some(last) = last {
             call = call.header(LAST_EVENT_ID, &last.to_string());

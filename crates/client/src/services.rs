@@ -1,7 +1,9 @@
 //! Services: list, deploy, status, stop, start, restart, remove.
 
 use http::Method;
-use hythe_api::{Deploy, DeployQuery, Operation, Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy};
+use hythe_api::{
+    Deploy, DeployQuery, Operation, Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
+};
 use serde::Serialize;
 
 use crate::call::{Call, segment};
@@ -20,7 +22,9 @@ impl Client {
 
     /// Desired against observed.
     pub async fn status(&self, name: &str) -> Result<ServiceStatus, ClientError> {
-        Call::get(format!("{}/status", service(name))).json(&self.endpoint).await
+        Call::get(format!("{}/status", service(name)))
+            .json(&self.endpoint)
+            .await
     }
 
     /// Deploys a normalised service (`hythe_spec::Service` in JSON); its operation is followed with [`Client::progress`].
@@ -30,7 +34,9 @@ impl Client {
         desired: &impl Serialize,
         query: &DeployQuery,
     ) -> Result<Deploy, ClientError> {
-        let call = Call::new(Method::PUT, service(name)).query(query)?.body(desired)?;
+        let call = Call::new(Method::PUT, service(name))
+            .query(query)?
+            .body(desired)?;
         call.json(&self.endpoint).await
     }
 
@@ -55,8 +61,15 @@ impl Client {
         self.change(name, "restart", scope).await
     }
 
-    async fn change(&self, name: &str, verb: &str, scope: &Scope) -> Result<Operation, ClientError> {
-        self.post(format!("{}/{verb}", service(name)), scope)?.json(&self.endpoint).await
+    async fn change(
+        &self,
+        name: &str,
+        verb: &str,
+        scope: &Scope,
+    ) -> Result<Operation, ClientError> {
+        self.post(format!("{}/{verb}", service(name)), scope)?
+            .json(&self.endpoint)
+            .await
     }
 }
 

@@ -65,6 +65,7 @@ impl Worker {
     }
 
     fn adopt(&mut self, seen: &Observed) -> Result<(), Error> {
+        let proven = self.was_healthy(seen);
         self.update(Vec::new(), |observed| {
             observed.phase = Phase::Running;
             observed.message = None;
@@ -75,7 +76,7 @@ impl Worker {
                 .map(|current| with_details(current, seen));
         })?;
         self.phase("running", "runs already");
-        self.probe(seen);
+        self.probe(seen, proven);
         Ok(())
     }
 

@@ -157,11 +157,14 @@ fn fields(plan: &Plan, seen: &Observed) -> Vec<Difference> {
         json!(plan.resources.cpus),
         json!(seen.resources.cpus),
     );
-    differ(
-        "pids",
-        json!(plan.resources.pids),
-        json!(seen.resources.pids),
-    );
+    // Engines set a limit of their own where none was asked for.
+    if plan.resources.pids.is_some() {
+        differ(
+            "pids",
+            json!(plan.resources.pids),
+            json!(seen.resources.pids),
+        );
+    }
     if let PlanNetwork::Bridged { attachments } = &plan.network {
         let mut asked: Vec<&str> = attachments
             .iter()

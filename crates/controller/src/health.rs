@@ -42,6 +42,14 @@ impl Default for Tracker {
 }
 
 impl Tracker {
+    /// Of an instance that was known to be healthy before the agent was restarted.
+    pub(crate) fn healthy() -> Self {
+        Self {
+            state: HealthState::Healthy,
+            ..Self::default()
+        }
+    }
+
     /// The new state and why, when this result changes it.
     pub(crate) fn take(
         &mut self,

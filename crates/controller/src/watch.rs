@@ -1,6 +1,6 @@
 //! One watcher per runtime: subscribe, list, join; reconnect with back-off when the engine goes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use futures_util::StreamExt;
 use hythe_runtime::{
     Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime,
 };
-use hythe_store::{NewEvent, Transaction};
+use hythe_store::{EventFilter, EventRecord, NewEvent, Transaction};
+use jiff::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,45 @@ pub(crate) struct Watcher {
     /// It has answered before, so that losing it is news.
     known: bool,
     lost: bool,
+    told: Told,
+}
+
+/// What was told of late: an engine may repeat events around the place where a stream is resumed.
+#[derive(Debug, Default)]
+struct Told(VecDeque<(Timestamp, String, String)>);
+
+/// More than an engine repeats.
+const REMEMBERED: u32 = 512;
+
+impl Told {
+    fn load(events: Vec<EventRecord>) -> Self {
+        let key = |record: EventRecord| key_of(&record.event);
+        Self(events.into_iter().map(key).collect())
+    }
+
+    /// Whether it is new; from now on it is not.
+    fn is_new(&mut self, event: &NewEvent) -> bool {
+        let key = key_of(event);
+        if self.0.contains(&key) {
+            return false;
+        }
+        if self.0.len() >= REMEMBERED as usize {
+            self.0.pop_front();
+        }
+        self.0.push_back(key);
+        true
+    }
+}
+
+fn key_of(event: &NewEvent) -> (Timestamp, String, String) {
+    (
+        event.time,
+        event.kind.clone(),
+        event.details["instance"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 impl Watcher {
@@ -34,6 +74,7 @@ impl Watcher {
             name,
             known: false,
             lost: false,
+            told: Told::default(),
         }
     }
 
@@ -69,6 +110,11 @@ impl Watcher {
             .store
             .cursor(&self.name)
             .map_err(crate::store_error)?;
+        let recent = EventFilter {
+            limit: Some(REMEMBERED),
+            ..EventFilter::default()
+        };
+        self.told = Told::load(self.controller.events.read(&recent)?);
         let stream = runtime.watch(&cx, Cursor(from)).await?;
         let rows = runtime
             .list(&cx, &Filter::owned_by(self.controller.owner()))
@@ -117,7 +163,7 @@ impl Watcher {
     }
 
     /// Hands events out until the stream ends; returns why it did.
-    async fn follow(&self, mut stream: EventStream) -> String {
+    async fn follow(&mut self, mut stream: EventStream) -> String {
         while let Some(event) = stream.next().await {
             match event {
                 Ok(event) => self.hand_on(event),
@@ -127,23 +173,30 @@ impl Watcher {
         "its event stream ended".to_owned()
     }
 
-    fn hand_on(&self, event: Event) {
+    fn hand_on(&mut self, event: Event) {
         let ours = event
             .identity
             .as_ref()
             .is_none_or(|identity| identity.owner == self.controller.owner());
         let handle = if ours { self.find(&event) } else { None };
-        if let Some((handle, workload, service)) = handle {
-            if let Some(told) = public_event(&event, &self.name, &workload, &service) {
-                self.tell(told);
-            }
-            if let Some(cursor) = &event.cursor.0
-                && let Err(error) = self.controller.store.set_cursor(&self.name, cursor)
-            {
-                tracing::warn!(runtime = self.name, %error, "the place in its events was not stored");
-            }
-            handle.send(Message::Engine(event));
+        let Some((handle, workload, service)) = handle else {
+            return;
+        };
+        let told = public_event(&event, &self.name, &workload, &service);
+        if told.as_ref().is_some_and(|told| !self.told.is_new(told)) {
+            return;
         }
+        let place = event
+            .cursor
+            .0
+            .clone()
+            .map(|cursor| (self.name.clone(), cursor));
+        self.commit(Transaction {
+            events: told.into_iter().collect(),
+            cursor: place,
+            ..Transaction::default()
+        });
+        handle.send(Message::Engine(event));
     }
 
     /// The workload an event is about: by its labels, else by the instances that workloads know.
@@ -180,10 +233,13 @@ impl Watcher {
     }
 
     fn tell(&self, event: NewEvent) {
-        let changes = Transaction {
+        self.commit(Transaction {
             events: vec![event],
             ..Transaction::default()
-        };
+        });
+    }
+
+    fn commit(&self, changes: Transaction) {
         if let Err(error) = self.controller.events.commit(&changes) {
             tracing::warn!(runtime = self.name, %error, "an event was not stored");
         }

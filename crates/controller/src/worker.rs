@@ -559,6 +559,7 @@ impl Worker {
                 return;
             }
         };
+        let proven = self.was_healthy(&seen);
         self.note(Vec::new(), |observed| {
             if observed.phase != Phase::Running && observed.phase != phase {
                 observed.message = None;
@@ -570,11 +571,18 @@ impl Worker {
                 .take()
                 .map(|current| with_details(current, &seen));
         });
-        self.probe(&seen);
+        self.probe(&seen, proven);
+    }
+
+    /// Whether this very run of the instance was healthy when last looked at.
+    pub(crate) fn was_healthy(&self, seen: &Observed) -> bool {
+        let observed = self.observed();
+        let started = observed.current.and_then(|current| current.started);
+        observed.health == HealthState::Healthy && started == seen.started
     }
 
     /// Starts probing the instance, once per start of it.
-    pub(crate) fn probe(&mut self, seen: &Observed) {
+    pub(crate) fn probe(&mut self, seen: &Observed, proven: bool) {
         let component = self.desired().recipe.component;
         let Some(health) = component.health.clone() else {
             return;
@@ -592,10 +600,16 @@ impl Worker {
         let Some(handle) = self.controller.directory.get(&self.desired().name) else {
             return;
         };
-        self.tracker = Tracker::default();
-        self.note(Vec::new(), |observed| {
-            observed.health = HealthState::Starting
-        });
+        self.tracker = if proven {
+            Tracker::healthy()
+        } else {
+            Tracker::default()
+        };
+        if !proven {
+            self.note(Vec::new(), |observed| {
+                observed.health = HealthState::Starting
+            });
+        }
         self.prober = Some(Prober::start(health, seen, runtime, handle.inbox));
     }
 

@@ -21,6 +21,8 @@ pub struct Transaction {
     pub forget_workloads: Vec<String>,
     /// Events to append, in order.
     pub events: Vec<NewEvent>,
+    /// How far a runtime's events were read: its name and the place.
+    pub cursor: Option<(String, String)>,
 }
 
 impl Store {
@@ -57,6 +59,11 @@ impl Store {
         }
         for name in &changes.forget_workloads {
             transaction.execute("DELETE FROM desired WHERE name = ?1", [name])?;
+        }
+        if let Some((runtime, cursor)) = &changes.cursor {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO cursors (runtime, cursor) VALUES (?1, ?2)")?
+                .execute([runtime, cursor])?;
         }
         let stored = changes
             .events
@@ -127,18 +134,6 @@ impl Store {
                 |row| row.get(0),
             )
             .optional()?)
-    }
-
-    /// Remembers where the events of a runtime were last read.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn set_cursor(&self, runtime: &str, cursor: &str) -> Result<()> {
-        let connection = self.connection();
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO cursors (runtime, cursor) VALUES (?1, ?2)")?
-            .execute([runtime, cursor])?;
-        Ok(())
     }
 
     pub(crate) fn records<T: serde::de::DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>> {

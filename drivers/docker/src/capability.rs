@@ -26,8 +26,13 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
         let reason = "the engine was built or started without seccomp";
         capability = capability.without(Feature::SeccompDefault, reason).without(Feature::SeccompFile, reason);
     }
+    if engine == Engine::Podman {
+        capability = capability.without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`");
+    }
     if engine == Engine::Podman && !local {
-        capability = capability.without(Feature::SeccompFile, "Podman reads the file itself, and this one is on another machine");
+        capability = capability
+            .without(Feature::SeccompFile, "Podman reads the file itself, and this one is on another machine")
+            .without(Feature::Binds, "Podman's Docker API makes missing paths, and on another machine that cannot be checked");
     }
     if !config.allow_privileged {
         capability = capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");

@@ -18,6 +18,8 @@ pub struct Config {
     pub allow_privileged: bool,
     /// Longest wait for a connection and for the first answer on it, in milliseconds.
     pub connect_timeout: Millis,
+    /// Registries (`host[:port]`) that are asked over plain http for the digest of a tag; loopback ones always are.
+    pub insecure_registries: Vec<String>,
     /// Size in bytes at which the engine begins another log file of an instance (dockerd only).
     pub log_file_bytes: u64,
     /// Log files kept of an instance, the one being written included (dockerd only).
@@ -32,6 +34,7 @@ impl Default for Config {
             fall_through: true,
             allow_privileged: false,
             connect_timeout: Millis(5_000),
+            insecure_registries: Vec::new(),
             log_file_bytes: 64 << 20,
             log_files: 3,
         }

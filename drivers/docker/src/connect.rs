@@ -1,8 +1,7 @@
 //! Finding the engine that answers, and asking it once what it is.
 
-use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error as Native;
@@ -98,7 +97,8 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         local: endpoint.is_local(),
         config: Arc::new(config),
         passed_over,
-        stopping: Arc::new(Mutex::new(HashSet::new())),
+        stopping: Arc::default(),
+        failed_starts: Arc::default(),
     };
     Docker::new(described, capability, core)
 }

@@ -1,9 +1,9 @@
 //! What every part of the driver shares: the client and what was found at connect; reading one container, reading all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State};
+use hythe_runtime::{Error, ErrorKind, Exit, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State};
 use hythe_spec::Seccomp;
 
 use crate::Config;
@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub(crate) passed_over: Vec<String>,
     /// Ids that a stop of ours is working on; neither engine says it.
     pub(crate) stopping: Arc<Mutex<HashSet<String>>>,
+    /// How starts failed, by id, where the engine does not keep it.
+    pub(crate) failed_starts: Arc<Mutex<HashMap<String, Exit>>>,
 }
 
 impl Core {
@@ -63,6 +65,9 @@ impl Core {
         let mut observed = translate::observed(self.container("inspect", &id.0).await?);
         if self.is_stopping(&observed.id.0) && observed.state == State::Running {
             observed.state = State::Stopping;
+        }
+        if observed.state == State::Created && observed.exit.is_none() {
+            observed.exit = self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner).get(&observed.id.0).cloned();
         }
         Ok(observed)
     }

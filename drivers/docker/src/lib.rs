@@ -27,7 +27,6 @@ mod translate;
 mod transport;
 mod volumes;
 mod watch;
-mod workdir;
 
 pub use config::Config;
 pub use connect::connect;

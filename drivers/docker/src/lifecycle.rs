@@ -9,7 +9,7 @@ use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{RemoveContainerOptions, StopContainerOptions};
 use futures_util::future::try_join_all;
 use http::Method;
-use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Plan, PlanNetwork, Result, Stop};
+use hythe_runtime::{Error, ErrorKind, Exit, Identity, InstanceId, Plan, PlanNetwork, Result, Stop};
 use hythe_spec::{MountSource, Signal};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,7 +31,7 @@ impl Core {
     /// Makes the container, or finds the one that an earlier call of this attempt made.
     pub(crate) async fn create(&self, operation: &'static str, plan: &Plan) -> Result<InstanceId> {
         let around = self.surroundings(operation, plan)?;
-        self.check_relabelled(operation, plan).await?;
+        self.check_binds(operation, plan).await?;
         self.check_volumes(operation, plan).await?;
         let body = translate::create(plan, &around);
         let later = translate::later_networks(plan, &around);
@@ -71,8 +71,7 @@ impl Core {
         }
         let rest = async {
             networks?;
-            self.connect_all(operation, &created.id, later).await?;
-            self.make_workdir(operation, &created.id, plan).await
+            self.connect_all(operation, &created.id, later).await
         };
         match rest.await {
             Ok(()) => Ok(InstanceId(created.id)),
@@ -102,7 +101,6 @@ impl Core {
                 .map(|(network, settings)| (network.clone(), settings.clone()))
                 .collect();
             self.connect_all(operation, &holder.id, &missing).await?;
-            self.make_workdir(operation, &holder.id, plan).await?;
         }
         Ok(Some(InstanceId(holder.id)))
     }
@@ -146,15 +144,15 @@ impl Core {
         .map(drop)
     }
 
-    /// Binds with an SELinux label can only be said in the form for which dockerd creates missing sources.
-    async fn check_relabelled(&self, operation: &'static str, plan: &Plan) -> Result<()> {
+    /// Refuses missing bind sources where the engine would make them: Podman's API always, dockerd for binds with an SELinux label.
+    async fn check_binds(&self, operation: &'static str, plan: &Plan) -> Result<()> {
         for mount in &plan.mounts {
-            let MountSource::Bind { path, selinux: Some(_), .. } = &mount.source else { continue };
-            if !self.selinux {
+            let MountSource::Bind { path, selinux, .. } = &mount.source else { continue };
+            if self.engine == Engine::Docker && !(self.selinux && selinux.is_some()) {
                 continue;
             }
             if !self.local {
-                let message = format!("`{path}` cannot be relabelled on an engine of another machine");
+                let message = format!("`{path}` cannot be checked on an engine of another machine, which would make it where it is missing");
                 return Err(Error::new(ErrorKind::Unsupported, operation, message));
             }
             if let Err(error) = tokio::fs::symlink_metadata(path).await {
@@ -166,7 +164,20 @@ impl Core {
 
     /// Starts it; running already is success.
     pub(crate) async fn start(&self, operation: &'static str, id: &InstanceId) -> Result<()> {
-        self.client.docker().start_container(&id.0, None).await.map_err(|error| translate(operation, &id.0, error))
+        let started = self.client.docker().start_container(&id.0, None).await.map_err(|error| translate(operation, &id.0, error));
+        self.note_start(&id.0, started.as_ref().err());
+        started
+    }
+
+    /// Podman forgets why a start failed; it is remembered here for `inspect` as long as this process lives.
+    fn note_start(&self, id: &str, failed: Option<&Error>) {
+        let mut failures = self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(id);
+        let Some(error) = failed.filter(|_| self.engine == Engine::Podman) else { return };
+        let code = error.context().iter().find(|(key, _)| *key == "exit_code").and_then(|(_, code)| code.parse().ok());
+        if let Some(code) = code {
+            failures.insert(id.to_owned(), Exit { error: Some(error.message().to_owned()), ..Exit::from_code(code) });
+        }
     }
 
     /// Stops it; not running is success, and no call is made.
@@ -255,13 +266,15 @@ impl Core {
         loop {
             let options = RemoveContainerOptions { v: true, force, link: false };
             match self.client.docker().remove_container(id, Some(options)).await {
-                Ok(()) => return Ok(()),
-                Err(error) if is_absent(&error) => return Ok(()),
+                Ok(()) => break,
+                Err(error) if is_absent(&error) => break,
                 // Another caller is removing it; gone is what both want.
                 Err(error) if is_being_removed(&error) && Instant::now() < give_up => sleep(SETTLE_STEP).await,
                 Err(error) => return Err(translate("remove", id, error)),
             }
         }
+        self.note_start(id, None);
+        Ok(())
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Info {
     #[serde(deserialize_with = "or_default")]
     pub(crate) rootless: bool,
     #[serde(deserialize_with = "or_default")]
+    pub(crate) system_time: String,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) security_options: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) warnings: Vec<String>,

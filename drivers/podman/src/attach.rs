@@ -1,14 +1,46 @@
-//! Takes back the line feed that `podman attach` adds to stdout when the main process has ended.
+//! What `podman attach` does not tell: the exit code (its own is 0), and where the output really ends (it adds a line feed).
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use hythe_runtime::{OutputStream, Result, StdStream};
+use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, OutputStream, Result, StdStream};
+
+use crate::client::{About, Client};
+use crate::connect::bounded;
+
+/// How long the main process may outlive the connection to it.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// How long a line feed may be held back: podman ends well within this time after it wrote its own.
 const HOLD: Duration = Duration::from_millis(250);
 const LINE_FEED: Bytes = Bytes::from_static(b"\n");
+
+/// The main process's exit code once `podman attach` has ended; `Unavailable` where only the connection ended.
+pub(crate) async fn exit_code(
+    client: Client,
+    id: InstanceId,
+    attached: impl Future<Output = Result<i32>>,
+) -> Result<i32> {
+    attached.await?;
+    let about = About {
+        operation: "attach",
+        subject: &id.0,
+    };
+    let cx = OpContext::default();
+    let waited = client.read(&cx, about, ["wait", "--interval=50ms", &id.0]);
+    let waited = bounded(ENDING, about, waited).await??.success(about)?;
+    waited.first_line().parse().map_err(|_| {
+        Error::new(
+            ErrorKind::Internal,
+            about.operation,
+            format!(
+                "`{id}`: podman says no exit code: `{}`",
+                waited.first_line()
+            ),
+        )
+    })
+}
 
 struct Trimmed {
     output: OutputStream,
@@ -21,7 +53,11 @@ type Item = Result<(StdStream, Bytes)>;
 
 /// The same output without a line feed that is stdout's very last byte.
 pub(crate) fn trimmed(output: OutputStream) -> OutputStream {
-    let state = Trimmed { output, held: false, next: None };
+    let state = Trimmed {
+        output,
+        held: false,
+        next: None,
+    };
     stream::unfold(state, |mut state| async move {
         let item = state.step().await?;
         Some((item, state))
@@ -77,9 +113,15 @@ mod tests {
     use super::*;
 
     async fn through(chunks: &[&'static str]) -> String {
-        let chunks: Vec<Item> = chunks.iter().map(|chunk| Ok((StdStream::Stdout, Bytes::from_static(chunk.as_bytes())))).collect();
+        let chunks: Vec<Item> = chunks
+            .iter()
+            .map(|chunk| Ok((StdStream::Stdout, Bytes::from_static(chunk.as_bytes()))))
+            .collect();
         let trimmed = trimmed(stream::iter(chunks).boxed());
-        let all: Vec<Bytes> = trimmed.filter_map(|item| async { item.ok().map(|(_, bytes)| bytes) }).collect().await;
+        let all: Vec<Bytes> = trimmed
+            .filter_map(|item| async { item.ok().map(|(_, bytes)| bytes) })
+            .collect()
+            .await;
         String::from_utf8_lossy(&all.concat()).into_owned()
     }
 

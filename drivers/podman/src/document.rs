@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hythe_runtime::{Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State};
+use hythe_runtime::{
+    Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State,
+};
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 /// Podman writes `null` where a list or map is empty.
-fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
@@ -239,7 +243,10 @@ impl Container {
     /// File in which the OCI runtime says why a start failed.
     pub(crate) fn runtime_log(&self) -> Option<std::path::PathBuf> {
         let pid_file = std::path::Path::new(&self.conmon_pid_file);
-        pid_file.parent().filter(|dir| dir.is_absolute()).map(|dir| dir.join("oci-log"))
+        pid_file
+            .parent()
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join("oci-log"))
     }
 
     /// How it ended, as podman says it.
@@ -254,7 +261,12 @@ impl Container {
     /// Everything it says, with how it ended as found out by the caller.
     pub(crate) fn observed(self, exit: Option<Exit>) -> Observed {
         let state = self.state();
-        let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
+        let mut networks: Vec<ObservedNetwork> = self
+            .network_settings
+            .networks
+            .into_iter()
+            .map(connected)
+            .collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Observed {
             identity: Identity::from_labels(&self.config.labels),
@@ -270,7 +282,12 @@ impl Container {
             mounts: mounts(self.mounts, &self.host_config.tmpfs),
             entrypoint: entrypoint(self.path, self.args, &self.config.cmd),
             command: self.config.cmd,
-            env: self.config.env.iter().map(|pair| split_pair(pair)).collect(),
+            env: self
+                .config
+                .env
+                .iter()
+                .map(|pair| split_pair(pair))
+                .collect(),
             user: filled(self.config.user),
             workdir: filled(self.config.working_dir),
             hostname: filled(self.config.hostname),
@@ -299,7 +316,9 @@ impl Row {
             image: self.image,
             state: state(&self.state),
             exit_code: self.exited.then_some(self.exit_code),
-            created: Timestamp::from_second(self.created).ok().filter(|time| time.as_second() > 0),
+            created: Timestamp::from_second(self.created)
+                .ok()
+                .filter(|time| time.as_second() > 0),
             ports,
             networks,
         }
@@ -308,7 +327,10 @@ impl Row {
 
 impl RowPort {
     fn spread(&self) -> impl Iterator<Item = Port> {
-        let protocols = self.protocol.split(',').filter_map(|protocol| protocol.parse::<Protocol>().ok());
+        let protocols = self
+            .protocol
+            .split(',')
+            .filter_map(|protocol| protocol.parse::<Protocol>().ok());
         protocols.flat_map(move |protocol| {
             (0..self.range.max(1)).map(move |step| Port {
                 host_ip: address(&self.host_ip),
@@ -334,17 +356,26 @@ fn state(word: &str) -> State {
 
 /// Podman writes the year 1 for "never".
 pub(crate) fn time(text: Option<&str>) -> Option<Timestamp> {
-    text?.parse::<Timestamp>().ok().filter(|time| time.as_second() > 0)
+    text?
+        .parse::<Timestamp>()
+        .ok()
+        .filter(|time| time.as_second() > 0)
 }
 
 /// An id with its algorithm.
 pub(crate) fn digest(id: &str) -> String {
-    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
+    if id.contains(':') {
+        id.to_owned()
+    } else {
+        format!("sha256:{id}")
+    }
 }
 
 /// Every address of the host is no address.
 fn address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().filter(|ip| *ip != IpAddr::from([0, 0, 0, 0]))
+    text.parse::<IpAddr>()
+        .ok()
+        .filter(|ip| *ip != IpAddr::from([0, 0, 0, 0]))
 }
 
 fn filled(text: String) -> Option<String> {
@@ -357,24 +388,40 @@ fn split_pair(pair: &str) -> (String, String) {
 }
 
 fn connected((name, connection): (String, Connection)) -> ObservedNetwork {
-    let Connection { v4, v6, mut aliases } = connection;
-    let mut addresses: Vec<IpAddr> = [v4, v6].iter().filter_map(|text| text.parse().ok()).collect();
+    let Connection {
+        v4,
+        v6,
+        mut aliases,
+    } = connection;
+    let mut addresses: Vec<IpAddr> = [v4, v6]
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
     addresses.sort();
     aliases.sort();
-    ObservedNetwork { name, addresses, aliases }
+    ObservedNetwork {
+        name,
+        addresses,
+        aliases,
+    }
 }
 
 fn bound(ports: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
     let mut all = Vec::new();
     for (key, bindings) in ports {
         let (number, protocol) = key.split_once('/').unwrap_or((&key, "tcp"));
-        let (Ok(container_port), Ok(protocol)) = (number.parse(), protocol.parse()) else { continue };
-        let spread = bindings.unwrap_or_default().into_iter().map(|binding| Port {
-            host_ip: address(&binding.host_ip),
-            host_port: binding.host_port.parse().ok(),
-            container_port,
-            protocol,
-        });
+        let (Ok(container_port), Ok(protocol)) = (number.parse(), protocol.parse()) else {
+            continue;
+        };
+        let spread = bindings
+            .unwrap_or_default()
+            .into_iter()
+            .map(|binding| Port {
+                host_ip: address(&binding.host_ip),
+                host_port: binding.host_port.parse().ok(),
+                container_port,
+                protocol,
+            });
         all.extend(spread);
     }
     all.sort();
@@ -382,8 +429,14 @@ fn bound(ports: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
 }
 
 fn mounts(mounts: Vec<MountDocument>, tmpfs: &BTreeMap<String, String>) -> Vec<ObservedMount> {
-    let tmpfs = tmpfs.iter().map(|(target, options)| tmpfs_mount(target, options));
-    let mut all: Vec<ObservedMount> = mounts.into_iter().map(MountDocument::observed).chain(tmpfs).collect();
+    let tmpfs = tmpfs
+        .iter()
+        .map(|(target, options)| tmpfs_mount(target, options));
+    let mut all: Vec<ObservedMount> = mounts
+        .into_iter()
+        .map(MountDocument::observed)
+        .chain(tmpfs)
+        .collect();
     all.sort_by(|a, b| a.target.cmp(&b.target));
     all
 }
@@ -394,23 +447,48 @@ impl MountDocument {
         options.extend(filled(self.propagation));
         options.sort();
         options.dedup();
-        let source = if self.kind == "volume" { self.name } else { self.source };
-        ObservedMount { target: self.destination, kind: self.kind, source, read_only: !self.writable, options }
+        let source = if self.kind == "volume" {
+            self.name
+        } else {
+            self.source
+        };
+        ObservedMount {
+            target: self.destination,
+            kind: self.kind,
+            source,
+            read_only: !self.writable,
+            options,
+        }
     }
 }
 
 fn tmpfs_mount(target: &str, options: &str) -> ObservedMount {
-    let mut options: Vec<String> = options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+    let mut options: Vec<String> = options
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .map(str::to_owned)
+        .collect();
     let read_only = options.iter().any(|option| option == "ro");
     options.retain(|option| option != "ro" && option != "rw");
     options.sort();
-    ObservedMount { target: target.to_owned(), kind: "tmpfs".to_owned(), source: String::new(), read_only, options }
+    ObservedMount {
+        target: target.to_owned(),
+        kind: "tmpfs".to_owned(),
+        source: String::new(),
+        read_only,
+        options,
+    }
 }
 
 /// Podman 4 joins the entrypoint with spaces; what is run, less the init and the command, keeps its words apart.
 fn entrypoint(path: String, args: Vec<String>, command: &[String]) -> Vec<String> {
-    let mut words: Vec<String> = std::iter::once(path).chain(args).filter(|word| !word.is_empty()).collect();
-    let init = words.first().is_some_and(|word| word.ends_with("/podman-init") || word.ends_with("/catatonit"));
+    let mut words: Vec<String> = std::iter::once(path)
+        .chain(args)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let init = words
+        .first()
+        .is_some_and(|word| word.ends_with("/podman-init") || word.ends_with("/catatonit"));
     if init && words.get(1).is_some_and(|word| word == "--") {
         words.drain(..2);
     }
@@ -422,8 +500,14 @@ fn entrypoint(path: String, args: Vec<String>, command: &[String]) -> Vec<String
 
 fn resources(host: &HostConfig) -> Resources {
     let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-    let quota = || positive(host.cpu_quota).zip(positive(host.cpu_period)).map(|(quota, period)| quota * 1000 / period);
-    let cpus = positive(host.nano_cpus).map(|nanos| nanos / 1_000_000).or_else(quota);
+    let quota = || {
+        positive(host.cpu_quota)
+            .zip(positive(host.cpu_period))
+            .map(|(quota, period)| quota * 1000 / period)
+    };
+    let cpus = positive(host.nano_cpus)
+        .map(|nanos| nanos / 1_000_000)
+        .or_else(quota);
     let mut ulimits: Vec<Ulimit> = host.ulimits.iter().map(UlimitDocument::limit).collect();
     ulimits.sort();
     Resources {
@@ -438,7 +522,11 @@ fn resources(host: &HostConfig) -> Resources {
 impl UlimitDocument {
     fn limit(&self) -> Ulimit {
         let name = self.name.trim_start_matches("RLIMIT_").to_lowercase();
-        Ulimit { name, soft: self.soft, hard: self.hard }
+        Ulimit {
+            name,
+            soft: self.soft,
+            hard: self.hard,
+        }
     }
 }
 

@@ -8,7 +8,8 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn an_inspected_container() {
-    let containers: Vec<Container> = serde_json::from_str(include_str!("../tests/data/inspect.json")).unwrap();
+    let containers: Vec<Container> =
+        serde_json::from_str(include_str!("../tests/data/inspect.json")).unwrap();
     let observed: Vec<_> = containers
         .into_iter()
         .map(|container| {
@@ -29,6 +30,12 @@ fn listed_containers() {
 fn the_entrypoint_keeps_its_words_apart() {
     let command = words(&["c d", "e"]);
     let args = words(&["--", "echo", "a b", "c d", "e"]);
-    assert_eq!(entrypoint("/run/podman-init".to_owned(), args, &command), words(&["echo", "a b"]));
-    assert_eq!(entrypoint("sh".to_owned(), words(&["-c"]), &words(&["sh", "-c"])), words(&[]));
+    assert_eq!(
+        entrypoint("/run/podman-init".to_owned(), args, &command),
+        words(&["echo", "a b"])
+    );
+    assert_eq!(
+        entrypoint("sh".to_owned(), words(&["-c"]), &words(&["sh", "-c"])),
+        words(&[])
+    );
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
-    Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs,
+    Networks, Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
 };
 
 use crate::client::{About, Client};
@@ -46,12 +46,31 @@ pub(crate) struct Parts {
 
 impl Podman {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { client, config, info, capability, warnings, local, registry } = parts;
-        Self { client, config, registry, local, info, capability, warnings }
+        let Parts {
+            client,
+            config,
+            info,
+            capability,
+            warnings,
+            local,
+            registry,
+        } = parts;
+        Self {
+            client,
+            config,
+            registry,
+            local,
+            info,
+            capability,
+            warnings,
+        }
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings { log_max_size: self.config.log_max_size, host: connect::host_address() }
+        Settings {
+            log_max_size: self.config.log_max_size,
+            host: connect::host_address(),
+        }
     }
 }
 
@@ -67,7 +86,10 @@ impl Runtime for Podman {
 
     async fn probe(&self, cx: &OpContext) -> Result<Health> {
         let version = connect::probe(self, cx).await?;
-        Ok(Health { version, warnings: self.warnings.clone() })
+        Ok(Health {
+            version,
+            warnings: self.warnings.clone(),
+        })
     }
 
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
@@ -91,7 +113,15 @@ impl Runtime for Podman {
     }
 
     async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        let container = self.container(cx, About { operation: "inspect", subject: &id.0 }).await?;
+        let container = self
+            .container(
+                cx,
+                About {
+                    operation: "inspect",
+                    subject: &id.0,
+                },
+            )
+            .await?;
         Ok(self.observed(container).await)
     }
 

@@ -11,11 +11,16 @@ use crate::error;
 
 /// Puts the directory and its missing parents into the instance, owned by root, mode 0755.
 pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> Result<()> {
-    let about = About { operation: "start", subject: &id.0 };
+    let about = About {
+        operation: "start",
+        subject: &id.0,
+    };
     let observed = podman.container(cx, about).await?.observed(None);
     let path = observed.workdir.unwrap_or_default();
     let target = format!("{}:/", id.0);
-    let mut command = podman.client.command(&Invocation::from(["cp", "-", &target]));
+    let mut command = podman
+        .client
+        .command(&Invocation::from(["cp", "-", &target]));
     command.stdin(Stdio::piped());
     let copying = async move {
         let mut child = command.spawn()?;
@@ -30,7 +35,11 @@ pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> 
         return Ok(());
     }
     let words = error::words(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(ErrorKind::Invalid, "start", format!("`{}`: its working directory cannot be made: {words}", id.0)))
+    Err(Error::new(
+        ErrorKind::Invalid,
+        "start",
+        format!("`{}`: its working directory cannot be made: {words}", id.0),
+    ))
 }
 
 /// A tar archive of a directory and its parents.
@@ -49,8 +58,16 @@ fn archive(path: &str) -> Vec<u8> {
 /// One ustar header; names longer than its 100 bytes are cut at a slash into its prefix field.
 fn directory(name: &str) -> [u8; 512] {
     let mut header = [0; 512];
-    let cut = if name.len() <= 100 { 0 } else { name.len() - 100 };
-    let cut = if cut == 0 { 0 } else { name[cut..].find('/').map_or(0, |slash| cut + slash + 1) };
+    let cut = if name.len() <= 100 {
+        0
+    } else {
+        name.len() - 100
+    };
+    let cut = if cut == 0 {
+        0
+    } else {
+        name[cut..].find('/').map_or(0, |slash| cut + slash + 1)
+    };
     let mut field = |at: usize, text: &str| {
         let space = &mut header[at..];
         let length = text.len().min(space.len());

@@ -35,8 +35,8 @@ struct Strays {
 }
 
 /// See the module.
-pub(crate) struct Scene<'a> {
-    pub(crate) subject: &'a Subject,
+pub(crate) struct Scene {
+    pub(crate) subject: Arc<Subject>,
     pub(crate) cx: OpContext,
     pub(crate) owner: String,
     /// Name of the trial's service; with `-` and a word behind it, of anything else it makes.
@@ -71,11 +71,11 @@ impl Executed {
     }
 }
 
-impl<'a> Scene<'a> {
-    pub(crate) fn new(subject: &'a Subject) -> Self {
+impl Scene {
+    pub(crate) fn new(subject: &Arc<Subject>) -> Self {
         let service = format!("t{:x}-{:x}", process_id(), MADE.fetch_add(1, Ordering::Relaxed));
         Self {
-            subject,
+            subject: Arc::clone(subject),
             cx: OpContext::new(service.clone()),
             owner: format!("conformance-{service}"),
             service,
@@ -169,6 +169,12 @@ impl<'a> Scene<'a> {
     pub(crate) async fn names(&self) -> Outcome<Vec<String>> {
         let rows = self.runtime().list(&self.cx, &Filter::owned_by(&self.owner)).await?;
         Ok(rows.into_iter().map(|row| row.name).collect())
+    }
+
+    /// States of this trial's instances.
+    pub(crate) async fn states(&self) -> Outcome<Vec<State>> {
+        let rows = self.runtime().list(&self.cx, &Filter::owned_by(&self.owner)).await?;
+        Ok(rows.into_iter().map(|row| row.state).collect())
     }
 
     /// Looks until the instance is as wanted.

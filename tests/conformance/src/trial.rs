@@ -1,5 +1,6 @@
 //! One trial.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -50,7 +51,7 @@ impl Trial {
     }
 
     /// Runs it and cleans up, whatever happened.
-    pub(crate) async fn run(&self, subject: &Subject) -> Outcome {
+    pub(crate) async fn run(&self, subject: &Arc<Subject>) -> Outcome {
         let scene = Scene::new(subject);
         let outcome = tokio::time::timeout(LIMIT, caught((self.act)(&scene))).await;
         let outcome = outcome.unwrap_or_else(|_| Err(late("the trial", LIMIT)));

@@ -37,11 +37,17 @@ fn show(status: &ServiceStatus, printer: Printer<'_>) -> Outcome {
     let differences: Vec<_> = status.workloads.iter().flat_map(difference_rows).collect();
     if !differences.is_empty() {
         printer.data("\n")?;
-        printer.table(&["DIFFERENCE", "FIELD", "DESIRED", "OBSERVED", "CAUSE"], differences)?;
+        printer.table(
+            &["DIFFERENCE", "FIELD", "DESIRED", "OBSERVED", "CAUSE"],
+            differences,
+        )?;
     }
     if !status.events.is_empty() {
         printer.data("\n")?;
-        printer.table(&events::HEAD, status.events.iter().map(events::row).collect())?;
+        printer.table(
+            &events::HEAD,
+            status.events.iter().map(events::row).collect(),
+        )?;
     }
     Ok(())
 }
@@ -51,7 +57,7 @@ fn row(status: &WorkloadStatus) -> Vec<Cell> {
     vec![
         Cell::new(&workload.name),
         Cell::new(words::of(&workload.desired)),
-        output::state(workload.state),
+        output::state(workload),
         output::health(workload.health),
         Cell::new(&workload.runtime),
         Cell::new(workload.message.as_deref().unwrap_or(words::NOTHING)),

@@ -14,7 +14,11 @@ pub(super) fn run(args: &Validate, printer: Printer<'_>) -> Outcome {
                 1 => "1 component".to_owned(),
                 count => format!("{count} components"),
             };
-            printer.talk(format_args!("`{}` is valid: service `{}`, {components}", path.display(), loaded.service.name));
+            printer.talk(format_args!(
+                "`{}` is valid: service `{}`, {components}",
+                path.display(),
+                loaded.service.name
+            ));
             Ok(())
         }
         Err(Failure::Invalid(diagnostics)) if printer.settings.json => {

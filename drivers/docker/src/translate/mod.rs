@@ -9,7 +9,7 @@ mod tests;
 
 pub(crate) use explain::explained;
 pub(crate) use observed::{listed, observed, timestamp};
-pub(crate) use plan::{Surroundings, create, later_networks};
+pub(crate) use plan::{Surroundings, create, later_networks, reference};
 
 /// Which program answers the API; they differ in what they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

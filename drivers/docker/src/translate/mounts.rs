@@ -8,6 +8,10 @@ use hythe_spec::{ByteSize, Mount, MountSource};
 
 use super::{Engine, Surroundings};
 
+/// Podman's API puts a writable tmpfs on these when the root is read-only; covered with what the image has there, read-only.
+pub(super) const COVERED: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
+/// Options of a cover; no tmpfs of a plan has both `ro` and `tmpcopyup`.
+pub(super) const COVER: [&str; 2] = ["ro", "tmpcopyup"];
 const DEFAULT_TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts as the API takes them.
@@ -22,7 +26,7 @@ pub(crate) struct Translated {
 }
 
 /// All mounts.
-pub(crate) fn translate(mounts: &[Mount], around: &Surroundings) -> Translated {
+pub(crate) fn translate(mounts: &[Mount], read_only_root: bool, around: &Surroundings) -> Translated {
     let mut translated = Translated::default();
     for Mount { target, source, read_only } in mounts {
         match source {
@@ -44,7 +48,16 @@ pub(crate) fn translate(mounts: &[Mount], around: &Surroundings) -> Translated {
             }
         }
     }
+    if read_only_root && around.engine == Engine::Podman {
+        cover(mounts, &mut translated);
+    }
     translated
+}
+
+fn cover(mounts: &[Mount], translated: &mut Translated) {
+    let free = COVERED.iter().filter(|target| mounts.iter().all(|mount| mount.target != **target));
+    let options = format!("{},nosuid,nodev", COVER.join(","));
+    translated.tmpfs.get_or_insert_default().extend(free.map(|target| ((*target).to_owned(), options.clone())));
 }
 
 fn plain(typ: MountType, source: &str, target: &str, read_only: bool) -> Native {

@@ -7,6 +7,7 @@ use hythe_runtime::{Exit, Identity, InstanceId, Listed, Observed, ObservedMount,
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
+use super::mounts::{COVER, COVERED};
 use crate::native::{Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerState, Row};
 
 /// Size of `/dev/shm` that both engines give when none is asked for; reported as no limit of ours.
@@ -179,6 +180,9 @@ fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<
     let mut all: BTreeMap<String, ObservedMount> = BTreeMap::new();
     for (target, options) in tmpfs {
         let options = words(options);
+        if is_cover(target, &options) {
+            continue;
+        }
         let read_only = options.iter().any(|option| option == "ro");
         let mount = ObservedMount { target: target.clone(), kind: "tmpfs".to_owned(), source: String::new(), read_only, options };
         all.insert(target.clone(), mount);
@@ -194,6 +198,11 @@ fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<
         all.entry(target).or_insert(observed);
     }
     all.into_values().collect()
+}
+
+/// A tmpfs that the translator put over one of Podman's own; nobody asked for it.
+fn is_cover(target: &str, options: &[String]) -> bool {
+    COVERED.contains(&target) && COVER.iter().all(|word| options.iter().any(|option| option == word))
 }
 
 fn resources(config: &ContainerHostConfig) -> Resources {

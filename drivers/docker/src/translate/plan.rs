@@ -7,7 +7,7 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
-use hythe_spec::{Port, Resources, Seccomp};
+use hythe_spec::{ImageRef, Port, Resources, Seccomp};
 
 use super::Engine;
 use super::mounts;
@@ -64,7 +64,7 @@ pub(crate) fn create(plan: &Plan, around: &Surroundings) -> ContainerCreateBody 
         inbound: _,
     } = plan;
     ContainerCreateBody {
-        image: Some(image.to_string()),
+        image: Some(reference(image)),
         entrypoint: entrypoint.clone().map(|words| no_entrypoint(words, around.engine)),
         cmd: command.clone(),
         env: Some(env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
@@ -83,6 +83,12 @@ pub(crate) fn create(plan: &Plan, around: &Surroundings) -> ContainerCreateBody 
     }
 }
 
+/// The reference that both engines resolve: a digest makes the tag meaningless, and Podman's API does not take both.
+pub(crate) fn reference(image: &ImageRef) -> String {
+    let only_digest = ImageRef { tag: image.tag.clone().filter(|_| image.digest.is_none()), ..image.clone() };
+    only_digest.to_string()
+}
+
 /// dockerd reads an empty list as "the image's"; one empty word takes the entrypoint away.
 fn no_entrypoint(words: Vec<String>, engine: Engine) -> Vec<String> {
     if words.is_empty() && engine == Engine::Docker { vec![String::new()] } else { words }
@@ -91,7 +97,7 @@ fn no_entrypoint(words: Vec<String>, engine: Engine) -> Vec<String> {
 fn host_config(plan: &Plan, around: &Surroundings) -> HostConfig {
     let Resources { memory, cpus, pids, shm_size, ulimits } = &plan.resources;
     let bytes = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
-    let mounts = mounts::translate(&plan.mounts, around);
+    let mounts = mounts::translate(&plan.mounts, plan.read_only, around);
     let mut config = HostConfig {
         memory: memory.map(|size| bytes(size.0)),
         memory_swap: memory.map(|size| bytes(size.0)),

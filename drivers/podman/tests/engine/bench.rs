@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_driver_podman::{Config, Podman, connect};
-use hythe_runtime::{Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop};
+use hythe_runtime::{
+    Feature, Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop,
+};
 use hythe_spec::{Inbound, Millis, Permissions, Resources, Seccomp};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -16,6 +18,8 @@ pub(crate) struct Bench {
     pub(crate) image: String,
     pub(crate) cx: OpContext,
     pub(crate) owner: String,
+    /// `host:port` of a registry, where the environment has one.
+    pub(crate) registry: Option<String>,
 }
 
 /// The configured podman, or `None` with the reason printed.
@@ -29,12 +33,30 @@ pub(crate) async fn bench(owner: &str) -> Option<Bench> {
         eprintln!("skipped: the environment has no podman");
         return None;
     };
-    let config = Config { program: PathBuf::from(program), ..Config::default() };
+    let config = Config {
+        program: PathBuf::from(program),
+        ..Config::default()
+    };
     let owner = format!("{owner}-{}", std::process::id());
-    Some(Bench { podman: connect(config).await.unwrap(), image: env["image"].as_str().unwrap().to_owned(), cx: OpContext::new("test"), owner })
+    Some(Bench {
+        podman: connect(config).await.unwrap(),
+        image: env["image"].as_str().unwrap().to_owned(),
+        cx: OpContext::new("test"),
+        owner,
+        registry: env["registry"]["address"].as_str().map(str::to_owned),
+    })
 }
 
 impl Bench {
+    /// Whether the engine can; if not, the reason is printed.
+    pub(crate) fn supports(&self, feature: Feature) -> bool {
+        let supported = self.podman.capability().supports(feature);
+        if !supported {
+            eprintln!("skipped: no {} here", feature.describe());
+        }
+        supported
+    }
+
     pub(crate) fn plan(&self, component: &str, command: &[&str]) -> Plan {
         Plan {
             identity: Identity {
@@ -77,7 +99,17 @@ impl Bench {
     }
 
     pub(crate) async fn stop(&self, id: &InstanceId) {
-        self.podman.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+        self.podman
+            .stop(
+                &self.cx,
+                id,
+                &Stop {
+                    signal: None,
+                    grace: Duration::ZERO,
+                },
+            )
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &InstanceId) {
@@ -95,4 +127,3 @@ impl Bench {
         }
     }
 }
-

@@ -1,0 +1,143 @@
+//! Who may know whom: dependencies between our own packages point one way.
+
+use hythe_architecture::{Package, packages};
+
+use crate::hold;
+
+/// A package and what it may depend on; `drivers/*` stands for every driver.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("spec", &[]),
+    ("runtime", &["spec"]),
+    ("store", &["spec"]),
+    ("oci", &["spec"]),
+    ("shim", &[]),
+    ("api", &["spec"]),
+    ("client", &["api", "spec"]),
+    ("controller", &["runtime", "store", "spec"]),
+    (
+        "agent",
+        &[
+            "api",
+            "spec",
+            "controller",
+            "runtime",
+            "store",
+            "oci",
+            "drivers/*",
+        ],
+    ),
+    ("cli", &["client", "api", "spec", "agent"]),
+    ("drivers/*", &["runtime", "oci", "shim", "spec"]),
+    ("tests/conformance", &["runtime", "spec", "drivers/*"]),
+    ("tests/e2e", &["client", "api", "spec"]),
+    ("tests/architecture", &["api"]),
+    ("xtask", &[]),
+];
+
+/// Drivers prove themselves with the common suite.
+const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[("drivers/*", &["tests/conformance"])];
+
+#[test]
+fn dependencies_point_one_way() {
+    let packages = packages();
+    let mut breaches = Vec::new();
+    for package in &packages {
+        let Some(allowed) = row(ARROWS, package) else {
+            breaches.push(format!(
+                "`{}` has no row in the table of arrows",
+                package.folder
+            ));
+            continue;
+        };
+        let of_tests = row(ARROWS_OF_TESTS, package).unwrap_or_default();
+        for other in known(&packages, package.uses.iter()) {
+            if !allows(allowed, other) {
+                breaches.push(format!("{} -> {}", package.label(), other.label()));
+            }
+        }
+        for other in known(&packages, package.tests_use.iter()) {
+            if !allows(allowed, other) && !allows(of_tests, other) {
+                breaches.push(format!("tests of {} -> {}", package.label(), other.label()));
+            }
+        }
+    }
+    hold("dependencies point one way", &breaches);
+}
+
+#[test]
+fn every_package_is_called_after_its_folder() {
+    let expected = |package: &Package| match package.folder.split_once('/') {
+        Some(("drivers", name)) => format!("hythe-driver-{name}"),
+        Some((_, name)) => format!("hythe-{name}"),
+        None => package.folder.clone(),
+    };
+    let packages = packages();
+    let other = packages
+        .iter()
+        .filter(|package| package.name != expected(package));
+    let breaches: Vec<_> = other
+        .map(|package| format!("`{}` is called `{}`", package.folder, package.name))
+        .collect();
+    hold("a package is called after its folder", &breaches);
+}
+
+/// The client, the wire and the words of a service stay free of what only a daemon or a driver needs.
+#[test]
+fn what_is_pure_brings_no_machinery() {
+    let pure = [
+        (
+            "spec",
+            [
+                "tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix",
+            ]
+            .as_slice(),
+        ),
+        (
+            "api",
+            &[
+                "tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix",
+            ],
+        ),
+        ("client", &["axum", "rusqlite", "tracing"]),
+    ];
+    let mut breaches = Vec::new();
+    for package in packages() {
+        let banned = pure
+            .iter()
+            .find(|(name, _)| *name == package.label())
+            .map_or([].as_slice(), |(_, banned)| banned);
+        let found = package
+            .uses
+            .iter()
+            .filter(|used| banned.iter().any(|name| used.starts_with(name)));
+        breaches.extend(found.map(|used| format!("{} -> {used}", package.label())));
+    }
+    hold(
+        "spec and api do no input or output, the client serves and stores nothing",
+        &breaches,
+    );
+}
+
+type Row = (&'static str, &'static [&'static str]);
+
+fn row(table: &[Row], package: &Package) -> Option<&'static [&'static str]> {
+    table
+        .iter()
+        .find(|(name, _)| matches(name, package))
+        .map(|(_, allowed)| *allowed)
+}
+
+fn allows(allowed: &[&str], other: &Package) -> bool {
+    allowed.iter().any(|name| matches(name, other))
+}
+
+fn matches(name: &str, package: &Package) -> bool {
+    name == package.label() || (name == "drivers/*" && package.is_driver())
+}
+
+fn known<'a>(
+    packages: &'a [Package],
+    names: impl Iterator<Item = &'a String>,
+) -> impl Iterator<Item = &'a Package> {
+    names.filter_map(|name| packages.iter().find(|package| package.name == *name))
+}

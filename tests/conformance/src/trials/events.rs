@@ -1,0 +1,258 @@
+//! What happens, told once, in order, without a gap.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use hythe_runtime::{Cursor, Event, EventKind, EventStream, InstanceId};
+
+use crate::failure::{Failure, Outcome};
+use crate::need::Need::{Logs, Outside};
+use crate::scene::Scene;
+use crate::trial::trials;
+
+trials! { "events":
+    a_life_is_told_once_in_order [],
+    the_exit_code_is_told [],
+    ours_carry_their_identity [],
+    foreign_ones_carry_none [Outside],
+    a_stop_is_told_as_one_end [],
+    stopping_what_is_stopped_is_no_event [],
+    a_signal_that_does_not_end_it_is_no_stop [Outside, Logs],
+    pause_and_unpause_are_told [Outside],
+    a_cursor_resumes_without_loss [],
+    every_cursor_leads_to_the_next_event [],
+    a_subscription_stands_when_it_returns [],
+    nothing_is_lost_under_load [],
+    two_watchers_see_the_same [],
+}
+
+async fn watch(scene: &Scene, from: Cursor) -> Outcome<EventStream> {
+    Ok(scene.runtime().watch(&scene.cx, from).await?)
+}
+
+fn word(kind: &EventKind) -> &'static str {
+    match kind {
+        EventKind::Created => "created",
+        EventKind::Started => "started",
+        EventKind::Stopped { .. } => "stopped",
+        EventKind::Signalled { .. } => "signalled",
+        EventKind::Paused => "paused",
+        EventKind::Unpaused => "unpaused",
+        EventKind::OutOfMemory => "oom",
+        EventKind::Updated { .. } => "updated",
+        EventKind::Removed => "removed",
+        EventKind::Image { .. } => "image",
+    }
+}
+
+/// Reads one instance's events until the last one wanted.
+async fn until(stream: &mut EventStream, id: &InstanceId, last: &str) -> Outcome<Vec<Event>> {
+    let mut events = Vec::new();
+    let read = async {
+        while let Some(event) = stream.next().await {
+            let event = event?;
+            if event.id != *id {
+                continue;
+            }
+            let found = word(&event.kind) == last;
+            events.push(event);
+            if found {
+                return Ok(());
+            }
+        }
+        Err(Failure::new("the stream ended"))
+    };
+    let read = tokio::time::timeout(Duration::from_secs(45), read).await;
+    match read {
+        Ok(outcome) => outcome.map(|()| events),
+        Err(_) => Err(Failure::new(format!("no `{last}` came, but {:?}", kinds(&events)))),
+    }
+}
+
+fn kinds(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(|event| word(&event.kind)).collect()
+}
+
+/// The kinds that every engine tells alike.
+fn life(events: &[Event]) -> Vec<&'static str> {
+    let told = ["created", "started", "stopped", "removed"];
+    kinds(events).into_iter().filter(|kind| told.contains(kind)).collect()
+}
+
+async fn live(scene: &Scene, script: &str) -> Outcome<InstanceId> {
+    let id = scene.run(&scene.script(script)).await?;
+    scene.until_exited(&id).await?;
+    scene.remove(&id).await?;
+    Ok(id)
+}
+
+async fn a_life_is_told_once_in_order(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = live(scene, "true").await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    assert_eq!(life(&events), ["created", "started", "stopped", "removed"], "{:?}", kinds(&events));
+    assert!(events.windows(2).all(|pair| pair[0].time <= pair[1].time), "times go back");
+    Ok(())
+}
+
+async fn the_exit_code_is_told(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = live(scene, "exit 3").await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    let codes: Vec<i32> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::Stopped { exit } => Some(exit.code),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes, [3]);
+    Ok(())
+}
+
+async fn ours_carry_their_identity(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let plan = scene.plan(&["true"]);
+    let id = scene.run(&plan).await?;
+    scene.until_exited(&id).await?;
+    scene.remove(&id).await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    let life = ["created", "started", "stopped", "removed"];
+    for event in events.iter().filter(|event| life.contains(&word(&event.kind))) {
+        assert_eq!(event.identity.as_ref(), Some(&plan.identity), "{event:?}");
+        assert!(event.name.as_ref().is_none_or(|name| *name == plan.name()), "{event:?}");
+    }
+    Ok(())
+}
+
+async fn foreign_ones_carry_none(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let name = scene.foreign_instance(format!("{}-foreign", scene.service));
+    scene.outside().run_foreign(&name, &scene.subject.image).await?;
+    let id = scene.inspect(&InstanceId(name)).await?.id;
+    let events = until(&mut stream, &id, "started").await?;
+    assert!(events.iter().all(|event| event.identity.is_none()), "{events:?}");
+    Ok(())
+}
+
+async fn a_stop_is_told_as_one_end(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = scene.run(&scene.plan(&["sleep", "1000"])).await?;
+    scene.stop(&id, 1_000).await?;
+    scene.remove(&id).await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    assert_eq!(life(&events), ["created", "started", "stopped", "removed"], "{:?}", kinds(&events));
+    Ok(())
+}
+
+async fn stopping_what_is_stopped_is_no_event(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.plan(&["true"])).await?;
+    scene.until_exited(&id).await?;
+    let mut stream = watch(scene, Cursor::START).await?;
+    // The end itself may be repeated by a subscription that came right after it.
+    scene.stop(&id, 1_000).await?;
+    scene.remove(&id).await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    let ends = life(&events).iter().filter(|kind| **kind == "stopped").count();
+    assert!(ends <= 1, "{:?}", kinds(&events));
+    assert!(!kinds(&events).contains(&"signalled"), "{:?}", kinds(&events));
+    Ok(())
+}
+
+async fn a_signal_that_does_not_end_it_is_no_stop(scene: &Scene) -> Outcome {
+    let plan = scene.script("trap 'echo got-hup' HUP; echo ready; while :; do sleep 0.1; done");
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = scene.ready(&plan).await?;
+    scene.outside().kill(&id.0, "HUP").await?;
+    scene.until_line(&id, "got-hup").await?;
+    let events = until(&mut stream, &id, "signalled").await?;
+    assert!(!kinds(&events).contains(&"stopped"), "{:?}", kinds(&events));
+    Ok(())
+}
+
+async fn pause_and_unpause_are_told(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = scene.run(&scene.server()).await?;
+    scene.outside().pause(&id.0).await?;
+    scene.outside().unpause(&id.0).await?;
+    let events = until(&mut stream, &id, "unpaused").await?;
+    assert!(kinds(&events).ends_with(&["paused", "unpaused"]), "{:?}", kinds(&events));
+    Ok(())
+}
+
+async fn a_cursor_resumes_without_loss(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = scene.run(&scene.plan(&["sleep", "1000"])).await?;
+    let seen = until(&mut stream, &id, "started").await?;
+    let cursor = seen.last().unwrap().cursor.clone();
+    drop(stream);
+    scene.stop(&id, 0).await?;
+    scene.remove(&id).await?;
+    let mut stream = watch(scene, cursor).await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    let life: Vec<_> = life(&events).into_iter().filter(|kind| !matches!(*kind, "created" | "started")).collect();
+    assert_eq!(life, ["stopped", "removed"], "{:?}", kinds(&events));
+    Ok(())
+}
+
+async fn every_cursor_leads_to_the_next_event(scene: &Scene) -> Outcome {
+    let mut stream = watch(scene, Cursor::START).await?;
+    let id = live(scene, "true").await?;
+    let events = until(&mut stream, &id, "removed").await?;
+    drop(stream);
+    for (at, event) in events.iter().enumerate().take(events.len() - 1) {
+        let mut stream = watch(scene, event.cursor.clone()).await?;
+        let rest = until(&mut stream, &id, "removed").await?;
+        let wanted = kinds(&events[at + 1..]);
+        assert!(kinds(&rest).ends_with(&wanted), "after `{}`: {:?}", word(&event.kind), kinds(&rest));
+    }
+    Ok(())
+}
+
+async fn a_subscription_stands_when_it_returns(scene: &Scene) -> Outcome {
+    for attempt in 1..=5 {
+        let mut stream = watch(scene, Cursor::START).await?;
+        let mut plan = scene.server();
+        plan.identity.attempt = attempt;
+        let id = scene.create(&plan).await?;
+        until(&mut stream, &id, "created").await?;
+    }
+    Ok(())
+}
+
+async fn nothing_is_lost_under_load(scene: &Scene) -> Outcome {
+    const LIVES: u32 = 12;
+    let mut stream = watch(scene, Cursor::START).await?;
+    let lives = (1..=LIVES).map(|attempt| async move {
+        let mut plan = scene.script("exit 4");
+        plan.identity.attempt = attempt;
+        let id = scene.run(&plan).await?;
+        scene.until_exited(&id).await?;
+        scene.remove(&id).await?;
+        Outcome::Ok(id)
+    });
+    let ids = futures_util::future::try_join_all(lives).await?;
+    let mut events = Vec::new();
+    let mut removed = 0;
+    while removed < LIVES {
+        let event = tokio::time::timeout(Duration::from_secs(45), stream.next()).await?.expect("an event")?;
+        if ids.contains(&event.id) {
+            removed += u32::from(event.kind == EventKind::Removed);
+            events.push(event);
+        }
+    }
+    for id in &ids {
+        let own: Vec<Event> = events.iter().filter(|event| event.id == *id).cloned().collect();
+        assert_eq!(life(&own), ["created", "started", "stopped", "removed"], "{:?}", kinds(&own));
+    }
+    Ok(())
+}
+
+async fn two_watchers_see_the_same(scene: &Scene) -> Outcome {
+    let (mut one, mut two) = (watch(scene, Cursor::START).await?, watch(scene, Cursor::START).await?);
+    let id = live(scene, "true").await?;
+    let one = until(&mut one, &id, "removed").await?;
+    let two = until(&mut two, &id, "removed").await?;
+    assert_eq!(life(&one), life(&two));
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! Processes inside a running instance.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hythe_runtime::{ErrorKind, ExecRequest, Feature, InstanceId, TerminalSize};
+use tokio::io::AsyncWriteExt;
+
+use crate::failure::{Outcome, refused};
+use crate::need::Need::{Can, Exec, Logs, Outside};
+use crate::scene::{Scene, drain, words};
+use crate::trial::trials;
+
+trials! { "exec":
+    exit_codes_pass [Exec],
+    streams_are_kept_apart [Exec],
+    a_missing_command_is_127 [Exec],
+    a_directory_is_126 [Exec],
+    death_by_a_signal_is_its_code [Exec],
+    a_missing_instance_is_not_found [Exec],
+    a_created_one_is_conflict [Exec],
+    an_ended_one_is_conflict [Exec],
+    a_paused_one_is_conflict [Exec, Outside],
+    stdin_arrives_and_ends [Exec],
+    sixty_four_mebibytes_through_a_pipe [Exec],
+    bytes_out_are_exact [Exec],
+    without_stdin_there_is_nothing_to_read [Exec],
+    environment_is_laid_over_the_instances [Exec],
+    user_and_workdir_are_taken [Exec],
+    a_terminal_has_the_size_asked_for [Exec, Can(Feature::Tty)],
+    a_terminal_is_resized [Exec, Can(Feature::Tty)],
+    without_a_terminal_there_is_none [Exec],
+    fifty_leave_nothing_behind [Exec],
+    ten_at_once_keep_to_themselves [Exec],
+    a_dropped_session_leaves_the_instance_alone [Exec],
+    files_made_are_seen_by_the_next [Exec, Logs],
+}
+
+fn request(command: &[&str]) -> ExecRequest {
+    ExecRequest { command: words(command), ..ExecRequest::default() }
+}
+
+async fn exit_codes_pass(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    for code in [0, 1, 7, 255] {
+        let executed = scene.exec(&id, &["sh", "-c", &format!("exit {code}")]).await?;
+        assert_eq!(executed.code, code);
+    }
+    Ok(())
+}
+
+async fn streams_are_kept_apart(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let executed = scene.exec(&id, &["sh", "-c", "echo out; echo err >&2; exit 3"]).await?;
+    assert_eq!(executed.stdout, b"out\n");
+    assert_eq!(executed.stderr, b"err\n");
+    assert_eq!(executed.code, 3);
+    Ok(())
+}
+
+async fn a_missing_command_is_127(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    assert_eq!(scene.exec(&id, &["no-such-command"]).await?.code, 127);
+    Ok(())
+}
+
+async fn a_directory_is_126(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    assert_eq!(scene.exec(&id, &["/etc"]).await?.code, 126);
+    Ok(())
+}
+
+async fn death_by_a_signal_is_its_code(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    assert_eq!(scene.exec(&id, &["sh", "-c", "kill -9 $$"]).await?.code, 137);
+    Ok(())
+}
+
+async fn a_missing_instance_is_not_found(scene: &Scene) -> Outcome {
+    let missing = InstanceId(format!("{}-nothing", scene.service));
+    let outcome = scene.exec_facet().exec(&scene.cx, &missing, &request(&["true"])).await;
+    refused(outcome, ErrorKind::NotFound);
+    Ok(())
+}
+
+async fn a_created_one_is_conflict(scene: &Scene) -> Outcome {
+    let id = scene.create(&scene.server()).await?;
+    refused(scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await, ErrorKind::Conflict);
+    Ok(())
+}
+
+async fn an_ended_one_is_conflict(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.plan(&["true"])).await?;
+    scene.until_exited(&id).await?;
+    refused(scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await, ErrorKind::Conflict);
+    Ok(())
+}
+
+async fn a_paused_one_is_conflict(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    scene.outside().pause(&id.0).await?;
+    let outcome = scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await;
+    scene.outside().unpause(&id.0).await?;
+    refused(outcome, ErrorKind::Conflict);
+    assert_eq!(scene.exec(&id, &["true"]).await?.code, 0);
+    Ok(())
+}
+
+/// Gives the process these bytes and then the end of file.
+async fn with_stdin(scene: &Scene, id: &InstanceId, command: &[&str], bytes: &[u8]) -> Outcome<crate::scene::Executed> {
+    let request = ExecRequest { stdin: true, ..request(command) };
+    let mut session = scene.exec_facet().exec(&scene.cx, id, &request).await?;
+    let mut stdin = session.stdin.take().expect("a stdin");
+    stdin.write_all(bytes).await?;
+    stdin.shutdown().await?;
+    drop(stdin);
+    drain(session).await
+}
+
+async fn stdin_arrives_and_ends(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let bytes: Vec<u8> = (0..=255).collect();
+    let executed = with_stdin(scene, &id, &["cat"], &bytes).await?;
+    assert_eq!((executed.code, executed.stdout), (0, bytes));
+    let executed = with_stdin(scene, &id, &["cat"], b"").await?;
+    assert_eq!((executed.code, executed.stdout.len()), (0, 0));
+    Ok(())
+}
+
+const PIECE: usize = 1 << 20;
+const PIECES: usize = 64;
+
+/// Bytes that do not repeat with any buffer's size.
+fn pattern() -> Bytes {
+    let mut state: u32 = 12_345;
+    let next = |_| {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        state.to_le_bytes()[2]
+    };
+    (0..PIECE).map(next).collect::<Vec<u8>>().into()
+}
+
+async fn sixty_four_mebibytes_through_a_pipe(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let request = ExecRequest { stdin: true, ..request(&["cat"]) };
+    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let mut stdin = session.stdin.take().expect("a stdin");
+    let piece = pattern();
+    let sent = piece.clone();
+    let writer = tokio::spawn(async move {
+        for _ in 0..PIECES {
+            stdin.write_all(&sent).await?;
+        }
+        stdin.shutdown().await
+    });
+    let mut at = 0;
+    while let Some(part) = session.output.next().await {
+        let (_, bytes) = part?;
+        for byte in &bytes {
+            assert_eq!(*byte, piece[at % PIECE], "byte {at} is another one");
+            at += 1;
+        }
+    }
+    writer.await??;
+    assert_eq!(at, PIECE * PIECES);
+    assert_eq!(session.exit.await?, 0);
+    Ok(())
+}
+
+async fn bytes_out_are_exact(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let executed = scene.exec(&id, &["sh", "-c", "printf 'a\\000\\377\\r\\nb'; head -c 300000 /dev/zero"]).await?;
+    assert_eq!(&executed.stdout[..6], b"a\0\xff\r\nb");
+    assert_eq!(executed.stdout.len(), 300_006);
+    Ok(())
+}
+
+async fn without_stdin_there_is_nothing_to_read(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let request = request(&["cat"]);
+    let session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    assert!(session.stdin.is_none());
+    let executed = tokio::time::timeout(Duration::from_secs(30), drain(session)).await??;
+    assert_eq!((executed.code, executed.stdout.len()), (0, 0));
+    Ok(())
+}
+
+async fn environment_is_laid_over_the_instances(scene: &Scene) -> Outcome {
+    let mut plan = scene.server();
+    plan.env = [("KEPT", "instance"), ("CHANGED", "instance")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let id = scene.run(&plan).await?;
+    let mut request = request(&["sh", "-c", "echo \"$KEPT|$CHANGED|$NEW\""]);
+    request.env = [("CHANGED", "exec"), ("NEW", "a b\nc")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let executed = scene.exec_with(&id, request).await?;
+    assert_eq!(executed.text(), "instance|exec|a b\nc");
+    Ok(())
+}
+
+async fn user_and_workdir_are_taken(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    for (user, wanted) in [("app", "1000 1000 /tmp"), ("1000:0", "1000 0 /tmp"), ("7:8", "7 8 /tmp")] {
+        let mut request = request(&["sh", "-c", "echo $(id -u) $(id -g) $(pwd)"]);
+        request.user = Some(user.to_owned());
+        request.workdir = Some("/tmp".to_owned());
+        assert_eq!(scene.exec_with(&id, request).await?.text(), wanted, "{user}");
+    }
+    Ok(())
+}
+
+async fn a_terminal_has_the_size_asked_for(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let mut request = request(&["sh", "-c", "sleep 1; stty size; test -t 1 && echo tty; echo err >&2"]);
+    request.tty = true;
+    request.stdin = true;
+    request.size = Some(TerminalSize { columns: 123, rows: 45 });
+    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let _stdin = session.stdin.take();
+    let executed = drain(session).await?;
+    let text = executed.text();
+    assert!(text.contains("45 123") && text.contains("tty"), "{text}");
+    assert!(text.contains("err"), "a terminal has one stream: {executed:?}");
+    assert!(text.contains("\r\n"), "{text:?}");
+    Ok(())
+}
+
+async fn a_terminal_is_resized(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let mut request = request(&["sh", "-c", "echo go; read x; stty size"]);
+    request.tty = true;
+    request.stdin = true;
+    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let mut stdin = session.stdin.take().expect("a stdin");
+    let resize = session.resize.take().expect("a terminal");
+    session.output.next().await.expect("output")?;
+    resize.send(TerminalSize { columns: 77, rows: 33 }).await?;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    stdin.write_all(b"\n").await?;
+    stdin.flush().await?;
+    let text = drain(session).await?.text();
+    assert!(text.contains("33 77"), "{text}");
+    Ok(())
+}
+
+async fn without_a_terminal_there_is_none(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let session = scene.exec_facet().exec(&scene.cx, &id, &request(&["test", "-t", "1"])).await?;
+    assert!(session.resize.is_none());
+    assert_eq!(drain(session).await?.code, 1);
+    Ok(())
+}
+
+async fn fifty_leave_nothing_behind(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or_default();
+    scene.exec(&id, &["true"]).await?;
+    let before = open();
+    for number in 0..50 {
+        assert_eq!(scene.exec(&id, &["sh", "-c", &format!("exit {number}")]).await?.code, number);
+    }
+    let after = open();
+    // Other trials run at the same time and hold a few of their own.
+    assert!(after < before + 40, "{before} open files became {after}");
+    Ok(())
+}
+
+async fn ten_at_once_keep_to_themselves(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let run = |number: usize| {
+        let id = &id;
+        async move { scene.exec(id, &["sh", "-c", &format!("sleep 0.3; echo {number}; exit {number}")]).await }
+    };
+    let all = futures_util::future::try_join_all((0..10).map(run)).await?;
+    for (number, executed) in all.iter().enumerate() {
+        assert_eq!((executed.text(), executed.code), (number.to_string(), i32::try_from(number)?));
+    }
+    Ok(())
+}
+
+async fn a_dropped_session_leaves_the_instance_alone(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let session = scene.exec_facet().exec(&scene.cx, &id, &request(&["sleep", "1000"])).await?;
+    drop(session);
+    assert_eq!(scene.exec(&id, &["true"]).await?.code, 0);
+    assert_eq!(scene.state(&id).await?, hythe_runtime::State::Running);
+    Ok(())
+}
+
+async fn files_made_are_seen_by_the_next(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    scene.exec(&id, &["sh", "-c", "echo kept > /tmp/file"]).await?;
+    assert_eq!(scene.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept");
+    scene.stop(&id, 5_000).await?;
+    scene.start(&id).await?;
+    assert_eq!(scene.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept", "a restart keeps files");
+    Ok(())
+}

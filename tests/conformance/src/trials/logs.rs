@@ -1,0 +1,257 @@
+//! What was written, all of it, byte for byte.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use hythe_runtime::{ErrorKind, InstanceId, LogLine, LogOptions, StdStream};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::failure::{Outcome, refused};
+use crate::need::Need::Logs;
+use crate::scene::Scene;
+use crate::trial::trials;
+
+trials! { "logs":
+    a_missing_one_is_not_found [Logs],
+    never_started_is_empty [Logs],
+    silent_is_empty [Logs],
+    streams_are_kept_apart [Logs],
+    empty_lines_are_lines [Logs],
+    tail_none_some_and_more [Logs],
+    an_unterminated_last_line_is_there [Logs],
+    since_and_until_cut [Logs],
+    times_never_go_back [Logs],
+    they_stay_after_the_end [Logs],
+    a_second_run_is_added [Logs],
+    follow_ends_with_the_instance [Logs],
+    follow_brings_lines_as_they_come [Logs],
+    follow_ends_at_until [Logs],
+    follow_with_tail_begins_there [Logs],
+    several_followers_see_it_all [Logs],
+    a_line_of_one_mebibyte_is_one_line [Logs],
+    odd_bytes_are_kept [Logs],
+    invalid_text_loses_no_line [Logs],
+    ten_thousand_lines_are_all_there [Logs],
+    a_dropped_follow_disturbs_nothing [Logs],
+}
+
+fn text(line: &LogLine) -> String {
+    String::from_utf8_lossy(&line.line).into_owned()
+}
+
+fn texts(lines: &[LogLine]) -> Vec<String> {
+    lines.iter().map(text).collect()
+}
+
+async fn ended(scene: &Scene, script: &str) -> Outcome<InstanceId> {
+    let id = scene.run(&scene.script(script)).await?;
+    scene.until_exited(&id).await?;
+    Ok(id)
+}
+
+async fn all(scene: &Scene, id: &InstanceId) -> Outcome<Vec<LogLine>> {
+    scene.lines(id, &LogOptions::default()).await
+}
+
+fn following() -> LogOptions {
+    LogOptions { follow: true, ..LogOptions::default() }
+}
+
+async fn a_missing_one_is_not_found(scene: &Scene) -> Outcome {
+    let missing = InstanceId(format!("{}-nothing", scene.service));
+    let outcome = scene.logs().logs(&scene.cx, &missing, &LogOptions::default()).await;
+    refused(outcome.map(drop), ErrorKind::NotFound);
+    Ok(())
+}
+
+async fn never_started_is_empty(scene: &Scene) -> Outcome {
+    let id = scene.create(&scene.server()).await?;
+    assert!(all(scene, &id).await?.is_empty());
+    Ok(())
+}
+
+async fn silent_is_empty(scene: &Scene) -> Outcome {
+    let id = ended(scene, "true").await?;
+    assert!(all(scene, &id).await?.is_empty());
+    Ok(())
+}
+
+async fn streams_are_kept_apart(scene: &Scene) -> Outcome {
+    let id = ended(scene, "echo o1; sleep 0.2; echo e1 >&2; sleep 0.2; echo o2").await?;
+    let lines = all(scene, &id).await?;
+    let got: Vec<_> = lines.iter().map(|line| (line.stream, text(line), line.terminated)).collect();
+    let wanted = [(StdStream::Stdout, "o1"), (StdStream::Stderr, "e1"), (StdStream::Stdout, "o2")];
+    assert_eq!(got, wanted.map(|(stream, text)| (stream, text.to_owned(), true)));
+    Ok(())
+}
+
+async fn empty_lines_are_lines(scene: &Scene) -> Outcome {
+    let id = ended(scene, "printf 'a\\n\\n\\nb\\n'").await?;
+    assert_eq!(texts(&all(scene, &id).await?), ["a", "", "", "b"]);
+    Ok(())
+}
+
+async fn tail_none_some_and_more(scene: &Scene) -> Outcome {
+    let id = ended(scene, "seq 1 20").await?;
+    let tail = |tail| LogOptions { tail: Some(tail), ..LogOptions::default() };
+    assert!(scene.lines(&id, &tail(0)).await?.is_empty());
+    assert_eq!(texts(&scene.lines(&id, &tail(1)).await?), ["20"]);
+    assert_eq!(texts(&scene.lines(&id, &tail(3)).await?), ["18", "19", "20"]);
+    assert_eq!(scene.lines(&id, &tail(500)).await?.len(), 20);
+    Ok(())
+}
+
+async fn an_unterminated_last_line_is_there(scene: &Scene) -> Outcome {
+    let id = ended(scene, "printf 'one\\ntwo'").await?;
+    let lines = all(scene, &id).await?;
+    assert_eq!(texts(&lines), ["one", "two"]);
+    assert_eq!(lines.iter().map(|line| line.terminated).collect::<Vec<_>>(), [true, false]);
+    let last = scene.lines(&id, &LogOptions { tail: Some(1), ..LogOptions::default() }).await?;
+    assert_eq!(texts(&last), ["two"]);
+    Ok(())
+}
+
+async fn since_and_until_cut(scene: &Scene) -> Outcome {
+    let id = ended(scene, "echo early; sleep 2.5; echo late").await?;
+    let lines = all(scene, &id).await?;
+    let middle = lines[0].time.unwrap() + SignedDuration::from_millis(1_200);
+    let since = LogOptions { since: Some(middle), ..LogOptions::default() };
+    assert_eq!(texts(&scene.lines(&id, &since).await?), ["late"]);
+    let until = LogOptions { until: Some(middle), ..LogOptions::default() };
+    assert_eq!(texts(&scene.lines(&id, &until).await?), ["early"]);
+    let future = Timestamp::now() + SignedDuration::from_hours(1);
+    let never = LogOptions { since: Some(future), ..LogOptions::default() };
+    assert!(scene.lines(&id, &never).await?.is_empty());
+    let past = LogOptions { until: Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5)), ..LogOptions::default() };
+    assert!(scene.lines(&id, &past).await?.is_empty());
+    Ok(())
+}
+
+async fn times_never_go_back(scene: &Scene) -> Outcome {
+    let before = Timestamp::now() - SignedDuration::from_secs(2);
+    let id = ended(scene, "seq 1 50; sleep 0.3; seq 51 100").await?;
+    let times: Vec<Timestamp> = all(scene, &id).await?.iter().filter_map(|line| line.time).collect();
+    assert_eq!(times.len(), 100, "every line has a time");
+    assert!(times.windows(2).all(|pair| pair[0] <= pair[1]), "{times:?}");
+    assert!(times[0] > before && times[99] < Timestamp::now() + SignedDuration::from_secs(2));
+    Ok(())
+}
+
+async fn they_stay_after_the_end(scene: &Scene) -> Outcome {
+    let id = ended(scene, "echo kept; exit 3").await?;
+    assert_eq!(texts(&all(scene, &id).await?), ["kept"]);
+    assert_eq!(texts(&all(scene, &id).await?), ["kept"], "reading takes nothing away");
+    Ok(())
+}
+
+async fn a_second_run_is_added(scene: &Scene) -> Outcome {
+    let id = ended(scene, "echo run").await?;
+    let first = all(scene, &id).await?;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    scene.start(&id).await?;
+    let started = scene.inspect(&id).await?.started;
+    scene.until(&id, |observed| observed.exit.is_some() && observed.started >= started).await?;
+    let both = all(scene, &id).await?;
+    assert_eq!(texts(&both), ["run", "run"]);
+    let last = scene.lines(&id, &LogOptions { tail: Some(1), ..LogOptions::default() }).await?;
+    assert!(last[0].time > first[0].time);
+    Ok(())
+}
+
+async fn follow_ends_with_the_instance(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.script("echo a; sleep 1; echo b; printf c")).await?;
+    let lines = scene.lines(&id, &following()).await?;
+    assert_eq!(texts(&lines), ["a", "b", "c"]);
+    let lines = scene.lines(&id, &following()).await?;
+    assert_eq!(texts(&lines), ["a", "b", "c"], "an ended one is followed to its end at once");
+    Ok(())
+}
+
+async fn follow_brings_lines_as_they_come(scene: &Scene) -> Outcome {
+    let plan = scene.script("trap 'echo last; exit 0' TERM; echo first; while :; do sleep 0.1; done");
+    let id = scene.run(&plan).await?;
+    let mut lines = scene.logs().logs(&scene.cx, &id, &following()).await?;
+    assert_eq!(text(&lines.next().await.expect("a line")?), "first");
+    let next = tokio::time::timeout(Duration::from_millis(500), lines.next()).await;
+    assert!(next.is_err(), "nothing was written: {next:?}");
+    scene.stop(&id, 10_000).await?;
+    assert_eq!(text(&lines.next().await.expect("a line")?), "last");
+    assert!(lines.next().await.is_none());
+    Ok(())
+}
+
+async fn follow_ends_at_until(scene: &Scene) -> Outcome {
+    let id = scene.ready(&scene.server()).await?;
+    let until = Timestamp::now() + SignedDuration::from_secs(3);
+    let options = LogOptions { follow: true, until: Some(until), ..LogOptions::default() };
+    let lines = tokio::time::timeout(Duration::from_secs(20), scene.lines(&id, &options)).await?;
+    assert_eq!(texts(&lines?), ["ready"]);
+    Ok(())
+}
+
+async fn follow_with_tail_begins_there(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.script("seq 1 5; sleep 1.5; echo end")).await?;
+    scene.until_line(&id, "5").await?;
+    let options = LogOptions { tail: Some(2), ..following() };
+    assert_eq!(texts(&scene.lines(&id, &options).await?), ["4", "5", "end"]);
+    Ok(())
+}
+
+async fn several_followers_see_it_all(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.script("for n in 1 2 3 4 5; do echo $n; sleep 0.2; done")).await?;
+    let options = following();
+    let reads = futures_util::future::try_join_all((0..4).map(|_| scene.lines(&id, &options))).await?;
+    for lines in reads {
+        assert_eq!(texts(&lines), ["1", "2", "3", "4", "5"]);
+    }
+    Ok(())
+}
+
+async fn a_line_of_one_mebibyte_is_one_line(scene: &Scene) -> Outcome {
+    let id = ended(scene, "head -c 1048576 /dev/zero | tr '\\0' x; echo; echo after").await?;
+    let lines = all(scene, &id).await?;
+    let lengths: Vec<usize> = lines.iter().map(|line| line.line.len()).collect();
+    assert_eq!(lengths, [1 << 20, 5]);
+    assert!(lines[0].line.iter().all(|byte| *byte == b'x'));
+    let last = scene.lines(&id, &LogOptions { tail: Some(2), ..LogOptions::default() }).await?;
+    assert_eq!(last[0].line.len(), 1 << 20, "a tail counts it as one line");
+    Ok(())
+}
+
+async fn odd_bytes_are_kept(scene: &Scene) -> Outcome {
+    let id = ended(scene, "printf 'a\\000b\\001\\033[0m\\r\\t\"\\\\ é 漢 🚢\\n'").await?;
+    let lines = all(scene, &id).await?;
+    assert_eq!(lines.len(), 1);
+    assert_eq!(&lines[0].line[..], "a\0b\u{1}\u{1b}[0m\r\t\"\\ é 漢 🚢".as_bytes());
+    Ok(())
+}
+
+async fn invalid_text_loses_no_line(scene: &Scene) -> Outcome {
+    let id = ended(scene, "printf 'before\\n'; printf 'x\\377\\376y\\n'; printf 'after\\n'").await?;
+    let lines = all(scene, &id).await?;
+    assert_eq!(lines.len(), 3);
+    assert!(lines[1].line.starts_with(b"x") && lines[1].line.ends_with(b"y"), "{:?}", lines[1].line);
+    assert_eq!(text(&lines[2]), "after");
+    Ok(())
+}
+
+async fn ten_thousand_lines_are_all_there(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.script("seq 1 10000")).await?;
+    let wanted: Vec<String> = (1..=10_000).map(|number| number.to_string()).collect();
+    let followed = scene.lines(&id, &following()).await?;
+    assert!(texts(&followed) == wanted, "a follow saw {} lines", followed.len());
+    scene.until_exited(&id).await?;
+    let read = all(scene, &id).await?;
+    assert!(texts(&read) == wanted, "a later look saw {} lines", read.len());
+    Ok(())
+}
+
+async fn a_dropped_follow_disturbs_nothing(scene: &Scene) -> Outcome {
+    let id = scene.ready(&scene.server()).await?;
+    for _ in 0..5 {
+        let mut lines = scene.logs().logs(&scene.cx, &id, &following()).await?;
+        assert_eq!(text(&lines.next().await.expect("a line")?), "ready");
+    }
+    assert_eq!(scene.state(&id).await?, hythe_runtime::State::Running);
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The trials, by area.
+
+mod attach;
+mod build;
+mod cancel;
+mod config;
+mod events;
+mod exec;
+mod exit;
+mod files;
+mod images;
+mod lifecycle;
+mod limits;
+mod listing;
+mod logs;
+mod network;
+mod networks;
+mod refusal;
+mod security;
+mod stats;
+mod stop;
+mod unreachable;
+mod volumes;
+
+use crate::trial::Trial;
+
+/// Every trial, in the order of the matrix.
+pub(crate) fn all() -> Vec<Trial> {
+    [
+        lifecycle::trials(),
+        listing::trials(),
+        exit::trials(),
+        stop::trials(),
+        logs::trials(),
+        exec::trials(),
+        attach::trials(),
+        events::trials(),
+        config::trials(),
+        files::trials(),
+        limits::trials(),
+        security::trials(),
+        network::trials(),
+        networks::trials(),
+        volumes::trials(),
+        images::trials(),
+        build::trials(),
+        stats::trials(),
+        refusal::trials(),
+        cancel::trials(),
+        unreachable::trials(),
+    ]
+    .concat()
+}

@@ -1,0 +1,147 @@
+//! One agent in a directory of its own, started, killed and started again by a trial.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{self, Ran, Running};
+use crate::wait;
+
+const LOG_SHOWN: usize = 6000;
+
+/// A running agent; ended when dropped.
+pub(crate) struct Agent {
+    directory: TempDir,
+    child: Child,
+    owner: OnceCell<String>,
+}
+
+impl Agent {
+    /// Starts one with this configuration and waits until it answers.
+    pub(crate) fn start(config: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
+        std::fs::write(directory.path().join("agent.toml"), config).unwrap();
+        let child = spawn(&directory);
+        let agent = Self { directory, child, owner: OnceCell::new() };
+        agent.wait();
+        agent
+    }
+
+    /// A path in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn socket(&self) -> String {
+        self.path("a.sock").display().to_string()
+    }
+
+    /// Its database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path("state").join("hythe.db")
+    }
+
+    /// The program, told to talk to this agent.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = program::command(program::path());
+        command.arg("--host").arg(self.socket()).args(words).current_dir(self.directory.path());
+        command
+    }
+
+    pub(crate) fn hythe(&self, words: &[&str]) -> Ran {
+        Ran::of(&mut self.command(words))
+    }
+
+    pub(crate) fn spawn(&self, words: &[&str]) -> Running {
+        Running::start(&mut self.command(words))
+    }
+
+    /// What it says of itself; null while it does not answer.
+    pub(crate) fn version(&self) -> Value {
+        self.hythe(&["version", "--json"]).ok().json()["agent"].clone()
+    }
+
+    fn wait(&self) {
+        wait::until("the agent answers", || self.version(), |agent| !agent.is_null());
+    }
+
+    /// The label of everything that is its own.
+    pub(crate) fn owner_label(&self) -> String {
+        let owner = self.owner.get_or_init(|| self.version()["owner"].as_str().unwrap_or_default().to_owned());
+        format!("hythe.owner={owner}")
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.end(Signal::KILL);
+    }
+
+    /// Asked to end, as by a service manager.
+    pub(crate) fn stop(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    fn end(&mut self, signal: Signal) {
+        if self.is_running() {
+            let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+            kill_process(pid, signal).unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Starts it again where it does not run.
+    pub(crate) fn start_again(&mut self) {
+        if !self.is_running() {
+            self.child = spawn(&self.directory);
+            self.wait();
+        }
+    }
+
+    /// Starts it again with another configuration.
+    pub(crate) fn reconfigure(&mut self, config: &str) {
+        self.stop();
+        std::fs::write(self.path("agent.toml"), config).unwrap();
+        self.start_again();
+    }
+
+    /// Kills it, waits, starts it again.
+    pub(crate) fn crash(&mut self, down_for: Duration) {
+        self.kill();
+        std::thread::sleep(down_for);
+        self.start_again();
+    }
+
+    /// The end of its log.
+    pub(crate) fn log(&self) -> String {
+        let text = std::fs::read_to_string(self.path("agent.log")).unwrap_or_default();
+        let from = text.len().saturating_sub(LOG_SHOWN);
+        text.get(from..).unwrap_or(&text).to_owned()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(directory: &TempDir) -> Child {
+    let path = |name: &str| directory.path().join(name);
+    let log = File::options().create(true).append(true).open(path("agent.log")).unwrap();
+    let mut command = program::command(program::path());
+    command.arg("agent").arg("--config").arg(path("agent.toml"));
+    command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+}

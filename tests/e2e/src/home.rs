@@ -1,0 +1,56 @@
+//! A user's own surroundings in a temporary directory: what happens there touches no agent of this machine.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::program;
+
+/// Root's agent has fixed paths, so root becomes this user.
+const NOBODY: u32 = 65534;
+
+/// The home of a user without an agent.
+pub(crate) struct Home {
+    directory: TempDir,
+}
+
+impl Home {
+    /// With this configuration for an agent that is started there.
+    pub(crate) fn new(config: &str) -> Self {
+        let home = Self { directory: tempfile::Builder::new().prefix("he2e").tempdir().unwrap() };
+        for directory in ["", "run", "config", "config/hythe"] {
+            let path = home.path(directory);
+            std::fs::create_dir_all(&path).unwrap();
+            home.give(path);
+        }
+        std::fs::write(home.path("config/hythe/agent.toml"), config).unwrap();
+        // The checkout may lie where others cannot look.
+        std::fs::copy(program::path(), home.path("hythe")).unwrap();
+        home
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn give(&self, path: PathBuf) {
+        if rustix::process::geteuid().is_root() {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
+    /// The program as this user, with no agent named.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = program::command(&self.path("hythe"));
+        command.args(words).current_dir(self.directory.path());
+        command.env("HOME", self.directory.path()).env("XDG_RUNTIME_DIR", self.path("run"));
+        command.env("XDG_CONFIG_HOME", self.path("config")).env("XDG_STATE_HOME", self.path("state"));
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+}

@@ -1,0 +1,142 @@
+//! The `hythe` program and what came of running it.
+
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// The program: what `HYTHE_BIN` names, else built here.
+pub(crate) fn path() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var_os("HYTHE_BIN").map_or_else(build, PathBuf::from))
+}
+
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo).args(["build", "--quiet", "--package", "hythe-cli"]).status();
+    assert!(built.is_ok_and(|status| status.success()), "`hythe` does not build");
+    // The test is `target/debug/deps/e2e-…`.
+    let own = std::env::current_exe().unwrap();
+    own.ancestors().nth(2).unwrap().join("hythe")
+}
+
+/// A command that sees nothing of the settings of whoever runs the tests.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for name in ["HYTHE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "COLUMNS", "CLICOLOR_FORCE", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A command that ended.
+#[derive(Clone)]
+pub(crate) struct Ran {
+    words: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let words = words(command);
+        let output = command.output().unwrap_or_else(|error| panic!("{words}: {error}"));
+        Self::new(words, &output)
+    }
+
+    /// With something to read on its stdin.
+    pub(crate) fn fed(command: &mut Command, input: &[u8]) -> Self {
+        let words = words(command);
+        let mut child = spawn(command.stdin(Stdio::piped()));
+        // A program that reads no more is judged by how it ends.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        Self::new(words, &child.wait_with_output().unwrap())
+    }
+
+    fn new(words: String, output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { words, code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        self.ends_with(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "must end with {code}: {self:?}");
+        self
+    }
+
+    /// Its stderr says each of these.
+    #[track_caller]
+    pub(crate) fn says(self, parts: &[&str]) -> Self {
+        for part in parts {
+            assert!(self.err.contains(part), "stderr must say `{part}`: {self:?}");
+        }
+        self
+    }
+
+    /// Its stdout as one JSON document.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("stdout must be JSON: {error}: {self:?}"))
+    }
+
+    /// Its stdout as one JSON document a line.
+    #[track_caller]
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("`{line}` must be JSON: {error}"));
+        self.out.lines().map(line).collect()
+    }
+}
+
+impl fmt::Debug for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ended with {:?}\n--- stdout\n{}\n--- stderr\n{}", self.words, self.code, self.out, self.err)
+    }
+}
+
+/// A command that runs on, with its output kept.
+pub(crate) struct Running {
+    words: String,
+    child: Child,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self { words: words(command), child: spawn(command) }
+    }
+
+    pub(crate) fn end(self) -> Ran {
+        let words = self.words.clone();
+        Ran::new(words, &self.child.wait_with_output().unwrap())
+    }
+
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub(crate) fn kill(mut self) -> Ran {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.end()
+    }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    spawned.unwrap_or_else(|error| panic!("{}: {error}", words(command)))
+}
+
+fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let all: Vec<_> = [program].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
+    all.join(" ")
+}

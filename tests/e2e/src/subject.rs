@@ -1,0 +1,52 @@
+//! The runtimes that trials run on.
+
+use std::fmt::Write;
+
+use crate::engine::Engine;
+use crate::environment::Environment;
+
+/// One runtime: how an agent is told of it, and how its engine is asked without the agent.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    /// Its table in the agent's configuration, without the head.
+    keys: String,
+    pub(crate) engine: Engine,
+}
+
+impl Subject {
+    pub(crate) fn memory() -> Self {
+        Self { name: "memory", keys: "kind = \"memory\"\n".to_owned(), engine: Engine::Memory }
+    }
+
+    pub(crate) fn podman(environment: &Environment) -> Option<Self> {
+        let program = environment.podman.as_ref()?.program.display().to_string();
+        let keys = format!("kind = \"podman\"\nprogram = \"{program}\"\n");
+        Some(Self { name: "podman", keys, engine: Engine::Program(vec![program]) })
+    }
+
+    pub(crate) fn docker(environment: &Environment) -> Option<Self> {
+        let host = format!("unix://{}", environment.docker.as_ref()?.socket.display());
+        let keys = format!("kind = \"docker\"\nhost = \"{host}\"\n");
+        Some(Self { name: "docker", keys, engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]) })
+    }
+
+    /// The configuration of an agent with this runtime alone.
+    pub(crate) fn config(&self) -> String {
+        format!("[[runtimes]]\n{}", self.keys)
+    }
+
+    /// The same with `privileged` allowed.
+    pub(crate) fn privileged_config(&self) -> String {
+        let mut config = format!("allow_privileged = true\n{}", self.config());
+        if self.engine_is_real() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(config, "allow_privileged = true");
+        }
+        config
+    }
+
+    pub(crate) fn engine_is_real(&self) -> bool {
+        !matches!(self.engine, Engine::Memory)
+    }
+}

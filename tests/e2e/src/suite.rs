@@ -1,0 +1,75 @@
+//! The program: hands every trial on every runtime to the test runner and tells what was skipped.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libtest_mimic::{Arguments, Completion, Failed};
+
+use crate::environment::Environment;
+use crate::subject::Subject;
+use crate::trial::{Trial, keep_panics};
+use crate::trials;
+
+/// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
+const THREADS: usize = 2;
+
+/// A runtime, or why it is not there.
+type Found = (&'static str, Result<Subject, String>);
+type Skips = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// Runs the suite with the arguments of this process.
+pub fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    let environment = Arc::new(Environment::load());
+    let skips = Skips::default();
+    let tests = found(&environment)
+        .into_iter()
+        .flat_map(|found| tests_of(&found, &environment, &skips))
+        .collect();
+    keep_panics();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    for (reason, count) in skips.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("skipped {count} x {reason}");
+    }
+    conclusion.exit_code()
+}
+
+fn found(environment: &Environment) -> [Found; 3] {
+    let or_reason = |name: &'static str, subject: Option<Subject>| (name, subject.ok_or_else(|| environment.reason(name)));
+    [
+        ("memory", Ok(Subject::memory())),
+        or_reason("podman", Subject::podman(environment)),
+        or_reason("docker", Subject::docker(environment)),
+    ]
+}
+
+fn tests_of((runtime, subject): &Found, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
+    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime));
+    concerned.map(|trial| test_of(trial, runtime, subject.clone(), environment, skips)).collect()
+}
+
+fn test_of(
+    trial: Trial,
+    runtime: &'static str,
+    subject: Result<Subject, String>,
+    environment: &Arc<Environment>,
+    skips: &Skips,
+) -> libtest_mimic::Trial {
+    let (environment, skips) = (Arc::clone(environment), Arc::clone(skips));
+    let title = format!("{runtime}::{}::{}", trial.area, trial.name);
+    libtest_mimic::Trial::ignorable_test(title, move || {
+        let runnable = subject.and_then(|subject| match trial.skipped(runtime, &environment) {
+            Some(reason) => Err(reason),
+            None => Ok(subject),
+        });
+        match runnable {
+            Ok(subject) => trial.run(&environment, &subject).map(|()| Completion::Completed).map_err(Failed::from),
+            Err(reason) => {
+                *skips.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.clone()).or_default() += 1;
+                Ok(Completion::ignored_with(reason))
+            }
+        }
+    })
+}

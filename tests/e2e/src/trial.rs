@@ -1,0 +1,91 @@
+//! One trial: where it runs, and running it to its end whatever happens.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::environment::Environment;
+use crate::scene::Scene;
+use crate::subject::Subject;
+
+/// Where a trial runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum On {
+    /// Every runtime.
+    Every,
+    /// Those with an engine and a kernel below.
+    Real,
+    /// Real ones, and a registry.
+    Registry,
+    /// The in-process one: what it shows has nothing to do with the runtime.
+    Memory,
+    /// Podman, with Docker beside it.
+    Both,
+}
+
+/// Something a user relies on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    pub(crate) area: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) on: On,
+    pub(crate) act: fn(&mut Scene<'_>),
+}
+
+/// Lists trials: the area, then each function and where it runs.
+macro_rules! trials {
+    ($area:literal: $($name:ident $on:ident),* $(,)?) => {
+        pub(super) fn trials() -> Vec<$crate::trial::Trial> {
+            vec![$($crate::trial::Trial { area: $area, name: stringify!($name), on: $crate::trial::On::$on, act: $name }),*]
+        }
+    };
+}
+pub(crate) use trials;
+
+impl Trial {
+    /// Whether it says anything about this runtime.
+    pub(crate) fn concerns(&self, runtime: &str) -> bool {
+        match self.on {
+            On::Every | On::Real | On::Registry => true,
+            On::Memory => runtime == "memory",
+            On::Both => runtime == "podman",
+        }
+    }
+
+    /// Why it cannot run there; `None`: it can.
+    pub(crate) fn skipped(&self, runtime: &str, environment: &Environment) -> Option<String> {
+        match self.on {
+            On::Real | On::Registry if runtime == "memory" => Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned()),
+            On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
+            On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
+            _ => None,
+        }
+    }
+
+    /// Runs it and cleans up; why it failed.
+    pub(crate) fn run(&self, environment: &Environment, subject: &Subject) -> Result<(), String> {
+        let scene = catch_unwind(AssertUnwindSafe(|| Scene::new(environment, subject)));
+        let mut scene = scene.map_err(|_| last_panic())?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.act)(&mut scene))).map_err(|_| last_panic());
+        let log = scene.agent.log();
+        let cleaned = scene.clean();
+        match (outcome, cleaned) {
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(first), Err(second)) => Err(format!("{first}\nand then: {second}\n--- end of the agent's log\n{log}")),
+            (Err(fault), Ok(())) | (Ok(()), Err(fault)) => Err(format!("{fault}\n--- end of the agent's log\n{log}")),
+        }
+    }
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Keeps the words and the place of panics for [`last_panic`] in place of printing them at once.
+pub(crate) fn keep_panics() {
+    std::panic::set_hook(Box::new(|panic| LAST_PANIC.set(panic.to_string())));
+}
+
+/// What the last panic of this thread said, and where.
+pub(crate) fn last_panic() -> String {
+    LAST_PANIC.take()
+}
