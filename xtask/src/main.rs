@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use crate::failure::Result;
 
+mod bench;
 mod env;
 mod failure;
 mod r#gen;
@@ -42,6 +43,11 @@ const COMMANDS: &[Command] = &[
         name: "gen",
         usage: r#gen::USAGE,
         run: r#gen::main,
+    },
+    Command {
+        name: "bench",
+        usage: bench::USAGE,
+        run: bench::main,
     },
 ];
 

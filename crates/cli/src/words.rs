@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 const KIB: u64 = 1024;
+const DAY: i64 = 24 * 3600;
+const YEAR: i64 = 365 * DAY;
 const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
 /// What stands where there is nothing to say.
 pub(crate) const NOTHING: &str = "-";
@@ -23,15 +25,16 @@ pub(crate) fn of(value: &impl Serialize) -> String {
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     let parts = [
-        (seconds / 86_400, 'd'),
-        (seconds / 3600 % 24, 'h'),
-        (seconds / 60 % 60, 'm'),
+        (seconds / YEAR, 'y'),
+        (seconds % YEAR / DAY, 'd'),
+        (seconds % DAY / 3600, 'h'),
+        (seconds % 3600 / 60, 'm'),
         (seconds % 60, 's'),
     ];
     let first = parts
         .iter()
         .position(|(amount, _)| *amount > 0)
-        .unwrap_or(3);
+        .unwrap_or(parts.len() - 1);
     let shown = parts[first..].iter().take(2).enumerate();
     shown
         .filter(|(place, (amount, _))| *place == 0 || *amount > 0)
@@ -153,11 +156,11 @@ mod tests {
 
     #[test]
     fn ages_show_two_units() {
-        let shown = [0, 9, 60, 302, 3600, 273_600].map(|seconds| {
+        let shown = [0, 9, 60, 302, 3600, 273_600, 63_072_000].map(|seconds| {
             let start = Timestamp::UNIX_EPOCH;
             age(start, start + jiff::SignedDuration::from_secs(seconds))
         });
-        assert_eq!(shown, ["0s", "9s", "1m", "5m2s", "1h", "3d4h"]);
+        assert_eq!(shown, ["0s", "9s", "1m", "5m2s", "1h", "3d4h", "2y"]);
     }
 
     #[test]

@@ -13,11 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::{ClientError, Endpoint, ProtocolError, transport};
 
 /// What RFC 3986 leaves alone in a path segment.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const SHOWN_OF_A_BODY: usize = 200;
 
 /// A request in the making.
@@ -32,12 +28,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         let head = Request::builder().method(method).header(HOST, "hythe");
-        Self {
-            path: path.into(),
-            head,
-            query: String::new(),
-            body: Bytes::new(),
-        }
+        Self { path: path.into(), head, query: String::new(), body: Bytes::new() }
     }
 
     pub(crate) fn get(path: impl Into<String>) -> Self {
@@ -55,10 +46,7 @@ impl Call {
     }
 
     pub(crate) fn body(mut self, body: &impl Serialize) -> Result<Self, ClientError> {
-        let unfit = |source| ProtocolError::Json {
-            path: self.path.clone(),
-            source,
-        };
+        let unfit = |source| ProtocolError::Json { path: self.path.clone(), source };
         self.body = serde_json::to_vec(body).map_err(unfit)?.into();
         Ok(self.header(CONTENT_TYPE, "application/json"))
     }
@@ -79,27 +67,15 @@ impl Call {
         Err(refusal(self.path, status, &body))
     }
 
-    pub(crate) async fn json<T: DeserializeOwned>(
-        self,
-        endpoint: &Endpoint,
-    ) -> Result<T, ClientError> {
+    pub(crate) async fn json<T: DeserializeOwned>(self, endpoint: &Endpoint) -> Result<T, ClientError> {
         let path = self.path.clone();
-        let response = self
-            .header(ACCEPT, "application/json")
-            .send(endpoint)
-            .await?;
+        let response = self.header(ACCEPT, "application/json").send(endpoint).await?;
         let body = response.into_body().collect().await?.to_bytes();
         serde_json::from_slice(&body).map_err(|source| ProtocolError::Json { path, source }.into())
     }
 
     pub(crate) async fn text(self, endpoint: &Endpoint) -> Result<String, ClientError> {
-        let body = self
-            .send(endpoint)
-            .await?
-            .into_body()
-            .collect()
-            .await?
-            .to_bytes();
+        let body = self.send(endpoint).await?.into_body().collect().await?.to_bytes();
         Ok(std::str::from_utf8(&body)?.to_owned())
     }
 
@@ -118,10 +94,7 @@ fn refusal(path: String, status: http::StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<Problem>(body) {
         Ok(problem) => problem.into(),
         Err(_) => {
-            let body = String::from_utf8_lossy(body)
-                .chars()
-                .take(SHOWN_OF_A_BODY)
-                .collect();
+            let body = String::from_utf8_lossy(body).chars().take(SHOWN_OF_A_BODY).collect();
             ProtocolError::Status { path, status, body }.into()
         }
     }
@@ -133,8 +106,7 @@ mod tests {
 
     #[test]
     fn a_problem_document_becomes_a_problem() {
-        let body =
-            br#"{"kind":"not-found","title":"not found","status":404,"detail":"no service `x`"}"#;
+        let body = br#"{"kind":"not-found","title":"not found","status":404,"detail":"no service `x`"}"#;
         let error = refusal("/v1/services/x".into(), http::StatusCode::NOT_FOUND, body);
         assert!(error.is_not_found());
         assert_eq!(error.to_string(), "no service `x`");
@@ -143,13 +115,8 @@ mod tests {
     #[test]
     fn any_other_refusal_keeps_status_and_words() {
         let error = refusal("/v1/x".into(), http::StatusCode::BAD_GATEWAY, b"<html>");
-        let ClientError::Protocol(source) = error else {
-            panic!("{error:?}")
-        };
-        assert_eq!(
-            source.to_string(),
-            "`/v1/x` answered with status 502 Bad Gateway: <html>"
-        );
+        let ClientError::Protocol(source) = error else { panic!("{error:?}") };
+        assert_eq!(source.to_string(), "`/v1/x` answered with status 502 Bad Gateway: <html>");
     }
 
     #[test]

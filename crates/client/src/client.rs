@@ -54,11 +54,7 @@ impl Client {
         self.post("/v1/explain", what)?.json(&self.endpoint).await
     }
 
-    pub(crate) fn post(
-        &self,
-        path: impl Into<String>,
-        body: &impl serde::Serialize,
-    ) -> Result<Call, ClientError> {
+    pub(crate) fn post(&self, path: impl Into<String>, body: &impl serde::Serialize) -> Result<Call, ClientError> {
         Call::new(http::Method::POST, path).body(body)
     }
 }

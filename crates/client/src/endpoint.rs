@@ -20,8 +20,7 @@ pub struct EndpointError(String);
 
 impl EndpointError {
     /// What to write instead.
-    pub const HINT: &str =
-        "write `/path/to/agent.sock`, `unix:///path/to/agent.sock` or `tcp://host:port`";
+    pub const HINT: &str = "write `/path/to/agent.sock`, `unix:///path/to/agent.sock` or `tcp://host:port`";
 }
 
 impl FromStr for Endpoint {
@@ -78,16 +77,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in [
-            "",
-            "host",
-            "host:",
-            ":80",
-            "host:x",
-            "unix://a.sock",
-            "::1:80",
-            "https://h:1",
-        ] {
+        for text in ["", "host", "host:", ":80", "host:x", "unix://a.sock", "::1:80", "https://h:1"] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }

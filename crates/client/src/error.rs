@@ -111,12 +111,7 @@ macro_rules! protocol_errors {
     };
 }
 
-protocol_errors!(
-    hyper::Error,
-    http::Error,
-    serde_urlencoded::ser::Error,
-    std::str::Utf8Error
-);
+protocol_errors!(hyper::Error, http::Error, serde_urlencoded::ser::Error, std::str::Utf8Error);
 
 impl From<tokio_tungstenite::tungstenite::Error> for ClientError {
     fn from(source: tokio_tungstenite::tungstenite::Error) -> Self {

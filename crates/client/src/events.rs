@@ -31,41 +31,34 @@ struct Reader {
 impl Client {
     /// Events that are kept, oldest first.
     pub async fn events(&self, query: &EventQuery) -> Result<Vec<Event>, ClientError> {
-        let query = EventQuery {
-            follow: false,
-            ..query.clone()
-        };
-        Call::get("/v1/events")
-            .query(&query)?
-            .json(&self.endpoint)
-            .await
+        let query = EventQuery { follow: false, ..query.clone() };
+        Call::get("/v1/events").query(&query)?.json(&self.endpoint).await
     }
 
     /// Events as they happen. A broken connection is made again and resumed without a gap; an agent that stays away is an error.
     pub async fn follow_events(&self, query: &EventQuery) -> Result<Items<Event>, ClientError> {
-        let query = EventQuery {
-            follow: true,
-            ..query.clone()
+        let after = match query.after {
+            Some(after) => after,
+            None => self.newest(query).await?,
         };
+        let query = EventQuery { after: Some(after), follow: true, limit: None, ..query.clone() };
         let messages = self.open_events(&query, None).await?;
-        let reader = Reader {
-            client: self.clone(),
-            query,
-            last: None,
-            messages,
-        };
-        Ok(stream::try_unfold(reader, async |mut reader| {
+        let reader = Reader { client: self.clone(), query, last: None, messages };
+        let events = stream::try_unfold(reader, async |mut reader| {
             let event = reader.next().await?;
             Ok(Some((event, reader)))
-        })
-        .boxed())
+        });
+        Ok(events.boxed())
     }
 
-    async fn open_events(
-        &self,
-        query: &EventQuery,
-        last: Option<u64>,
-    ) -> Result<Messages, ClientError> {
+    /// Where "from now" begins: without a cursor, a connection that breaks before its first event could not be resumed.
+    async fn newest(&self, query: &EventQuery) -> Result<u64, ClientError> {
+        let newest = EventQuery { limit: Some(1), ..query.clone() };
+        let events = self.events(&newest).await?;
+        Ok(events.last().map_or(0, |event| event.cursor))
+    }
+
+    async fn open_events(&self, query: &EventQuery, last: Option<u64>) -> Result<Messages, ClientError> {
         let mut call = Call::get("/v1/events").query(query)?;
         if let Some(last) = last {
             call = call.header(LAST_EVENT_ID, &last.to_string());

@@ -1,10 +1,7 @@
 //! Images in the engines and at registries.
 
 use http::Method;
-use hythe_api::{
-    BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery,
-    TagImage,
-};
+use hythe_api::{BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
 
 use crate::call::Call;
 use crate::{Client, ClientError};
@@ -12,10 +9,7 @@ use crate::{Client, ClientError};
 impl Client {
     /// Images in the engines.
     pub async fn images(&self, query: &RuntimeQuery) -> Result<Vec<Image>, ClientError> {
-        Call::get("/v1/images")
-            .query(query)?
-            .json(&self.endpoint)
-            .await
+        Call::get("/v1/images").query(query)?.json(&self.endpoint).await
     }
 
     /// Removes an image's name.
@@ -26,37 +20,26 @@ impl Client {
 
     /// What the image's registry says of it; absent there is a `not-found` problem.
     pub async fn remote_image(&self, query: &ImageQuery) -> Result<RemoteImage, ClientError> {
-        Call::get("/v1/images/remote")
-            .query(query)?
-            .json(&self.endpoint)
-            .await
+        Call::get("/v1/images/remote").query(query)?.json(&self.endpoint).await
     }
 
     /// Pulls an image.
     pub async fn pull(&self, what: &PullImage) -> Result<Operation, ClientError> {
-        self.post("/v1/images/pull", what)?
-            .json(&self.endpoint)
-            .await
+        self.post("/v1/images/pull", what)?.json(&self.endpoint).await
     }
 
     /// Pushes an image.
     pub async fn push(&self, what: &PushImage) -> Result<Operation, ClientError> {
-        self.post("/v1/images/push", what)?
-            .json(&self.endpoint)
-            .await
+        self.post("/v1/images/push", what)?.json(&self.endpoint).await
     }
 
     /// Builds an image from files on the agent's machine.
     pub async fn build(&self, what: &BuildImage) -> Result<Operation, ClientError> {
-        self.post("/v1/images/build", what)?
-            .json(&self.endpoint)
-            .await
+        self.post("/v1/images/build", what)?.json(&self.endpoint).await
     }
 
     /// Gives an image one more name.
     pub async fn tag(&self, what: &TagImage) -> Result<(), ClientError> {
-        self.post("/v1/images/tag", what)?
-            .empty(&self.endpoint)
-            .await
+        self.post("/v1/images/tag", what)?.empty(&self.endpoint).await
     }
 }

@@ -30,9 +30,7 @@ impl Client {
 
     /// Asks an operation to stop; it ends as `cancelled` once it has.
     pub async fn cancel(&self, id: &str) -> Result<Operation, ClientError> {
-        Call::new(Method::DELETE, operation(id))
-            .json(&self.endpoint)
-            .await
+        Call::new(Method::DELETE, operation(id)).json(&self.endpoint).await
     }
 
     /// Progress from the beginning, whenever one joins; ends with [`Update::Done`].

@@ -1,9 +1,7 @@
 //! Services: list, deploy, status, stop, start, restart, remove.
 
 use http::Method;
-use hythe_api::{
-    Deploy, DeployQuery, Operation, Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
-};
+use hythe_api::{Deploy, DeployQuery, Operation, Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy};
 use serde::Serialize;
 
 use crate::call::{Call, segment};
@@ -22,9 +20,7 @@ impl Client {
 
     /// Desired against observed.
     pub async fn status(&self, name: &str) -> Result<ServiceStatus, ClientError> {
-        Call::get(format!("{}/status", service(name)))
-            .json(&self.endpoint)
-            .await
+        Call::get(format!("{}/status", service(name))).json(&self.endpoint).await
     }
 
     /// Deploys a normalised service (`hythe_spec::Service` in JSON); its operation is followed with [`Client::progress`].
@@ -34,9 +30,7 @@ impl Client {
         desired: &impl Serialize,
         query: &DeployQuery,
     ) -> Result<Deploy, ClientError> {
-        let call = Call::new(Method::PUT, service(name))
-            .query(query)?
-            .body(desired)?;
+        let call = Call::new(Method::PUT, service(name)).query(query)?.body(desired)?;
         call.json(&self.endpoint).await
     }
 
@@ -61,15 +55,8 @@ impl Client {
         self.change(name, "restart", scope).await
     }
 
-    async fn change(
-        &self,
-        name: &str,
-        verb: &str,
-        scope: &Scope,
-    ) -> Result<Operation, ClientError> {
-        self.post(format!("{}/{verb}", service(name)), scope)?
-            .json(&self.endpoint)
-            .await
+    async fn change(&self, name: &str, verb: &str, scope: &Scope) -> Result<Operation, ClientError> {
+        self.post(format!("{}/{verb}", service(name)), scope)?.json(&self.endpoint).await
     }
 }
 

@@ -7,9 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::SinkExt;
 use futures_util::stream::{SplitSink, SplitStream, Stream, StreamExt};
 use http::StatusCode;
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use hythe_api::{SessionEnd, Size, channel};
@@ -59,27 +57,13 @@ pub enum Output {
 }
 
 impl Session {
-    pub(crate) async fn open(
-        endpoint: &Endpoint,
-        path: String,
-        start: &impl Serialize,
-    ) -> Result<Self, ClientError> {
+    pub(crate) async fn open(endpoint: &Endpoint, path: String, start: &impl Serialize) -> Result<Self, ClientError> {
         let socket = upgrade(endpoint, &path).await?;
         let (mut sink, stream) = socket.split();
-        let unfit = |source| ProtocolError::Json {
-            path: path.clone(),
-            source,
-        };
+        let unfit = |source| ProtocolError::Json { path: path.clone(), source };
         let start = serde_json::to_string(start).map_err(unfit)?;
         sink.send(Message::text(start)).await?;
-        Ok(Self {
-            input: SessionInput { sink },
-            output: SessionOutput {
-                stream,
-                path,
-                ended: false,
-            },
-        })
+        Ok(Self { input: SessionInput { sink }, output: SessionOutput { stream, path, ended: false } })
     }
 }
 
@@ -92,10 +76,7 @@ async fn upgrade(endpoint: &Endpoint, path: &str) -> Result<Socket, ClientError>
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key);
     let response = call.send(endpoint).await?;
-    let accepted = response
-        .headers()
-        .get(SEC_WEBSOCKET_ACCEPT)
-        .map(http::HeaderValue::as_bytes);
+    let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(http::HeaderValue::as_bytes);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS
         || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())
     {
@@ -118,10 +99,7 @@ impl SessionInput {
 
     /// A new size of the terminal.
     pub async fn resize(&mut self, size: Size) -> Result<(), ClientError> {
-        let unfit = |source| ProtocolError::Json {
-            path: "resize".to_owned(),
-            source,
-        };
+        let unfit = |source| ProtocolError::Json { path: "resize".to_owned(), source };
         let size = serde_json::to_vec(&size).map_err(unfit)?;
         self.send(channel::RESIZE, &size).await
     }
@@ -154,10 +132,7 @@ impl Stream for SessionOutput {
 
 impl SessionOutput {
     fn truncated(&self) -> ClientError {
-        ProtocolError::Truncated {
-            path: self.path.clone(),
-        }
-        .into()
+        ProtocolError::Truncated { path: self.path.clone() }.into()
     }
 }
 
@@ -168,17 +143,10 @@ fn output(mut bytes: Bytes, path: &str) -> Result<Output, ClientError> {
         Some(&channel::STDERR) => Ok(Output::Stderr(payload)),
         Some(&channel::END) => match serde_json::from_slice(&payload) {
             Ok(end) => Ok(Output::End(end)),
-            Err(source) => Err(ProtocolError::Json {
-                path: path.to_owned(),
-                source,
-            }
-            .into()),
+            Err(source) => Err(ProtocolError::Json { path: path.to_owned(), source }.into()),
         },
         Some(&unknown) => Err(ProtocolError::Channel(unknown).into()),
-        None => Err(ProtocolError::Truncated {
-            path: path.to_owned(),
-        }
-        .into()),
+        None => Err(ProtocolError::Truncated { path: path.to_owned() }.into()),
     }
 }
 
@@ -191,28 +159,16 @@ mod tests {
     #[test]
     fn the_first_byte_names_the_channel() {
         let parse = |bytes: &'static [u8]| output(Bytes::from_static(bytes), "/v1/x");
-        assert_eq!(
-            parse(b"\x01out").unwrap(),
-            Output::Stdout(Bytes::from_static(b"out"))
-        );
+        assert_eq!(parse(b"\x01out").unwrap(), Output::Stdout(Bytes::from_static(b"out")));
         assert_eq!(parse(b"\x02").unwrap(), Output::Stderr(Bytes::new()));
-        let end = SessionEnd {
-            exit: Some(3),
-            problem: None,
-        };
-        assert_eq!(
-            parse(b"\x03{\"exit\":3,\"problem\":null}").unwrap(),
-            Output::End(end)
-        );
+        let end = SessionEnd { exit: Some(3), problem: None };
+        assert_eq!(parse(b"\x03{\"exit\":3,\"problem\":null}").unwrap(), Output::End(end));
     }
 
     #[test]
     fn odd_messages_are_errors() {
         for bytes in [&b"\x09x"[..], b"", b"\x03not json"] {
-            assert!(
-                output(Bytes::from_static(bytes), "/v1/x").is_err(),
-                "{bytes:?}"
-            );
+            assert!(output(Bytes::from_static(bytes), "/v1/x").is_err(), "{bytes:?}");
         }
     }
 }

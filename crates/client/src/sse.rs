@@ -39,31 +39,22 @@ pub(crate) enum Step<T> {
 /// Asks for a stream; a refusal is an error here, before any message.
 pub(crate) async fn open(call: Call, endpoint: &Endpoint) -> Result<Messages, ClientError> {
     let path = call.path.clone();
-    let response = call
-        .header(ACCEPT, "text/event-stream")
-        .send(endpoint)
-        .await?;
-    Ok(Messages {
-        path,
-        stream: messages(response.into_body()).boxed(),
-    })
+    let response = call.header(ACCEPT, "text/event-stream").send(endpoint).await?;
+    Ok(Messages { path, stream: messages(response.into_body()).boxed() })
 }
 
 fn messages(body: Incoming) -> impl Stream<Item = Result<Message, ClientError>> {
-    stream::try_unfold(
-        (body, Decoder::default()),
-        |(mut body, mut decoder)| async move {
-            loop {
-                if let Some(message) = decoder.next()? {
-                    return Ok(Some((message, (body, decoder))));
-                }
-                match body.frame().await.transpose()? {
-                    Some(frame) => decoder.push(frame.data_ref().map_or(&[], |data| data)),
-                    None => return Ok(None),
-                }
+    stream::try_unfold((body, Decoder::default()), |(mut body, mut decoder)| async move {
+        loop {
+            if let Some(message) = decoder.next()? {
+                return Ok(Some((message, (body, decoder))));
             }
-        },
-    )
+            match body.frame().await.transpose()? {
+                Some(frame) => decoder.push(frame.data_ref().map_or(&[], |data| data)),
+                None => return Ok(None),
+            }
+        }
+    })
 }
 
 impl Messages {
@@ -72,17 +63,12 @@ impl Messages {
     }
 
     pub(crate) fn parse<T: DeserializeOwned>(&self, message: &Message) -> Result<T, ClientError> {
-        let wrong = |source| ProtocolError::Json {
-            path: self.path.clone(),
-            source,
-        };
+        let wrong = |source| ProtocolError::Json { path: self.path.clone(), source };
         Ok(serde_json::from_str(&message.data).map_err(wrong)?)
     }
 
     async fn step<T>(&mut self, read: Reader<T>) -> Result<Step<T>, ClientError> {
-        let truncated = || ProtocolError::Truncated {
-            path: self.path.clone(),
-        };
+        let truncated = || ProtocolError::Truncated { path: self.path.clone() };
         let message = self.stream.next().await.ok_or_else(truncated)??;
         match message.event.as_str() {
             "problem" => Err(self.parse::<Problem>(&message)?.into()),
@@ -94,10 +80,7 @@ impl Messages {
 pub(crate) type Reader<T> = fn(&Messages, &Message) -> Result<Step<T>, ClientError>;
 
 /// Items until the stream says that it is complete; a `problem` is an error, and so is an end without a word.
-pub(crate) fn items<T>(
-    messages: Messages,
-    read: Reader<T>,
-) -> impl Stream<Item = Result<T, ClientError>> {
+pub(crate) fn items<T>(messages: Messages, read: Reader<T>) -> impl Stream<Item = Result<T, ClientError>> {
     stream::try_unfold(Some(messages), move |state| async move {
         let Some(mut messages) = state else {
             return Ok(None);
@@ -149,10 +132,7 @@ impl Decoder {
 
     /// Range of the next complete line without its end.
     fn line(&mut self) -> Option<std::ops::Range<usize>> {
-        let Some(length) = self.buffer[self.searched..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-        else {
+        let Some(length) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
             self.searched = self.buffer.len();
             return None;
         };
@@ -201,11 +181,7 @@ mod tests {
     #[test]
     fn a_message_has_event_id_and_data() {
         let messages = decode(&[b"event: line\nid: 7\ndata: {\"a\":1}\n\n"]);
-        let expected = Message {
-            event: "line".into(),
-            id: Some("7".into()),
-            data: "{\"a\":1}".into(),
-        };
+        let expected = Message { event: "line".into(), id: Some("7".into()), data: "{\"a\":1}".into() };
         assert_eq!(messages, [expected]);
     }
 
@@ -214,20 +190,14 @@ mod tests {
         let text = "data: é\r\ndata: b\r\n\r\n:comment\n\ndata:c\n\n".as_bytes();
         for cut in 0..text.len() {
             let (first, second) = text.split_at(cut);
-            let data: Vec<_> = decode(&[first, second])
-                .into_iter()
-                .map(|message| message.data)
-                .collect();
+            let data: Vec<_> = decode(&[first, second]).into_iter().map(|message| message.data).collect();
             assert_eq!(data, ["é\nb", "c"], "cut at {cut}");
         }
     }
 
     #[test]
     fn comments_and_blocks_without_data_are_no_messages() {
-        assert_eq!(
-            decode(&[b": keep-alive\n\n", b"event: x\n\n", b"retry: 5\n\n"]),
-            []
-        );
+        assert_eq!(decode(&[b": keep-alive\n\n", b"event: x\n\n", b"retry: 5\n\n"]), []);
     }
 
     #[test]
@@ -240,18 +210,9 @@ mod tests {
     fn scripted(messages: &[(&str, &str)]) -> Messages {
         let all: Vec<_> = messages
             .iter()
-            .map(|(event, data)| {
-                Ok(Message {
-                    event: (*event).into(),
-                    id: None,
-                    data: (*data).into(),
-                })
-            })
+            .map(|(event, data)| Ok(Message { event: (*event).into(), id: None, data: (*data).into() }))
             .collect();
-        Messages {
-            path: "/v1/x".into(),
-            stream: stream::iter(all).boxed(),
-        }
+        Messages { path: "/v1/x".into(), stream: stream::iter(all).boxed() }
     }
 
     fn number(messages: &Messages, message: &Message) -> Result<Step<u32>, ClientError> {
@@ -264,18 +225,12 @@ mod tests {
 
     async fn collect(messages: &[(&str, &str)]) -> Vec<Result<u32, String>> {
         let items = items(scripted(messages), number);
-        items
-            .map(|item| item.map_err(|error| format!("{error:?}")))
-            .collect()
-            .await
+        items.map(|item| item.map_err(|error| format!("{error:?}"))).collect().await
     }
 
     #[tokio::test]
     async fn a_stream_is_complete_only_when_it_says_so() {
-        assert_eq!(
-            collect(&[("number", "1"), ("other", ""), ("end", "{}")]).await,
-            [Ok(1)]
-        );
+        assert_eq!(collect(&[("number", "1"), ("other", ""), ("end", "{}")]).await, [Ok(1)]);
         let broken = collect(&[("number", "1")]).await;
         assert_eq!(broken[0], Ok(1));
         assert!(broken[1].as_ref().unwrap_err().contains("Truncated"));

@@ -25,38 +25,18 @@ pub(crate) async fn send(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, ClientError> {
     let response = match endpoint {
-        Endpoint::Unix(path) => {
-            exchange(connect(endpoint, UnixStream::connect(path)).await?, request).await
-        }
-        Endpoint::Tcp(address) => {
-            exchange(
-                connect(endpoint, TcpStream::connect(address)).await?,
-                request,
-            )
-            .await
-        }
+        Endpoint::Unix(path) => exchange(connect(endpoint, UnixStream::connect(path)).await?, request).await,
+        Endpoint::Tcp(address) => exchange(connect(endpoint, TcpStream::connect(address)).await?, request).await,
     };
     Ok(response?)
 }
 
-async fn connect<S>(
-    endpoint: &Endpoint,
-    connecting: impl Future<Output = io::Result<S>>,
-) -> Result<S, ClientError> {
-    let unreachable = |source| ClientError::Unreachable {
-        endpoint: endpoint.clone(),
-        source,
-    };
-    timeout(CONNECT, connecting)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .map_err(unreachable)
+async fn connect<S>(endpoint: &Endpoint, connecting: impl Future<Output = io::Result<S>>) -> Result<S, ClientError> {
+    let unreachable = |source| ClientError::Unreachable { endpoint: endpoint.clone(), source };
+    timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(unreachable)
 }
 
-async fn exchange<S>(
-    stream: S,
-    request: Request<Full<Bytes>>,
-) -> Result<Response<Incoming>, ProtocolError>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ProtocolError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -27,9 +27,7 @@ impl Client {
 
     /// Its resource use now.
     pub async fn stats(&self, name: &str) -> Result<Stats, ClientError> {
-        Call::get(format!("{}/stats", workload(name)))
-            .json(&self.endpoint)
-            .await
+        Call::get(format!("{}/stats", workload(name))).json(&self.endpoint).await
     }
 
     /// Runs a process inside.

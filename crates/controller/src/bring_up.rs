@@ -126,6 +126,7 @@ impl Worker {
             name: plan.name(),
             generation: desired.generation,
             attempt,
+            proven: false,
             pid: None,
             addresses: Vec::new(),
             ports: plan.ports.clone(),
@@ -203,7 +204,8 @@ impl Worker {
         if lost {
             return self.update(Vec::new(), |observed| observed.current = None);
         }
-        let worthless = observed.previous.is_some()
+        let worthless = !current.proven
+            || observed.previous.is_some()
             || observed.phase == Phase::Failed
             || current.generation == desired.generation;
         if worthless {
@@ -392,16 +394,21 @@ impl Worker {
         Ok(())
     }
 
-    /// The old instance is no longer needed.
+    /// The current instance is good; the old one is no longer needed.
     pub(crate) async fn retire_previous(&mut self) -> Result<(), Error> {
-        let Some(previous) = self.observed().previous else {
-            return Ok(());
-        };
-        self.phase("removing", "removing the instance it replaced");
-        self.discard(&previous).await?;
+        let previous = self.observed().previous;
+        if let Some(previous) = &previous {
+            self.phase("removing", "removing the instance it replaced");
+            self.discard(previous).await?;
+        }
         self.update(Vec::new(), |observed| {
             observed.previous = None;
-            observed.gave_up = None;
+            if previous.is_some() {
+                observed.gave_up = None;
+            }
+            if let Some(current) = &mut observed.current {
+                current.proven = true;
+            }
         })
     }
 

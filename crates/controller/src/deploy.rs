@@ -311,6 +311,7 @@ impl Controller {
             services: vec![ServiceRecord {
                 desired: plan.service.clone(),
                 updated: Timestamp::now(),
+                removing: None,
             }],
             desired: touched()
                 .map(|component| component.desired.clone())
@@ -470,15 +471,24 @@ fn deployed_event(component: &ComponentPlan) -> NewEvent {
     )
 }
 
-/// Tells every task and waits for all outcomes; the errors are told together.
+/// Has every task make true what is desired.
 pub(crate) async fn converge_all(
     operation: &Arc<OperationHandle>,
     handles: Vec<Handle>,
 ) -> Result<(), Error> {
+    tell_all(operation, handles, Message::Converge).await
+}
+
+/// Tells every task and waits for all outcomes; the errors are told together.
+pub(crate) async fn tell_all(
+    operation: &Arc<OperationHandle>,
+    handles: Vec<Handle>,
+    message: fn(Request) -> Message,
+) -> Result<(), Error> {
     let mut waiting = Vec::new();
     for handle in handles {
         let (reply, outcome) = oneshot::channel();
-        handle.send(Message::Converge(Request {
+        handle.send(message(Request {
             operation: operation.clone(),
             reply,
         }));
@@ -493,7 +503,7 @@ pub(crate) async fn converge_all(
     merge(errors)
 }
 
-pub(crate) fn merge(mut errors: Vec<Error>) -> Result<(), Error> {
+fn merge(mut errors: Vec<Error>) -> Result<(), Error> {
     match errors.len() {
         0 => Ok(()),
         1 => Err(errors.remove(0)),

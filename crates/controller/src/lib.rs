@@ -89,6 +89,7 @@ impl Controller {
             let watcher = watch::Watcher::new(controller.clone(), name);
             tokio::spawn(watcher.run(controller.shutdown.clone()));
         }
+        tokio::spawn(controller.clone().resume_removals());
         Ok(controller)
     }
 

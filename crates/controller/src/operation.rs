@@ -246,8 +246,10 @@ impl Operations {
     /// # Errors
     /// `NotFound`; one that ended before this agent started has no reports any more, only a record.
     pub fn join(&self, id: &str) -> Result<Joined, Error> {
-        let handle = match self.live().get(id) {
-            Some(handle) => handle.clone(),
+        // The lock is not held while the store is asked, which takes it again.
+        let live = self.live().get(id).cloned();
+        let handle = match live {
+            Some(handle) => handle,
             None => Arc::new(OperationHandle::new(self.get(id)?)),
         };
         let changed = handle.changed.subscribe();

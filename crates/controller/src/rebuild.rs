@@ -112,6 +112,7 @@ fn remember(
         name: seen.name.clone(),
         generation: identity.generation,
         attempt: identity.attempt,
+        proven: true,
         pid: None,
         addresses: Vec::new(),
         ports: Vec::new(),
@@ -139,6 +140,7 @@ fn remember(
         services: vec![ServiceRecord {
             desired: service,
             updated: now,
+            removing: None,
         }],
         desired: vec![desired.clone()],
         observed: Some((desired.name.clone(), observed.clone())),

@@ -5,15 +5,14 @@ use std::sync::{Arc, PoisonError};
 
 use hythe_runtime::identity::{OWNER, SERVICE};
 use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Runtime};
-use hythe_store::{Desired, DesiredRecord, NewEvent, ServiceRecord, Transaction};
+use hythe_store::{Desired, DesiredRecord, NewEvent, Removing, ServiceRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use crate::deploy::{converge_all, merge};
+use crate::deploy::{converge_all, tell_all};
 use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
-use crate::worker::{Message, Request, reference};
+use crate::worker::{Message, reference};
 use crate::{Controller, OperationHandle};
 
 impl Controller {
@@ -85,7 +84,7 @@ impl Controller {
         component: Option<&str>,
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
-        let handles = self.desire(service, component, Desired::Stopped, grace, "stop")?;
+        let handles = self.desire(service, component, Wish::Stop, grace)?;
         self.operations
             .spawn("stop", service, |operation| async move {
                 one_after_another(&operation, dependents_first(handles)).await?;
@@ -102,7 +101,7 @@ impl Controller {
         service: &str,
         component: Option<&str>,
     ) -> Result<Arc<OperationHandle>, Error> {
-        let handles = self.desire(service, component, Desired::Running, None, "start")?;
+        let handles = self.desire(service, component, Wish::Start, None)?;
         self.operations
             .spawn("start", service, |operation| async move {
                 converge_all(&operation, handles).await?;
@@ -120,30 +119,15 @@ impl Controller {
         component: Option<&str>,
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
-        let handles = self.desire(service, component, Desired::Running, grace, "restart")?;
+        let handles = self.desire(service, component, Wish::Restart, grace)?;
         self.operations
             .spawn("restart", service, |operation| async move {
-                let mut waiting = Vec::new();
-                for handle in handles {
-                    let (reply, outcome) = oneshot::channel();
-                    handle.send(Message::Restart(Request {
-                        operation: operation.clone(),
-                        reply,
-                    }));
-                    waiting.push(outcome);
-                }
-                let mut errors = Vec::new();
-                for outcome in waiting {
-                    if let Ok(Err(error)) = outcome.await {
-                        errors.push(error);
-                    }
-                }
-                merge(errors)?;
+                tell_all(&operation, handles, Message::Restart).await?;
                 Ok(None)
             })
     }
 
-    /// Removes a service: its instances, its network, and where asked its volumes.
+    /// Removes a service: its instances, its network, and where asked its volumes. Taken up again after a crash.
     ///
     /// # Errors
     /// `NotFound`; nothing is changed then.
@@ -152,30 +136,49 @@ impl Controller {
         service: &str,
         volumes: bool,
     ) -> Result<Arc<OperationHandle>, Error> {
-        let handles = self.desire(service, None, Desired::Removed, None, "undeploy")?;
-        let runtimes: BTreeSet<String> = handles
-            .iter()
-            .map(|handle| handle.read().desired.placement.runtime)
-            .collect();
+        let handles = self.desire(service, None, Wish::Remove { volumes }, None)?;
+        let removing = self.service(service)?.removing.unwrap_or_default();
         let (controller, name) = (self.clone(), service.to_owned());
         self.operations
             .spawn("undeploy", service, move |operation| async move {
                 one_after_another(&operation, dependents_first(handles)).await?;
-                for runtime in runtimes {
+                for runtime in &removing.runtimes {
                     controller
-                        .remove_belongings(&operation, &runtime, &name, volumes)
+                        .remove_belongings(&operation, runtime, &name, removing.volumes)
                         .await?;
                 }
-                let changes = Transaction {
-                    forget_services: vec![name],
-                    ..Transaction::default()
-                };
-                controller
-                    .events
-                    .commit(&changes)
-                    .map_err(crate::store_error)?;
+                controller.forget(&name)?;
                 Ok(None)
             })
+    }
+
+    /// A removal that a crash interrupted goes on once its runtimes were tried.
+    pub(crate) async fn resume_removals(self: Arc<Self>) {
+        self.runtimes.tried().await;
+        for record in self.services().unwrap_or_default() {
+            let Some(removing) = &record.removing else {
+                continue;
+            };
+            if let Err(error) = self.undeploy(&record.desired.name, removing.volumes) {
+                tracing::warn!(service = record.desired.name, %error, "its removal could not be taken up again");
+            }
+        }
+    }
+
+    /// Forgets a service whose removal is complete, unless it was deployed again meanwhile.
+    fn forget(&self, service: &str) -> Result<(), Error> {
+        let _accepting = self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.service(service)?.removing.is_none() {
+            return Ok(());
+        }
+        let changes = Transaction {
+            forget_services: vec![service.to_owned()],
+            ..Transaction::default()
+        };
+        self.events.commit(&changes).map_err(crate::store_error)
     }
 
     /// The service's own network, and where asked its own volumes: what carries our labels and its name.
@@ -230,55 +233,46 @@ impl Controller {
         self: &Arc<Self>,
         service: &str,
         component: Option<&str>,
-        wanted: Desired,
+        wish: Wish,
         grace: Option<u64>,
-        verb: &str,
     ) -> Result<Vec<Handle>, Error> {
         let _accepting = self
             .accepting
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut record = self.service(service)?;
-        let handles = self.directory.of_service(service);
+        let record = self.service(service)?;
         let chosen = |handle: &Handle| {
             component.is_none_or(|only| handle.cell.borrow().desired.recipe.component.name == only)
         };
-        let handles: Vec<Handle> = handles.into_iter().filter(chosen).collect();
+        let handles: Vec<Handle> = self
+            .directory
+            .of_service(service)
+            .into_iter()
+            .filter(chosen)
+            .collect();
         if let Some(component) = component.filter(|_| handles.is_empty()) {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                verb_of(wanted),
-                format!("service `{service}` has no component `{component}`"),
-            ));
+            let text = format!("service `{service}` has no component `{component}`");
+            return Err(Error::new(ErrorKind::NotFound, wish.verb(), text));
         }
         let desired: Vec<DesiredRecord> = handles
             .iter()
             .map(|handle| DesiredRecord {
-                desired: wanted,
+                desired: wish.desired(),
                 grace,
                 ..handle.read().desired
             })
             .collect();
-        record.desired.active = if component.is_none() {
-            wanted == Desired::Running
-        } else {
-            record.desired.active
-        };
-        record.updated = Timestamp::now();
         let asked = |desired: &DesiredRecord| -> NewEvent {
+            let details = json!({ "request": wish.verb() });
             workload_event(
                 desired,
                 "requested",
-                format!("{verb} requested"),
-                json!({ "request": verb }),
+                format!("{} requested", wish.verb()),
+                details,
             )
         };
         let changes = Transaction {
-            services: if wanted == Desired::Removed {
-                Vec::new()
-            } else {
-                vec![record]
-            },
+            services: vec![wish.noted(record, component.is_none(), &desired)],
             events: desired.iter().map(asked).collect(),
             desired: desired.clone(),
             ..Transaction::default()
@@ -302,11 +296,56 @@ impl Controller {
     }
 }
 
-const fn verb_of(wanted: Desired) -> &'static str {
-    match wanted {
-        Desired::Running => "start",
-        Desired::Stopped => "stop",
-        Desired::Removed => "undeploy",
+/// What a user wants of a service that is deployed.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Start,
+    Restart,
+    Stop,
+    Remove { volumes: bool },
+}
+
+impl Wish {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+            Self::Remove { .. } => "undeploy",
+        }
+    }
+
+    const fn desired(self) -> Desired {
+        match self {
+            Self::Start | Self::Restart => Desired::Running,
+            Self::Stop => Desired::Stopped,
+            Self::Remove { .. } => Desired::Removed,
+        }
+    }
+
+    /// The service's record with the wish in it.
+    fn noted(
+        self,
+        mut record: ServiceRecord,
+        whole: bool,
+        workloads: &[DesiredRecord],
+    ) -> ServiceRecord {
+        if whole {
+            record.desired.active = self.desired() == Desired::Running;
+        }
+        if let Self::Remove { volumes } = self {
+            let earlier = record.removing.take().unwrap_or_default();
+            let placed = workloads
+                .iter()
+                .map(|workload| workload.placement.runtime.clone());
+            let runtimes: BTreeSet<String> = placed.chain(earlier.runtimes).collect();
+            record.removing = Some(Removing {
+                volumes: volumes || earlier.volumes,
+                runtimes: runtimes.into_iter().collect(),
+            });
+        }
+        record.updated = Timestamp::now();
+        record
     }
 }
 

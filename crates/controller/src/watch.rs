@@ -96,7 +96,10 @@ impl Watcher {
                 Err(error) => error.message().to_owned(),
             };
             self.report_lost(&reason);
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }

@@ -163,11 +163,15 @@ impl Worker {
         self.controller.runtimes.get(name)
     }
 
+    /// Context of the request that waits; without one, or once it was withdrawn, of the workload itself: undoing must go on.
     pub(crate) fn context(&self) -> OpContext {
-        self.request.as_ref().map_or_else(
-            || OpContext::new(self.desired().name),
-            |request| request.operation.context(),
-        )
+        let requested = self
+            .request
+            .as_ref()
+            .map(|request| request.operation.context());
+        requested
+            .filter(|context| !context.cancel.is_cancelled())
+            .unwrap_or_else(|| OpContext::new(self.desired().name))
     }
 
     pub(crate) fn phase(&self, phase: &'static str, message: impl Into<String>) {
@@ -244,7 +248,11 @@ impl Worker {
     async fn converge(&mut self) -> Flow {
         let desired = self.desired();
         let mut cell = self.cell.subscribe();
-        let cancel = self.context().cancel;
+        let cancel = self
+            .request
+            .as_ref()
+            .map(|request| request.operation.context().cancel)
+            .unwrap_or_default();
         let outcome = tokio::select! {
             biased;
             _ = cell.wait_for(|cell| cell.desired != desired) => Err(Error::new(ErrorKind::Cancelled, "converge", "a newer request took its place")),
@@ -531,13 +539,12 @@ impl Worker {
 
     /// The current instance is good: what it replaced goes, who waits is told.
     pub(crate) async fn proven(&mut self) {
-        if !self.unproven {
+        if self.observed().current.is_none_or(|current| current.proven) {
             return;
         }
         self.unproven = false;
         self.phase("healthy", "healthy");
-        let outcome = self.retire_previous().await;
-        if let Err(error) = outcome {
+        if let Err(error) = self.retire_previous().await {
             tracing::warn!(workload = self.desired().name, %error, "the replaced instance was not removed yet");
         }
         self.note(Vec::new(), |observed| observed.failures = 0);

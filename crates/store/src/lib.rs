@@ -16,6 +16,6 @@ pub use open::{Opened, Store};
 pub use operations::{OperationRecord, OperationState};
 pub use records::{
     Desired, DesiredRecord, ExitRecord, HealthState, InstanceRecord, ObservedRecord, Phase,
-    Placement, Recipe, Rejection, ServiceRecord,
+    Placement, Recipe, Rejection, Removing, ServiceRecord,
 };
 pub use workloads::Transaction;

@@ -91,6 +91,9 @@ pub struct InstanceRecord {
     pub generation: u64,
     /// Attempt within the generation.
     pub attempt: u32,
+    /// It ran and, where it has a probe, was healthy once: good enough to fall back to.
+    #[serde(default)]
+    pub proven: bool,
     /// Host pid.
     pub pid: Option<u32>,
     /// Addresses in its networks: network and address.
@@ -126,6 +129,18 @@ pub struct ServiceRecord {
     pub desired: Service,
     /// When that last changed.
     pub updated: Timestamp,
+    /// It is being removed; kept until all that belongs to it is gone.
+    #[serde(default)]
+    pub removing: Option<Removing>,
+}
+
+/// How a service is being removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removing {
+    /// Its own volumes go too.
+    pub volumes: bool,
+    /// Runtimes on which something may belong to it.
+    pub runtimes: Vec<String>,
 }
 
 /// What is desired of a workload. Written by whoever accepts a change, under one lock.

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hythe_runtime::{Error, ErrorKind, Exit, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State};
-use hythe_spec::Seccomp;
+use hythe_spec::{Seccomp, Ulimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::Config;
 use crate::capability;
@@ -12,6 +13,9 @@ use crate::client::{Client, filters, segment};
 use crate::error::{broken, translate};
 use crate::native::{Container, Info, Row};
 use crate::translate::{self, Engine, Surroundings};
+
+/// The largest limit that Podman gives unasked.
+const PODMAN_MOST: u64 = 1 << 20;
 
 /// The engine and what is known of it; cheap to clone.
 #[derive(Debug, Clone)]
@@ -91,6 +95,16 @@ impl Core {
         Ok(list)
     }
 
+    /// Names of the containers, running or not, that a filter of the list finds: the users of a volume or a network.
+    pub(crate) async fn users_of(&self, operation: &'static str, filter: &str, name: &str) -> Result<Vec<String>> {
+        let filters = filters(&[(filter, vec![name.to_owned()])]);
+        let rows = self.client.get::<Vec<Row>>("/containers/json", &[("all", "1"), ("filters", &filters)]).await;
+        let rows = rows.map_err(|error| translate(operation, name, error))?;
+        let mut names: Vec<String> = rows.into_iter().map(|row| translate::listed(row).name).collect();
+        names.sort();
+        Ok(names)
+    }
+
     fn is_stopping(&self, id: &str) -> bool {
         self.stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
@@ -113,10 +127,24 @@ impl Core {
             version: self.client.version(),
             selinux: self.selinux,
             seccomp,
+            own_limits: if self.engine == Engine::Podman && self.local { own_limits() } else { Vec::new() },
             log_file_bytes: self.config.log_file_bytes,
             log_files: self.config.log_files,
         })
     }
+}
+
+/// What a local Podman can give: it lowers its own limits to these when it starts.
+fn own_limits() -> Vec<Ulimit> {
+    let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+    [("nofile", Resource::Nofile, PODMAN_MOST), ("nproc", Resource::Nproc, pid_max.unwrap_or(PODMAN_MOST))]
+        .into_iter()
+        .map(|(name, resource, most)| {
+            let hard = getrlimit(resource).maximum.unwrap_or(u64::MAX).min(most).min(PODMAN_MOST);
+            let hard = i64::try_from(hard).unwrap_or(i64::MAX);
+            Ulimit { name: name.to_owned(), soft: hard, hard }
+        })
+        .collect()
 }
 
 /// The profile as compact JSON.

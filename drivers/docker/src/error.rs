@@ -35,6 +35,7 @@ impl Phrase {
     }
 }
 
+const EXIT_CODE: &str = "exit_code";
 const RLIMIT: &str = "the hard limit asked for is above the engine's own; lower it in `ulimits`, or in the engine's `default-ulimits`";
 
 /// Messages of dockerd, Podman's API, containerd and runc, in lower case; the more specific first.
@@ -137,9 +138,14 @@ pub(crate) fn said(operation: &'static str, subject: &str, words: &str, status: 
         error = error.hint(hint);
     }
     if let Some(code) = found.and_then(|phrase| phrase.exit) {
-        error = error.with("exit_code", code);
+        error = error.with(EXIT_CODE, code);
     }
     error
+}
+
+/// The exit code that goes with an error of starting.
+pub(crate) fn exit_code(error: &Error) -> Option<i32> {
+    error.context().iter().find(|(key, _)| *key == EXIT_CODE)?.1.parse().ok()
 }
 
 fn by_status(status: Option<u16>) -> ErrorKind {

@@ -1,6 +1,7 @@
 //! Processes inside containers, and the main process's own streams: a connection taken over from HTTP.
 
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use futures_util::StreamExt;
 use http::Method;
 use hyper_util::rt::TokioIo;
 use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, Result, Session, TerminalSize,
+    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, StdStream, TerminalSize,
 };
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
@@ -18,12 +19,13 @@ use tokio_util::io::ReaderStream;
 
 use crate::client::{json, segment};
 use crate::core::Core;
-use crate::error::{bounded, broken, translate};
+use crate::error::{bounded, broken, exit_code, said, translate};
 use crate::frames::frames;
 use crate::native::{Created, ExecState};
 
 /// No typed sequence may end a session: keys nobody has on a keyboard in this order.
 const NO_DETACH: &str = "ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^";
+const REFUSAL: &[u8] = b"OCI runtime exec failed: ";
 const CHUNK: usize = 64 << 10;
 /// The output may end a little before the engine has settled the exit code.
 const SETTLE_STEP: Duration = Duration::from_millis(10);
@@ -69,8 +71,15 @@ impl Core {
             let _ = resize.try_send(*size);
         }
         let core = self.clone();
-        let exit = Box::pin(async move { core.exec_exit(&path).await });
-        Ok(session("exec", upgraded, *tty, *stdin, resize, exit))
+        let refused = Refused::default();
+        let seen = Arc::clone(&refused);
+        let exit = Box::pin(async move {
+            let code = core.exec_exit(&path).await?;
+            Ok(seen.get().copied().unwrap_or(code))
+        });
+        let mut session = session("exec", upgraded, *tty, *stdin, resize, exit);
+        session.output = note_refusal(session.output, refused);
+        Ok(session)
     }
 
     async fn exec_exit(&self, path: &str) -> Result<i32> {
@@ -124,6 +133,26 @@ impl Core {
         });
         sender
     }
+}
+
+/// The exit code of a command that could not be executed.
+type Refused = Arc<OnceLock<i32>>;
+
+/// dockerd writes why a command could not be executed to its stdout, and 20.10 calls each reason 126.
+fn note_refusal(output: OutputStream, refused: Refused) -> OutputStream {
+    let mut first = true;
+    output
+        .map(move |part| match part {
+            Ok((_, words)) if std::mem::take(&mut first) && words.starts_with(REFUSAL) => {
+                let error = said("exec", "", &String::from_utf8_lossy(&words), None);
+                if let Some(code) = exit_code(&error) {
+                    let _ = refused.set(code);
+                }
+                Ok((StdStream::Stderr, words))
+            }
+            part => part,
+        })
+        .boxed()
 }
 
 fn session(

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::{ApiVersion, segment};
 use crate::core::Core;
-use crate::error::{has_status, is_absent, said, translate};
+use crate::error::{exit_code, has_status, is_absent, said, translate};
 use crate::native::{Container, Created, Network, Volume};
 use crate::translate::{self, Engine};
 
@@ -174,8 +174,7 @@ impl Core {
         let mut failures = self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner);
         failures.remove(id);
         let Some(error) = failed.filter(|_| self.engine == Engine::Podman) else { return };
-        let code = error.context().iter().find(|(key, _)| *key == "exit_code").and_then(|(_, code)| code.parse().ok());
-        if let Some(code) = code {
+        if let Some(code) = exit_code(error) {
             failures.insert(id.to_owned(), Exit { error: Some(error.message().to_owned()), ..Exit::from_code(code) });
         }
     }

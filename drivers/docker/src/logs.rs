@@ -4,10 +4,12 @@
 //! for a follow a second time from exactly there.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{Stream, StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Method};
 use hythe_runtime::{InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, StdStream};
 use jiff::Timestamp;
@@ -54,19 +56,51 @@ impl Core {
         let whole = Reading { since, until, follow: false, skip: 0 };
         let Some(tail) = tail else { return self.read(&container, Reading { follow, ..whole }).await };
         let history = self.read(&container, whole).await?;
-        let Tail { kept, passed, last_time, repeats } = last(history, tail).await?;
+        let (kept, before) = last(history, tail).await?;
         if !follow {
             return Ok(stream::iter(kept.into_iter().map(Ok)).boxed());
         }
-        // A count from the beginning would be wrong after a rotation, which only dockerd does; its times are exact.
-        let from = match (self.engine, last_time) {
-            (Engine::Docker, Some(time)) => Reading { since: Some(time), skip: repeats, ..whole },
-            _ => Reading { skip: passed, ..whole },
-        };
-        self.read(&container, Reading { follow, ..from }).await
+        self.read(&container, Reading { follow, ..before.rest(self.engine, whole) }).await
     }
 
+    /// Lines of one reading. A follow is completed by a reading of what it may have missed: engines drop the last line of a process that
+    /// ends right after it.
     async fn read(&self, container: &Container, reading: Reading) -> Result<LogStream> {
+        if !reading.follow {
+            return Ok(self.wanted(self.lines(container, reading, true).await?, reading));
+        }
+        let followed = self.lines(container, reading, false).await?;
+        let seen = Arc::new(Mutex::new(Seen { lines: reading.skip, ..Seen::default() }));
+        let counted = followed.inspect_ok({
+            let seen = Arc::clone(&seen);
+            move |line| seen.lock().unwrap_or_else(PoisonError::into_inner).count(line)
+        });
+        let (core, container) = (self.clone(), container.clone());
+        let rest = stream::once(async move {
+            let rest = seen.lock().unwrap_or_else(PoisonError::into_inner).rest(core.engine, reading);
+            match core.lines(&container, rest, true).await {
+                Ok(lines) => lines,
+                // Removed as soon as it ended.
+                Err(error) if error.is_not_found() => stream::empty().boxed(),
+                Err(error) => stream::once(async { Err(error) }).boxed(),
+            }
+        });
+        // A follow that broke is not completed, its error is its end.
+        let wanted = self.wanted(until_error(counted.chain(rest.flatten()).boxed()), reading);
+        Ok(match reading.until {
+            Some(until) => wanted.take_until(tokio::time::sleep(time_left(until))).boxed(),
+            None => wanted,
+        })
+    }
+
+    fn wanted(&self, lines: LogStream, reading: Reading) -> LogStream {
+        // Podman's times are whole seconds, so it filters itself; dockerd's are exact.
+        let trusted = self.engine == Engine::Podman;
+        lines.filter(move |line| std::future::ready(trusted || line.as_ref().map_or(true, |line| within(line, reading)))).boxed()
+    }
+
+    /// Lines as the engine has them; `whole`: the last one too, if nothing ended it.
+    async fn lines(&self, container: &Container, reading: Reading, whole: bool) -> Result<LogStream> {
         let format = self.format(container.config.tty);
         let path = format!("/containers/{}/logs", segment(&container.id));
         let flag = |on: bool| if on { "1" } else { "0" };
@@ -78,21 +112,12 @@ impl Core {
         query.extend(until.as_deref().map(|until| ("until", until)));
         let bytes = self
             .client
-            .stream(Method::GET, &path, &query, &HeaderMap::new(), bollard::body_full(bytes::Bytes::new()))
+            .stream(Method::GET, &path, &query, &HeaderMap::new(), bollard::body_full(Bytes::new()))
             .await
             .map_err(|error| translate(OPERATION, &container.id, error))?;
         let frames = frames(OPERATION, bytes, !matches!(format, Format::Framed { .. }));
         let skip = usize::try_from(reading.skip).unwrap_or(usize::MAX);
-        let lines = lines(frames.boxed(), Lines::new(format)).skip(skip);
-        let engine_filters = self.engine == Engine::Podman;
-        let wanted = lines.filter(move |line| {
-            let wanted = engine_filters || line.as_ref().map_or(true, |line| within(line, reading));
-            std::future::ready(wanted)
-        });
-        Ok(match reading.until.filter(|_| reading.follow) {
-            Some(until) => wanted.take_until(tokio::time::sleep(time_left(until))).boxed(),
-            None => wanted.boxed(),
-        })
+        Ok(joined(frames.boxed(), Lines::new(format), whole).skip(skip).boxed())
     }
 
     fn format(&self, tty: bool) -> Format {
@@ -104,7 +129,34 @@ impl Core {
     }
 }
 
-/// Podman's times are whole seconds, so it filters itself; dockerd's are exact.
+/// What a follow has given.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Lines, those that were skipped included.
+    lines: u64,
+    last_time: Option<Timestamp>,
+    /// Lines that have that time.
+    repeats: u64,
+}
+
+impl Seen {
+    fn count(&mut self, line: &LogLine) {
+        self.lines += 1;
+        self.repeats = if line.time == self.last_time { self.repeats + 1 } else { 1 };
+        self.last_time = line.time;
+    }
+
+    /// Reads what comes after it. A count from the beginning would be wrong after a rotation, which only dockerd does; its times are exact.
+    fn rest(&self, engine: Engine, reading: Reading) -> Reading {
+        let after = Reading { follow: false, ..reading };
+        match (engine, self.last_time) {
+            (Engine::Docker, Some(time)) => Reading { since: Some(time), skip: self.repeats, ..after },
+            (Engine::Docker, None) => after,
+            (Engine::Podman, _) => Reading { skip: self.lines, ..after },
+        }
+    }
+}
+
 fn within(line: &LogLine, reading: Reading) -> bool {
     let Some(time) = line.time else { return true };
     reading.since.is_none_or(|since| time >= since) && reading.until.is_none_or(|until| time < until)
@@ -120,11 +172,17 @@ pub(crate) fn seconds(time: Timestamp) -> String {
     format!("{}.{:09}", time.as_second(), time.subsec_nanosecond().max(0))
 }
 
-fn lines<S>(frames: S, lines: Lines) -> impl Stream<Item = Result<LogLine>> + Send
+/// The stream up to and with its first error.
+fn until_error(lines: LogStream) -> LogStream {
+    let mut broken = false;
+    lines.take_while(move |line| std::future::ready(!std::mem::replace(&mut broken, line.is_err()))).boxed()
+}
+
+fn joined<S>(frames: S, lines: Lines, whole: bool) -> impl Stream<Item = Result<LogLine>> + Send
 where
-    S: Stream<Item = Result<(StdStream, bytes::Bytes)>> + Send + Unpin,
+    S: Stream<Item = Result<(StdStream, Bytes)>> + Send + Unpin,
 {
-    stream::unfold((frames, lines, false), |(mut frames, mut lines, mut ended)| async move {
+    stream::unfold((frames, lines, false), move |(mut frames, mut lines, mut ended)| async move {
         loop {
             if let Some(line) = lines.next() {
                 return Some((Ok(line), (frames, lines, ended)));
@@ -136,7 +194,9 @@ where
                 Some(Ok((stream, bytes))) => lines.push(stream, &bytes),
                 Some(Err(error)) => return Some((Err(error), (frames, lines, true))),
                 None => {
-                    lines.finish();
+                    if whole {
+                        lines.finish();
+                    }
                     ended = true;
                 }
             }
@@ -144,30 +204,14 @@ where
     })
 }
 
-/// The end of a log.
-#[derive(Debug, Default)]
-struct Tail {
-    kept: VecDeque<LogLine>,
-    /// Lines before those.
-    passed: u64,
-    /// Time of the last line before those.
-    last_time: Option<Timestamp>,
-    /// Lines before those that have that time.
-    repeats: u64,
-}
-
-async fn last(mut log: LogStream, tail: u64) -> Result<Tail> {
-    let mut end = Tail::default();
+/// The last so many lines, and what came before them.
+async fn last(mut log: LogStream, tail: u64) -> Result<(VecDeque<LogLine>, Seen)> {
+    let (mut kept, mut before) = (VecDeque::new(), Seen::default());
     while let Some(line) = log.next().await {
-        end.kept.push_back(line?);
-        if end.kept.len() as u64 <= tail {
-            continue;
-        }
-        if let Some(line) = end.kept.pop_front() {
-            end.repeats = if line.time == end.last_time { end.repeats + 1 } else { 1 };
-            end.last_time = line.time;
-            end.passed += 1;
+        kept.push_back(line?);
+        if kept.len() as u64 > tail {
+            kept.pop_front().iter().for_each(|line| before.count(line));
         }
     }
-    Ok(end)
+    Ok((kept, before))
 }

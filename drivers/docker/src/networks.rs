@@ -80,7 +80,17 @@ impl Core {
 
     async fn remove_network(&self, name: &str) -> Result<()> {
         const OPERATION: &str = "remove network";
-        for network in self.networks_named(OPERATION, name).await? {
+        let networks = self.networks_named(OPERATION, name).await?;
+        if networks.is_empty() {
+            return Ok(());
+        }
+        // dockerd counts only running users, and Podman's API takes the network away from running ones.
+        let users = self.users_of(OPERATION, "network", name).await?;
+        if !users.is_empty() {
+            let message = format!("network `{name}` is used by `{}`", users.join("`, `"));
+            return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
+        }
+        for network in networks {
             if !network.labels.contains_key(OWNER) {
                 let message = format!("network `{name}` carries no labels of Hythe; it is left alone");
                 return Err(Error::new(ErrorKind::Conflict, OPERATION, message));

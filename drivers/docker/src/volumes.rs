@@ -6,11 +6,10 @@ use hythe_runtime::identity::OWNER;
 use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes};
 use serde_json::json;
 
-use crate::client::{filters, segment};
+use crate::client::segment;
 use crate::core::Core;
 use crate::error::{bounded, carried, has_status, is_absent, translate};
-use crate::native::{self, Row, Volume};
-use crate::translate::listed;
+use crate::native::{self, Volume};
 
 #[async_trait]
 impl Volumes for Core {
@@ -71,21 +70,13 @@ impl Core {
             Ok(_) => Ok(()),
             Err(error) if is_absent(&error) => Ok(()),
             Err(error) if has_status(&error, 409) => {
-                let users = self.users_of(name).await.join("`, `");
+                let users = self.users_of(OPERATION, "volume", name).await.unwrap_or_default().join("`, `");
                 let said = translate(OPERATION, name, error);
                 let message = format!("volume `{name}` is used by `{users}`");
                 Err(Error::new(ErrorKind::Conflict, OPERATION, message).source(said))
             }
             Err(error) => Err(translate(OPERATION, name, error)),
         }
-    }
-
-    async fn users_of(&self, volume: &str) -> Vec<String> {
-        let filters = filters(&[("volume", vec![volume.to_owned()])]);
-        let rows = self.client.get::<Vec<Row>>("/containers/json", &[("all", "1"), ("filters", &filters)]).await;
-        let mut names: Vec<String> = rows.unwrap_or_default().into_iter().map(|row| listed(row).name).collect();
-        names.sort();
-        names
     }
 }
 

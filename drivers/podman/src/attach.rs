@@ -23,10 +23,7 @@ pub(crate) async fn exit_code(
     attached: impl Future<Output = Result<i32>>,
 ) -> Result<i32> {
     attached.await?;
-    let about = About {
-        operation: "attach",
-        subject: &id.0,
-    };
+    let about = About { operation: "attach", subject: &id.0 };
     let cx = OpContext::default();
     let waited = client.read(&cx, about, ["wait", "--interval=50ms", &id.0]);
     let waited = bounded(ENDING, about, waited).await??.success(about)?;
@@ -34,10 +31,7 @@ pub(crate) async fn exit_code(
         Error::new(
             ErrorKind::Internal,
             about.operation,
-            format!(
-                "`{id}`: podman says no exit code: `{}`",
-                waited.first_line()
-            ),
+            format!("`{id}`: podman says no exit code: `{}`", waited.first_line()),
         )
     })
 }
@@ -53,11 +47,7 @@ type Item = Result<(StdStream, Bytes)>;
 
 /// The same output without a line feed that is stdout's very last byte.
 pub(crate) fn trimmed(output: OutputStream) -> OutputStream {
-    let state = Trimmed {
-        output,
-        held: false,
-        next: None,
-    };
+    let state = Trimmed { output, held: false, next: None };
     stream::unfold(state, |mut state| async move {
         let item = state.step().await?;
         Some((item, state))
@@ -113,15 +103,10 @@ mod tests {
     use super::*;
 
     async fn through(chunks: &[&'static str]) -> String {
-        let chunks: Vec<Item> = chunks
-            .iter()
-            .map(|chunk| Ok((StdStream::Stdout, Bytes::from_static(chunk.as_bytes()))))
-            .collect();
+        let chunks: Vec<Item> =
+            chunks.iter().map(|chunk| Ok((StdStream::Stdout, Bytes::from_static(chunk.as_bytes())))).collect();
         let trimmed = trimmed(stream::iter(chunks).boxed());
-        let all: Vec<Bytes> = trimmed
-            .filter_map(|item| async { item.ok().map(|(_, bytes)| bytes) })
-            .collect()
-            .await;
+        let all: Vec<Bytes> = trimmed.filter_map(|item| async { item.ok().map(|(_, bytes)| bytes) }).collect().await;
         String::from_utf8_lossy(&all.concat()).into_owned()
     }
 

@@ -13,13 +13,7 @@ use tokio::process::Command;
 use crate::error;
 
 /// Variables of a service manager that podman would act upon in the agent's name.
-const NOT_INHERITED: [&str; 5] = [
-    "NOTIFY_SOCKET",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "WATCHDOG_USEC",
-];
+const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
 
 /// The program and its environment.
 #[derive(Debug, Clone)]
@@ -53,19 +47,13 @@ pub(crate) struct Finished {
 
 impl<const N: usize> From<[&str; N]> for Invocation {
     fn from(args: [&str; N]) -> Self {
-        Self {
-            args: args.map(str::to_owned).to_vec(),
-            env: BTreeMap::new(),
-        }
+        Self { args: args.map(str::to_owned).to_vec(), env: BTreeMap::new() }
     }
 }
 
 impl From<Vec<String>> for Invocation {
     fn from(args: Vec<String>) -> Self {
-        Self {
-            args,
-            env: BTreeMap::new(),
-        }
+        Self { args, env: BTreeMap::new() }
     }
 }
 
@@ -117,10 +105,7 @@ impl Client {
         let mut command = self.command(&invocation.into());
         let task = tokio::spawn(async move { command.output().await });
         let ended = withdrawn(cx, about, task).await?;
-        self.finished(
-            about,
-            ended.unwrap_or_else(|lost| Err(io::Error::other(lost))),
-        )
+        self.finished(about, ended.unwrap_or_else(|lost| Err(io::Error::other(lost))))
     }
 
     /// [`Client::read`] of a JSON document.
@@ -134,19 +119,11 @@ impl Client {
         json(about, &finished.stdout)
     }
 
-    fn finished(
-        &self,
-        about: About<'_>,
-        ended: io::Result<std::process::Output>,
-    ) -> Result<Finished> {
+    fn finished(&self, about: About<'_>, ended: io::Result<std::process::Output>) -> Result<Finished> {
         let output = ended.map_err(|cause| self.not_started(about, cause))?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let code = exit_code(about, output.status, &stderr)?;
-        Ok(Finished {
-            code,
-            stdout: output.stdout,
-            stderr,
-        })
+        Ok(Finished { code, stdout: output.stdout, stderr })
     }
 
     /// The error of a program that could not be executed.
@@ -156,17 +133,26 @@ impl Client {
             io::ErrorKind::ArgumentListTooLong => Error::new(
                 ErrorKind::Invalid,
                 about.operation,
-                format!("`{}`: arguments and environment are larger than the kernel passes to a program", about.subject),
+                format!(
+                    "`{}`: arguments and environment are larger than the kernel passes to a program",
+                    about.subject
+                ),
             )
             .hint("one variable may have 128 KiB, all together about 2 MiB; put larger data into a volume"),
-            io::ErrorKind::InvalidInput => {
-                Error::new(ErrorKind::Invalid, about.operation, format!("`{}`: an argument or variable contains a NUL byte", about.subject))
-            }
+            io::ErrorKind::InvalidInput => Error::new(
+                ErrorKind::Invalid,
+                about.operation,
+                format!("`{}`: an argument or variable contains a NUL byte", about.subject),
+            ),
             io::ErrorKind::NotFound => {
                 Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` does not exist"))
                     .hint("install podman, or name its program in the agent's configuration")
             }
-            _ => Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` cannot be run: {cause}")),
+            _ => Error::new(
+                ErrorKind::Unavailable,
+                about.operation,
+                format!("the program `{program}` cannot be run: {cause}"),
+            ),
         };
         error.source(cause)
     }
@@ -175,11 +161,7 @@ impl Client {
 impl Finished {
     /// Itself if it ended well, else the translated error.
     pub(crate) fn success(self, about: About<'_>) -> Result<Self> {
-        if self.code == 0 {
-            Ok(self)
-        } else {
-            Err(error::translate(about, self.code, &self.stderr))
-        }
+        if self.code == 0 { Ok(self) } else { Err(error::translate(about, self.code, &self.stderr)) }
     }
 
     /// The translated error of a call that ended badly.
@@ -189,12 +171,7 @@ impl Finished {
 
     /// First line of its output.
     pub(crate) fn first_line(&self) -> String {
-        String::from_utf8_lossy(&self.stdout)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
+        String::from_utf8_lossy(&self.stdout).lines().next().unwrap_or_default().trim().to_owned()
     }
 }
 
@@ -202,10 +179,7 @@ impl Finished {
 pub(crate) fn exit_code(about: About<'_>, status: ExitStatus, stderr: &str) -> Result<i32> {
     status.code().ok_or_else(|| {
         let signal = status.signal().unwrap_or_default();
-        let message = format!(
-            "`{}`: podman was killed by signal {signal} before it answered",
-            about.subject
-        );
+        let message = format!("`{}`: podman was killed by signal {signal} before it answered", about.subject);
         Error::new(ErrorKind::Unavailable, about.operation, message).with("stderr", stderr.trim())
     })
 }
@@ -213,20 +187,13 @@ pub(crate) fn exit_code(about: About<'_>, status: ExitStatus, stderr: &str) -> R
 /// Reads what podman printed.
 pub(crate) fn json<T: DeserializeOwned>(about: About<'_>, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| {
-        let message = format!(
-            "`{}`: podman's answer cannot be read: {cause}",
-            about.subject
-        );
+        let message = format!("`{}`: podman's answer cannot be read: {cause}", about.subject);
         Error::new(ErrorKind::Internal, about.operation, message).source(cause)
     })
 }
 
 /// Waits unless the caller withdraws.
-pub(crate) async fn withdrawn<F: Future>(
-    cx: &OpContext,
-    about: About<'_>,
-    work: F,
-) -> Result<F::Output> {
+pub(crate) async fn withdrawn<F: Future>(cx: &OpContext, about: About<'_>, work: F) -> Result<F::Output> {
     tokio::select! {
         biased;
         () = cx.cancel.cancelled() => {

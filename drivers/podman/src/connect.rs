@@ -15,10 +15,7 @@ use crate::Config;
 use crate::client::{About, Client};
 use crate::driver::{Local, Parts, Podman};
 
-const ABOUT: About<'static> = About {
-    operation: "connect",
-    subject: "podman",
-};
+const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
 
 const TUN: &str = "/dev/net/tun";
 
@@ -78,14 +75,10 @@ pub async fn connect(config: Config) -> Result<Podman> {
     let client = Client::new(config.program.clone(), config.env.clone());
     let cx = OpContext::new("connect");
     let asked = client.document::<Info>(&cx, ABOUT, ["info", "--format=json"]);
-    let info = bounded(config.connect_timeout.duration(), ABOUT, asked)
-        .await?
-        .map_err(unavailable)?;
+    let info = bounded(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
     let warnings = warnings(&info);
     let capability = capability(&config, &info);
-    let local = (!info.host.service_is_remote).then(|| Local {
-        volumes: PathBuf::from(&info.store.volume_path),
-    });
+    let local = (!info.host.service_is_remote).then(|| Local { volumes: PathBuf::from(&info.store.volume_path) });
     let runtime = RuntimeInfo {
         name: config.name.clone(),
         kind: RuntimeKind::Podman,
@@ -96,54 +89,30 @@ pub async fn connect(config: Config) -> Result<Podman> {
         rootless: info.host.security.rootless,
     };
     let registry = registry(&config)?;
-    Ok(Podman::new(Parts {
-        client,
-        config,
-        info: runtime,
-        capability,
-        warnings,
-        local,
-        registry,
-    }))
+    Ok(Podman::new(Parts { client, config, info: runtime, capability, warnings, local, registry }))
 }
 
 /// Registries are asked with the credentials that podman itself would use.
 fn registry(config: &Config) -> Result<Registry> {
-    let variable = |name: &str| {
-        config
-            .env
-            .get(name)
-            .cloned()
-            .or_else(|| std::env::var(name).ok())
-    };
+    let variable = |name: &str| config.env.get(name).cloned().or_else(|| std::env::var(name).ok());
     let asked = RegistryConfig {
         insecure: config.insecure_registries.clone(),
         auth: Files::from_env(&variable),
         ..RegistryConfig::default()
     };
-    Registry::new(asked)
-        .map_err(|cause| Error::new(ErrorKind::Invalid, "connect", cause.to_string()).source(cause))
+    Registry::new(asked).map_err(|cause| Error::new(ErrorKind::Invalid, "connect", cause.to_string()).source(cause))
 }
 
 /// An engine that cannot even say what it is, is not usable, whatever its words.
 fn unavailable(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::Timeout => error,
-        _ => Error::new(
-            ErrorKind::Unavailable,
-            "connect",
-            error.message().to_owned(),
-        )
-        .source(error),
+        _ => Error::new(ErrorKind::Unavailable, "connect", error.message().to_owned()).source(error),
     }
 }
 
 /// Waits at most this long.
-pub(crate) async fn bounded<F: Future>(
-    time: Duration,
-    about: About<'_>,
-    work: F,
-) -> Result<F::Output> {
+pub(crate) async fn bounded<F: Future>(time: Duration, about: About<'_>, work: F) -> Result<F::Output> {
     tokio::time::timeout(time, work).await.map_err(|_| {
         let message = format!("`{}`: podman did not answer within {time:?}", about.subject);
         Error::new(ErrorKind::Unavailable, about.operation, message)
@@ -154,60 +123,41 @@ fn capability(config: &Config, info: &Info) -> Capability {
     let mut capability = Capability::of(Feature::ALL)
         .without(Feature::EgressAllowList, "podman's networks cannot filter by host name; not built yet")
         .without(Feature::IngressAllowList, "podman's networks cannot filter by host name; not built yet")
-        .without(Feature::PublishIpv6, "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks");
-    if !config.allow_privileged {
-        capability = capability.without(
-            Feature::Privileged,
-            "not allowed in the agent's configuration (`allow_privileged`)",
+        .without(
+            Feature::PublishIpv6,
+            "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks",
         );
+    if !config.allow_privileged {
+        capability =
+            capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");
     }
     if host_address().is_none() {
-        capability = capability.without(
-            Feature::HostGateway,
-            "this host has no address that an instance could reach",
-        );
+        capability = capability.without(Feature::HostGateway, "this host has no address that an instance could reach");
     }
     if !info.host.security.seccomp_enabled {
         capability = capability
             .without(Feature::SeccompDefault, "podman was built without seccomp")
             .without(Feature::SeccompFile, "podman was built without seccomp");
     }
-    let missing = limits(info)
-        .into_iter()
-        .chain(networks(info, Path::new(TUN)));
-    missing.fold(capability, |capability, (feature, reason)| {
-        capability.without(feature, reason)
-    })
+    let missing = limits(info).into_iter().chain(networks(info, Path::new(TUN)));
+    missing.fold(capability, |capability, (feature, reason)| capability.without(feature, reason))
 }
 
 /// Limits that this host's cgroups cannot enforce, and why.
 fn limits(info: &Info) -> Vec<(Feature, String)> {
-    let controlled = [
-        (Feature::MemoryLimit, "memory"),
-        (Feature::CpuLimit, "cpu"),
-        (Feature::PidsLimit, "pids"),
-    ];
-    let Host {
-        cgroup_version,
-        cgroup_controllers,
-        security,
-        ..
-    } = &info.host;
+    let controlled = [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")];
+    let Host { cgroup_version, cgroup_controllers, security, .. } = &info.host;
     let reason = |controller: &str| {
         if security.rootless && cgroup_version == "v1" {
-            return Some("rootless podman cannot limit resources on cgroup v1; boot with cgroup v2 or run podman as root".to_owned());
+            return Some(
+                "rootless podman cannot limit resources on cgroup v1; boot with cgroup v2 or run podman as root"
+                    .to_owned(),
+            );
         }
-        let present = cgroup_controllers
-            .iter()
-            .flatten()
-            .any(|name| name == controller);
-        (!present)
-            .then(|| format!("the cgroup controller `{controller}` is not delegated to this user"))
+        let present = cgroup_controllers.iter().flatten().any(|name| name == controller);
+        (!present).then(|| format!("the cgroup controller `{controller}` is not delegated to this user"))
     };
-    controlled
-        .into_iter()
-        .filter_map(|(feature, controller)| Some((feature, reason(controller)?)))
-        .collect()
+    controlled.into_iter().filter_map(|(feature, controller)| Some((feature, reason(controller)?))).collect()
 }
 
 /// Rootless podman makes its networks with a tun device.
@@ -216,20 +166,9 @@ fn networks(info: &Info, tun: &Path) -> Vec<(Feature, String)> {
     if !info.host.security.rootless || info.host.service_is_remote || usable() {
         return Vec::new();
     }
-    let reason = format!(
-        "rootless podman needs `{}` for its networks, and this user cannot open it",
-        tun.display()
-    );
-    let needed = [
-        Feature::BridgeNetwork,
-        Feature::PublishTcp,
-        Feature::PublishUdp,
-        Feature::PublishSctp,
-    ];
-    needed
-        .into_iter()
-        .map(|feature| (feature, reason.clone()))
-        .collect()
+    let reason = format!("rootless podman needs `{}` for its networks, and this user cannot open it", tun.display());
+    let needed = [Feature::BridgeNetwork, Feature::PublishTcp, Feature::PublishUdp, Feature::PublishSctp];
+    needed.into_iter().map(|feature| (feature, reason.clone())).collect()
 }
 
 fn warnings(info: &Info) -> Vec<String> {
@@ -251,13 +190,8 @@ pub(crate) fn host_address() -> Option<IpAddr> {
 
 /// Podman's version, if it works now: the answer needs its store and its database.
 pub(crate) async fn probe(podman: &Podman, cx: &OpContext) -> Result<String> {
-    let about = About {
-        operation: "probe",
-        subject: "podman",
-    };
-    let asked = podman
-        .client
-        .document::<Info>(cx, about, ["info", "--format=json"]);
+    let about = About { operation: "probe", subject: "podman" };
+    let asked = podman.client.document::<Info>(cx, about, ["info", "--format=json"]);
     let info = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
     Ok(info.version.version)
 }
@@ -291,21 +225,14 @@ mod tests {
         assert!(supported(&info(false, "v1", &all), Feature::MemoryLimit));
         assert!(!supported(&info(true, "v1", &[]), Feature::MemoryLimit));
         let delegated = info(true, "v2", &["memory", "pids"]);
-        assert!(
-            supported(&delegated, Feature::PidsLimit) && !supported(&delegated, Feature::CpuLimit)
-        );
+        assert!(supported(&delegated, Feature::PidsLimit) && !supported(&delegated, Feature::CpuLimit));
     }
 
     #[test]
     fn privilege_must_be_allowed() {
-        let allowed = Config {
-            allow_privileged: true,
-            ..Config::default()
-        };
+        let allowed = Config { allow_privileged: true, ..Config::default() };
         let info = info(false, "v2", &[]);
-        assert!(
-            !supported(&info, Feature::Privileged) && !supported(&info, Feature::EgressAllowList)
-        );
+        assert!(!supported(&info, Feature::Privileged) && !supported(&info, Feature::EgressAllowList));
         assert!(capability(&allowed, &info).supports(Feature::Privileged));
     }
 
@@ -313,10 +240,6 @@ mod tests {
     fn rootless_networks_need_a_tun_device() {
         let absent = Path::new("/no/such/tun");
         assert!(networks(&info(false, "v2", &[]), absent).is_empty());
-        assert!(
-            networks(&info(true, "v2", &[]), absent)
-                .iter()
-                .any(|(feature, _)| *feature == Feature::BridgeNetwork)
-        );
+        assert!(networks(&info(true, "v2", &[]), absent).iter().any(|(feature, _)| *feature == Feature::BridgeNetwork));
     }
 }

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs,
-    Networks, Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
+    OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
 };
+
+use hythe_spec::Ulimit;
 
 use crate::client::{About, Client};
 use crate::translate::{self, Settings, Verb};
-use crate::{Config, connect};
+use crate::{Config, ceilings, connect};
 
 /// One connected podman.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Podman {
     pub(crate) config: Config,
     /// Registries asked directly, for what podman cannot tell apart.
     pub(crate) registry: hythe_oci::Registry,
+    /// What podman may not raise here.
+    ceilings: Vec<Ulimit>,
     /// What of it lies on this host; `None`: podman speaks to another one.
     pub(crate) local: Option<Local>,
     info: RuntimeInfo,
@@ -46,16 +50,9 @@ pub(crate) struct Parts {
 
 impl Podman {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            client,
-            config,
-            info,
-            capability,
-            warnings,
-            local,
-            registry,
-        } = parts;
+        let Parts { client, config, info, capability, warnings, local, registry } = parts;
         Self {
+            ceilings: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| ceilings::of_this_host()),
             client,
             config,
             registry,
@@ -70,6 +67,7 @@ impl Podman {
         Settings {
             log_max_size: self.config.log_max_size,
             host: connect::host_address(),
+            ceilings: self.ceilings.clone(),
         }
     }
 }
@@ -86,10 +84,7 @@ impl Runtime for Podman {
 
     async fn probe(&self, cx: &OpContext) -> Result<Health> {
         let version = connect::probe(self, cx).await?;
-        Ok(Health {
-            version,
-            warnings: self.warnings.clone(),
-        })
+        Ok(Health { version, warnings: self.warnings.clone() })
     }
 
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
@@ -113,15 +108,7 @@ impl Runtime for Podman {
     }
 
     async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        let container = self
-            .container(
-                cx,
-                About {
-                    operation: "inspect",
-                    subject: &id.0,
-                },
-            )
-            .await?;
+        let container = self.container(cx, About { operation: "inspect", subject: &id.0 }).await?;
         Ok(self.observed(container).await)
     }
 

@@ -13,9 +13,7 @@ const TABLE: &[Row] = &[
     Row(
         &["cgroups in hybrid mode not supported"],
         ErrorKind::Unavailable,
-        Some(
-            "set `runtime = \"runc\"` and `cgroup_manager = \"cgroupfs\"` under `[engine]` in containers.conf",
-        ),
+        Some("set `runtime = \"runc\"` and `cgroup_manager = \"cgroupfs\"` under `[engine]` in containers.conf"),
     ),
     Row(
         &[
@@ -68,59 +66,27 @@ const TABLE: &[Row] = &[
         None,
     ),
     Row(
-        &[
-            "slirp4netns failed",
-            "slirp4netns sync pipe",
-            "pasta failed",
-        ],
+        &["slirp4netns failed", "slirp4netns sync pipe", "pasta failed"],
         ErrorKind::Unavailable,
         Some("rootless networks need `/dev/net/tun`: let this user open it"),
     ),
-    Row(
-        &[
-            "no such container",
-            "no container with name or id",
-            "already been removed",
-        ],
-        ErrorKind::NotFound,
-        None,
-    ),
-    Row(
-        &["that name is already in use", "is already in use by"],
-        ErrorKind::AlreadyExists,
-        None,
-    ),
+    Row(&["no such container", "no container with name or id", "already been removed"], ErrorKind::NotFound, None),
+    Row(&["that name is already in use", "is already in use by"], ErrorKind::AlreadyExists, None),
     Row(
         &["rootlessport cannot expose privileged port"],
         ErrorKind::Invalid,
         Some("publish a port above 1023, or lower `net.ipv4.ip_unprivileged_port_start`"),
     ),
-    Row(
-        &["cannot assign requested address"],
-        ErrorKind::Invalid,
-        Some("publish on an address this host has"),
-    ),
+    Row(&["cannot assign requested address"], ErrorKind::Invalid, Some("publish on an address this host has")),
     Row(
         &["address already in use", "port is already allocated"],
         ErrorKind::Conflict,
         Some("free the host port, or leave its choice to the engine"),
     ),
-    Row(
-        &["network not found", "no such network"],
-        ErrorKind::NotFound,
-        None,
-    ),
+    Row(&["network not found", "no such network"], ErrorKind::NotFound, None),
     Row(&["no such volume"], ErrorKind::NotFound, None),
-    Row(
-        &["network already exists", "volume already exists"],
-        ErrorKind::AlreadyExists,
-        None,
-    ),
-    Row(
-        &["image not known", "no such image", "no image with"],
-        ErrorKind::NotFound,
-        None,
-    ),
+    Row(&["network already exists", "volume already exists"], ErrorKind::AlreadyExists, None),
+    Row(&["image not known", "no such image", "no image with"], ErrorKind::NotFound, None),
     Row(
         &[
             "invalid reference format",
@@ -138,35 +104,18 @@ const TABLE: &[Row] = &[
         None,
     ),
     Row(
-        &[
-            "unable to find user",
-            "unable to find group",
-            "no matching entries in",
-        ],
+        &["unable to find user", "unable to find group", "no matching entries in"],
         ErrorKind::Invalid,
         Some("name a user the image knows, or a number"),
     ),
     Row(
-        &[
-            "attempted to invoke a command that was not found",
-            "executable file not found",
-        ],
+        &["attempted to invoke a command that was not found", "executable file not found"],
         ErrorKind::Invalid,
         Some("check the command and entrypoint against what the image holds"),
     ),
+    Row(&["unable to set memory limit", "minimum memory limit"], ErrorKind::Invalid, Some("ask for more memory")),
     Row(
-        &["unable to set memory limit", "minimum memory limit"],
-        ErrorKind::Invalid,
-        Some("ask for more memory"),
-    ),
-    Row(
-        &[
-            "is being used",
-            "is in use by",
-            "image is in use",
-            "image used by",
-            "has associated containers",
-        ],
+        &["is being used", "is in use by", "image is in use", "image used by", "has associated containers"],
         ErrorKind::Conflict,
         None,
     ),
@@ -192,15 +141,7 @@ const TABLE: &[Row] = &[
         ErrorKind::Unauthorized,
         Some("log in with `podman login`"),
     ),
-    Row(
-        &[
-            "manifest unknown",
-            "name unknown",
-            "repository name not known",
-        ],
-        ErrorKind::NotFound,
-        None,
-    ),
+    Row(&["manifest unknown", "name unknown", "repository name not known"], ErrorKind::NotFound, None),
     Row(
         &[
             "pinging container registry",
@@ -240,12 +181,7 @@ const RLIMITS: [&str; 16] = [
 pub(crate) fn translate(about: About<'_>, code: i32, stderr: &str) -> Error {
     let words = words(stderr);
     let (kind, hint) = classify(&words);
-    let mut error = Error::new(
-        kind,
-        about.operation,
-        format!("`{}`: {words}", about.subject),
-    )
-    .with("exit", code);
+    let mut error = Error::new(kind, about.operation, format!("`{}`: {words}", about.subject)).with("exit", code);
     if stderr.trim().lines().count() > 1 {
         error = error.with("stderr", stderr.trim());
     }
@@ -257,12 +193,7 @@ pub(crate) fn translate(about: About<'_>, code: i32, stderr: &str) -> Error {
 
 /// What podman says went wrong: its `Error:` line, else the end of what it printed.
 pub(crate) fn words(stderr: &str) -> String {
-    let lines = || {
-        stderr
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-    };
+    let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().rev().find_map(|line| line.strip_prefix("Error: "));
     match error.or_else(|| lines().next_back()) {
         Some(line) => line.trim_end_matches('.').to_owned(),
@@ -278,9 +209,7 @@ fn classify(words: &str) -> (ErrorKind, Option<String>) {
     if let Some(hint) = file_hint(&lower) {
         return (ErrorKind::Invalid, Some(hint.to_owned()));
     }
-    let row = TABLE
-        .iter()
-        .find(|Row(needles, ..)| needles.iter().any(|needle| lower.contains(needle)));
+    let row = TABLE.iter().find(|Row(needles, ..)| needles.iter().any(|needle| lower.contains(needle)));
     match row {
         Some(Row(_, kind, hint)) => (*kind, hint.map(str::to_owned)),
         None => (ErrorKind::Internal, None),
@@ -290,12 +219,8 @@ fn classify(words: &str) -> (ErrorKind, Option<String>) {
 /// `error setting rlimit type 7: operation not permitted`: say which limit and what to do.
 fn rlimit_hint(lower: &str) -> Option<String> {
     let at = lower.find("setting rlimit")?;
-    let number = lower[at..]
-        .split(|c: char| !c.is_ascii_digit())
-        .find(|digits| !digits.is_empty());
-    let name = number
-        .and_then(|digits| digits.parse::<usize>().ok())
-        .and_then(|number| RLIMITS.get(number).copied());
+    let number = lower[at..].split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
+    let name = number.and_then(|digits| digits.parse::<usize>().ok()).and_then(|number| RLIMITS.get(number).copied());
     let name = name.unwrap_or("nofile");
     Some(format!(
         "the hard limit `{name}` of this machine is lower than asked for: ask for less in `ulimits`, or set `default_ulimits = [\"{name}=…\"]` under `[containers]` in containers.conf"
@@ -330,42 +255,18 @@ mod tests {
 
     const REAL: &[(&str, ErrorKind)] = &[
         // podman 4.3.1
-        (
-            "Error: no container with name or ID \"nope\" found: no such container",
-            ErrorKind::NotFound,
-        ),
-        (
-            "Error: inspecting object: no such container nope",
-            ErrorKind::NotFound,
-        ),
+        ("Error: no container with name or ID \"nope\" found: no such container", ErrorKind::NotFound),
+        ("Error: inspecting object: no such container nope", ErrorKind::NotFound),
         (
             "Error: creating container storage: the container name \"a\" is already in use by 57bd. You have to remove that container to be able to reuse that name: that name is already in use",
             ErrorKind::AlreadyExists,
         ),
-        (
-            "Error: localhost/nope:1: image not known",
-            ErrorKind::NotFound,
-        ),
-        (
-            "Error: unable to find network with name or ID nope: network not found",
-            ErrorKind::NotFound,
-        ),
-        (
-            "Error: no volume with name \"nope\" found: no such volume",
-            ErrorKind::NotFound,
-        ),
-        (
-            "Error: network name n1 already used: network already exists",
-            ErrorKind::AlreadyExists,
-        ),
-        (
-            "Error: volume with name v1 already exists: volume already exists",
-            ErrorKind::AlreadyExists,
-        ),
-        (
-            "Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use",
-            ErrorKind::Conflict,
-        ),
+        ("Error: localhost/nope:1: image not known", ErrorKind::NotFound),
+        ("Error: unable to find network with name or ID nope: network not found", ErrorKind::NotFound),
+        ("Error: no volume with name \"nope\" found: no such volume", ErrorKind::NotFound),
+        ("Error: network name n1 already used: network already exists", ErrorKind::AlreadyExists),
+        ("Error: volume with name v1 already exists: volume already exists", ErrorKind::AlreadyExists),
+        ("Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use", ErrorKind::Conflict),
         (
             "Error: runc: runc create failed: unable to start container process: exec: \"/no/such\": stat /no/such: no such file or directory: OCI runtime attempted to invoke a command that was not found",
             ErrorKind::Invalid,
@@ -374,39 +275,24 @@ mod tests {
             "Error: runc: runc create failed: unable to start container process: exec: \"/etc\": permission denied: OCI permission denied",
             ErrorKind::Invalid,
         ),
-        (
-            "Error: unable to find user nosuch: no matching entries in passwd file",
-            ErrorKind::Invalid,
-        ),
+        ("Error: unable to find user nosuch: no matching entries in passwd file", ErrorKind::Invalid),
         (
             "Error: runc: runc create failed: unable to start container process: error during container init: error setting rlimits for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied",
             ErrorKind::Invalid,
         ),
-        (
-            "Error: statfs /nope/x: no such file or directory",
-            ErrorKind::Invalid,
-        ),
+        ("Error: statfs /nope/x: no such file or directory", ErrorKind::Invalid),
         (
             "Error: OCI runtime error: runc: runc create failed: unable to start container process: error during container init: error setting cgroup config for procHooks process: unable to set memory limit to 1048576 (current usage: 2564096, peak usage: 2994176)",
             ErrorKind::Invalid,
         ),
         ("Error: \"CAP_FOO\": unknown capability", ErrorKind::Invalid),
-        (
-            "Error: opening seccomp profile failed: open /nope: no such file or directory",
-            ErrorKind::Invalid,
-        ),
+        ("Error: opening seccomp profile failed: open /nope: no such file or directory", ErrorKind::Invalid),
         (
             "Error: cannot remove container 57bd as it is running - running or paused containers cannot be removed without force: container state improper",
             ErrorKind::Conflict,
         ),
-        (
-            "Error: can only create exec sessions on running containers: container state improper",
-            ErrorKind::Conflict,
-        ),
-        (
-            "Error: you can only attach to running containers",
-            ErrorKind::Conflict,
-        ),
+        ("Error: can only create exec sessions on running containers: container state improper", ErrorKind::Conflict),
+        ("Error: you can only attach to running containers", ErrorKind::Conflict),
         (
             "Error: initializing source docker://localhost/x:1: pinging container registry localhost: Get \"https://localhost/v2/\": dial tcp 127.0.0.1:443: connect: connection refused",
             ErrorKind::Unavailable,
@@ -420,10 +306,7 @@ mod tests {
             "Error: creating container storage: the container name \"a\" is already in use by 57bd. You have to remove that container to be able to reuse that name: that name is already in use, or use --replace to instruct Podman to do so.",
             ErrorKind::AlreadyExists,
         ),
-        (
-            "Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use",
-            ErrorKind::Conflict,
-        ),
+        ("Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use", ErrorKind::Conflict),
         ("Error: database is locked", ErrorKind::Unavailable),
         ("Error: something nobody has seen", ErrorKind::Internal),
         ("", ErrorKind::Internal),
@@ -432,14 +315,7 @@ mod tests {
     #[test]
     fn real_words_are_understood() {
         for (stderr, kind) in REAL {
-            let error = translate(
-                About {
-                    operation: "run",
-                    subject: "a",
-                },
-                125,
-                stderr,
-            );
+            let error = translate(About { operation: "run", subject: "a" }, 125, stderr);
             assert_eq!(error.kind(), *kind, "{stderr}");
             assert!(error.message().contains(words(stderr).as_str()));
         }
@@ -448,37 +324,19 @@ mod tests {
     #[test]
     fn a_limit_is_named() {
         let stderr = "Error: runc: error setting rlimit type 7: operation not permitted: OCI permission denied";
-        let error = translate(
-            About {
-                operation: "run",
-                subject: "a",
-            },
-            126,
-            stderr,
-        );
-        assert!(
-            error
-                .next_step()
-                .is_some_and(|hint| hint.contains("`nofile`"))
-        );
+        let error = translate(About { operation: "run", subject: "a" }, 126, stderr);
+        assert!(error.next_step().is_some_and(|hint| hint.contains("`nofile`")));
     }
 
     #[test]
     fn the_port_and_the_directory_are_found() {
         assert_eq!(
-            taken_port(
-                "Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use"
-            ),
+            taken_port("Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use"),
             Some(18099)
         );
-        assert_eq!(
-            taken_port("Error: x: listen tcp6 [::1]:53: bind: address already in use"),
-            Some(53)
-        );
+        assert_eq!(taken_port("Error: x: listen tcp6 [::1]:53: bind: address already in use"), Some(53));
         assert_eq!(taken_port("Error: no such container"), None);
-        assert!(lacks_workdir(
-            "Error: workdir \"/new/dir\" does not exist on container 3340563346e8"
-        ));
+        assert!(lacks_workdir("Error: workdir \"/new/dir\" does not exist on container 3340563346e8"));
     }
 
     #[test]

@@ -19,10 +19,7 @@ pub(crate) fn failed_start(runtime_log: &Path) -> Option<Exit> {
     let text = fs::read_to_string(runtime_log).ok()?;
     let message = text.lines().rev().find_map(error_line)?;
     let code = command_code(&message)?;
-    Some(Exit {
-        error: Some(message),
-        ..Exit::from_code(code)
-    })
+    Some(Exit { error: Some(message), ..Exit::from_code(code) })
 }
 
 fn error_line(line: &str) -> Option<String> {
@@ -44,13 +41,7 @@ fn command_code(message: &str) -> Option<i32> {
     if !command {
         return None;
     }
-    Some(
-        if lower.contains("permission denied") || lower.contains("is a directory") {
-            126
-        } else {
-            127
-        },
-    )
+    Some(if lower.contains("permission denied") || lower.contains("is a directory") { 126 } else { 127 })
 }
 
 /// The same exit with `oom` set where the kernel's log says that it killed in this instance's cgroup.
@@ -63,10 +54,7 @@ pub(crate) fn with_oom(exit: Exit, id: &str) -> Exit {
 
 fn killed_for_memory(id: &str) -> io::Result<bool> {
     let non_blocking = rustix::fs::OFlags::NONBLOCK.bits();
-    let mut log = File::options()
-        .read(true)
-        .custom_flags(non_blocking.cast_signed())
-        .open("/dev/kmsg")?;
+    let mut log = File::options().read(true).custom_flags(non_blocking.cast_signed()).open("/dev/kmsg")?;
     let scope = format!("libpod-{id}");
     let mut record = [0; KERNEL_RECORD];
     loop {
@@ -76,9 +64,7 @@ fn killed_for_memory(id: &str) -> io::Result<bool> {
                 return Ok(true);
             }
             Ok(_) => {}
-            Err(gap)
-                if gap.kind() == io::ErrorKind::BrokenPipe
-                    || gap.kind() == io::ErrorKind::Interrupted => {}
+            Err(gap) if gap.kind() == io::ErrorKind::BrokenPipe || gap.kind() == io::ErrorKind::Interrupted => {}
             Err(end) if end.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(other) => return Err(other),
         }
@@ -99,14 +85,8 @@ mod tests {
         let directory = r#"runc create failed: unable to start container process: exec: "/etc": permission denied"#;
         assert_eq!(command_code(absent), Some(127));
         assert_eq!(command_code(directory), Some(126));
-        assert_eq!(
-            command_code("executable file `x` not found in $PATH: No such file or directory"),
-            Some(127)
-        );
-        assert_eq!(
-            command_code("error setting rlimit type 7: operation not permitted"),
-            None
-        );
+        assert_eq!(command_code("executable file `x` not found in $PATH: No such file or directory"), Some(127));
+        assert_eq!(command_code("error setting rlimit type 7: operation not permitted"), None);
     }
 
     #[test]

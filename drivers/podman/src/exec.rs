@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, TryFutureExt, stream};
 use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream,
-    Result, Session, State, StdStream, TerminalSize,
+    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, State,
+    StdStream, TerminalSize,
 };
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::client::{About, Invocation, exit_code};
 use crate::document::Container;
 use crate::driver::Podman;
+use crate::input::Input;
 use crate::pty::{self, Terminal};
 use crate::{attach, error};
 
@@ -29,21 +30,9 @@ const SIZES: usize = 16;
 
 #[async_trait]
 impl Exec for Podman {
-    async fn exec(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        request: &ExecRequest,
-    ) -> Result<Session> {
-        let about = About {
-            operation: "exec",
-            subject: &id.0,
-        };
-        let streams = Streams {
-            tty: request.tty,
-            stdin: request.stdin,
-            size: request.size,
-        };
+    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest) -> Result<Session> {
+        let about = About { operation: "exec", subject: &id.0 };
+        let streams = Streams { tty: request.tty, stdin: request.stdin, size: request.size, outlived: false };
         let command = self.client.command(&exec_call(id, request));
         // The state is asked while podman prepares the process: it answers long before.
         let session = self.connected(about, command, streams)?;
@@ -51,34 +40,17 @@ impl Exec for Podman {
         Ok(session)
     }
 
-    async fn attach(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        request: &AttachRequest,
-    ) -> Result<Session> {
-        let about = About {
-            operation: "attach",
-            subject: &id.0,
-        };
+    async fn attach(&self, cx: &OpContext, id: &InstanceId, request: &AttachRequest) -> Result<Session> {
+        let about = About { operation: "attach", subject: &id.0 };
         let container = self.running(cx, about).await?;
         if request.stdin && !container.config.open_stdin {
             let message = format!("`{}`: its stdin is not open", id.0);
-            return Err(Error::new(ErrorKind::Conflict, "attach", message)
-                .hint("set `stdin = true` in its component"));
+            return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("set `stdin = true` in its component"));
         }
-        let mut args = vec![
-            "attach".to_owned(),
-            "--sig-proxy=false".to_owned(),
-            "--detach-keys=".to_owned(),
-        ];
+        let mut args = vec!["attach".to_owned(), "--sig-proxy=false".to_owned(), "--detach-keys=".to_owned()];
         args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
         args.push(id.0.clone());
-        let streams = Streams {
-            tty: container.config.tty,
-            stdin: request.stdin,
-            size: None,
-        };
+        let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: None, outlived: true };
         let mut session = self.connected(about, self.client.command(&args.into()), streams)?;
         session.output = attach::trimmed(session.output);
         session.exit = attach::exit_code(self.client.clone(), id.clone(), session.exit).boxed();
@@ -92,31 +64,18 @@ struct Streams {
     tty: bool,
     stdin: bool,
     size: Option<TerminalSize>,
+    /// The process goes on when the session is dropped, and notices nothing.
+    outlived: bool,
 }
 
 fn exec_call(id: &InstanceId, request: &ExecRequest) -> Invocation {
-    let ExecRequest {
-        command,
-        env,
-        user,
-        workdir,
-        tty,
-        stdin,
-        size: _,
-    } = request;
+    let ExecRequest { command, env, user, workdir, tty, stdin, size: _ } = request;
     let mut args = vec!["exec".to_owned(), "--detach-keys=".to_owned()];
     args.extend(tty.then(|| "--tty".to_owned()));
     args.extend(stdin.then(|| "--interactive".to_owned()));
     args.extend(user.as_ref().map(|user| format!("--user={user}")));
-    args.extend(
-        workdir
-            .as_ref()
-            .map(|workdir| format!("--workdir={workdir}")),
-    );
-    let mut invocation = Invocation {
-        args,
-        env: Default::default(),
-    };
+    args.extend(workdir.as_ref().map(|workdir| format!("--workdir={workdir}")));
+    let mut invocation = Invocation { args, env: Default::default() };
     crate::translate::env_args(env, &mut invocation);
     invocation.args.push(id.0.clone());
     invocation.args.extend(command.iter().cloned());
@@ -129,49 +88,37 @@ impl Podman {
         match container.state() {
             State::Running | State::Stopping => Ok(container),
             other => {
-                let message = format!(
-                    "`{}` is not running: it is {}",
-                    about.subject,
-                    format!("{other:?}").to_lowercase()
-                );
+                let message =
+                    format!("`{}` is not running: it is {}", about.subject, format!("{other:?}").to_lowercase());
                 Err(Error::new(ErrorKind::Conflict, about.operation, message))
             }
         }
     }
 
-    fn connected(
-        &self,
-        about: About<'_>,
-        mut command: Command,
-        streams: Streams,
-    ) -> Result<Session> {
+    fn connected(&self, about: About<'_>, mut command: Command, streams: Streams) -> Result<Session> {
         command.kill_on_drop(true);
-        let started = if streams.tty {
-            on_terminal(command, streams)
-        } else {
-            on_pipes(command, streams)
-        };
-        let Connection {
-            child,
-            stdin,
-            output,
-            resize,
-        } = started.map_err(|cause| self.client.not_started(about, cause))?;
+        let started = if streams.tty { on_terminal(command, streams) } else { on_pipes(command, streams) };
+        let Connection { child, stdin, output, resize } =
+            started.map_err(|cause| self.client.not_started(about, cause))?;
         let words = LastWords::default();
         let output = listened(output, words.clone());
-        let exit = ended(child, about, words);
-        Ok(Session {
-            stdin: stdin.filter(|_| streams.stdin),
-            output,
-            resize,
-            exit: exit.boxed(),
-        })
+        let stdin = stdin.filter(|_| streams.stdin);
+        let held = Held { child, _stdin: stdin.clone().filter(|_| streams.outlived) };
+        let exit = ended(held, about, words);
+        Ok(Session { stdin: stdin.map(|stdin| Box::pin(stdin) as _), output, resize, exit: exit.boxed() })
     }
+}
+
+/// What a session's end holds on to. Dropped in this order: podman is killed before its stdin closes,
+/// so that it cannot pass the end of file on to a process that outlives the session.
+struct Held {
+    child: Child,
+    _stdin: Option<Input>,
 }
 
 struct Connection {
     child: Child,
-    stdin: Option<std::pin::Pin<Box<dyn tokio::io::AsyncWrite + Send>>>,
+    stdin: Option<Input>,
     output: OutputStream,
     resize: Option<mpsc::Sender<TerminalSize>>,
 }
@@ -181,55 +128,24 @@ fn on_pipes(mut command: Command, streams: Streams) -> std::io::Result<Connectio
         command.stdin(Stdio::piped());
     }
     let mut child = command.spawn()?;
-    let stdin = child.stdin.take().map(|stdin| Box::pin(stdin) as _);
-    let stdout = child
-        .stdout
-        .take()
-        .map(|pipe| chunks(pipe, StdStream::Stdout));
-    let stderr = child
-        .stderr
-        .take()
-        .map(|pipe| chunks(pipe, StdStream::Stderr));
+    let stdin = child.stdin.take().map(Input::new);
+    let stdout = child.stdout.take().map(|pipe| chunks(pipe, StdStream::Stdout));
+    let stderr = child.stderr.take().map(|pipe| chunks(pipe, StdStream::Stderr));
     let output = stream::select_all(stdout.into_iter().chain(stderr)).boxed();
-    Ok(Connection {
-        child,
-        stdin,
-        output,
-        resize: None,
-    })
+    Ok(Connection { child, stdin, output, resize: None })
 }
 
 /// Podman's stdin and stdout are a terminal; its stderr stays a pipe, so that its own words are not lost among the output.
 fn on_terminal(mut command: Command, streams: Streams) -> std::io::Result<Connection> {
-    let Terminal {
-        output,
-        input,
-        size,
-        theirs,
-    } = Terminal::open(streams.size)?;
-    command
-        .stdin(Stdio::from(theirs.try_clone()?))
-        .stdout(Stdio::from(theirs));
+    let Terminal { output, input, size, theirs } = Terminal::open(streams.size)?;
+    command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
     let mut child = command.spawn()?;
     // The builder holds podman's end open, and with it the end of the output away.
     drop(command);
-    let stderr = child
-        .stderr
-        .take()
-        .map(|pipe| chunks(pipe, StdStream::Stdout));
-    let output = stream::select_all(
-        [chunks(output, StdStream::Stdout)]
-            .into_iter()
-            .chain(stderr),
-    )
-    .boxed();
+    let stderr = child.stderr.take().map(|pipe| chunks(pipe, StdStream::Stdout));
+    let output = stream::select_all([chunks(output, StdStream::Stdout)].into_iter().chain(stderr)).boxed();
     let resize = child.id().map(|pid| resizer(size, pid));
-    Ok(Connection {
-        child,
-        stdin: Some(Box::pin(input)),
-        output,
-        resize,
-    })
+    Ok(Connection { child, stdin: Some(Input::new(input)), output, resize })
 }
 
 /// Passes sizes on; podman looks at its terminal again when told by a signal.
@@ -252,8 +168,7 @@ fn open_process(pid: u32) -> Option<OwnedFd> {
 }
 
 fn told(process: Option<&OwnedFd>) -> bool {
-    process
-        .is_some_and(|process| rustix::process::pidfd_send_signal(process, Signal::WINCH).is_ok())
+    process.is_some_and(|process| rustix::process::pidfd_send_signal(process, Signal::WINCH).is_ok())
 }
 
 fn chunks(pipe: impl AsyncRead + Send + Unpin + 'static, name: StdStream) -> OutputStream {
@@ -262,12 +177,10 @@ fn chunks(pipe: impl AsyncRead + Send + Unpin + 'static, name: StdStream) -> Out
         match pipe.read_buf(&mut buffer).await {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(((name, buffer.freeze()), pipe))),
-            Err(cause) => Err(Error::new(
-                ErrorKind::Unavailable,
-                "exec",
-                format!("the output of podman broke off: {cause}"),
-            )
-            .source(cause)),
+            Err(cause) => {
+                Err(Error::new(ErrorKind::Unavailable, "exec", format!("the output of podman broke off: {cause}"))
+                    .source(cause))
+            }
         }
     })
     .boxed()
@@ -301,26 +214,16 @@ fn listened(output: OutputStream, words: LastWords) -> OutputStream {
 }
 
 /// The command's exit code, unless podman's own words say that it never ran.
-fn ended(
-    mut child: Child,
-    about: About<'_>,
-    words: LastWords,
-) -> impl Future<Output = Result<i32>> + Send + 'static {
+fn ended(mut held: Held, about: About<'_>, words: LastWords) -> impl Future<Output = Result<i32>> + Send + 'static {
     let (operation, subject) = (about.operation, about.subject.to_owned());
     async move {
-        let about = About {
-            operation,
-            subject: &subject,
-        };
-        let status: ExitStatus = child
+        let about = About { operation, subject: &subject };
+        let status: ExitStatus = held
+            .child
             .wait()
             .map_err(|cause| {
-                Error::new(
-                    ErrorKind::Internal,
-                    operation,
-                    format!("`{subject}`: podman cannot be waited for: {cause}"),
-                )
-                .source(cause)
+                Error::new(ErrorKind::Internal, operation, format!("`{subject}`: podman cannot be waited for: {cause}"))
+                    .source(cause)
             })
             .await?;
         let heard = words.text();
@@ -334,17 +237,10 @@ fn ended(
 
 /// Podman ends with 125 or 255 where it could not even try; a command may do that too, but not with these words last.
 fn never_ran(about: About<'_>, code: i32, heard: &str) -> Option<Error> {
-    let own = matches!(code, 125 | 255)
-        && heard
-            .lines()
-            .next_back()
-            .is_some_and(|line| line.starts_with("Error: "));
+    let own = matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "));
     let error = own.then(|| error::translate(about, code, heard))?;
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable
-    )
-    .then_some(error)
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable)
+        .then_some(error)
 }
 
 #[cfg(test)]
@@ -353,30 +249,19 @@ mod tests {
 
     #[test]
     fn podmans_failures_are_not_the_commands() {
-        let about = About {
-            operation: "exec",
-            subject: "a",
-        };
+        let about = About { operation: "exec", subject: "a" };
         let refused = never_ran(
             about,
             255,
             "Error: can only create exec sessions on running containers: container state improper\n",
         );
         assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Conflict));
-        let user = never_ran(
-            about,
-            255,
-            "Error: unable to find user nosuch: no matching entries in passwd file\n",
-        );
+        let user = never_ran(about, 255, "Error: unable to find user nosuch: no matching entries in passwd file\n");
         assert_eq!(user.map(|error| error.kind()), Some(ErrorKind::Invalid));
         assert!(never_ran(about, 255, "connection refused\n").is_none());
         assert!(
-            never_ran(
-                about,
-                127,
-                "Error: runc: exec failed: attempted to invoke a command that was not found\n"
-            )
-            .is_none()
+            never_ran(about, 127, "Error: runc: exec failed: attempted to invoke a command that was not found\n")
+                .is_none()
         );
     }
 }

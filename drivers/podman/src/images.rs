@@ -6,8 +6,7 @@ use std::process::Stdio;
 use async_trait::async_trait;
 use hythe_oci::Kind;
 use hythe_runtime::{
-    BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink,
-    RemoteImage, Result,
+    BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink, RemoteImage, Result,
 };
 use hythe_spec::ImageRef;
 use jiff::Timestamp;
@@ -44,17 +43,9 @@ struct ImageDocument {
 
 #[async_trait]
 impl Images for Podman {
-    async fn pull(
-        &self,
-        cx: &OpContext,
-        image: &ImageRef,
-        progress: &ProgressSink,
-    ) -> Result<Image> {
+    async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
         let name = native_image(image);
-        let about = About {
-            operation: "pull",
-            subject: &name,
-        };
+        let about = About { operation: "pull", subject: &name };
         let args = self.transfer("pull", image, &name);
         let told = self.told(cx, about, args, progress, transferred).await?;
         if told.code != 0 {
@@ -65,60 +56,36 @@ impl Images for Podman {
 
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
         let name = native_image(image);
-        let about = About {
-            operation: "image inspect",
-            subject: &name,
-        };
-        let found: Vec<ImageDocument> = self
-            .client
-            .document(cx, about, ["image", "inspect", &name])
-            .await?;
+        let about = About { operation: "image inspect", subject: &name };
+        let found: Vec<ImageDocument> = self.client.document(cx, about, ["image", "inspect", &name]).await?;
         let first = found.into_iter().next();
-        let first = first.ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                about.operation,
-                format!("no image `{name}`"),
-            )
-        })?;
-        Ok(first.image())
+        let first =
+            first.ok_or_else(|| Error::new(ErrorKind::NotFound, about.operation, format!("no image `{name}`")))?;
+        let mut found = first.image();
+        // Podman answers to a digest that it does not list when it knew the image before under another name.
+        if image.digest.is_some() && !found.digests.contains(&name) {
+            found.digests.push(name);
+            found.digests.sort();
+        }
+        Ok(found)
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
-        let about = About {
-            operation: "image list",
-            subject: "podman",
-        };
-        let found: Vec<ImageDocument> = self
-            .client
-            .document(cx, about, ["images", "--no-trunc", "--format=json"])
-            .await?;
+        let about = About { operation: "image list", subject: "podman" };
+        let found: Vec<ImageDocument> =
+            self.client.document(cx, about, ["images", "--no-trunc", "--format=json"]).await?;
         // Podman lists an image once for each of its names.
-        let images: BTreeMap<String, Image> = found
-            .into_iter()
-            .map(ImageDocument::image)
-            .map(|image| (image.id.clone(), image))
-            .collect();
-        let mut images: Vec<Image> = images
-            .into_values()
-            .filter(|image| !image.tags.is_empty())
-            .collect();
+        let images: BTreeMap<String, Image> =
+            found.into_iter().map(ImageDocument::image).map(|image| (image.id.clone(), image)).collect();
+        let mut images: Vec<Image> = images.into_values().filter(|image| !image.tags.is_empty()).collect();
         images.sort_by(|a, b| a.tags.cmp(&b.tags));
         Ok(images)
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
         let name = native_image(image);
-        let about = About {
-            operation: "image remove",
-            subject: &name,
-        };
-        match self
-            .client
-            .act(cx, about, ["rmi", &name])
-            .await?
-            .success(about)
-        {
+        let about = About { operation: "image remove", subject: &name };
+        match self.client.act(cx, about, ["rmi", &name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
@@ -126,53 +93,21 @@ impl Images for Podman {
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
         let from = native_image(image);
-        let about = About {
-            operation: "tag",
-            subject: &from,
-        };
-        self.client
-            .act(cx, about, ["tag", &from, &native_image(name)])
-            .await?
-            .success(about)
-            .map(drop)
+        let about = About { operation: "tag", subject: &from };
+        self.client.act(cx, about, ["tag", &from, &native_image(name)]).await?.success(about).map(drop)
     }
 
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
         let name = native_image(image);
-        let about = About {
-            operation: "push",
-            subject: &name,
-        };
-        let told = self
-            .told(
-                cx,
-                about,
-                self.transfer("push", image, &name),
-                progress,
-                transferred,
-            )
-            .await?;
-        if told.code == 0 {
-            Ok(())
-        } else {
-            Err(error::translate(about, told.code, &told.stderr))
-        }
+        let about = About { operation: "push", subject: &name };
+        let told = self.told(cx, about, self.transfer("push", image, &name), progress, transferred).await?;
+        if told.code == 0 { Ok(()) } else { Err(error::translate(about, told.code, &told.stderr)) }
     }
 
-    async fn build(
-        &self,
-        cx: &OpContext,
-        request: &BuildRequest,
-        progress: &ProgressSink,
-    ) -> Result<BuildOutput> {
+    async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
         let name = native_image(&request.image);
-        let about = About {
-            operation: "build",
-            subject: &name,
-        };
-        let told = self
-            .told(cx, about, build_call(request, &name), progress, spoken)
-            .await?;
+        let about = About { operation: "build", subject: &name };
+        let told = self.told(cx, about, build_call(request, &name), progress, spoken).await?;
         if told.code != 0 {
             return Err(failed_build(about, &told));
         }
@@ -182,16 +117,9 @@ impl Images for Podman {
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
         let name = image.to_string();
-        let about = About {
-            operation: "resolve",
-            subject: &name,
-        };
+        let about = About { operation: "resolve", subject: &name };
         let resolved = withdrawn(cx, about, self.registry.resolve(image)).await?;
-        resolved
-            .map(|resolved| RemoteImage {
-                digest: resolved.digest,
-            })
-            .map_err(|error| of_registry(about, error))
+        resolved.map(|resolved| RemoteImage { digest: resolved.digest }).map_err(|error| of_registry(about, error))
     }
 }
 
@@ -205,13 +133,9 @@ struct Told {
 impl Podman {
     /// Loopback registries speak plain http in the field; podman must be told so.
     fn transfer(&self, verb: &str, image: &ImageRef, name: &str) -> Invocation {
-        let plain =
-            is_loopback(&image.domain) || self.config.insecure_registries.contains(&image.domain);
+        let plain = is_loopback(&image.domain) || self.config.insecure_registries.contains(&image.domain);
         let verify = plain.then(|| "--tls-verify=false".to_owned());
-        let args: Vec<String> = std::iter::once(verb.to_owned())
-            .chain(verify)
-            .chain([name.to_owned()])
-            .collect();
+        let args: Vec<String> = std::iter::once(verb.to_owned()).chain(verify).chain([name.to_owned()]).collect();
         args.into()
     }
 
@@ -231,20 +155,10 @@ impl Podman {
             .spawn()
             .map_err(|cause| self.client.not_started(about, cause))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let work = async {
-            tokio::join!(
-                lines(stdout, sink, read),
-                lines(stderr, sink, read),
-                child.wait()
-            )
-        };
+        let work = async { tokio::join!(lines(stdout, sink, read), lines(stderr, sink, read), child.wait()) };
         let (stdout, stderr, ended) = withdrawn(cx, about, work).await?;
         let status = ended.map_err(|cause| self.client.not_started(about, cause))?;
-        Ok(Told {
-            code: exit_code(about, status, &stderr)?,
-            stdout,
-            stderr,
-        })
+        Ok(Told { code: exit_code(about, status, &stderr)?, stdout, stderr })
     }
 
     /// Podman ends alike for absent, forbidden and unreachable: the registry itself is asked which it is.
@@ -274,36 +188,14 @@ fn of_registry(about: About<'_>, error: hythe_oci::Error) -> Error {
 fn is_loopback(domain: &str) -> bool {
     let host = domain.rsplit_once(':').map_or(domain, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn build_call(request: &BuildRequest, name: &str) -> Invocation {
-    let BuildRequest {
-        image: _,
-        context,
-        dockerfile,
-        args: build_args,
-        labels,
-        no_cache,
-    } = request;
-    let mut args = vec![
-        "build".to_owned(),
-        format!("--tag={name}"),
-        format!("--file={}", dockerfile.display()),
-    ];
-    args.extend(
-        build_args
-            .iter()
-            .map(|(key, value)| format!("--build-arg={key}={value}")),
-    );
-    args.extend(
-        labels
-            .iter()
-            .map(|(key, value)| format!("--label={key}={value}")),
-    );
+    let BuildRequest { image: _, context, dockerfile, args: build_args, labels, no_cache } = request;
+    let mut args = vec!["build".to_owned(), format!("--tag={name}"), format!("--file={}", dockerfile.display())];
+    args.extend(build_args.iter().map(|(key, value)| format!("--build-arg={key}={value}")));
+    args.extend(labels.iter().map(|(key, value)| format!("--label={key}={value}")));
     args.extend(no_cache.then(|| "--no-cache".to_owned()));
     args.push(context.display().to_string());
     args.into()
@@ -315,35 +207,21 @@ fn failed_build(about: About<'_>, told: &Told) -> Error {
     let said: Vec<&str> = told.stdout.lines().chain(told.stderr.lines()).collect();
     let last = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
     match known.kind() {
-        ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Unauthorized => {
-            known.with("output", last)
-        }
+        ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Unauthorized => known.with("output", last),
         _ => Error::new(
             ErrorKind::Invalid,
             about.operation,
-            format!(
-                "`{}` cannot be built: {}\n{last}",
-                about.subject,
-                error::words(&told.stderr)
-            ),
+            format!("`{}` cannot be built: {}\n{last}", about.subject, error::words(&told.stderr)),
         ),
     }
 }
 
-async fn lines(
-    pipe: Option<impl AsyncRead + Unpin>,
-    sink: &ProgressSink,
-    read: fn(&str) -> Progress,
-) -> String {
+async fn lines(pipe: Option<impl AsyncRead + Unpin>, sink: &ProgressSink, read: fn(&str) -> Progress) -> String {
     let mut all = String::new();
     let Some(pipe) = pipe else { return all };
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while reader
-        .read_until(b'\n', &mut line)
-        .await
-        .is_ok_and(|length| length > 0)
-    {
+    while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
         let text = String::from_utf8_lossy(&line);
         // A full channel drops the report, as the contract has it.
         let _dropped = sink.try_send(read(text.trim_end()));
@@ -354,12 +232,7 @@ async fn lines(
 }
 
 fn spoken(line: &str) -> Progress {
-    Progress {
-        item: String::new(),
-        status: line.to_owned(),
-        current: None,
-        total: None,
-    }
+    Progress { item: String::new(), status: line.to_owned(), current: None, total: None }
 }
 
 /// `Copying blob sha256:… done`: podman has no machine-readable progress, its lines name what is being done.
@@ -370,17 +243,8 @@ fn transferred(line: &str) -> Progress {
         (Some("Copying"), Some("blob" | "config"), Some(name)) => {
             let name = name.trim_start_matches("sha256:");
             let rest: Vec<&str> = words.collect();
-            let status = if rest.is_empty() {
-                "copying".to_owned()
-            } else {
-                rest.join(" ")
-            };
-            Progress {
-                item: name.chars().take(SHORT_DIGEST).collect(),
-                status,
-                current: None,
-                total: None,
-            }
+            let status = if rest.is_empty() { "copying".to_owned() } else { rest.join(" ") };
+            Progress { item: name.chars().take(SHORT_DIGEST).collect(), status, current: None, total: None }
         }
         _ => spoken(line),
     }
@@ -394,17 +258,9 @@ impl ImageDocument {
         digests.sort();
         let created = match &self.created {
             serde_json::Value::String(text) => time(Some(text)),
-            other => other
-                .as_i64()
-                .and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            other => other.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok()),
         };
-        Image {
-            id: digest(&self.id),
-            tags,
-            digests,
-            size: self.size,
-            created,
-        }
+        Image { id: digest(&self.id), tags, digests, size: self.size, created }
     }
 }
 
@@ -414,26 +270,14 @@ mod tests {
 
     #[test]
     fn podmans_lines_name_their_layer() {
-        let line = transferred(
-            "Copying blob sha256:0b412225d0bb59e308fd4334496d9aafc8f0d6d3da3ca6262887e51428fbbbad",
-        );
-        assert_eq!(
-            (line.item.as_str(), line.status.as_str()),
-            ("0b412225d0bb", "copying")
-        );
-        assert_eq!(
-            transferred("Storing signatures").status,
-            "Storing signatures"
-        );
+        let line = transferred("Copying blob sha256:0b412225d0bb59e308fd4334496d9aafc8f0d6d3da3ca6262887e51428fbbbad");
+        assert_eq!((line.item.as_str(), line.status.as_str()), ("0b412225d0bb", "copying"));
+        assert_eq!(transferred("Storing signatures").status, "Storing signatures");
     }
 
     #[test]
     fn loopback_is_recognised() {
-        assert!(
-            ["localhost", "127.0.0.1:5000", "[::1]:5000", "localhost:1"]
-                .into_iter()
-                .all(is_loopback)
-        );
+        assert!(["localhost", "127.0.0.1:5000", "[::1]:5000", "localhost:1"].into_iter().all(is_loopback));
         assert!(!["docker.io", "10.0.0.1:5000"].into_iter().any(is_loopback));
     }
 }

@@ -6,6 +6,7 @@
 #![doc = include_str!("docs.md")]
 
 mod attach;
+mod ceilings;
 mod client;
 mod config;
 mod connect;
@@ -15,6 +16,7 @@ mod error;
 mod evidence;
 mod exec;
 mod images;
+mod input;
 mod lifecycle;
 mod logfile;
 mod logs;

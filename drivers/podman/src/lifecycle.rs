@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hythe_runtime::{
-    Error, ErrorKind, Exit, Filter, InstanceId, Listed, Observed, OpContext, Plan, PlanNetwork,
-    Result, State, Stop,
+    Error, ErrorKind, Exit, Filter, InstanceId, Listed, Observed, OpContext, Plan, PlanNetwork, Result, State, Stop,
 };
 use hythe_spec::{MountSource, Signal};
 
@@ -27,10 +26,7 @@ impl Podman {
     /// One podman process where all goes well; what went wrong is found out afterwards.
     pub(crate) async fn make(&self, cx: &OpContext, plan: &Plan, verb: Verb) -> Result<InstanceId> {
         let name = plan.name();
-        let about = About {
-            operation: if verb == Verb::Run { "run" } else { "create" },
-            subject: &name,
-        };
+        let about = About { operation: if verb == Verb::Run { "run" } else { "create" }, subject: &name };
         self.require_volumes(cx, plan).await?;
         let invocation = translate::invocation(verb, plan, &self.settings())?;
         for _ in 0..PORT_TRIES {
@@ -87,7 +83,8 @@ impl Podman {
             return Err(failure.with("holder", &container.id));
         }
         let id = container.instance();
-        if verb == Verb::Run && container.started().is_none() {
+        let resting = matches!(container.state(), State::Created | State::Exited);
+        if verb == Verb::Run && resting {
             self.start_instance(cx, &id).await?;
         }
         Ok(id)
@@ -107,19 +104,9 @@ impl Podman {
     async fn require_volumes(&self, cx: &OpContext, plan: &Plan) -> Result<()> {
         for mount in &plan.mounts {
             if let MountSource::Volume { name, .. } = &mount.source {
-                let here = self
-                    .local
-                    .as_ref()
-                    .is_some_and(|local| local.volumes.join(name).is_dir());
+                let here = self.local.as_ref().is_some_and(|local| local.volumes.join(name).is_dir());
                 if !here {
-                    self.volume(
-                        cx,
-                        About {
-                            operation: "run",
-                            subject: name,
-                        },
-                    )
-                    .await?;
+                    self.volume(cx, About { operation: "run", subject: name }).await?;
                 }
             }
         }
@@ -127,33 +114,18 @@ impl Podman {
     }
 
     pub(crate) async fn start_instance(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let about = About {
-            operation: "start",
-            subject: &id.0,
-        };
+        let about = About { operation: "start", subject: &id.0 };
         let finished = self.client.act(cx, about, ["start", &id.0]).await?;
         if !error::lacks_workdir(&finished.stderr) {
             return finished.success(about).map(drop);
         }
         workdir::create(self, cx, id).await?;
-        self.client
-            .act(cx, about, ["start", &id.0])
-            .await?
-            .success(about)
-            .map(drop)
+        self.client.act(cx, about, ["start", &id.0]).await?.success(about).map(drop)
     }
 
     /// `podman stop` where it can do what is asked; signals sent one by one where it cannot (another signal, fractions of a second).
-    pub(crate) async fn stop_instance(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        how: &Stop,
-    ) -> Result<()> {
-        let about = About {
-            operation: "stop",
-            subject: &id.0,
-        };
+    pub(crate) async fn stop_instance(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
+        let about = About { operation: "stop", subject: &id.0 };
         let container = self.container(cx, about).await?;
         match container.state() {
             State::Created | State::Exited | State::Removing => return Ok(()),
@@ -165,33 +137,17 @@ impl Podman {
             let stopping = self.podman_stop(cx, about, how.grace.as_secs());
             return bounded(how.grace + STOP_MARGIN, about, stopping).await?;
         }
-        let signal = how
-            .signal
-            .map_or_else(|| stop_signal(&container), |signal| signal.0.to_string());
-        bounded(
-            how.grace + STOP_MARGIN,
-            about,
-            self.signalled_stop(cx, about, &signal, how.grace),
-        )
-        .await?
+        let signal = how.signal.map_or_else(|| stop_signal(&container), |signal| signal.0.to_string());
+        bounded(how.grace + STOP_MARGIN, about, self.signalled_stop(cx, about, &signal, how.grace)).await?
     }
 
     async fn podman_stop(&self, cx: &OpContext, about: About<'_>, seconds: u64) -> Result<()> {
         let grace = format!("--time={seconds}");
-        let stopped = self
-            .client
-            .act(cx, about, ["stop", &grace, about.subject])
-            .await?;
+        let stopped = self.client.act(cx, about, ["stop", &grace, about.subject]).await?;
         stopped.success(about).map(drop)
     }
 
-    async fn signalled_stop(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        signal: &str,
-        grace: Duration,
-    ) -> Result<()> {
+    async fn signalled_stop(&self, cx: &OpContext, about: About<'_>, signal: &str, grace: Duration) -> Result<()> {
         self.kill(cx, about, signal).await?;
         let ended = tokio::time::timeout(grace, self.wait(cx, about)).await;
         if let Ok(ended) = ended {
@@ -204,48 +160,27 @@ impl Podman {
     /// Sends a signal; an instance that is not running any more needs none.
     async fn kill(&self, cx: &OpContext, about: About<'_>, signal: &str) -> Result<()> {
         let signal = format!("--signal={signal}");
-        match self
-            .client
-            .act(cx, about, ["kill", &signal, about.subject])
-            .await?
-            .success(about)
-        {
+        match self.client.act(cx, about, ["kill", &signal, about.subject]).await?.success(about) {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             sent => sent.map(drop),
         }
     }
 
     async fn wait(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
-        let waited = self
-            .client
-            .read(cx, about, ["wait", "--interval=50ms", about.subject])
-            .await?;
+        let waited = self.client.read(cx, about, ["wait", "--interval=50ms", about.subject]).await?;
         waited.success(about).map(drop)
     }
 
     async fn unpause(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
-        match self
-            .client
-            .act(cx, about, ["unpause", about.subject])
-            .await?
-            .success(about)
-        {
+        match self.client.act(cx, about, ["unpause", about.subject]).await?.success(about) {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             thawed => thawed.map(drop),
         }
     }
 
     pub(crate) async fn remove_instance(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let about = About {
-            operation: "remove",
-            subject: &id.0,
-        };
-        match self
-            .client
-            .act(cx, about, ["rm", "--volumes", &id.0])
-            .await?
-            .success(about)
-        {
+        let about = About { operation: "remove", subject: &id.0 };
+        match self.client.act(cx, about, ["rm", "--volumes", &id.0]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
@@ -253,16 +188,10 @@ impl Podman {
 
     /// The full document of one container, never of an image of that name.
     pub(crate) async fn container(&self, cx: &OpContext, about: About<'_>) -> Result<Container> {
-        let documents: Vec<Container> = self
-            .client
-            .document(cx, about, ["container", "inspect", about.subject])
-            .await?;
+        let documents: Vec<Container> =
+            self.client.document(cx, about, ["container", "inspect", about.subject]).await?;
         documents.into_iter().next().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Internal,
-                about.operation,
-                format!("`{}`: podman's answer is empty", about.subject),
-            )
+            Error::new(ErrorKind::Internal, about.operation, format!("`{}`: podman's answer is empty", about.subject))
         })
     }
 
@@ -274,12 +203,8 @@ impl Podman {
 
     async fn exit(&self, container: &Container) -> Option<Exit> {
         self.local.as_ref()?;
-        let (state, log, id, exit) = (
-            container.state(),
-            container.runtime_log(),
-            container.id.clone(),
-            container.exit(),
-        );
+        let (state, log, id, exit) =
+            (container.state(), container.runtime_log(), container.id.clone(), container.exit());
         let found = tokio::task::spawn_blocking(move || match exit {
             Some(exit) => Some(evidence::with_oom(exit, &id)),
             None if state == State::Created => evidence::failed_start(&log?),
@@ -288,39 +213,20 @@ impl Podman {
         found.await.ok().flatten().or_else(|| container.exit())
     }
 
-    pub(crate) async fn list_instances(
-        &self,
-        cx: &OpContext,
-        filter: &Filter,
-    ) -> Result<Vec<Listed>> {
-        let about = About {
-            operation: "list",
-            subject: "podman",
-        };
-        let mut args: Vec<String> = ["ps", "--all", "--no-trunc", "--format=json"]
-            .map(str::to_owned)
-            .to_vec();
-        args.extend(
-            filter
-                .labels
-                .iter()
-                .map(|(key, value)| format!("--filter=label={key}={value}")),
-        );
+    pub(crate) async fn list_instances(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
+        let about = About { operation: "list", subject: "podman" };
+        let mut args: Vec<String> = ["ps", "--all", "--no-trunc", "--format=json"].map(str::to_owned).to_vec();
+        args.extend(filter.labels.iter().map(|(key, value)| format!("--filter=label={key}={value}")));
         let rows: Vec<Row> = self.client.document(cx, about, args).await?;
-        let mut listed: Vec<Listed> = rows
-            .into_iter()
-            .map(Row::listed)
-            .filter(|row| carries(&row.labels, &filter.labels))
-            .collect();
+        let mut listed: Vec<Listed> =
+            rows.into_iter().map(Row::listed).filter(|row| carries(&row.labels, &filter.labels)).collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
     }
 }
 
 fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 fn stop_signal(container: &Container) -> String {

@@ -35,10 +35,7 @@ struct Record<'a> {
 impl Assembler {
     /// An assembler for an instance whose main process was last started then.
     pub(crate) fn new(started: Option<Timestamp>) -> Self {
-        Self {
-            started,
-            ..Self::default()
-        }
+        Self { started, ..Self::default() }
     }
 
     /// Takes the next bytes of the file and hands over the lines that they complete.
@@ -58,19 +55,15 @@ impl Assembler {
 
     /// The lines that were never ended, in the order in which they were begun.
     pub(crate) fn finish(&mut self, lines: &mut Vec<LogLine>) {
-        let mut open: Vec<LogLine> = [StdStream::Stdout, StdStream::Stderr]
-            .into_iter()
-            .filter_map(|stream| self.open_line(stream))
-            .collect();
+        let mut open: Vec<LogLine> =
+            [StdStream::Stdout, StdStream::Stderr].into_iter().filter_map(|stream| self.open_line(stream)).collect();
         open.sort_by_key(|line| line.time);
         lines.extend(open);
     }
 
     fn take(&mut self, record: Record<'_>, lines: &mut Vec<LogLine>) {
         let started = self.started;
-        let earlier_run = |begun: Timestamp| {
-            started.is_some_and(|started| begun < started && record.time >= started)
-        };
+        let earlier_run = |begun: Timestamp| started.is_some_and(|started| begun < started && record.time >= started);
         if self.part(record.stream).time.is_some_and(earlier_run) {
             lines.extend(self.open_line(record.stream));
         }
@@ -79,24 +72,14 @@ impl Assembler {
         part.bytes.extend_from_slice(record.bytes);
         if record.ends {
             let line = Bytes::from(mem::take(part).bytes);
-            lines.push(LogLine {
-                stream: record.stream,
-                time: Some(time),
-                line,
-                terminated: true,
-            });
+            lines.push(LogLine { stream: record.stream, time: Some(time), line, terminated: true });
         }
     }
 
     fn open_line(&mut self, stream: StdStream) -> Option<LogLine> {
         let part = mem::take(self.part(stream));
         let open = part.time.filter(|_| !part.bytes.is_empty());
-        open.map(|time| LogLine {
-            stream,
-            time: Some(time),
-            line: Bytes::from(part.bytes),
-            terminated: false,
-        })
+        open.map(|time| LogLine { stream, time: Some(time), line: Bytes::from(part.bytes), terminated: false })
     }
 
     fn part(&mut self, stream: StdStream) -> &mut Part {
@@ -109,11 +92,7 @@ impl Assembler {
 
 fn record(line: &[u8]) -> Option<Record<'_>> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
-    let mut word = || {
-        fields
-            .next()
-            .and_then(|field| std::str::from_utf8(field).ok())
-    };
+    let mut word = || fields.next().and_then(|field| std::str::from_utf8(field).ok());
     let time = word()?.parse().ok()?;
     let stream = match word()? {
         "stdout" => StdStream::Stdout,
@@ -121,12 +100,7 @@ fn record(line: &[u8]) -> Option<Record<'_>> {
         _ => return None,
     };
     let ends = word()? == "F";
-    Some(Record {
-        time,
-        stream,
-        ends,
-        bytes: fields.next().unwrap_or_default(),
-    })
+    Some(Record { time, stream, ends, bytes: fields.next().unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -138,33 +112,18 @@ mod tests {
     fn lines(file: &str, started: Option<Timestamp>, step: usize) -> Vec<(String, bool)> {
         let mut assembler = Assembler::new(started);
         let mut lines = Vec::new();
-        file.as_bytes()
-            .chunks(step)
-            .for_each(|chunk| assembler.feed(chunk, &mut lines));
+        file.as_bytes().chunks(step).for_each(|chunk| assembler.feed(chunk, &mut lines));
         assembler.finish(&mut lines);
-        lines
-            .into_iter()
-            .map(|line| {
-                (
-                    String::from_utf8_lossy(&line.line).into_owned(),
-                    line.terminated,
-                )
-            })
-            .collect()
+        lines.into_iter().map(|line| (String::from_utf8_lossy(&line.line).into_owned(), line.terminated)).collect()
     }
 
     #[test]
     fn parts_of_both_streams_are_kept_apart() {
-        let file = format!(
-            "{AT} stdout P a\n{AT} stderr F x\n{AT} stdout F b\n{AT} stdout F \n{AT} stdout P tail\n"
-        );
+        let file = format!("{AT} stdout P a\n{AT} stderr F x\n{AT} stdout F b\n{AT} stdout F \n{AT} stdout P tail\n");
         for step in [1, 7, 4096] {
             let lines = lines(&file, None, step);
             let expected = [("x", true), ("ab", true), ("", true), ("tail", false)];
-            assert_eq!(
-                lines,
-                expected.map(|(line, ended)| (line.to_owned(), ended))
-            );
+            assert_eq!(lines, expected.map(|(line, ended)| (line.to_owned(), ended)));
         }
     }
 

@@ -11,8 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hythe_runtime::{
-    Error, ErrorKind, InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, State,
-    StdStream,
+    Error, ErrorKind, InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, State, StdStream,
 };
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -36,16 +35,8 @@ const IDLE: Duration = Duration::from_millis(40);
 
 #[async_trait]
 impl Logs for Podman {
-    async fn logs(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        options: &LogOptions,
-    ) -> Result<LogStream> {
-        let about = About {
-            operation: "logs",
-            subject: &id.0,
-        };
+    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
+        let about = About { operation: "logs", subject: &id.0 };
         let container = self.container(cx, about).await?;
         if container.state() == State::Created {
             return Ok(futures_util::stream::empty().boxed());
@@ -60,17 +51,12 @@ impl Logs for Podman {
             _ => self.relay(about, options, sender)?,
         }
         let cancel = cx.cancel.clone();
-        Ok(ReceiverStream::new(receiver)
-            .take_until(async move { cancel.cancelled().await })
-            .boxed())
+        Ok(ReceiverStream::new(receiver).take_until(async move { cancel.cancelled().await }).boxed())
     }
 }
 
 fn not_kept(about: About<'_>, driver: &str) -> Error {
-    let message = format!(
-        "`{}`: its log driver `{driver}` keeps no log",
-        about.subject
-    );
+    let message = format!("`{}`: its log driver `{driver}` keeps no log", about.subject);
     Error::new(ErrorKind::Unsupported, about.operation, message)
 }
 
@@ -94,15 +80,12 @@ struct Deaf;
 
 impl Reader {
     fn new(container: &Container, options: &LogOptions, sender: Sender) -> Self {
-        let follow =
-            options.follow && !matches!(container.state(), State::Exited | State::Removing);
+        let follow = options.follow && !matches!(container.state(), State::Exited | State::Removing);
         Self {
             path: PathBuf::from(&container.host_config.log_config.path),
             id: container.id.clone(),
             options: options.clone(),
-            monitor: follow
-                .then(|| Monitor::of(container.state.conmon_pid))
-                .flatten(),
+            monitor: follow.then(|| Monitor::of(container.state.conmon_pid)).flatten(),
             assembler: Assembler::new(container.started()),
             sender,
             held: options.tail.map(|_| VecDeque::new()),
@@ -111,11 +94,7 @@ impl Reader {
 
     async fn read(mut self) {
         if let Err(cause) = self.follow().await {
-            let message = format!(
-                "`{}`: its log `{}` cannot be read: {cause}",
-                self.id,
-                self.path.display()
-            );
+            let message = format!("`{}`: its log `{}` cannot be read: {cause}", self.id, self.path.display());
             let error = Error::new(ErrorKind::Unavailable, "logs", message).source(cause);
             let _nobody_listens = self.sender.send(Err(error)).await;
         }
@@ -154,10 +133,7 @@ impl Reader {
     }
 
     fn is_over(&self) -> bool {
-        let late = self
-            .options
-            .until
-            .is_some_and(|until| Timestamp::now() >= until);
+        let late = self.options.until.is_some_and(|until| Timestamp::now() >= until);
         late || self.monitor.as_ref().is_none_or(Monitor::is_over)
     }
 
@@ -193,14 +169,8 @@ impl Reader {
     }
 
     fn is_wanted(&self, line: &LogLine) -> bool {
-        let after = self
-            .options
-            .since
-            .is_none_or(|since| line.time.is_none_or(|time| time >= since));
-        let before = self
-            .options
-            .until
-            .is_none_or(|until| line.time.is_none_or(|time| time < until));
+        let after = self.options.since.is_none_or(|since| line.time.is_none_or(|time| time >= since));
+        let before = self.options.until.is_none_or(|until| line.time.is_none_or(|time| time < until));
         after && before
     }
 
@@ -262,10 +232,7 @@ impl Monitor {
 
     fn is_over(&self) -> bool {
         let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
-        let now = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut watched, Some(&now)).map_or(true, |ready| ready > 0)
     }
 }
@@ -273,13 +240,8 @@ impl Monitor {
 impl Podman {
     /// What `podman logs` prints, for log drivers whose store only podman can read.
     fn relay(&self, about: About<'_>, options: &LogOptions, sender: Sender) -> Result<()> {
-        let mut command = self
-            .client
-            .command(&Invocation::from(arguments(about.subject, options)));
-        let mut child = command
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|cause| self.client.not_started(about, cause))?;
+        let mut command = self.client.command(&Invocation::from(arguments(about.subject, options)));
+        let mut child = command.kill_on_drop(true).spawn().map_err(|cause| self.client.not_started(about, cause))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let id = about.subject.to_owned();
         tokio::spawn(async move {
@@ -292,14 +254,7 @@ impl Podman {
             };
             if !ended.is_ok_and(|status| status.success()) {
                 last_words.truncate(4096);
-                let failure = error::translate(
-                    About {
-                        operation: "logs",
-                        subject: &id,
-                    },
-                    125,
-                    &last_words,
-                );
+                let failure = error::translate(About { operation: "logs", subject: &id }, 125, &last_words);
                 let _nobody_listens = sender.send(Err(failure)).await;
             }
         });
@@ -308,12 +263,7 @@ impl Podman {
 }
 
 fn arguments(id: &str, options: &LogOptions) -> Vec<String> {
-    let LogOptions {
-        tail,
-        since,
-        until,
-        follow,
-    } = options;
+    let LogOptions { tail, since, until, follow } = options;
     let mut args = vec!["logs".to_owned(), "--timestamps".to_owned()];
     args.extend(tail.map(|tail| format!("--tail={tail}")));
     args.extend(since.map(|since| format!("--since={since}")));
@@ -324,32 +274,19 @@ fn arguments(id: &str, options: &LogOptions) -> Vec<String> {
 }
 
 /// Sends each line on; returns the last one that carried no time, which is podman's own word.
-async fn relay_lines(
-    pipe: Option<impl AsyncRead + Unpin>,
-    stream: StdStream,
-    sender: &Sender,
-) -> String {
+async fn relay_lines(pipe: Option<impl AsyncRead + Unpin>, stream: StdStream, sender: &Sender) -> String {
     let mut own_words = String::new();
     let Some(pipe) = pipe else { return own_words };
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while reader
-        .read_until(b'\n', &mut line)
-        .await
-        .is_ok_and(|length| length > 0)
-    {
+    while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
         let terminated = line.last() == Some(&b'\n');
         if terminated {
             line.pop();
         }
         match stamped(&line) {
             Some((time, bytes)) => {
-                let line = LogLine {
-                    stream,
-                    time: Some(time),
-                    line: Bytes::copy_from_slice(bytes),
-                    terminated,
-                };
+                let line = LogLine { stream, time: Some(time), line: Bytes::copy_from_slice(bytes), terminated };
                 if sender.send(Ok(line)).await.is_err() {
                     break;
                 }
@@ -362,10 +299,7 @@ async fn relay_lines(
 }
 
 fn stamped(line: &[u8]) -> Option<(Timestamp, &[u8])> {
-    let space = line
-        .iter()
-        .position(|byte| *byte == b' ')
-        .unwrap_or(line.len());
+    let space = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     let time = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
     Some((time, line.get(space + 1..).unwrap_or_default()))
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use hythe_runtime::{
-    Error, ErrorKind, NetworkInfo, NetworkSpec, Networks, OpContext, Result, identity,
-};
+use hythe_runtime::{Error, ErrorKind, NetworkInfo, NetworkSpec, Networks, OpContext, Result, identity};
 use serde::Deserialize;
 
 use crate::client::About;
@@ -37,40 +35,17 @@ struct User {
 
 impl Podman {
     /// Names of the instances that a filter of `podman ps` finds, for people; never an error.
-    pub(crate) async fn names_using(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        filter: String,
-    ) -> String {
-        let args = vec![
-            "ps".to_owned(),
-            "--all".to_owned(),
-            "--format=json".to_owned(),
-            filter,
-        ];
-        let users: Vec<User> = self
-            .client
-            .document(cx, about, args)
-            .await
-            .unwrap_or_default();
-        let names: Vec<String> = users
-            .into_iter()
-            .flat_map(|user| user.names.unwrap_or_default())
-            .map(|name| format!("`{name}`"))
-            .collect();
-        if names.is_empty() {
-            "something else".to_owned()
-        } else {
-            names.join(", ")
-        }
+    pub(crate) async fn names_using(&self, cx: &OpContext, about: About<'_>, filter: String) -> String {
+        let args = vec!["ps".to_owned(), "--all".to_owned(), "--format=json".to_owned(), filter];
+        let users: Vec<User> = self.client.document(cx, about, args).await.unwrap_or_default();
+        let names: Vec<String> =
+            users.into_iter().flat_map(|user| user.names.unwrap_or_default()).map(|name| format!("`{name}`")).collect();
+        if names.is_empty() { "something else".to_owned() } else { names.join(", ") }
     }
 
     async fn network(&self, cx: &OpContext, about: About<'_>) -> Result<Option<NetworkDocument>> {
-        let found: Vec<NetworkDocument> = self
-            .client
-            .document(cx, about, ["network", "inspect", about.subject])
-            .await?;
+        let found: Vec<NetworkDocument> =
+            self.client.document(cx, about, ["network", "inspect", about.subject]).await?;
         Ok(found.into_iter().next())
     }
 }
@@ -78,14 +53,12 @@ impl Podman {
 #[async_trait]
 impl Networks for Podman {
     async fn ensure(&self, cx: &OpContext, spec: &NetworkSpec) -> Result<()> {
-        let about = About {
-            operation: "network create",
-            subject: &spec.name,
-        };
+        let about = About { operation: "network create", subject: &spec.name };
         let mut args = vec![
             "network".to_owned(),
             "create".to_owned(),
             "--driver=bridge".to_owned(),
+            "--opt=isolate=true".to_owned(),
         ];
         args.extend(spec.internal.then(|| "--internal".to_owned()));
         args.extend(label_args(&spec.labels));
@@ -94,54 +67,26 @@ impl Networks for Podman {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
             made => return made.map(drop),
         };
-        let existing = self
-            .network(cx, about)
-            .await?
-            .and_then(|network| network.labels)
-            .unwrap_or_default();
-        if same_owner(&existing, &spec.labels) {
-            Ok(())
-        } else {
-            Err(taken)
-        }
+        let existing = self.network(cx, about).await?.and_then(|network| network.labels).unwrap_or_default();
+        if same_owner(&existing, &spec.labels) { Ok(()) } else { Err(taken) }
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
-        let about = About {
-            operation: "network list",
-            subject: "podman",
-        };
-        let found: Vec<NetworkDocument> = self
-            .client
-            .document(cx, about, ["network", "ls", "--format=json"])
-            .await?;
+        let about = About { operation: "network list", subject: "podman" };
+        let found: Vec<NetworkDocument> = self.client.document(cx, about, ["network", "ls", "--format=json"]).await?;
         let mut networks: Vec<NetworkInfo> = found.into_iter().map(NetworkDocument::info).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(networks)
     }
 
     async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
-        let about = About {
-            operation: "network remove",
-            subject: name,
-        };
-        match self
-            .client
-            .act(cx, about, ["network", "rm", name])
-            .await?
-            .success(about)
-        {
+        let about = About { operation: "network remove", subject: name };
+        match self.client.act(cx, about, ["network", "rm", name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                let users = self
-                    .names_using(cx, about, format!("--filter=network={name}"))
-                    .await;
-                Err(Error::new(
-                    ErrorKind::Conflict,
-                    about.operation,
-                    format!("`{name}` is in use by {users}"),
-                )
-                .source(error))
+                let users = self.names_using(cx, about, format!("--filter=network={name}")).await;
+                Err(Error::new(ErrorKind::Conflict, about.operation, format!("`{name}` is in use by {users}"))
+                    .source(error))
             }
             removed => removed.map(drop),
         }
@@ -150,33 +95,19 @@ impl Networks for Podman {
 
 impl NetworkDocument {
     fn info(self) -> NetworkInfo {
-        let mut subnets: Vec<String> = self
-            .subnets
-            .unwrap_or_default()
-            .into_iter()
-            .map(|subnet| subnet.subnet)
-            .collect();
+        let mut subnets: Vec<String> =
+            self.subnets.unwrap_or_default().into_iter().map(|subnet| subnet.subnet).collect();
         subnets.sort();
-        NetworkInfo {
-            name: self.name,
-            labels: self.labels.unwrap_or_default(),
-            driver: self.driver,
-            subnets,
-        }
+        NetworkInfo { name: self.name, labels: self.labels.unwrap_or_default(), driver: self.driver, subnets }
     }
 }
 
 pub(crate) fn label_args(labels: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
-    labels
-        .iter()
-        .map(|(key, value)| format!("--label={key}={value}"))
+    labels.iter().map(|(key, value)| format!("--label={key}={value}"))
 }
 
 /// Whether an object belongs to the owner that the wanted labels name; without one nobody's object is taken over.
-pub(crate) fn same_owner(
-    existing: &BTreeMap<String, String>,
-    wanted: &BTreeMap<String, String>,
-) -> bool {
+pub(crate) fn same_owner(existing: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     let owner = wanted.get(identity::OWNER);
     owner.is_some() && existing.get(identity::OWNER) == owner
 }

@@ -42,18 +42,12 @@ impl Terminal {
         grantpt(&ours)?;
         unlockpt(&ours)?;
         let name = ptsname(&ours, Vec::new())?;
-        let theirs = rustix::fs::open(
-            name.as_c_str(),
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let theirs = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         let mut modes = tcgetattr(&theirs)?;
         modes.make_raw();
         tcsetattr(&theirs, OptionalActions::Now, &modes)?;
         let terminal = Self {
-            output: Output(pipe::Receiver::from_file_unchecked(File::from(
-                ours.try_clone()?,
-            ))?),
+            output: Output(pipe::Receiver::from_file_unchecked(File::from(ours.try_clone()?))?),
             input: pipe::Sender::from_file_unchecked(File::from(ours.try_clone()?))?,
             size: Size(ours),
             theirs,
@@ -67,27 +61,16 @@ impl Terminal {
 
 impl Size {
     pub(crate) fn set(&self, size: TerminalSize) -> io::Result<()> {
-        let size = Winsize {
-            ws_row: size.rows,
-            ws_col: size.columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         Ok(tcsetwinsize(&self.0, size)?)
     }
 }
 
 impl AsyncRead for Output {
     /// The error that says that nobody holds the other end any more is the end of the output.
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match ready!(Pin::new(&mut self.0).poll_read(cx, buffer)) {
-            Err(closed) if closed.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
-                Poll::Ready(Ok(()))
-            }
+            Err(closed) if closed.raw_os_error() == Some(Errno::IO.raw_os_error()) => Poll::Ready(Ok(())),
             read => Poll::Ready(read),
         }
     }

@@ -5,19 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use hythe_runtime::{Attachment, Error, ErrorKind, Plan, PlanNetwork, Result, Security};
 use hythe_spec::{
-    ByteSize, ExtraHost, HostAddress, ImageRef, Mount, MountSource, Port, Resources, Seccomp,
-    Signal,
+    ByteSize, ExtraHost, HostAddress, ImageRef, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit,
 };
 
 use crate::client::Invocation;
 
 /// What of the configured podman the arguments depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Size at which a log starts anew.
     pub(crate) log_max_size: ByteSize,
     /// Address under which an instance reaches the host.
     pub(crate) host: Option<IpAddr>,
+    /// Limits that podman would raise beyond what this host allows, unless it is told a value.
+    pub(crate) ceilings: Vec<Ulimit>,
 }
 
 /// Which of podman's two verbs.
@@ -119,7 +120,7 @@ pub(crate) fn invocation(verb: Verb, plan: &Plan, settings: &Settings) -> Result
     args.flag("--read-only-tmpfs=false", *read_only);
     args.option("--user", user.as_deref());
     args.option("--workdir", workdir.as_deref());
-    args.resources(resources);
+    args.resources(resources, &settings.ceilings);
     args.flag("--init", *init);
     args.flag("--tty", *tty);
     args.flag("--interactive", *stdin);
@@ -196,20 +197,15 @@ impl Args {
             PlanNetwork::None => self.pair("--network", "none"),
             PlanNetwork::Host => self.pair("--network", "host"),
             PlanNetwork::Bridged { attachments } => {
-                attachments
-                    .iter()
-                    .for_each(|attachment| self.pair("--network", joined(attachment)));
-                ports
-                    .iter()
-                    .for_each(|port| self.pair("--publish", published(port)));
+                attachments.iter().for_each(|attachment| self.pair("--network", joined(attachment)));
+                ports.iter().for_each(|port| self.pair("--publish", published(port)));
             }
         }
         if *network != PlanNetwork::Host {
             self.pair("--hostname", hostname);
         }
         if *network != PlanNetwork::None {
-            dns.iter()
-                .for_each(|server| self.pair("--dns", server.to_string()));
+            dns.iter().for_each(|server| self.pair("--dns", server.to_string()));
         }
     }
 
@@ -225,19 +221,11 @@ impl Args {
     }
 
     fn mounts(&mut self, mounts: &[Mount]) {
-        mounts
-            .iter()
-            .for_each(|mount| self.pair("--mount", mounted(mount)));
+        mounts.iter().for_each(|mount| self.pair("--mount", mounted(mount)));
     }
 
-    fn resources(&mut self, resources: &Resources) {
-        let Resources {
-            memory,
-            cpus,
-            pids,
-            shm_size,
-            ulimits,
-        } = resources;
+    fn resources(&mut self, resources: &Resources, ceilings: &[Ulimit]) {
+        let Resources { memory, cpus, pids, shm_size, ulimits } = resources;
         if let Some(memory) = memory {
             self.pair("--memory", format!("{}b", memory.0));
             self.pair("--memory-swap", format!("{}b", memory.0));
@@ -251,28 +239,20 @@ impl Args {
         if let Some(size) = shm_size {
             self.pair("--shm-size", format!("{}b", size.0));
         }
-        for limit in ulimits {
-            self.pair(
-                "--ulimit",
-                format!("{}={}:{}", limit.name, limit.soft, limit.hard),
-            );
+        let left_out =
+            |ceiling: &&Ulimit| !ulimits.is_empty() && ulimits.iter().all(|limit| limit.name != ceiling.name);
+        for limit in ulimits.iter().chain(ceilings.iter().filter(left_out)) {
+            self.pair("--ulimit", format!("{}={}:{}", limit.name, limit.soft, limit.hard));
         }
     }
 
     fn security(&mut self, security: &Security) {
-        let Security {
-            capabilities,
-            seccomp,
-            no_new_privileges,
-            privileged,
-        } = security;
+        let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
         if *privileged {
             self.word("--privileged");
         } else {
             self.pair("--cap-drop", "ALL");
-            capabilities
-                .iter()
-                .for_each(|capability| self.pair("--cap-add", capability));
+            capabilities.iter().for_each(|capability| self.pair("--cap-add", capability));
         }
         match seccomp {
             Seccomp::Default => {}
@@ -282,37 +262,23 @@ impl Args {
         self.flag("--security-opt=no-new-privileges", *no_new_privileges);
     }
 
-    fn command(
-        &mut self,
-        image: &ImageRef,
-        entrypoint: Option<&[String]>,
-        command: Option<&[String]>,
-    ) {
+    fn command(&mut self, image: &ImageRef, entrypoint: Option<&[String]>, command: Option<&[String]>) {
         if let Some(entrypoint) = entrypoint {
             // `[]` would let podman fall back to the image's command; `[""]` is "none at all".
             let none = [String::new()];
-            let entrypoint = if entrypoint.is_empty() {
-                &none
-            } else {
-                entrypoint
-            };
-            self.pair(
-                "--entrypoint",
-                serde_json::Value::from(entrypoint).to_string(),
-            );
+            let entrypoint = if entrypoint.is_empty() { &none } else { entrypoint };
+            self.pair("--entrypoint", serde_json::Value::from(entrypoint).to_string());
         }
         self.word(native_image(image));
-        command
-            .unwrap_or_default()
-            .iter()
-            .for_each(|word| self.word(word));
+        command.unwrap_or_default().iter().for_each(|word| self.word(word));
     }
 }
 
 /// Values travel in the child's environment, which other users cannot read, unless podman itself would act upon them.
 pub(crate) fn env_args(env: &BTreeMap<String, String>, invocation: &mut Invocation) {
     for (key, value) in env {
-        if is_reserved(key) {
+        // Podman takes an empty variable of its own for an absent one.
+        if value.is_empty() || is_reserved(key) {
             invocation.args.push(format!("--env={key}={value}"));
         } else {
             invocation.args.push(format!("--env={key}"));
@@ -330,47 +296,25 @@ pub(crate) fn native_image(image: &ImageRef) -> String {
 }
 
 fn no_host_address() -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "translate",
-        "`host-gateway`: this host has no address an instance could reach",
-    )
-    .hint("name an address in `extra_hosts`")
+    Error::new(ErrorKind::Unsupported, "translate", "`host-gateway`: this host has no address an instance could reach")
+        .hint("name an address in `extra_hosts`")
 }
 
 /// Only plain upper-case names that nothing on podman's side knows may be set beside podman.
 fn is_reserved(key: &str) -> bool {
-    let plain = key
-        .bytes()
-        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-    !plain
-        || RESERVED
-            .iter()
-            .chain(&RESERVED_TOO)
-            .any(|prefix| key.starts_with(prefix))
+    let plain = key.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    !plain || RESERVED.iter().chain(&RESERVED_TOO).any(|prefix| key.starts_with(prefix))
 }
 
 fn joined(attachment: &Attachment) -> String {
     let Attachment { network, aliases } = attachment;
-    let aliases: Vec<String> = aliases
-        .iter()
-        .map(|alias| format!("alias={alias}"))
-        .collect();
-    if aliases.is_empty() {
-        network.clone()
-    } else {
-        format!("{network}:{}", aliases.join(","))
-    }
+    let aliases: Vec<String> = aliases.iter().map(|alias| format!("alias={alias}")).collect();
+    if aliases.is_empty() { network.clone() } else { format!("{network}:{}", aliases.join(",")) }
 }
 
 /// `[ip:][host]:container/protocol`.
 fn published(port: &Port) -> String {
-    let Port {
-        host_ip,
-        host_port,
-        container_port,
-        protocol,
-    } = port;
+    let Port { host_ip, host_port, container_port, protocol } = port;
     let protocol = format!("{protocol:?}").to_lowercase();
     let host = match (host_ip, host_port) {
         (Some(ip), Some(port)) => format!("{}:", SocketAddr::new(*ip, *port)),
@@ -384,31 +328,19 @@ fn published(port: &Port) -> String {
 
 /// Podman reads a mount as one line of CSV.
 fn mounted(mount: &Mount) -> String {
-    let Mount {
-        target,
-        source,
-        read_only,
-    } = mount;
+    let Mount { target, source, read_only } = mount;
     let mut fields: Vec<String> = match source {
         MountSource::Volume { name, external: _ } => {
             vec!["type=volume".to_owned(), format!("src={name}")]
         }
-        MountSource::Bind {
-            path,
-            propagation,
-            selinux,
-        } => bind_fields(path, propagation.as_deref(), *selinux),
+        MountSource::Bind { path, propagation, selinux } => bind_fields(path, propagation.as_deref(), *selinux),
         MountSource::Tmpfs { size, mode } => tmpfs_fields(*size, *mode),
     };
     fields.push(format!("dst={target}"));
     if *read_only {
         fields.push("ro".to_owned());
     }
-    fields
-        .iter()
-        .map(|field| csv(field))
-        .collect::<Vec<_>>()
-        .join(",")
+    fields.iter().map(|field| csv(field)).collect::<Vec<_>>().join(",")
 }
 
 fn bind_fields(path: &str, propagation: Option<&str>, selinux: Option<char>) -> Vec<String> {
@@ -418,18 +350,11 @@ fn bind_fields(path: &str, propagation: Option<&str>, selinux: Option<char>) -> 
         _ => None,
     };
     let propagation = format!("bind-propagation={}", propagation.unwrap_or("rprivate"));
-    ["type=bind".to_owned(), format!("src={path}"), propagation]
-        .into_iter()
-        .chain(relabel)
-        .collect()
+    ["type=bind".to_owned(), format!("src={path}"), propagation].into_iter().chain(relabel).collect()
 }
 
 fn tmpfs_fields(size: Option<ByteSize>, mode: Option<u32>) -> Vec<String> {
-    let mut fields = vec![
-        "type=tmpfs".to_owned(),
-        "noexec".to_owned(),
-        "notmpcopyup".to_owned(),
-    ];
+    let mut fields = vec!["type=tmpfs".to_owned(), "noexec".to_owned(), "notmpcopyup".to_owned()];
     fields.push(format!("tmpfs-mode={:04o}", mode.unwrap_or(0o1777)));
     fields.extend(size.map(|size| format!("tmpfs-size={}", size.0)));
     fields
@@ -449,29 +374,19 @@ const SECRET: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
 /// The call as it may be shown: the full argument vector, with values of the child's environment, secrets masked.
 pub(crate) fn explained(program: &str, invocation: &Invocation) -> serde_json::Value {
     let Invocation { args, env } = invocation;
-    let argv: Vec<String> = std::iter::once(program.to_owned())
-        .chain(args.iter().map(|word| masked_word(word)))
-        .collect();
-    let env: BTreeMap<&String, &str> = env
-        .iter()
-        .map(|(key, value)| (key, masked(key, value)))
-        .collect();
+    let argv: Vec<String> =
+        std::iter::once(program.to_owned()).chain(args.iter().map(|word| masked_word(word))).collect();
+    let env: BTreeMap<&String, &str> = env.iter().map(|(key, value)| (key, masked(key, value))).collect();
     serde_json::json!({ "argv": argv, "env": env })
 }
 
 fn masked<'a>(key: &str, value: &'a str) -> &'a str {
     let upper = key.to_uppercase();
-    if SECRET.iter().any(|word| upper.contains(word)) {
-        "******"
-    } else {
-        value
-    }
+    if SECRET.iter().any(|word| upper.contains(word)) { "******" } else { value }
 }
 
 fn masked_word(word: &str) -> String {
-    let pair = word
-        .strip_prefix("--env=")
-        .and_then(|pair| pair.split_once('='));
+    let pair = word.strip_prefix("--env=").and_then(|pair| pair.split_once('='));
     match pair {
         Some((key, value)) => format!("--env={key}={}", masked(key, value)),
         None => word.to_owned(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security};
 use hythe_spec::{
-    ByteSize, ExtraHost, HostAddress, Inbound, Millicores, Millis, Mount, MountSource, Port,
-    Protocol, Resources, Seccomp, Signal, Ulimit,
+    ByteSize, ExtraHost, HostAddress, Inbound, Millicores, Millis, Mount, MountSource, Port, Protocol, Resources,
+    Seccomp, Signal, Ulimit,
 };
 
 use super::{Settings, Verb, csv, explained, invocation, is_reserved};
@@ -14,6 +14,7 @@ fn settings() -> Settings {
     Settings {
         log_max_size: ByteSize(64 << 20),
         host: "10.0.0.7".parse().ok(),
+        ceilings: ["nofile", "nproc"].map(|name| Ulimit { name: name.to_owned(), soft: 9, hard: 9 }).into(),
     }
 }
 
@@ -59,40 +60,26 @@ fn small() -> Plan {
 }
 
 fn mount(target: &str, source: MountSource, read_only: bool) -> Mount {
-    Mount {
-        target: target.to_owned(),
-        source,
-        read_only,
-    }
+    Mount { target: target.to_owned(), source, read_only }
 }
 
 fn large() -> Plan {
-    let bind = MountSource::Bind {
-        path: "/srv/a,b".to_owned(),
-        propagation: None,
-        selinux: Some('Z'),
-    };
+    let bind = MountSource::Bind { path: "/srv/a,b".to_owned(), propagation: None, selinux: Some('Z') };
     let port = |host_ip: Option<&str>, host_port, container_port, protocol| Port {
         host_ip: host_ip.map(|ip| ip.parse().unwrap()),
         host_port,
         container_port,
         protocol,
     };
-    let host = |name: &str, address| ExtraHost {
-        name: name.to_owned(),
-        address,
-    };
+    let host = |name: &str, address| ExtraHost { name: name.to_owned(), address };
     Plan {
         entrypoint: Some(Vec::new()),
-        command: Some(vec![
-            "sh".to_owned(),
-            "-c".to_owned(),
-            "echo --rm".to_owned(),
-        ]),
+        command: Some(vec!["sh".to_owned(), "-c".to_owned(), "echo --rm".to_owned()]),
         env: [
             ("API_TOKEN", "hush"),
             ("HOME", "/h"),
             ("LD_PRELOAD", "x.so"),
+            ("EMPTY", ""),
             ("MODE", "a\nb"),
             ("lower_key", "k"),
         ]
@@ -107,36 +94,16 @@ fn large() -> Plan {
             port(Some("::1"), Some(9090), 90, Protocol::Sctp),
         ],
         mounts: vec![
-            mount(
-                "/cache",
-                MountSource::Tmpfs {
-                    size: Some(ByteSize(1 << 20)),
-                    mode: Some(0o700),
-                },
-                false,
-            ),
-            mount(
-                "/data",
-                MountSource::Volume {
-                    name: "shop_data".to_owned(),
-                    external: false,
-                },
-                true,
-            ),
+            mount("/cache", MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700) }, false),
+            mount("/data", MountSource::Volume { name: "shop_data".to_owned(), external: false }, true),
             mount("/in", bind, true),
         ],
         user: Some("app:app".to_owned()),
         workdir: Some("/work".to_owned()),
         network: PlanNetwork::Bridged {
             attachments: vec![
-                Attachment {
-                    network: "hythe-shop".to_owned(),
-                    aliases: vec!["web".to_owned(), "shop-web".to_owned()],
-                },
-                Attachment {
-                    network: "edge".to_owned(),
-                    aliases: Vec::new(),
-                },
+                Attachment { network: "hythe-shop".to_owned(), aliases: vec!["web".to_owned(), "shop-web".to_owned()] },
+                Attachment { network: "edge".to_owned(), aliases: Vec::new() },
             ],
         },
         dns: vec!["9.9.9.9".parse().unwrap()],
@@ -151,29 +118,19 @@ fn large() -> Plan {
             cpus: Some(Millicores(1500)),
             pids: Some(50),
             shm_size: Some(ByteSize(1 << 20)),
-            ulimits: vec![Ulimit {
-                name: "nofile".to_owned(),
-                soft: 1024,
-                hard: -1,
-            }],
+            ulimits: vec![Ulimit { name: "nofile".to_owned(), soft: 1024, hard: -1 }],
         },
         read_only: true,
         init: true,
         tty: true,
         stdin: true,
-        security: Security {
-            seccomp: Seccomp::File("/etc/seccomp.json".to_owned()),
-            ..small().security
-        },
+        security: Security { seccomp: Seccomp::File("/etc/seccomp.json".to_owned()), ..small().security },
         ..small()
     }
 }
 
 fn arguments(plan: &Plan) -> String {
-    invocation(Verb::Run, plan, &settings())
-        .unwrap()
-        .args
-        .join("\n")
+    invocation(Verb::Run, plan, &settings()).unwrap().args.join("\n")
 }
 
 #[test]
@@ -189,10 +146,7 @@ fn a_plan_with_everything() {
 #[test]
 fn what_is_shown_hides_secrets() {
     let invocation = invocation(Verb::Create, &large(), &settings()).unwrap();
-    assert_eq!(
-        invocation.env.keys().collect::<Vec<_>>(),
-        ["API_TOKEN", "MODE"]
-    );
+    assert_eq!(invocation.env.keys().collect::<Vec<_>>(), ["API_TOKEN", "MODE"]);
     let shown = explained("podman", &invocation).to_string();
     assert!(!shown.contains("hush") && shown.contains("/h"), "{shown}");
 }
@@ -207,13 +161,8 @@ fn a_privileged_plan_has_no_list_of_capabilities() {
 #[test]
 fn a_digest_is_named_without_its_tag() {
     let mut plan = small();
-    plan.image = format!("alpine:3@sha256:{}", "0".repeat(64))
-        .parse()
-        .unwrap();
-    assert!(arguments(&plan).ends_with(&format!(
-        "docker.io/library/alpine@sha256:{}",
-        "0".repeat(64)
-    )));
+    plan.image = format!("alpine:3@sha256:{}", "0".repeat(64)).parse().unwrap();
+    assert!(arguments(&plan).ends_with(&format!("docker.io/library/alpine@sha256:{}", "0".repeat(64))));
 }
 
 #[test]
@@ -231,11 +180,7 @@ fn podmans_own_variables_stay_its_own() {
         "TMPDIR",
     ];
     assert!(reserved.into_iter().all(is_reserved));
-    assert!(
-        !["DATABASE_URL", "SECRET_TOKEN", "MODE"]
-            .into_iter()
-            .any(is_reserved)
-    );
+    assert!(!["DATABASE_URL", "SECRET_TOKEN", "MODE"].into_iter().any(is_reserved));
 }
 
 #[test]

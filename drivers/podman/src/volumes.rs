@@ -29,17 +29,11 @@ pub(crate) struct VolumeDocument {
 impl Podman {
     /// The volume of that name; absent: `NotFound` naming it.
     pub(crate) async fn volume(&self, cx: &OpContext, about: About<'_>) -> Result<VolumeDocument> {
-        let found: Vec<VolumeDocument> = self
-            .client
-            .document(cx, about, ["volume", "inspect", about.subject])
-            .await?;
-        found.into_iter().next().ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                about.operation,
-                format!("no volume `{}`", about.subject),
-            )
-        })
+        let found: Vec<VolumeDocument> = self.client.document(cx, about, ["volume", "inspect", about.subject]).await?;
+        found
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, about.operation, format!("no volume `{}`", about.subject)))
     }
 
     async fn users_of_volume(&self, cx: &OpContext, about: About<'_>) -> String {
@@ -51,10 +45,7 @@ impl Podman {
 #[async_trait]
 impl Volumes for Podman {
     async fn ensure(&self, cx: &OpContext, spec: &VolumeSpec) -> Result<()> {
-        let about = About {
-            operation: "volume create",
-            subject: &spec.name,
-        };
+        let about = About { operation: "volume create", subject: &spec.name };
         let mut args = vec!["volume".to_owned(), "create".to_owned()];
         args.extend(label_args(&spec.labels));
         args.push(spec.name.clone());
@@ -63,51 +54,26 @@ impl Volumes for Podman {
             made => return made.map(drop),
         };
         let existing = self.volume(cx, about).await?;
-        if same_owner(&existing.labels.unwrap_or_default(), &spec.labels) {
-            Ok(())
-        } else {
-            Err(taken)
-        }
+        if same_owner(&existing.labels.unwrap_or_default(), &spec.labels) { Ok(()) } else { Err(taken) }
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
-        let about = About {
-            operation: "volume list",
-            subject: "podman",
-        };
-        let found: Vec<VolumeDocument> = self
-            .client
-            .document(cx, about, ["volume", "ls", "--format=json"])
-            .await?;
-        let mut volumes: Vec<VolumeInfo> = found
-            .into_iter()
-            .filter(VolumeDocument::is_named)
-            .map(VolumeDocument::info)
-            .collect();
+        let about = About { operation: "volume list", subject: "podman" };
+        let found: Vec<VolumeDocument> = self.client.document(cx, about, ["volume", "ls", "--format=json"]).await?;
+        let mut volumes: Vec<VolumeInfo> =
+            found.into_iter().filter(VolumeDocument::is_named).map(VolumeDocument::info).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(volumes)
     }
 
     async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
-        let about = About {
-            operation: "volume remove",
-            subject: name,
-        };
-        match self
-            .client
-            .act(cx, about, ["volume", "rm", name])
-            .await?
-            .success(about)
-        {
+        let about = About { operation: "volume remove", subject: name };
+        match self.client.act(cx, about, ["volume", "rm", name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 let users = self.users_of_volume(cx, about).await;
-                Err(Error::new(
-                    ErrorKind::Conflict,
-                    about.operation,
-                    format!("`{name}` is in use by {users}"),
-                )
-                .source(error))
+                Err(Error::new(ErrorKind::Conflict, about.operation, format!("`{name}` is in use by {users}"))
+                    .source(error))
             }
             removed => removed.map(drop),
         }
@@ -117,17 +83,12 @@ impl Volumes for Podman {
 impl VolumeDocument {
     /// Podman 4 does not mark what it made by itself, but names it with 64 hexadecimal digits.
     fn is_named(&self) -> bool {
-        let generated =
-            self.name.len() == ANONYMOUS_NAME && self.name.bytes().all(|b| b.is_ascii_hexdigit());
+        let generated = self.name.len() == ANONYMOUS_NAME && self.name.bytes().all(|b| b.is_ascii_hexdigit());
         !self.anonymous && !generated
     }
 
     fn info(self) -> VolumeInfo {
         let path = Some(self.mountpoint).filter(|path| !path.is_empty());
-        VolumeInfo {
-            name: self.name,
-            labels: self.labels.unwrap_or_default(),
-            path,
-        }
+        VolumeInfo { name: self.name, labels: self.labels.unwrap_or_default(), path }
     }
 }

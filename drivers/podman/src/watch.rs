@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use hythe_runtime::{
-    Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, OpContext,
-    Result,
+    Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, OpContext, Result,
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -21,10 +20,7 @@ use crate::client::{About, Invocation};
 use crate::driver::Podman;
 use crate::{error, evidence};
 
-const ABOUT: About<'static> = About {
-    operation: "watch",
-    subject: "podman events",
-};
+const ABOUT: About<'static> = About { operation: "watch", subject: "podman events" };
 /// How much earlier than its cursor a resumed watch begins.
 const SLACK: Duration = Duration::from_secs(1);
 const KILLED: i32 = 137;
@@ -67,20 +63,15 @@ impl Podman {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|cause| self.client.not_started(ABOUT, cause))?;
-        let stdout = child.stdout.take().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "watch", "`podman events`: no output")
-        })?;
-        let follower = Follower {
-            child,
-            lines: BufReader::new(stdout).lines(),
-            local: self.local.is_some(),
-            ended: false,
-        };
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "watch", "`podman events`: no output"))?;
+        let follower =
+            Follower { child, lines: BufReader::new(stdout).lines(), local: self.local.is_some(), ended: false };
         let events = futures_util::stream::unfold(follower, Follower::next);
         let cancel = cx.cancel.clone();
-        Ok(events
-            .take_until(async move { cancel.cancelled().await })
-            .boxed())
+        Ok(events.take_until(async move { cancel.cancelled().await }).boxed())
     }
 }
 
@@ -89,24 +80,15 @@ fn since(from: &Cursor) -> Result<String> {
     let moment = match &from.0 {
         None => Timestamp::now(),
         Some(place) => {
-            let wrong = || {
-                Error::new(
-                    ErrorKind::Invalid,
-                    "watch",
-                    format!("`{place}` is not a place in podman's events"),
-                )
-            };
+            let wrong =
+                || Error::new(ErrorKind::Invalid, "watch", format!("`{place}` is not a place in podman's events"));
             let nanos: i128 = place.parse().map_err(|_| wrong())?;
             let moment = Timestamp::from_nanosecond(nanos).map_err(|_| wrong())?;
             moment.checked_sub(SLACK).unwrap_or(moment)
         }
     };
     let nanos = moment.as_nanosecond().max(0);
-    Ok(format!(
-        "{}.{:09}",
-        nanos / 1_000_000_000,
-        nanos % 1_000_000_000
-    ))
+    Ok(format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000))
 }
 
 struct Follower {
@@ -146,9 +128,7 @@ impl Follower {
             && exit.code == KILLED
         {
             let (known, id) = (exit.clone(), event.id.0.clone());
-            if let Ok(found) =
-                tokio::task::spawn_blocking(move || evidence::with_oom(known, &id)).await
-            {
+            if let Ok(found) = tokio::task::spawn_blocking(move || evidence::with_oom(known, &id)).await {
                 *exit = found;
             }
         }
@@ -164,16 +144,8 @@ impl Follower {
             Ok(status) => status.to_string(),
             Err(cause) => cause.to_string(),
         };
-        let words = if stderr.trim().is_empty() {
-            how
-        } else {
-            error::words(&stderr)
-        };
-        Error::new(
-            ErrorKind::Unavailable,
-            "watch",
-            format!("`podman events` ended: {words}"),
-        )
+        let words = if stderr.trim().is_empty() { how } else { error::words(&stderr) };
+        Error::new(ErrorKind::Unavailable, "watch", format!("`podman events` ended: {words}"))
     }
 }
 
@@ -181,9 +153,7 @@ fn event(line: Line) -> Option<Event> {
     let time: Timestamp = line.time.parse().ok()?;
     let kind = match line.kind.as_str() {
         "container" => container_kind(&line)?,
-        "network" => EventKind::Updated {
-            what: format!("network {} {}", line.status, line.network),
-        },
+        "network" => EventKind::Updated { what: format!("network {} {}", line.status, line.network) },
         "image" => image_kind(&line)?,
         _ => return None,
     };
@@ -203,45 +173,25 @@ fn container_kind(line: &Line) -> Option<EventKind> {
     Some(match line.status.as_str() {
         "create" => EventKind::Created,
         "start" => EventKind::Started,
-        "died" => EventKind::Stopped {
-            exit: Exit::from_code(line.container_exit_code.unwrap_or(0)),
-        },
-        "kill" => EventKind::Signalled {
-            signal: signal(line),
-        },
+        "died" => EventKind::Stopped { exit: Exit::from_code(line.container_exit_code.unwrap_or(0)) },
+        "kill" => EventKind::Signalled { signal: signal(line) },
         "pause" => EventKind::Paused,
         "unpause" => EventKind::Unpaused,
         "remove" => EventKind::Removed,
         "oom" => EventKind::OutOfMemory,
-        "rename" | "update" => EventKind::Updated {
-            what: line.status.clone(),
-        },
+        "rename" | "update" => EventKind::Updated { what: line.status.clone() },
         _ => return None,
     })
 }
 
 /// Podman logs a `pull` for every image it merely looks up, so that word says nothing.
 fn image_kind(line: &Line) -> Option<EventKind> {
-    let told = [
-        "tag",
-        "untag",
-        "build",
-        "remove",
-        "loadfromarchive",
-        "import",
-        "pull-error",
-    ];
-    told.contains(&line.status.as_str())
-        .then(|| EventKind::Image {
-            action: line.status.clone(),
-        })
+    let told = ["tag", "untag", "build", "remove", "loadfromarchive", "import", "pull-error"];
+    told.contains(&line.status.as_str()).then(|| EventKind::Image { action: line.status.clone() })
 }
 
 fn signal(line: &Line) -> String {
-    let named = line
-        .attributes
-        .as_ref()
-        .and_then(|attributes| attributes.get("signal"));
+    let named = line.attributes.as_ref().and_then(|attributes| attributes.get("signal"));
     named.map_or_else(|| "kill".to_owned(), Clone::clone)
 }
 

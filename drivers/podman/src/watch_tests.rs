@@ -11,26 +11,11 @@ fn read(line: &str) -> Option<EventKind> {
 #[test]
 fn real_lines_are_read() {
     let died = r#"{"ContainerExitCode":3,"ID":"7c05","Image":"localhost/t:1","Name":"ev","Status":"died","Time":"2026-11-22T09:57:35.876662133Z","Type":"container","Attributes":{"a":"b"}}"#;
-    assert_eq!(
-        read(died),
-        Some(EventKind::Stopped {
-            exit: Exit::from_code(3)
-        })
-    );
+    assert_eq!(read(died), Some(EventKind::Stopped { exit: Exit::from_code(3) }));
     let ended_well = r#"{"ID":"a1af","Image":"localhost/t:1","Name":"ev2","Status":"died","Time":"2026-11-22T09:57:36.255972744Z","Type":"container","Attributes":null}"#;
-    assert_eq!(
-        read(ended_well),
-        Some(EventKind::Stopped {
-            exit: Exit::from_code(0)
-        })
-    );
+    assert_eq!(read(ended_well), Some(EventKind::Stopped { exit: Exit::from_code(0) }));
     let joined = r#"{"ID":"ad27","Name":"w6","network":"n1","Status":"connect","Time":"2026-11-22T10:01:44.035636433Z","Type":"network","Attributes":null}"#;
-    assert_eq!(
-        read(joined),
-        Some(EventKind::Updated {
-            what: "network connect n1".to_owned()
-        })
-    );
+    assert_eq!(read(joined), Some(EventKind::Updated { what: "network connect n1".to_owned() }));
     let looked_up = r#"{"Name":"localhost/t:1","Status":"pull","Time":"2026-11-22T09:57:36.181745119Z","Type":"image","Attributes":null}"#;
     assert_eq!(read(looked_up), None);
     let tidied = r#"{"ID":"ad27","Image":"localhost/t:1","Name":"w7","Status":"cleanup","Time":"2026-11-22T10:01:44.509357475Z","Type":"container","Attributes":null}"#;
@@ -39,9 +24,6 @@ fn real_lines_are_read() {
 
 #[test]
 fn a_resumed_watch_begins_early() {
-    assert_eq!(
-        since(&Cursor::at("1795341456162605102")).unwrap(),
-        "1795341455.162605102"
-    );
+    assert_eq!(since(&Cursor::at("1795341456162605102")).unwrap(), "1795341455.162605102");
     assert!(since(&Cursor::at("yesterday")).is_err());
 }

@@ -11,23 +11,22 @@ use crate::error;
 
 /// Puts the directory and its missing parents into the instance, owned by root, mode 0755.
 pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> Result<()> {
-    let about = About {
-        operation: "start",
-        subject: &id.0,
-    };
+    let about = About { operation: "start", subject: &id.0 };
     let observed = podman.container(cx, about).await?.observed(None);
     let path = observed.workdir.unwrap_or_default();
     let target = format!("{}:/", id.0);
-    let mut command = podman
-        .client
-        .command(&Invocation::from(["cp", "-", &target]));
-    command.stdin(Stdio::piped());
+    let mut command = podman.client.command(&Invocation::from(["cp", "-", &target]));
+    // Podman 4 leaves the copy it makes of its stdin behind: it goes with the directory.
+    let scratch = tempfile::tempdir().map_err(|cause| podman.client.not_started(about, cause))?;
+    command.stdin(Stdio::piped()).env("TMPDIR", scratch.path());
     let copying = async move {
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(&archive(&path)).await?;
         }
-        child.wait_with_output().await
+        let output = child.wait_with_output().await;
+        drop(scratch);
+        output
     };
     let ended = withdrawn(cx, about, copying).await?;
     let output = ended.map_err(|cause| podman.client.not_started(about, cause))?;
@@ -35,11 +34,7 @@ pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> 
         return Ok(());
     }
     let words = error::words(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(
-        ErrorKind::Invalid,
-        "start",
-        format!("`{}`: its working directory cannot be made: {words}", id.0),
-    ))
+    Err(Error::new(ErrorKind::Invalid, "start", format!("`{}`: its working directory cannot be made: {words}", id.0)))
 }
 
 /// A tar archive of a directory and its parents.
@@ -58,16 +53,8 @@ fn archive(path: &str) -> Vec<u8> {
 /// One ustar header; names longer than its 100 bytes are cut at a slash into its prefix field.
 fn directory(name: &str) -> [u8; 512] {
     let mut header = [0; 512];
-    let cut = if name.len() <= 100 {
-        0
-    } else {
-        name.len() - 100
-    };
-    let cut = if cut == 0 {
-        0
-    } else {
-        name[cut..].find('/').map_or(0, |slash| cut + slash + 1)
-    };
+    let cut = if name.len() <= 100 { 0 } else { name.len() - 100 };
+    let cut = if cut == 0 { 0 } else { name[cut..].find('/').map_or(0, |slash| cut + slash + 1) };
     let mut field = |at: usize, text: &str| {
         let space = &mut header[at..];
         let length = text.len().min(space.len());

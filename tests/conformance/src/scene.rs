@@ -18,7 +18,7 @@ use hythe_spec::{ImageRef, Inbound, Millis, Mount, MountSource, Permissions, Res
 
 use crate::failure::{Failure, Outcome};
 use crate::outside::Outside;
-use crate::subject::Subject;
+use crate::subject::{Breakable, Subject};
 
 /// Between two looks at an instance; the events are themselves on trial and cannot be what trials wait by.
 const LOOK: Duration = Duration::from_millis(100);
@@ -87,13 +87,13 @@ impl Scene {
         self.subject.runtime.as_ref()
     }
 
-    /// The runtime for a task of its own.
-    pub(crate) fn shared(&self) -> Arc<dyn Runtime> {
-        Arc::clone(&self.subject.runtime)
-    }
-
     pub(crate) fn outside(&self) -> &dyn Outside {
         self.subject.outside.as_deref().unwrap()
+    }
+
+    /// A connection of its own that can be broken.
+    pub(crate) async fn breakable(&self) -> Outcome<Breakable> {
+        self.subject.breakable.as_ref().unwrap()().await
     }
 
     pub(crate) fn logs(&self) -> &dyn Logs {

@@ -28,7 +28,11 @@ impl Agent {
         let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
         std::fs::write(directory.path().join("agent.toml"), config).unwrap();
         let child = spawn(&directory);
-        let agent = Self { directory, child, owner: OnceCell::new() };
+        let agent = Self {
+            directory,
+            child,
+            owner: OnceCell::new(),
+        };
         agent.wait();
         agent
     }
@@ -50,7 +54,11 @@ impl Agent {
     /// The program, told to talk to this agent.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = program::command(program::path());
-        command.arg("--host").arg(self.socket()).args(words).current_dir(self.directory.path());
+        command
+            .arg("--host")
+            .arg(self.socket())
+            .args(words)
+            .current_dir(self.directory.path());
         command
     }
 
@@ -68,12 +76,21 @@ impl Agent {
     }
 
     fn wait(&self) {
-        wait::until("the agent answers", || self.version(), |agent| !agent.is_null());
+        wait::until(
+            "the agent answers",
+            || self.version(),
+            |agent| !agent.is_null(),
+        );
     }
 
     /// The label of everything that is its own.
     pub(crate) fn owner_label(&self) -> String {
-        let owner = self.owner.get_or_init(|| self.version()["owner"].as_str().unwrap_or_default().to_owned());
+        let owner = self.owner.get_or_init(|| {
+            self.version()["owner"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        });
         format!("hythe.owner={owner}")
     }
 
@@ -139,9 +156,21 @@ impl Drop for Agent {
 
 fn spawn(directory: &TempDir) -> Child {
     let path = |name: &str| directory.path().join(name);
-    let log = File::options().create(true).append(true).open(path("agent.log")).unwrap();
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(path("agent.log"))
+        .unwrap();
     let mut command = program::command(program::path());
     command.arg("agent").arg("--config").arg(path("agent.toml"));
-    command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
-    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+    command
+        .arg("--socket")
+        .arg(path("a.sock"))
+        .arg("--state-dir")
+        .arg(path("state"));
+    command
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }

@@ -40,15 +40,23 @@ pub(crate) struct Registry {
 impl Environment {
     /// The environment of this run; without a file there is nothing but memory.
     pub(crate) fn load() -> Self {
-        let Some(path) = std::env::var_os("HYTHE_TEST_ENV").map(PathBuf::from) else { return Self::default() };
-        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+        let Some(path) = std::env::var_os("HYTHE_TEST_ENV").map(PathBuf::from) else {
+            return Self::default();
+        };
+        let text =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+        serde_json::from_slice(&text)
+            .unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
     }
 
     /// Why an engine is not up.
     pub(crate) fn reason(&self, engine: &str) -> String {
         let known = self.skipped.get(engine).map(String::as_str);
-        let unasked = if std::env::var_os("HYTHE_TEST_ENV").is_some() { "it was not brought up" } else { "HYTHE_TEST_ENV names no environment" };
+        let unasked = if std::env::var_os("HYTHE_TEST_ENV").is_some() {
+            "it was not brought up"
+        } else {
+            "HYTHE_TEST_ENV names no environment"
+        };
         format!("no {engine}: {}", known.unwrap_or(unasked))
     }
 }

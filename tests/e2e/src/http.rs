@@ -22,5 +22,9 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
 
 /// A TCP port of the loopback address that nobody holds now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

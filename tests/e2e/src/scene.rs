@@ -23,7 +23,12 @@ pub(crate) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(environment: &'a Environment, subject: &'a Subject) -> Self {
-        Self { environment, subject, agent: Agent::start(&subject.config()), service: unique_name() }
+        Self {
+            environment,
+            subject,
+            agent: Agent::start(&subject.config()),
+            service: unique_name(),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -54,7 +59,10 @@ impl<'a> Scene<'a> {
 
     /// A workload as `ps` shows it; null where there is none.
     pub(crate) fn workload(&self, name: &str) -> Value {
-        self.workloads().into_iter().find(|workload| workload["name"] == name).unwrap_or_default()
+        self.workloads()
+            .into_iter()
+            .find(|workload| workload["name"] == name)
+            .unwrap_or_default()
     }
 
     /// The only workload of the service that bears its name.
@@ -65,25 +73,42 @@ impl<'a> Scene<'a> {
     /// Waits until the workload of the service's name is in this state.
     #[track_caller]
     pub(crate) fn await_state(&self, state: &str) -> Value {
-        wait::until(&format!("`{}` is {state}", self.service), || self.it(), |workload| workload["state"] == state)
+        wait::until(
+            &format!("`{}` is {state}", self.service),
+            || self.it(),
+            |workload| workload["state"] == state,
+        )
     }
 
     /// Names and instance ids of all workloads.
     pub(crate) fn ids(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.workloads().iter().map(|workload| (text(&workload["name"]), text(&workload["instance"]["id"]))).collect()
+        self.workloads()
+            .iter()
+            .map(|workload| (text(&workload["name"]), text(&workload["instance"]["id"])))
+            .collect()
     }
 
     /// Where desired and observed differ, as `status` says.
     pub(crate) fn differences(&self) -> Vec<Value> {
         let status = self.hythe(&["status", &self.service, "--json"]).ok().json();
         let workloads = status["workloads"].as_array().cloned().unwrap_or_default();
-        workloads.iter().flat_map(|workload| workload["differences"].as_array().cloned().unwrap_or_default()).collect()
+        workloads
+            .iter()
+            .flat_map(|workload| {
+                workload["differences"]
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_default()
+            })
+            .collect()
     }
 
     /// Events of the service so far, oldest first.
     pub(crate) fn events(&self) -> Vec<Value> {
-        self.hythe(&["events", "--service", &self.service, "--json"]).ok().json_lines()
+        self.hythe(&["events", "--service", &self.service, "--json"])
+            .ok()
+            .json_lines()
     }
 
     /// Label of everything of the service.
@@ -108,8 +133,14 @@ impl<'a> Scene<'a> {
         let left = self.engine().sweep(&label);
         match (undeployed, left.is_empty()) {
             (Ok(()), true) => Ok(()),
-            (Ok(()), false) => Err(format!("left in the engine after undeploy: {}", left.join(", "))),
-            (Err(_), _) => Err(format!("cleaning up failed: {}", crate::trial::last_panic())),
+            (Ok(()), false) => Err(format!(
+                "left in the engine after undeploy: {}",
+                left.join(", ")
+            )),
+            (Err(_), _) => Err(format!(
+                "cleaning up failed: {}",
+                crate::trial::last_panic()
+            )),
         }
     }
 
@@ -117,7 +148,12 @@ impl<'a> Scene<'a> {
         self.agent.start_again();
         let services = self.hythe(&["services", "--json"]).ok().json();
         for service in services.as_array().into_iter().flatten() {
-            self.hythe(&["undeploy", "--volumes", service["name"].as_str().unwrap_or_default()]).ok();
+            self.hythe(&[
+                "undeploy",
+                "--volumes",
+                service["name"].as_str().unwrap_or_default(),
+            ])
+            .ok();
         }
     }
 }
@@ -125,5 +161,9 @@ impl<'a> Scene<'a> {
 /// Short, and different in every trial of every run.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("e{:x}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "e{:x}n{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }

@@ -16,19 +16,31 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn memory() -> Self {
-        Self { name: "memory", keys: "kind = \"memory\"\n".to_owned(), engine: Engine::Memory }
+        Self {
+            name: "memory",
+            keys: "kind = \"memory\"\n".to_owned(),
+            engine: Engine::Memory,
+        }
     }
 
     pub(crate) fn podman(environment: &Environment) -> Option<Self> {
         let program = environment.podman.as_ref()?.program.display().to_string();
         let keys = format!("kind = \"podman\"\nprogram = \"{program}\"\n");
-        Some(Self { name: "podman", keys, engine: Engine::Program(vec![program]) })
+        Some(Self {
+            name: "podman",
+            keys,
+            engine: Engine::Program(vec![program]),
+        })
     }
 
     pub(crate) fn docker(environment: &Environment) -> Option<Self> {
         let host = format!("unix://{}", environment.docker.as_ref()?.socket.display());
         let keys = format!("kind = \"docker\"\nhost = \"{host}\"\n");
-        Some(Self { name: "docker", keys, engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]) })
+        Some(Self {
+            name: "docker",
+            keys,
+            engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]),
+        })
     }
 
     /// The configuration of an agent with this runtime alone.

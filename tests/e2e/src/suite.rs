@@ -37,7 +37,9 @@ pub fn main() -> ExitCode {
 }
 
 fn found(environment: &Environment) -> [Found; 3] {
-    let or_reason = |name: &'static str, subject: Option<Subject>| (name, subject.ok_or_else(|| environment.reason(name)));
+    let or_reason = |name: &'static str, subject: Option<Subject>| {
+        (name, subject.ok_or_else(|| environment.reason(name)))
+    };
     [
         ("memory", Ok(Subject::memory())),
         or_reason("podman", Subject::podman(environment)),
@@ -45,9 +47,17 @@ fn found(environment: &Environment) -> [Found; 3] {
     ]
 }
 
-fn tests_of((runtime, subject): &Found, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
-    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime));
-    concerned.map(|trial| test_of(trial, runtime, subject.clone(), environment, skips)).collect()
+fn tests_of(
+    (runtime, subject): &Found,
+    environment: &Arc<Environment>,
+    skips: &Skips,
+) -> Vec<libtest_mimic::Trial> {
+    let concerned = trials::all()
+        .into_iter()
+        .filter(|trial| trial.concerns(runtime));
+    concerned
+        .map(|trial| test_of(trial, runtime, subject.clone(), environment, skips))
+        .collect()
 }
 
 fn test_of(
@@ -65,9 +75,16 @@ fn test_of(
             None => Ok(subject),
         });
         match runnable {
-            Ok(subject) => trial.run(&environment, &subject).map(|()| Completion::Completed).map_err(Failed::from),
+            Ok(subject) => trial
+                .run(&environment, &subject)
+                .map(|()| Completion::Completed)
+                .map_err(Failed::from),
             Err(reason) => {
-                *skips.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.clone()).or_default() += 1;
+                *skips
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(reason.clone())
+                    .or_default() += 1;
                 Ok(Completion::ignored_with(reason))
             }
         }

@@ -65,13 +65,18 @@ impl Trial {
     pub(crate) fn run(&self, environment: &Environment, subject: &Subject) -> Result<(), String> {
         let scene = catch_unwind(AssertUnwindSafe(|| Scene::new(environment, subject)));
         let mut scene = scene.map_err(|_| last_panic())?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.act)(&mut scene))).map_err(|_| last_panic());
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| (self.act)(&mut scene))).map_err(|_| last_panic());
         let log = scene.agent.log();
         let cleaned = scene.clean();
         match (outcome, cleaned) {
             (Ok(()), Ok(())) => Ok(()),
-            (Err(first), Err(second)) => Err(format!("{first}\nand then: {second}\n--- end of the agent's log\n{log}")),
-            (Err(fault), Ok(())) | (Ok(()), Err(fault)) => Err(format!("{fault}\n--- end of the agent's log\n{log}")),
+            (Err(first), Err(second)) => Err(format!(
+                "{first}\nand then: {second}\n--- end of the agent's log\n{log}"
+            )),
+            (Err(fault), Ok(())) | (Ok(()), Err(fault)) => {
+                Err(format!("{fault}\n--- end of the agent's log\n{log}"))
+            }
         }
     }
 }

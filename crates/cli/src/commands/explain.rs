@@ -36,14 +36,22 @@ fn show(explained: &Explained, printer: Printer<'_>) -> Outcome {
     }
 }
 
-/// An argument vector as a shell would take it.
+/// An argument vector as a shell would take it, with the variables it runs under: `{ "argv": […], "env": {…} }` or the vector alone.
 fn command_line(native: &Value) -> Option<String> {
-    let words: Vec<&str> = native
-        .as_array()?
-        .iter()
-        .map(Value::as_str)
-        .collect::<Option<_>>()?;
-    shlex::try_join(words).ok()
+    let (argv, env) = match native {
+        Value::Object(fields) => (fields.get("argv")?, fields.get("env")),
+        other => (other, None),
+    };
+    let argv = argv.as_array()?.iter().map(Value::as_str);
+    let argv = shlex::try_join(argv.collect::<Option<Vec<_>>>()?).ok()?;
+    let env = env.and_then(Value::as_object).into_iter().flatten();
+    let assignments = env.map(|(name, value)| {
+        Some(format!(
+            "{name}={} ",
+            shlex::try_quote(value.as_str()?).ok()?
+        ))
+    });
+    Some(assignments.collect::<Option<String>>()? + &argv)
 }
 
 #[cfg(test)]
@@ -53,12 +61,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_vector_is_one_line_and_all_else_is_json() {
+    fn an_argument_vector_is_one_line_with_its_variables() {
+        let line = |native| command_line(&native);
         assert_eq!(
-            command_line(&json!(["podman", "create", "a b"])).as_deref(),
+            line(json!(["podman", "create", "a b"])).as_deref(),
             Some("podman create 'a b'")
         );
-        assert_eq!(command_line(&json!({"Image": "x"})), None);
-        assert_eq!(command_line(&json!(["x", 1])), None);
+        let with_env = json!({"argv": ["podman", "run"], "env": {"A": "b c"}});
+        assert_eq!(line(with_env).as_deref(), Some("A='b c' podman run"));
+    }
+
+    #[test]
+    fn everything_else_stays_json() {
+        for native in [
+            json!({"Image": "x"}),
+            json!(["x", 1]),
+            json!({"argv": ["x"], "env": {"A": 1}}),
+        ] {
+            assert_eq!(command_line(&native), None, "{native}");
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use hythe_api::Progress;
 
+const FAILED: &str = "failed";
+
 /// What was said last of each thing.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
@@ -39,15 +41,13 @@ impl Lines {
     }
 }
 
-/// The message with its phase, once each.
+/// The message, which says what is done; the phase where there is none, and where it is bad news.
 pub(super) fn said(progress: &Progress) -> String {
     let (phase, message) = (progress.phase.as_str(), progress.message.trim_end());
-    if message.is_empty() {
-        phase.to_owned()
-    } else if message.to_lowercase().starts_with(phase) {
-        message.to_owned()
-    } else {
-        format!("{phase}: {message}")
+    match (phase, message) {
+        (_, "") => phase.to_owned(),
+        (FAILED, _) => format!("{phase}: {message}"),
+        (_, _) => message.to_owned(),
     }
 }
 
@@ -75,20 +75,24 @@ mod tests {
             .collect();
         assert_eq!(
             said,
-            [
-                "shop-web layer: pulling",
-                "shop-web layer: pulling: 10 of 10"
-            ]
+            ["shop-web layer: pulling", "shop-web layer: 10 of 10"]
         );
     }
 
     #[test]
-    fn a_message_that_names_its_phase_is_enough() {
-        let progress = Progress {
-            message: "starting on podman".into(),
-            phase: "starting".into(),
-            ..pulling(0)
+    fn the_phase_is_said_where_there_is_no_message_or_no_success() {
+        let shown = |phase: &str, message: &str| {
+            said(&Progress {
+                phase: phase.into(),
+                message: message.into(),
+                ..pulling(0)
+            })
         };
-        assert_eq!(said(&progress), "starting on podman");
+        assert_eq!(
+            shown("starting", "starting on podman"),
+            "starting on podman"
+        );
+        assert_eq!(shown("removed", ""), "removed");
+        assert_eq!(shown("failed", "exit code 1"), "failed: exit code 1");
     }
 }

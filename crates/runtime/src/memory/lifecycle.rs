@@ -114,8 +114,7 @@ impl Runtime for Memory {
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
-        serde_json::to_value(plan)
-            .map_err(|error| Error::new(ErrorKind::Internal, "explain", "the plan cannot be written as JSON").source(error))
+        Ok(serde_json::json!({ "name": plan.name(), "labels": plan.all_labels(), "plan": plan }))
     }
 }
 
@@ -378,7 +377,7 @@ async fn live(engine: Arc<Engine>, id: InstanceId, setup: Setup) {
     let mailbox = Arc::clone(&setup.mailbox);
     let code = shell::execute(setup).await;
     run.ending.cancel();
-    let killed = tokio::select! { biased; signal = mailbox.fatal() => Some(signal), () = std::future::ready(()) => None };
+    let killed = mailbox.died_of();
     let mut world = engine.world();
     let now = world.now();
     if let Ok(instance) = world.find_mut("watch", &id) {

@@ -92,6 +92,11 @@ impl Mailbox {
         }
     }
 
+    /// The signal that ended the process, if one did.
+    pub(super) fn died_of(&self) -> Option<u8> {
+        *self.fatal.borrow()
+    }
+
     /// Resolves when the process must die, with the signal.
     pub(super) async fn fatal(&self) -> u8 {
         let mut fatal = self.fatal.subscribe();

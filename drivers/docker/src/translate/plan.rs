@@ -7,7 +7,7 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
-use hythe_spec::{ImageRef, Port, Resources, Seccomp};
+use hythe_spec::{ImageRef, Port, Resources, Seccomp, Ulimit};
 
 use super::Engine;
 use super::mounts;
@@ -28,6 +28,8 @@ pub(crate) struct Surroundings {
     pub(crate) selinux: bool,
     /// Text of the plan's seccomp file, where it names one.
     pub(crate) seccomp: Option<String>,
+    /// Hard limits of this process that are named although the plan does not, once it names others (Podman only).
+    pub(crate) own_limits: Vec<Ulimit>,
     /// Size at which another log file is begun.
     pub(crate) log_file_bytes: u64,
     /// Log files kept.
@@ -104,7 +106,7 @@ fn host_config(plan: &Plan, around: &Surroundings) -> HostConfig {
         nano_cpus: cpus.map(|cpus| bytes(cpus.0.saturating_mul(NANOS_PER_MILLICORE))),
         pids_limit: pids.map(i64::from),
         shm_size: shm_size.map(|size| bytes(size.0)),
-        ulimits: (!ulimits.is_empty()).then(|| ulimits.iter().map(ulimit).collect()),
+        ulimits: (!ulimits.is_empty()).then(|| all_ulimits(ulimits, around)),
         port_bindings: Some(bindings(&plan.ports)),
         network_mode: Some(network_mode(&plan.network)),
         dns: (!plan.dns.is_empty()).then(|| plan.dns.iter().map(ToString::to_string).collect()),
@@ -144,7 +146,13 @@ fn secure(config: &mut HostConfig, security: &Security, around: &Surroundings) {
     config.security_opt = (!options.is_empty()).then_some(options);
 }
 
-fn ulimit(limit: &hythe_spec::Ulimit) -> ResourcesUlimits {
+/// A list of ulimits makes Podman forget its configured defaults for these two and raise them; they stay where they are instead.
+fn all_ulimits(asked: &[Ulimit], around: &Surroundings) -> Vec<ResourcesUlimits> {
+    let kept = around.own_limits.iter().filter(|limit| asked.iter().all(|other| other.name != limit.name));
+    asked.iter().chain(kept).map(ulimit).collect()
+}
+
+fn ulimit(limit: &Ulimit) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(limit.name.clone()), soft: Some(limit.soft), hard: Some(limit.hard) }
 }
 

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_driver_podman::{Config, Podman, connect};
-use hythe_runtime::{
-    Feature, Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop,
-};
+use hythe_runtime::{Feature, Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop};
 use hythe_spec::{Inbound, Millis, Permissions, Resources, Seccomp};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,10 +31,7 @@ pub(crate) async fn bench(owner: &str) -> Option<Bench> {
         eprintln!("skipped: the environment has no podman");
         return None;
     };
-    let config = Config {
-        program: PathBuf::from(program),
-        ..Config::default()
-    };
+    let config = Config { program: PathBuf::from(program), ..Config::default() };
     let owner = format!("{owner}-{}", std::process::id());
     Some(Bench {
         podman: connect(config).await.unwrap(),
@@ -99,17 +94,7 @@ impl Bench {
     }
 
     pub(crate) async fn stop(&self, id: &InstanceId) {
-        self.podman
-            .stop(
-                &self.cx,
-                id,
-                &Stop {
-                    signal: None,
-                    grace: Duration::ZERO,
-                },
-            )
-            .await
-            .unwrap();
+        self.podman.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &InstanceId) {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use crate::bench::{Bench, PATIENCE};
 use futures_util::StreamExt;
 use hythe_runtime::{
-    AttachRequest, Attachment, BuildRequest, ErrorKind, ExecRequest, Feature, Filter, InstanceId,
-    LogLine, LogOptions, NetworkSpec, PlanNetwork, Runtime, Session, StdStream, TerminalSize,
-    VolumeSpec, identity,
+    AttachRequest, Attachment, BuildRequest, ErrorKind, ExecRequest, Feature, Filter, InstanceId, LogLine, LogOptions,
+    NetworkSpec, PlanNetwork, Runtime, Session, StdStream, TerminalSize, VolumeSpec, identity,
 };
 use hythe_spec::{ByteSize, ImageRef, Millicores, Mount, MountSource, Port, Protocol};
 use tokio::io::AsyncWriteExt;
@@ -17,23 +16,12 @@ use tokio::sync::mpsc;
 const PIPED: usize = 64 << 20;
 
 async fn lines(bench: &Bench, id: &InstanceId, options: LogOptions) -> Vec<LogLine> {
-    let stream = bench
-        .podman
-        .logs()
-        .unwrap()
-        .logs(&bench.cx, id, &options)
-        .await
-        .unwrap();
-    tokio::time::timeout(PATIENCE, stream.map(Result::unwrap).collect())
-        .await
-        .unwrap()
+    let stream = bench.podman.logs().unwrap().logs(&bench.cx, id, &options).await.unwrap();
+    tokio::time::timeout(PATIENCE, stream.map(Result::unwrap).collect()).await.unwrap()
 }
 
 fn texts(lines: &[LogLine]) -> Vec<String> {
-    lines
-        .iter()
-        .map(|line| String::from_utf8_lossy(&line.line).into_owned())
-        .collect()
+    lines.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned()).collect()
 }
 
 #[tokio::test]
@@ -41,76 +29,22 @@ async fn logs_are_exact() {
     let Some(bench) = crate::bench::bench("logs").await else {
         return;
     };
-    let script = "echo one; echo two >&2; head -c 1048576 /dev/zero | tr '\\0' x; echo; printf 'bad\\377byte\\n'; printf tail";
-    let id = bench
-        .podman
-        .run(&bench.cx, &bench.plan("logs", &["sh", "-c", script]))
-        .await
-        .unwrap();
-    let followed = lines(
-        &bench,
-        &id,
-        LogOptions {
-            follow: true,
-            ..LogOptions::default()
-        },
-    )
-    .await;
+    let script =
+        "echo one; echo two >&2; head -c 1048576 /dev/zero | tr '\\0' x; echo; printf 'bad\\377byte\\n'; printf tail";
+    let id = bench.podman.run(&bench.cx, &bench.plan("logs", &["sh", "-c", script])).await.unwrap();
+    let followed = lines(&bench, &id, LogOptions { follow: true, ..LogOptions::default() }).await;
     bench.ended(&id).await;
     let all = lines(&bench, &id, LogOptions::default()).await;
     assert_eq!(all, followed);
-    let out: Vec<&LogLine> = all
-        .iter()
-        .filter(|line| line.stream == StdStream::Stdout)
-        .collect();
-    assert_eq!(
-        out.iter().map(|line| line.line.len()).collect::<Vec<_>>(),
-        [3, 1 << 20, 8, 4]
-    );
-    assert_eq!(
-        (&out[2].line[..], out[3].terminated),
-        (&b"bad\xffbyte"[..], false)
-    );
-    let last = lines(
-        &bench,
-        &id,
-        LogOptions {
-            tail: Some(1),
-            ..LogOptions::default()
-        },
-    )
-    .await;
+    let out: Vec<&LogLine> = all.iter().filter(|line| line.stream == StdStream::Stdout).collect();
+    assert_eq!(out.iter().map(|line| line.line.len()).collect::<Vec<_>>(), [3, 1 << 20, 8, 4]);
+    assert_eq!((&out[2].line[..], out[3].terminated), (&b"bad\xffbyte"[..], false));
+    let last = lines(&bench, &id, LogOptions { tail: Some(1), ..LogOptions::default() }).await;
     assert_eq!(texts(&last), ["tail"]);
-    assert!(
-        lines(
-            &bench,
-            &id,
-            LogOptions {
-                tail: Some(0),
-                ..LogOptions::default()
-            }
-        )
-        .await
-        .is_empty()
-    );
+    assert!(lines(&bench, &id, LogOptions { tail: Some(0), ..LogOptions::default() }).await.is_empty());
     bench.remove(&id).await;
-    let created = bench
-        .podman
-        .create(&bench.cx, &bench.plan("never", &["true"]))
-        .await
-        .unwrap();
-    assert!(
-        lines(
-            &bench,
-            &created,
-            LogOptions {
-                follow: true,
-                ..LogOptions::default()
-            }
-        )
-        .await
-        .is_empty()
-    );
+    let created = bench.podman.create(&bench.cx, &bench.plan("never", &["true"])).await.unwrap();
+    assert!(lines(&bench, &created, LogOptions { follow: true, ..LogOptions::default() }).await.is_empty());
     bench.remove(&created).await;
 }
 
@@ -126,10 +60,7 @@ async fn output(session: &mut Session) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn command(words: &[&str]) -> ExecRequest {
-    ExecRequest {
-        command: words.iter().map(|word| (*word).to_owned()).collect(),
-        ..ExecRequest::default()
-    }
+    ExecRequest { command: words.iter().map(|word| (*word).to_owned()).collect(), ..ExecRequest::default() }
 }
 
 #[tokio::test]
@@ -137,42 +68,16 @@ async fn exec_carries_streams_and_codes() {
     let Some(bench) = crate::bench::bench("exec").await else {
         return;
     };
-    let id = bench
-        .podman
-        .run(&bench.cx, &bench.plan("exec", &["sleep", "1000"]))
-        .await
-        .unwrap();
+    let id = bench.podman.run(&bench.cx, &bench.plan("exec", &["sleep", "1000"])).await.unwrap();
     let exec = bench.podman.exec().unwrap();
-    let mut session = exec
-        .exec(
-            &bench.cx,
-            &id,
-            &command(&["sh", "-c", "echo out; echo err >&2; exit 125"]),
-        )
-        .await
-        .unwrap();
-    assert_eq!(
-        output(&mut session).await,
-        (b"out\n".to_vec(), b"err\n".to_vec())
-    );
+    let mut session =
+        exec.exec(&bench.cx, &id, &command(&["sh", "-c", "echo out; echo err >&2; exit 125"])).await.unwrap();
+    assert_eq!(output(&mut session).await, (b"out\n".to_vec(), b"err\n".to_vec()));
     assert_eq!(session.exit.await.unwrap(), 125);
-    let mut session = exec
-        .exec(&bench.cx, &id, &command(&["/no/such"]))
-        .await
-        .unwrap();
+    let mut session = exec.exec(&bench.cx, &id, &command(&["/no/such"])).await.unwrap();
     output(&mut session).await;
     assert_eq!(session.exit.await.unwrap(), 127);
-    let mut session = exec
-        .exec(
-            &bench.cx,
-            &id,
-            &ExecRequest {
-                stdin: true,
-                ..command(&["wc", "-c"])
-            },
-        )
-        .await
-        .unwrap();
+    let mut session = exec.exec(&bench.cx, &id, &ExecRequest { stdin: true, ..command(&["wc", "-c"]) }).await.unwrap();
     let mut stdin = session.stdin.take().unwrap();
     let writer = tokio::spawn(async move {
         let block = vec![7; 1 << 20];
@@ -181,28 +86,13 @@ async fn exec_carries_streams_and_codes() {
         }
         stdin.shutdown().await.unwrap();
     });
-    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session))
-        .await
-        .unwrap();
+    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session)).await.unwrap();
     writer.await.unwrap();
     assert_eq!(String::from_utf8_lossy(&out).trim(), PIPED.to_string());
-    let absent = exec
-        .exec(
-            &bench.cx,
-            &InstanceId("no-such".to_owned()),
-            &command(&["true"]),
-        )
-        .await
-        .unwrap_err();
+    let absent = exec.exec(&bench.cx, &InstanceId("no-such".to_owned()), &command(&["true"])).await.unwrap_err();
     assert_eq!(absent.kind(), ErrorKind::NotFound);
     bench.stop(&id).await;
-    assert_eq!(
-        exec.exec(&bench.cx, &id, &command(&["true"]))
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Conflict
-    );
+    assert_eq!(exec.exec(&bench.cx, &id, &command(&["true"])).await.unwrap_err().kind(), ErrorKind::Conflict);
     bench.remove(&id).await;
 }
 
@@ -211,56 +101,25 @@ async fn a_terminal_has_a_size() {
     let Some(bench) = crate::bench::bench("tty").await else {
         return;
     };
-    let id = bench
-        .podman
-        .run(&bench.cx, &bench.plan("tty", &["sleep", "1000"]))
-        .await
-        .unwrap();
-    let size = Some(TerminalSize {
-        columns: 91,
-        rows: 31,
-    });
+    let id = bench.podman.run(&bench.cx, &bench.plan("tty", &["sleep", "1000"])).await.unwrap();
+    let size = Some(TerminalSize { columns: 91, rows: 31 });
     let request = ExecRequest {
         tty: true,
         stdin: true,
         size,
-        ..command(&[
-            "sh",
-            "-c",
-            "read line; stty size; read line; stty size; echo got $line",
-        ])
+        ..command(&["sh", "-c", "read line; stty size; read line; stty size; echo got $line"])
     };
-    let mut session = bench
-        .podman
-        .exec()
-        .unwrap()
-        .exec(&bench.cx, &id, &request)
-        .await
-        .unwrap();
+    let mut session = bench.podman.exec().unwrap().exec(&bench.cx, &id, &request).await.unwrap();
     let mut stdin = session.stdin.take().unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     stdin.write_all(b"\r").await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    session
-        .resize
-        .as_ref()
-        .unwrap()
-        .send(TerminalSize {
-            columns: 92,
-            rows: 32,
-        })
-        .await
-        .unwrap();
+    session.resize.as_ref().unwrap().send(TerminalSize { columns: 92, rows: 32 }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     stdin.write_all(b"word\r").await.unwrap();
-    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session))
-        .await
-        .unwrap();
+    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session)).await.unwrap();
     let out = String::from_utf8_lossy(&out).into_owned();
-    assert!(
-        out.contains("31 91") && out.contains("32 92") && out.contains("got word"),
-        "{out:?}"
-    );
+    assert!(out.contains("31 91") && out.contains("32 92") && out.contains("got word"), "{out:?}");
     assert_eq!(session.exit.await.unwrap(), 0);
     bench.remove(&id).await;
 }
@@ -270,40 +129,21 @@ async fn attach_reaches_the_main_process() {
     let Some(bench) = crate::bench::bench("attach").await else {
         return;
     };
-    let mut plan = bench.plan(
-        "attach",
-        &["sh", "-c", "read line; echo heard $line; exit 5"],
-    );
+    let mut plan = bench.plan("attach", &["sh", "-c", "read line; echo heard $line; exit 5"]);
     plan.stdin = true;
     let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
-    let mut session = bench
-        .podman
-        .exec()
-        .unwrap()
-        .attach(&bench.cx, &id, &AttachRequest { stdin: true })
-        .await
-        .unwrap();
+    let mut session =
+        bench.podman.exec().unwrap().attach(&bench.cx, &id, &AttachRequest { stdin: true }).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    session
-        .stdin
-        .as_mut()
-        .unwrap()
-        .write_all(b"you\n")
-        .await
-        .unwrap();
-    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session))
-        .await
-        .unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"you\n").await.unwrap();
+    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session)).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&out), "heard you\n");
     assert_eq!(session.exit.await.unwrap(), 5);
     bench.remove(&id).await;
 }
 
 fn owned(bench: &Bench, owner: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(
-        identity::OWNER.to_owned(),
-        format!("{}{owner}", bench.owner),
-    )])
+    BTreeMap::from([(identity::OWNER.to_owned(), format!("{}{owner}", bench.owner))])
 }
 
 #[tokio::test]
@@ -315,92 +155,43 @@ async fn networks_volumes_and_limits_are_seen() {
         return;
     }
     let name = format!("hythe-test-{}", std::process::id());
-    let (networks, volumes) = (
-        bench.podman.networks().unwrap(),
-        bench.podman.volumes().unwrap(),
-    );
-    let network = NetworkSpec {
-        name: name.clone(),
-        labels: owned(&bench, ""),
-        internal: false,
-    };
-    let (first, second) = tokio::join!(
-        networks.ensure(&bench.cx, &network),
-        networks.ensure(&bench.cx, &network)
-    );
+    let (networks, volumes) = (bench.podman.networks().unwrap(), bench.podman.volumes().unwrap());
+    let network = NetworkSpec { name: name.clone(), labels: owned(&bench, ""), internal: false };
+    let (first, second) = tokio::join!(networks.ensure(&bench.cx, &network), networks.ensure(&bench.cx, &network));
     first.and(second).unwrap();
-    let foreign = NetworkSpec {
-        labels: owned(&bench, "other"),
-        ..network.clone()
-    };
-    assert_eq!(
-        networks
-            .ensure(&bench.cx, &foreign)
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::AlreadyExists
-    );
-    let volume = VolumeSpec {
-        name: name.clone(),
-        labels: owned(&bench, ""),
-    };
-    let mut plan = bench.plan(
-        "rest",
-        &["sh", "-c", "echo $SECRET_TOKEN; env >&2; sleep 1000"],
-    );
-    plan.env = BTreeMap::from([
-        ("SECRET_TOKEN".to_owned(), "a\nb".to_owned()),
-        ("HOME".to_owned(), "/h".to_owned()),
-    ]);
+    let foreign = NetworkSpec { labels: owned(&bench, "other"), ..network.clone() };
+    assert_eq!(networks.ensure(&bench.cx, &foreign).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let volume = VolumeSpec { name: name.clone(), labels: owned(&bench, "") };
+    let mut plan = bench.plan("rest", &["sh", "-c", "echo $SECRET_TOKEN; env >&2; sleep 1000"]);
+    plan.env = BTreeMap::from([("SECRET_TOKEN".to_owned(), "a\nb".to_owned()), ("HOME".to_owned(), "/h".to_owned())]);
     plan.mounts = vec![
         Mount {
             target: "/data".to_owned(),
-            source: MountSource::Volume {
-                name: name.clone(),
-                external: false,
-            },
+            source: MountSource::Volume { name: name.clone(), external: false },
             read_only: true,
         },
         Mount {
             target: "/t".to_owned(),
-            source: MountSource::Tmpfs {
-                size: Some(ByteSize(1 << 20)),
-                mode: None,
-            },
+            source: MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: None },
             read_only: false,
         },
     ];
     plan.network = PlanNetwork::Bridged {
-        attachments: vec![Attachment {
-            network: name.clone(),
-            aliases: vec!["web".to_owned()],
-        }],
+        attachments: vec![Attachment { network: name.clone(), aliases: vec!["web".to_owned()] }],
     };
-    let any = |protocol| Port {
-        host_ip: None,
-        host_port: None,
-        container_port: 80,
-        protocol,
-    };
+    let any = |protocol| Port { host_ip: None, host_port: None, container_port: 80, protocol };
     plan.ports = vec![any(Protocol::Tcp), any(Protocol::Udp)];
     plan.resources.memory = Some(ByteSize(32 << 20));
     plan.resources.cpus = Some(Millicores(500));
     plan.resources.pids = Some(20);
     let missing = bench.podman.run(&bench.cx, &plan).await.unwrap_err();
-    assert!(
-        missing.is_not_found() && missing.message().contains(&name),
-        "{missing}"
-    );
+    assert!(missing.is_not_found() && missing.message().contains(&name), "{missing}");
     volumes.ensure(&bench.cx, &volume).await.unwrap();
     volumes.ensure(&bench.cx, &volume).await.unwrap();
     let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
     let seen = bench.podman.inspect(&bench.cx, &id).await.unwrap();
     assert_eq!(
-        seen.ports
-            .iter()
-            .map(|port| (port.container_port, port.protocol))
-            .collect::<Vec<_>>(),
+        seen.ports.iter().map(|port| (port.container_port, port.protocol)).collect::<Vec<_>>(),
         [(80, Protocol::Tcp), (80, Protocol::Udp)]
     );
     assert!(seen.ports.iter().all(|port| port.host_port.is_some()));
@@ -413,49 +204,20 @@ async fn networks_volumes_and_limits_are_seen() {
         [("/data", "volume", true), ("/t", "tmpfs", false)]
     );
     assert_eq!(
-        (
-            seen.resources.memory,
-            seen.resources.cpus,
-            seen.resources.pids
-        ),
+        (seen.resources.memory, seen.resources.cpus, seen.resources.pids),
         (plan.resources.memory, plan.resources.cpus, Some(20))
     );
-    assert_eq!(
-        (seen.env["SECRET_TOKEN"].as_str(), seen.env["HOME"].as_str()),
-        ("a\nb", "/h")
-    );
-    let listed = bench
-        .podman
-        .list(&bench.cx, &Filter::owned_by(&bench.owner))
-        .await
-        .unwrap()
-        .remove(0);
-    assert_eq!(
-        (&listed.ports, &listed.networks),
-        (&seen.ports, &vec![name.clone()])
-    );
-    let sample = bench
-        .podman
-        .stats()
-        .unwrap()
-        .sample(&bench.cx, &id)
-        .await
-        .unwrap();
+    assert_eq!((seen.env["SECRET_TOKEN"].as_str(), seen.env["HOME"].as_str()), ("a\nb", "/h"));
+    let listed = bench.podman.list(&bench.cx, &Filter::owned_by(&bench.owner)).await.unwrap().remove(0);
+    assert_eq!((&listed.ports, &listed.networks), (&seen.ports, &vec![name.clone()]));
+    let sample = bench.podman.stats().unwrap().sample(&bench.cx, &id).await.unwrap();
     assert!(
-        sample.cpu_nanos > 0
-            && sample.memory_limit == Some(32 << 20)
-            && sample.network_rx_bytes.is_some(),
+        sample.cpu_nanos > 0 && sample.memory_limit == Some(32 << 20) && sample.network_rx_bytes.is_some(),
         "{sample:?}"
     );
-    assert_eq!(
-        networks.remove(&bench.cx, &name).await.unwrap_err().kind(),
-        ErrorKind::Conflict
-    );
+    assert_eq!(networks.remove(&bench.cx, &name).await.unwrap_err().kind(), ErrorKind::Conflict);
     let used = volumes.remove(&bench.cx, &name).await.unwrap_err();
-    assert!(
-        used.kind() == ErrorKind::Conflict && used.message().contains(&plan.name()),
-        "{used}"
-    );
+    assert!(used.kind() == ErrorKind::Conflict && used.message().contains(&plan.name()), "{used}");
     bench.remove(&id).await;
     for _ in 0..2 {
         networks.remove(&bench.cx, &name).await.unwrap();
@@ -486,29 +248,14 @@ async fn images_are_named_and_unnamed() {
     };
     let images = bench.podman.images().unwrap();
     let image = bench.image.parse().unwrap();
-    let name = format!("localhost/hythe-test-tag:{}", std::process::id())
-        .parse()
-        .unwrap();
+    let name = format!("localhost/hythe-test-tag:{}", std::process::id()).parse().unwrap();
     images.tag(&bench.cx, &image, &name).await.unwrap();
     let named = images.get(&bench.cx, &name).await.unwrap();
     assert_eq!(named.id, images.get(&bench.cx, &image).await.unwrap().id);
-    assert!(
-        images
-            .list(&bench.cx)
-            .await
-            .unwrap()
-            .iter()
-            .any(|listed| listed.tags.contains(&name.to_string()))
-    );
+    assert!(images.list(&bench.cx).await.unwrap().iter().any(|listed| listed.tags.contains(&name.to_string())));
     images.remove(&bench.cx, &name).await.unwrap();
     images.remove(&bench.cx, &name).await.unwrap();
-    assert!(
-        images
-            .get(&bench.cx, &name)
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(images.get(&bench.cx, &name).await.unwrap_err().is_not_found());
     assert!(images.get(&bench.cx, &image).await.is_ok());
 }
 
@@ -522,20 +269,12 @@ async fn a_registry_is_pulled_from_and_pushed_to() {
         return;
     };
     let images = bench.podman.images().unwrap();
-    let name: ImageRef = format!("{address}/podman-driver:{}", std::process::id())
-        .parse()
-        .unwrap();
+    let name: ImageRef = format!("{address}/podman-driver:{}", std::process::id()).parse().unwrap();
     let (sink, mut reports) = mpsc::channel(256);
-    images
-        .tag(&bench.cx, &bench.image.parse().unwrap(), &name)
-        .await
-        .unwrap();
+    images.tag(&bench.cx, &bench.image.parse().unwrap(), &name).await.unwrap();
     images.push(&bench.cx, &name, &sink).await.unwrap();
     images.remove(&bench.cx, &name).await.unwrap();
-    let (first, second) = tokio::join!(
-        images.pull(&bench.cx, &name, &sink),
-        images.pull(&bench.cx, &name, &sink)
-    );
+    let (first, second) = tokio::join!(images.pull(&bench.cx, &name, &sink), images.pull(&bench.cx, &name, &sink));
     assert_eq!(first.unwrap().id, second.unwrap().id);
     assert!(reports.try_recv().is_ok());
     let remote = images.resolve(&bench.cx, &name).await.unwrap();
@@ -544,22 +283,9 @@ async fn a_registry_is_pulled_from_and_pushed_to() {
     images.remove(&bench.cx, &pinned).await.unwrap();
     images.remove(&bench.cx, &name).await.unwrap();
     let absent: ImageRef = format!("{address}/no/such:1").parse().unwrap();
-    assert!(
-        images
-            .pull(&bench.cx, &absent, &sink)
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(images.pull(&bench.cx, &absent, &sink).await.unwrap_err().is_not_found());
     let closed: ImageRef = "127.0.0.1:1/no/such:1".parse().unwrap();
-    assert_eq!(
-        images
-            .pull(&bench.cx, &closed, &sink)
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Unavailable
-    );
+    assert_eq!(images.pull(&bench.cx, &closed, &sink).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
@@ -574,9 +300,7 @@ async fn a_dockerfile_is_built() {
     let context = tempfile::tempdir().unwrap();
     let dockerfile = context.path().join("Dockerfile");
     let mut request = BuildRequest {
-        image: format!("localhost/hythe-test-built:{}", std::process::id())
-            .parse()
-            .unwrap(),
+        image: format!("localhost/hythe-test-built:{}", std::process::id()).parse().unwrap(),
         context: context.path().to_owned(),
         dockerfile: dockerfile.clone(),
         args: BTreeMap::from([("WORD".to_owned(), "spoken".to_owned())]),
@@ -584,31 +308,17 @@ async fn a_dockerfile_is_built() {
         no_cache: false,
     };
     let (sink, mut reports) = mpsc::channel(256);
-    std::fs::write(
-        &dockerfile,
-        format!("FROM {}\nARG WORD\nRUN echo $WORD\n", bench.image),
-    )
-    .unwrap();
+    std::fs::write(&dockerfile, format!("FROM {}\nARG WORD\nRUN echo $WORD\n", bench.image)).unwrap();
     let built = images.build(&bench.cx, &request, &sink).await.unwrap();
-    assert_eq!(
-        images.get(&bench.cx, &request.image).await.unwrap().id,
-        built.id
-    );
+    assert_eq!(images.get(&bench.cx, &request.image).await.unwrap().id, built.id);
     let mut said = Vec::new();
     while let Ok(report) = reports.try_recv() {
         said.push(report.status);
     }
     assert!(said.iter().any(|line| line == "spoken"), "{said:?}");
     images.remove(&bench.cx, &request.image).await.unwrap();
-    std::fs::write(
-        &dockerfile,
-        format!("FROM {}\nRUN echo last words; false\n", bench.image),
-    )
-    .unwrap();
+    std::fs::write(&dockerfile, format!("FROM {}\nRUN echo last words; false\n", bench.image)).unwrap();
     request.image = "localhost/hythe-test-never:1".parse().unwrap();
     let failed = images.build(&bench.cx, &request, &sink).await.unwrap_err();
-    assert!(
-        failed.kind() == ErrorKind::Invalid && failed.message().contains("last words"),
-        "{failed}"
-    );
+    assert!(failed.kind() == ErrorKind::Invalid && failed.message().contains("last words"), "{failed}");
 }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use crate::bench::PATIENCE;
 use futures_util::StreamExt;
 use hythe_driver_podman::{Config, connect};
-use hythe_runtime::{
-    Cursor, ErrorKind, EventKind, Feature, Filter, InstanceId, Runtime, State, Stop,
-};
+use hythe_runtime::{Cursor, ErrorKind, EventKind, Feature, Filter, InstanceId, Runtime, State, Stop};
 
 #[tokio::test]
 async fn an_instance_lives_and_is_gone() {
@@ -20,45 +18,19 @@ async fn an_instance_lives_and_is_gone() {
     let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
     assert_eq!(bench.podman.run(&bench.cx, &plan).await.unwrap(), id);
     let observed = bench.podman.inspect(&bench.cx, &id).await.unwrap();
-    assert_eq!(
-        (observed.state, observed.identity.as_ref()),
-        (State::Running, Some(&plan.identity))
-    );
-    let listed = bench
-        .podman
-        .list(&bench.cx, &Filter::owned_by(&bench.owner))
-        .await
-        .unwrap();
+    assert_eq!((observed.state, observed.identity.as_ref()), (State::Running, Some(&plan.identity)));
+    let listed = bench.podman.list(&bench.cx, &Filter::owned_by(&bench.owner)).await.unwrap();
     assert_eq!(listed.iter().map(|row| &row.id).collect::<Vec<_>>(), [&id]);
-    assert_eq!(
-        bench
-            .podman
-            .remove(&bench.cx, &id)
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::Conflict
-    );
+    assert_eq!(bench.podman.remove(&bench.cx, &id).await.unwrap_err().kind(), ErrorKind::Conflict);
     bench.stop(&id).await;
     bench.stop(&id).await;
     assert_eq!(bench.ended(&id).await.exit.unwrap().code, 137);
     bench.podman.remove(&bench.cx, &id).await.unwrap();
     bench.podman.remove(&bench.cx, &id).await.unwrap();
-    assert!(
-        bench
-            .podman
-            .inspect(&bench.cx, &id)
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(bench.podman.inspect(&bench.cx, &id).await.unwrap_err().is_not_found());
     let mut seen = Vec::new();
     while seen.last() != Some(&EventKind::Removed) {
-        let event = tokio::time::timeout(PATIENCE, events.next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
         if event.id == id {
             seen.push(event.kind);
         }
@@ -99,50 +71,20 @@ async fn failures_are_told_apart() {
     let error = bench.podman.run(&bench.cx, &absent).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let left = InstanceId(absent.name());
-    assert_eq!(
-        bench
-            .podman
-            .inspect(&bench.cx, &left)
-            .await
-            .unwrap()
-            .exit
-            .map(|exit| exit.code),
-        Some(127)
-    );
+    assert_eq!(bench.podman.inspect(&bench.cx, &left).await.unwrap().exit.map(|exit| exit.code), Some(127));
     bench.remove(&left).await;
     let mut plan = bench.plan("noimage", &["true"]);
     plan.image = "localhost/no/such:1".parse().unwrap();
-    assert!(
-        bench
-            .podman
-            .run(&bench.cx, &plan)
-            .await
-            .unwrap_err()
-            .is_not_found()
-    );
+    assert!(bench.podman.run(&bench.cx, &plan).await.unwrap_err().is_not_found());
     let held = bench.plan("held", &["true"]);
     let id = bench.podman.create(&bench.cx, &held).await.unwrap();
     assert_eq!(bench.podman.create(&bench.cx, &held).await.unwrap(), id);
     let mut other = held.clone();
     other.identity.plan_hash = "other".to_owned();
-    assert_eq!(
-        bench
-            .podman
-            .create(&bench.cx, &other)
-            .await
-            .unwrap_err()
-            .kind(),
-        ErrorKind::AlreadyExists
-    );
+    assert_eq!(bench.podman.create(&bench.cx, &other).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     bench.remove(&id).await;
-    let broken = Config {
-        program: PathBuf::from("/bin/false"),
-        ..Config::default()
-    };
-    assert_eq!(
-        connect(broken).await.unwrap_err().kind(),
-        ErrorKind::Unavailable
-    );
+    let broken = Config { program: PathBuf::from("/bin/false"), ..Config::default() };
+    assert_eq!(connect(broken).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
@@ -168,16 +110,10 @@ async fn a_paused_instance_stops() {
     }
     let plan = bench.plan("paused", &["sleep", "1000"]);
     let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
-    let paused = tokio::process::Command::new(&bench.podman.info().endpoint)
-        .args(["pause", &id.0])
-        .output()
-        .await
-        .unwrap();
+    let paused =
+        tokio::process::Command::new(&bench.podman.info().endpoint).args(["pause", &id.0]).output().await.unwrap();
     assert!(paused.status.success());
-    let how = Stop {
-        signal: Some("TERM".parse().unwrap()),
-        grace: Duration::from_millis(300),
-    };
+    let how = Stop { signal: Some("TERM".parse().unwrap()), grace: Duration::from_millis(300) };
     bench.podman.stop(&bench.cx, &id, &how).await.unwrap();
     assert_eq!(bench.ended(&id).await.exit.unwrap().code, 137);
     bench.remove(&id).await;

@@ -17,6 +17,9 @@ const HUES: [AnsiColor; 6] = [
     AnsiColor::Red,
 ];
 
+/// RFC 3339 in UTC, always as wide.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S.%9fZ";
+
 /// How lines are shown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Look {
@@ -92,7 +95,7 @@ impl Writer {
             }
             way.out.write_all(self.prefixes[source].as_bytes())?;
             if let Some(time) = line.time.filter(|_| self.look.timestamps) {
-                write!(way.out, "{time} ")?;
+                write!(way.out, "{} ", time.strftime(TIME))?;
             }
         }
         way.out.write_all(&bytes(line))?;
@@ -211,6 +214,18 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "web   | one line\nweb   | cut\nqueue | other\n"
         );
+    }
+
+    #[test]
+    fn times_are_all_as_wide() {
+        let look = Look {
+            timestamps: true,
+            ..Look::default()
+        };
+        let mut stamped = line(StdStream::Stdout, b"x", true);
+        stamped.time = Some(jiff::Timestamp::UNIX_EPOCH);
+        let [out, _] = written(&["web"], look, &[(0, stamped)]);
+        assert_eq!(out, b"1970-01-01T00:00:00.000000000Z x\n");
     }
 
     #[test]

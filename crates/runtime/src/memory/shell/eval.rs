@@ -187,7 +187,7 @@ impl Shell {
             biased;
             signal = mailbox.fatal() => 128 + i32::from(signal),
             () = run.ending.cancelled() => 137,
-            code = self.script(script) => code,
+            code = self.script(script) => mailbox.died_of().map_or(code, |signal| 128 + i32::from(signal)),
         };
         run.leave(pid);
         code & 0xff

@@ -88,7 +88,7 @@ pub(super) async fn execute(setup: Setup) -> i32 {
         biased;
         signal = mailbox.fatal() => 128 + i32::from(signal),
         () = run.ending.cancelled() => 137,
-        code = shell.main(&arguments) => code,
+        code = shell.main(&arguments) => mailbox.died_of().map_or(code, |signal| 128 + i32::from(signal)),
     };
     run.leave(pid);
     code & 0xff

@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use super::{Container, Row, entrypoint};
+use super::observed::entrypoint;
+use super::{Container, Row};
 
 fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
@@ -8,8 +9,7 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn an_inspected_container() {
-    let containers: Vec<Container> =
-        serde_json::from_str(include_str!("../tests/data/inspect.json")).unwrap();
+    let containers: Vec<Container> = serde_json::from_str(include_str!("../../tests/data/inspect.json")).unwrap();
     let observed: Vec<_> = containers
         .into_iter()
         .map(|container| {
@@ -22,7 +22,7 @@ fn an_inspected_container() {
 
 #[test]
 fn listed_containers() {
-    let rows: Vec<Row> = serde_json::from_str(include_str!("../tests/data/ps.json")).unwrap();
+    let rows: Vec<Row> = serde_json::from_str(include_str!("../../tests/data/ps.json")).unwrap();
     insta::assert_json_snapshot!(rows.into_iter().map(Row::listed).collect::<Vec<_>>());
 }
 
@@ -30,12 +30,6 @@ fn listed_containers() {
 fn the_entrypoint_keeps_its_words_apart() {
     let command = words(&["c d", "e"]);
     let args = words(&["--", "echo", "a b", "c d", "e"]);
-    assert_eq!(
-        entrypoint("/run/podman-init".to_owned(), args, &command),
-        words(&["echo", "a b"])
-    );
-    assert_eq!(
-        entrypoint("sh".to_owned(), words(&["-c"]), &words(&["sh", "-c"])),
-        words(&[])
-    );
+    assert_eq!(entrypoint("/run/podman-init".to_owned(), args, &command), words(&["echo", "a b"]));
+    assert_eq!(entrypoint("sh".to_owned(), words(&["-c"]), &words(&["sh", "-c"])), words(&[]));
 }

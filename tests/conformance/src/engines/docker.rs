@@ -1,0 +1,68 @@
+//! Docker's API: dockerd, or Podman's service that speaks it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hythe_driver_docker::Config;
+use hythe_runtime::Runtime;
+use hythe_runtime::layers::{Settings, standard};
+use hythe_spec::ImageRef;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+use crate::environment::{Environment, Socket};
+use crate::failure::Outcome;
+use crate::outside::DockerHand;
+use crate::subject::{Breakable, Subject};
+
+async fn connect(name: &str, socket: &Path) -> Outcome<Arc<dyn Runtime>> {
+    let host = Some(format!("unix://{}", socket.display()));
+    let config = Config { name: name.to_owned(), host, ..Config::default() };
+    let docker = hythe_driver_docker::connect(config).await?;
+    Ok(standard(Arc::new(docker), &Settings::default()))
+}
+
+pub(super) async fn subject(
+    name: &'static str,
+    engine: &Socket,
+    environment: &Environment,
+    image: &ImageRef,
+) -> Outcome<Subject> {
+    let socket = engine.socket.clone();
+    Ok(Subject {
+        name,
+        runtime: connect(name, &socket).await?,
+        real: true,
+        image: image.clone(),
+        outside: Some(Box::new(DockerHand::new(socket.clone()))),
+        breakable: Some(Box::new(move || Box::pin(breakable(name, socket.clone())))),
+        registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
+        registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+    })
+}
+
+/// A socket of our own that hands everything on, until it is cut with all its connections.
+async fn breakable(name: &'static str, socket: PathBuf) -> Outcome<Breakable> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("engine.sock");
+    let listener = UnixListener::bind(&path)?;
+    let relay = tokio::spawn(async move {
+        // Dropping the set ends every connection.
+        let mut connections = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            let socket = socket.clone();
+            connections.spawn(async move {
+                if let Ok(mut far) = UnixStream::connect(&socket).await {
+                    // How a connection ends is for its two ends to know.
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                }
+            });
+        }
+    });
+    let runtime = connect(name, &path).await?;
+    let sever = Box::new(move || {
+        relay.abort();
+        drop(directory);
+    });
+    Ok(Breakable { runtime, sever })
+}

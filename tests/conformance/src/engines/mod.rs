@@ -1,0 +1,24 @@
+//! The real engines.
+
+mod docker;
+mod podman;
+
+use hythe_spec::ImageRef;
+
+use crate::environment::Environment;
+use crate::subject::Connected;
+
+/// Connects those that are up.
+pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Connected> {
+    let mut subjects = Vec::new();
+    if let Some(engine) = &environment.podman {
+        subjects.push(("podman", podman::subject(engine, environment, image).await));
+    }
+    if let Some(engine) = &environment.docker {
+        subjects.push(("docker", docker::subject("docker", engine, environment, image).await));
+    }
+    if let Some(engine) = &environment.podman_api {
+        subjects.push(("podman-api", docker::subject("podman-api", engine, environment, image).await));
+    }
+    subjects
+}

@@ -1,0 +1,74 @@
+//! Podman, behind its program.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hythe_driver_podman::Config;
+use hythe_runtime::Runtime;
+use hythe_runtime::layers::{Settings, standard};
+use hythe_spec::ImageRef;
+
+use crate::environment::{Environment, Program};
+use crate::failure::Outcome;
+use crate::outside::PodmanHand;
+use crate::subject::{Breakable, Subject};
+
+async fn connect(program: &Path) -> Outcome<Arc<dyn Runtime>> {
+    let config = Config { program: program.to_owned(), ..Config::default() };
+    let podman = hythe_driver_podman::connect(config).await?;
+    Ok(standard(Arc::new(podman), &Settings::default()))
+}
+
+pub(super) async fn subject(engine: &Program, environment: &Environment, image: &ImageRef) -> Outcome<Subject> {
+    let program = engine.program.clone();
+    Ok(Subject {
+        name: "podman",
+        runtime: connect(&program).await?,
+        real: true,
+        image: image.clone(),
+        outside: Some(Box::new(PodmanHand::new(program.clone()))),
+        breakable: Some(Box::new(move || Box::pin(breakable(program.clone())))),
+        registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
+        registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+    })
+}
+
+/// A program that is podman until a file appears; from then on it prints nonsense and exits with 125, as a broken one does,
+/// and what it had started is gone.
+async fn breakable(program: PathBuf) -> Outcome<Breakable> {
+    let directory = tempfile::tempdir()?;
+    let script = directory.path().join("podman");
+    let broken = directory.path().join("broken");
+    let pids = directory.path().join("pids");
+    let text = format!(
+        "#!/bin/sh\nif [ -e '{broken}' ]; then echo 'Error: {{\\0garbage' >&2; echo nonsense; exit 125; fi\n\
+         echo $$ >> '{pids}'\nexec '{program}' \"$@\"\n",
+        broken = broken.display(),
+        pids = pids.display(),
+        program = program.display(),
+    );
+    std::fs::write(&script, text)?;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    let runtime = connect(&script).await?;
+    let sever = Box::new(move || {
+        std::fs::write(&broken, "").unwrap();
+        kill_all(&pids, &program);
+        // The program must stay there to be run.
+        let _kept = directory.keep();
+    });
+    Ok(Breakable { runtime, sever })
+}
+
+/// Kills what the script became, where the number still belongs to such a process.
+fn kill_all(pids: &Path, program: &Path) {
+    let text = std::fs::read_to_string(pids).unwrap_or_default();
+    for pid in text.lines().filter_map(|line| line.trim().parse::<i32>().ok()) {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = String::from_utf8_lossy(&command).contains(program.parent().and_then(Path::to_str).unwrap_or_default());
+        if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| ours) {
+            // One that has just ended needs no killing.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}

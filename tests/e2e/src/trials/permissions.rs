@@ -1,0 +1,118 @@
+//! What a component may do, as its processes see it.
+
+use std::collections::BTreeMap;
+
+use crate::files::{one, stays};
+use crate::scene::Scene;
+use crate::trial::trials;
+
+trials!("permissions":
+    the_default_is_the_same_everywhere Real,
+    none_is_no_capability_and_no_network Real,
+    an_allow_list_that_cannot_be_enforced_is_refused Every,
+    privileged_is_refused_unless_the_agent_allows_it Real,
+);
+
+/// CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, SYS_CHROOT, SETFCAP.
+const STANDARD: &str = "00000000800405fb";
+
+/// Fields of `/proc/<pid>/status` inside the workload.
+fn status(scene: &Scene<'_>, pid: &str) -> BTreeMap<String, String> {
+    let text = scene
+        .hythe(&[
+            "exec",
+            &scene.service,
+            "cat",
+            &format!("/proc/{pid}/status"),
+        ])
+        .ok()
+        .out;
+    let fields = text.lines().filter_map(|line| line.split_once(":\t"));
+    fields
+        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[track_caller]
+fn are(fields: &BTreeMap<String, String>, expected: [(&str, &str); 4]) {
+    for (key, value) in expected {
+        assert_eq!(fields.get(key).map(String::as_str), Some(value), "{key}");
+    }
+}
+
+fn the_default_is_the_same_everywhere(scene: &mut Scene<'_>) {
+    scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
+    for pid in ["1", "self"] {
+        are(
+            &status(scene, pid),
+            [
+                ("CapEff", STANDARD),
+                ("CapBnd", STANDARD),
+                ("NoNewPrivs", "1"),
+                ("Seccomp", "2"),
+            ],
+        );
+    }
+}
+
+fn none_is_no_capability_and_no_network(scene: &mut Scene<'_>) {
+    scene
+        .deploy(&one(&scene.service, &stays("up"), "permissions = 'none'"))
+        .ok();
+    for pid in ["1", "self"] {
+        are(
+            &status(scene, pid),
+            [
+                ("CapEff", "0000000000000000"),
+                ("CapBnd", "0000000000000000"),
+                ("NoNewPrivs", "1"),
+                ("Seccomp", "2"),
+            ],
+        );
+    }
+    let interfaces = scene
+        .hythe(&["exec", &scene.service, "ls", "/sys/class/net"])
+        .ok()
+        .out;
+    assert_eq!(interfaces, "lo\n", "interfaces besides the loopback");
+}
+
+#[track_caller]
+fn refused(scene: &Scene<'_>, permissions: &str, says: &[&str]) {
+    scene
+        .deploy(&one(&scene.service, &stays("up"), permissions))
+        .ends_with(2)
+        .says(says);
+    assert_eq!(
+        scene.hythe(&["services", "--json"]).ok().out,
+        "[]\n",
+        "a refused service was stored"
+    );
+    scene.has_instances(0);
+}
+
+fn an_allow_list_that_cannot_be_enforced_is_refused(scene: &mut Scene<'_>) {
+    let list = "permissions = { network = { outbound = { allow_host = ['example.com'], allow_port = [443] } } }";
+    refused(scene, list, &["error:", scene.subject.name, "allow_host"]);
+}
+
+fn privileged_is_refused_unless_the_agent_allows_it(scene: &mut Scene<'_>) {
+    let privileged =
+        "permissions = { profile = 'standard', privileged = true, no_new_privileges = false }";
+    refused(
+        scene,
+        privileged,
+        &["privileged", "hint:", "allow_privileged = true"],
+    );
+    let config = scene.subject.privileged_config();
+    scene.agent.reconfigure(&config);
+    scene
+        .deploy(&one(&scene.service, &stays("up"), privileged))
+        .ok();
+    let fields = status(scene, "1");
+    assert_eq!(
+        fields["Seccomp"], "0",
+        "a privileged component is not filtered"
+    );
+    assert!(fields["CapEff"] > STANDARD.to_owned(), "{fields:#?}");
+}

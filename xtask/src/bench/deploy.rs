@@ -1,0 +1,172 @@
+//! One container, from the command to its running: through the agent, and by the engine's own command line.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::agent::Agent;
+use super::bed::Bed;
+use super::contest::{Contender, hold, quietly, time_all};
+use super::engine::Engine;
+use super::report::Table;
+use crate::failure::{Context, Failure, Result};
+
+const COMMAND: [&str; 2] = ["sleep", "3600"];
+/// The phase that ends "deploy to running".
+const RUNNING: &str = ": running";
+
+/// How the container is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Not at all.
+    None,
+    /// The engine's default bridge, one port of the host published.
+    Port(u16),
+    /// A network of its own, made for it.
+    Service,
+}
+
+/// A table for each engine and mode.
+pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
+    let port = free_port()?;
+    let mut tables = Vec::new();
+    for engine in &bed.engines {
+        let agent = bed.agent(&[engine])?;
+        for mode in [Mode::None, Mode::Port(port), Mode::Service] {
+            tables.push(compare(bed, &agent, engine, mode)?);
+        }
+    }
+    Ok(tables)
+}
+
+fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Table> {
+    let undeploy = || quietly(agent.command(&["undeploy", "bench"]));
+    let file = bed.file("bench", &service(bed, engine, mode))?;
+    let file = file.to_string_lossy();
+    let contenders = [
+        Contender {
+            labels: vec![
+                "hythe deploy, to running".to_owned(),
+                "hythe deploy".to_owned(),
+            ],
+            act: Box::new(|| time_deploy(agent.command(&["deploy", &file]))),
+            tidy: Box::new(undeploy),
+        },
+        Contender {
+            labels: vec![format!("{} run --detach", engine.name)],
+            act: Box::new(|| Ok(vec![time_all(peer(bed, engine, mode))?])),
+            tidy: Box::new(|| tidy(engine, mode)),
+        },
+    ];
+    Ok(Table {
+        title: format!("Deploy one container: {}, {}", engine.name, mode.words()),
+        note: mode.note(engine),
+        rows: hold(&contenders, bed.runs)?,
+        figures: Vec::new(),
+    })
+}
+
+/// The same container by the engine's own command line.
+fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
+    let publish = match mode {
+        Mode::Port(port) => vec![format!("--publish=127.0.0.1:{port}:80")],
+        Mode::None => vec!["--network=none".to_owned()],
+        Mode::Service => vec!["--network=peer".to_owned()],
+    };
+    let mut run = engine.command(&["run", "--detach", "--name=peer"]);
+    run.args(publish).arg(&bed.image).args(COMMAND);
+    match mode {
+        Mode::Service => vec![engine.command(&["network", "create", "peer"]), run],
+        Mode::None | Mode::Port(_) => vec![run],
+    }
+}
+
+fn tidy(engine: &Engine, mode: Mode) -> Result<()> {
+    quietly(engine.remove("peer"))?;
+    match mode {
+        Mode::Service => quietly(engine.command(&["network", "rm", "peer"])),
+        Mode::None | Mode::Port(_) => Ok(()),
+    }
+}
+
+fn service(bed: &Bed, engine: &Engine, mode: Mode) -> String {
+    let network = match mode {
+        Mode::None => "network = \"none\"\n".to_owned(),
+        Mode::Port(port) => format!(
+            "network = \"{}\"\nports = [\"127.0.0.1:{port}:80\"]\n",
+            engine.default_network
+        ),
+        Mode::Service => String::new(),
+    };
+    format!(
+        "name = \"bench\"\n\n[[components]]\nname = \"bench\"\nimage = \"{}\"\ncommand = {COMMAND:?}\nstop_grace = \"0s\"\n{network}",
+        bed.image
+    )
+}
+
+/// Until the command says that it runs, and until the command ends.
+fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
+    let running = || "running `hythe deploy`".to_owned();
+    let began = Instant::now();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(running)?;
+    let stderr = child
+        .stderr
+        .take()
+        .ok_or_else(|| Failure::new("no output to read"))?;
+    let (mut reached, mut said) = (None, String::new());
+    for line in BufReader::new(stderr).lines() {
+        let line = line.context(running)?;
+        if line.contains(RUNNING) {
+            reached.get_or_insert_with(|| began.elapsed());
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    let status = child.wait().context(running)?;
+    let ended = began.elapsed();
+    match reached.filter(|_| status.success()) {
+        Some(reached) => Ok(vec![reached, ended]),
+        None => Err(Failure::new(format!(
+            "`hythe deploy` did not get there: {said}"
+        ))),
+    }
+}
+
+/// A port nobody holds now.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "finding a port".into())?;
+    Ok(listener
+        .local_addr()
+        .context(|| "finding a port".into())?
+        .port())
+}
+
+impl Mode {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::None => "network none",
+            Self::Port(_) => "one published port",
+            Self::Service => "a network of its own",
+        }
+    }
+
+    fn note(self, engine: &Engine) -> String {
+        let network = match self {
+            Self::None => "No network.".to_owned(),
+            Self::Port(_) => format!(
+                "The default network `{}`, a fixed port of 127.0.0.1.",
+                engine.default_network
+            ),
+            Self::Service => format!(
+                "What a service gets by default; the peer is `{0} network create` and `{0} run` together.",
+                engine.name
+            ),
+        };
+        format!("{network} The agent runs and the image is there; removing is not timed.")
+    }
+}
