@@ -17,19 +17,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something failed while working.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            source: None,
-            usage: false,
-        }
+        Self { message: message.into(), source: None, usage: false }
     }
 
     /// The command line asked for something that does not exist.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            usage: true,
-            ..Self::new(message)
-        }
+        Self { usage: true, ..Self::new(message) }
     }
 
     /// All was printed already; only the exit code is left to say.
@@ -66,10 +59,7 @@ pub(crate) trait Context<T> {
 
 impl<T, E: Into<Box<dyn Error>>> Context<T> for std::result::Result<T, E> {
     fn context(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|source| Failure {
-            source: Some(source.into()),
-            ..Failure::new(what())
-        })
+        self.map_err(|source| Failure { source: Some(source.into()), ..Failure::new(what()) })
     }
 }
 

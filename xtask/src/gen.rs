@@ -21,18 +21,9 @@ struct Generated {
 }
 
 const FILES: [Generated; 3] = [
-    Generated {
-        path: "docs/reference/openapi.json",
-        words: &["openapi"],
-    },
-    Generated {
-        path: "docs/reference/service.schema.json",
-        words: &["schema"],
-    },
-    Generated {
-        path: "docs/reference/cli.md",
-        words: &["help-markdown"],
-    },
+    Generated { path: "docs/reference/openapi.json", words: &["openapi"] },
+    Generated { path: "docs/reference/service.schema.json", words: &["schema"] },
+    Generated { path: "docs/reference/cli.md", words: &["help-markdown"] },
 ];
 
 /// Runs `gen` with the words after it.
@@ -56,10 +47,7 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
     if outdated.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "out of date: {}; run `cargo xtask gen`",
-        outdated.join(", ")
-    )))
+    Err(Failure::new(format!("out of date: {}; run `cargo xtask gen`", outdated.join(", "))))
 }
 
 impl Generated {
@@ -99,20 +87,10 @@ impl Generated {
 /// Prints how `fresh` differs from the committed file at `path`, as a unified diff.
 pub(crate) fn show_difference(path: &str, fresh: &str) -> Result<()> {
     let committed = checkout().join(path);
-    let old = if committed.exists() {
-        committed
-    } else {
-        "/dev/null".into()
-    };
+    let old = if committed.exists() { committed } else { "/dev/null".into() };
     let mut diff = run::command("sh");
     // diff answers 1 for a difference, which is no failure here.
-    diff.args([
-        "-c",
-        r#"diff -u --label "$1" --label "$1 (now)" "$2" - || [ $? = 1 ]"#,
-        "diff",
-        path,
-    ])
-    .arg(old);
+    diff.args(["-c", r#"diff -u --label "$1" --label "$1 (now)" "$2" - || [ $? = 1 ]"#, "diff", path]).arg(old);
     let text = run::filter(&mut diff, fresh.as_bytes())?;
     print!("{}", String::from_utf8_lossy(&text));
     Ok(())

@@ -2,11 +2,7 @@
 //!
 //! It starts and stops private engines, runs every test against them and keeps generated files true.
 //! It compiles in seconds because it depends on almost nothing, and it is no part of what users install.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a developer's tool talks on its terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer's tool talks on its terminal")]
 
 use std::process::ExitCode;
 
@@ -29,34 +25,15 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
-    Command {
-        name: "env",
-        usage: env::USAGE,
-        run: env::main,
-    },
-    Command {
-        name: "test",
-        usage: test::USAGE,
-        run: test::main,
-    },
-    Command {
-        name: "gen",
-        usage: r#gen::USAGE,
-        run: r#gen::main,
-    },
-    Command {
-        name: "bench",
-        usage: bench::USAGE,
-        run: bench::main,
-    },
+    Command { name: "env", usage: env::USAGE, run: env::main },
+    Command { name: "test", usage: test::USAGE, run: test::main },
+    Command { name: "gen", usage: r#gen::USAGE, run: r#gen::main },
+    Command { name: "bench", usage: bench::USAGE, run: bench::main },
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let Some(command) = args
-        .first()
-        .and_then(|name| COMMANDS.iter().find(|command| command.name == name))
-    else {
+    let Some(command) = args.first().and_then(|name| COMMANDS.iter().find(|command| command.name == name)) else {
         eprint!("{}", usage());
         return ExitCode::from(2);
     };
@@ -77,8 +54,5 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    COMMANDS
-        .iter()
-        .map(|command| format!("{}\n", command.usage))
-        .collect()
+    COMMANDS.iter().map(|command| format!("{}\n", command.usage)).collect()
 }

@@ -46,21 +46,13 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Option<String>> {
 /// Downloads a package without installing it and unpacks its files below `into`.
 pub(crate) fn unpack(package: &str, into: &Path) -> Result<()> {
     fs::create_dir_all(into).context(|| format!("creating `{}`", into.display()))?;
-    let download = || {
-        run::output(
-            apt()
-                .args(["-o", "APT::Sandbox::User=root", "download", package])
-                .current_dir(into),
-        )
-    };
+    let download = || run::output(apt().args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(into));
     if download().is_err() {
         run::output(apt().arg("update"))?;
         download()?;
     }
     for entry in fs::read_dir(into).context(|| format!("reading `{}`", into.display()))? {
-        let path = entry
-            .context(|| format!("reading `{}`", into.display()))?
-            .path();
+        let path = entry.context(|| format!("reading `{}`", into.display()))?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             run::output(run::command("dpkg-deb").arg("-x").arg(&path).arg(into))?;
         }
@@ -69,11 +61,7 @@ pub(crate) fn unpack(package: &str, into: &Path) -> Result<()> {
 }
 
 fn missing(needs: &[Need]) -> Vec<Need> {
-    needs
-        .iter()
-        .copied()
-        .filter(|(program, _)| run::find(program).is_none())
-        .collect()
+    needs.iter().copied().filter(|(program, _)| run::find(program).is_none()).collect()
 }
 
 fn packages(needs: &[Need]) -> Vec<&'static str> {
@@ -84,17 +72,13 @@ fn packages(needs: &[Need]) -> Vec<&'static str> {
 }
 
 fn describe(missing: &[Need]) -> String {
-    let programs: Vec<_> = missing
-        .iter()
-        .map(|(program, package)| format!("`{program}` (Debian package `{package}`)"))
-        .collect();
+    let programs: Vec<_> =
+        missing.iter().map(|(program, package)| format!("`{program}` (Debian package `{package}`)")).collect();
     format!("not installed: {}", programs.join(", "))
 }
 
 fn can_install() -> bool {
-    rustix::process::geteuid().is_root()
-        && Path::new("/etc/debian_version").exists()
-        && run::find("apt-get").is_some()
+    rustix::process::geteuid().is_root() && Path::new("/etc/debian_version").exists() && run::find("apt-get").is_some()
 }
 
 fn install(packages: &[&str]) -> Result<()> {
@@ -111,9 +95,7 @@ fn install(packages: &[&str]) -> Result<()> {
 
 fn apt() -> Command {
     let mut command = run::command("apt-get");
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-q", "-o", "DPkg::Lock::Timeout=180"]);
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "DPkg::Lock::Timeout=180"]);
     command
 }
 

@@ -7,13 +7,7 @@ use std::process::{Command, Output, Stdio};
 use crate::failure::{Context, Failure, Result};
 
 /// Directories beside `PATH` where distributions keep engines and their helpers.
-const EXTRA_DIRECTORIES: &[&str] = &[
-    "/usr/local/sbin",
-    "/usr/sbin",
-    "/sbin",
-    "/usr/lib/podman",
-    "/usr/libexec/podman",
-];
+const EXTRA_DIRECTORIES: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman"];
 
 /// The program's full path, or `None` when it is not installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
@@ -64,11 +58,7 @@ pub(crate) fn passes(command: &mut Command) -> Result<bool> {
 
 /// Runs to the end with output discarded; false also when it could not be started.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 fn starting(command: &Command) -> String {
@@ -88,12 +78,6 @@ fn check(command: &Command, output: &Output) -> Result<()> {
 }
 
 fn name(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
-    std::iter::once(program)
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    std::iter::once(program).chain(command.get_args()).map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -31,10 +31,7 @@ pub(crate) struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self {
-            name: "memory".to_owned(),
-            images: Vec::new(),
-        }
+        Self { name: "memory".to_owned(), images: Vec::new() }
     }
 }
 
@@ -65,11 +62,7 @@ pub(crate) fn connectors(config: &Config) -> Vec<Connector> {
         ]
     };
     let search = config.runtimes.is_empty();
-    let runtimes = if search {
-        found()
-    } else {
-        config.runtimes.clone()
-    };
+    let runtimes = if search { found() } else { config.runtimes.clone() };
     let allow_privileged = config.allow_privileged;
     runtimes
         .into_iter()
@@ -87,11 +80,7 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool) -> Conn
             config.allow_privileged &= allow_privileged;
             Arc::new(move || {
                 let config = config.clone();
-                Box::pin(async move {
-                    Ok(layered(Arc::<Podman>::new(
-                        hythe_driver_podman::connect(config).await?,
-                    )))
-                })
+                Box::pin(async move { Ok(layered(Arc::<Podman>::new(hythe_driver_podman::connect(config).await?))) })
             })
         }
         RuntimeConfig::Docker(mut config) => {
@@ -99,20 +88,13 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool) -> Conn
             Arc::new(move || {
                 let config = config.clone();
                 Box::pin(async move {
-                    Ok(layered(Arc::new(one_engine_once(
-                        hythe_driver_docker::connect(config).await?,
-                        search,
-                    )?)))
+                    Ok(layered(Arc::new(one_engine_once(hythe_driver_docker::connect(config).await?, search)?)))
                 })
             })
         }
         RuntimeConfig::Memory(config) => {
             let start = MemoryBuilder::default().name(config.name);
-            let memory = config
-                .images
-                .into_iter()
-                .fold(start, MemoryBuilder::image)
-                .build();
+            let memory = config.images.into_iter().fold(start, MemoryBuilder::image).build();
             Arc::new(move || {
                 let memory: Arc<dyn Runtime> = memory.clone();
                 Box::pin(async move { Ok(layered(memory)) })
@@ -129,10 +111,7 @@ fn layered(runtime: Arc<dyn Runtime>) -> Arc<dyn Runtime> {
 fn one_engine_once(docker: Docker, search: bool) -> Result<Docker> {
     let info = docker.info();
     if search && info.engine == "podman" {
-        let text = format!(
-            "no Docker answers (`{}` is Podman, which has a driver of its own)",
-            info.endpoint
-        );
+        let text = format!("no Docker answers (`{}` is Podman, which has a driver of its own)", info.endpoint);
         return Err(Error::new(ErrorKind::Unavailable, "connect", text));
     }
     Ok(docker)

@@ -74,18 +74,10 @@ impl Config {
         let default_socket = || hythe_api::paths::default_socket(&env, is_root);
         let default_state = || hythe_api::paths::default_state_dir(&env, is_root);
         Ok(Self {
-            socket: options
-                .socket
-                .clone()
-                .or(file.socket)
-                .unwrap_or_else(default_socket),
+            socket: options.socket.clone().or(file.socket).unwrap_or_else(default_socket),
             socket_group: file.socket_group,
             listen: file.listen,
-            state_dir: options
-                .state_dir
-                .clone()
-                .or(file.state_dir)
-                .unwrap_or_else(default_state),
+            state_dir: options.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state),
             allow_privileged: file.allow_privileged,
             keep_events: file.keep_events,
             keep_operations: file.keep_operations,
@@ -100,10 +92,7 @@ impl Config {
 
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), StartError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StartError::Io {
-        path: path.to_owned(),
-        source,
-    })
+    made.map_err(|source| StartError::Io { path: path.to_owned(), source })
 }
 
 fn read(path: &Path, must_exist: bool) -> Result<File, StartError> {
@@ -111,16 +100,10 @@ fn read(path: &Path, must_exist: bool) -> Result<File, StartError> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => String::new(),
         Err(source) => {
-            return Err(StartError::Io {
-                path: path.to_owned(),
-                source,
-            });
+            return Err(StartError::Io { path: path.to_owned(), source });
         }
     };
-    toml::from_str(&text).map_err(|source| StartError::Config {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+    toml::from_str(&text).map_err(|source| StartError::Config { path: path.to_owned(), source: Box::new(source) })
 }
 
 #[cfg(test)]
@@ -149,8 +132,6 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused() {
         assert!(toml::from_str::<File>("sockett = \"x\"").is_err());
-        assert!(
-            toml::from_str::<File>("[[runtimes]]\nkind = \"podman\"\nprogramm = \"x\"").is_err()
-        );
+        assert!(toml::from_str::<File>("[[runtimes]]\nkind = \"podman\"\nprogramm = \"x\"").is_err());
     }
 }

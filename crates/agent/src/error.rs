@@ -76,15 +76,9 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self.0).unwrap_or_default();
-        (
-            status,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            body,
-        )
-            .into_response()
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
     }
 }
 
@@ -105,10 +99,8 @@ pub(crate) fn problem(error: &Error) -> Problem {
 pub(crate) fn stored_problem(error: &Value) -> Problem {
     let text = |key: &str| error[key].as_str().map(str::to_owned);
     let kind = text("kind").unwrap_or_else(|| "internal".to_owned());
-    let (status, title) = KINDS
-        .iter()
-        .find(|known| known.as_str() == kind)
-        .map_or(status(ErrorKind::Internal), |kind| status(*kind));
+    let (status, title) =
+        KINDS.iter().find(|known| known.as_str() == kind).map_or(status(ErrorKind::Internal), |kind| status(*kind));
     Problem {
         kind,
         title: title.to_owned(),

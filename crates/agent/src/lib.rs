@@ -75,11 +75,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         allow_privileged: config.allow_privileged,
     };
     let listeners = listen::bind(&config).await?;
-    let controller = Controller::start(
-        settings,
-        Arc::new(opened.store),
-        compose::connectors(&config),
-    )?;
+    let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;
     let app = App {
         controller: controller.clone(),
         config: Arc::new(config),
@@ -115,10 +111,7 @@ async fn serve(app: App, listeners: Vec<listen::Listener>) {
 }
 
 async fn terminated() {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("signals cannot be received");
         return std::future::pending().await;
     };

@@ -22,16 +22,8 @@ impl Listener {
     pub(crate) async fn serve(self, router: Router, closing: CancellationToken) {
         let shutdown = closing.cancelled_owned();
         let served = match self {
-            Self::Unix(listener) => {
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
-            Self::Tcp(listener) => {
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(shutdown)
-                    .await
-            }
+            Self::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(shutdown).await,
+            Self::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(shutdown).await,
         };
         if let Err(error) = served {
             tracing::error!(%error, "a listener failed");
@@ -41,19 +33,14 @@ impl Listener {
 
 /// Opens every listener of the configuration.
 pub(crate) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
-    let io = |source| StartError::Io {
-        path: config.socket.clone(),
-        source,
-    };
+    let io = |source| StartError::Io { path: config.socket.clone(), source };
     let mut listeners = match inherited().map_err(io)? {
         inherited if inherited.is_empty() => vec![Listener::Unix(own_socket(config)?)],
         inherited => inherited,
     };
     if let Some(address) = config.listen {
         let path = address.to_string().into();
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| StartError::Io { path, source })?;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Io { path, source })?;
         listeners.push(Listener::Tcp(listener));
     }
     Ok(listeners)
@@ -75,10 +62,7 @@ fn inherited() -> std::io::Result<Vec<Listener>> {
 /// A socket that nobody answers on was left by a dead agent and goes; one that answers is left alone.
 fn own_socket(config: &Config) -> Result<UnixListener, StartError> {
     let path = &config.socket;
-    let io = |source| StartError::Io {
-        path: path.clone(),
-        source,
-    };
+    let io = |source| StartError::Io { path: path.clone(), source };
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         crate::config::make_private_dir(directory)?;
     }
@@ -99,20 +83,13 @@ fn own_socket(config: &Config) -> Result<UnixListener, StartError> {
 }
 
 fn give_to_group(path: &Path, group: &str) -> Result<(), StartError> {
-    let io = |source| StartError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| StartError::Io { path: path.to_owned(), source };
     let groups = fs::read_to_string("/etc/group").map_err(io)?;
     let gid = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(group))
-            .then(|| fields.nth(1)?.parse::<u32>().ok())
-            .flatten()
+        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse::<u32>().ok()).flatten()
     });
-    let gid = gid.ok_or_else(|| StartError::Group {
-        group: group.to_owned(),
-    })?;
+    let gid = gid.ok_or_else(|| StartError::Group { group: group.to_owned() })?;
     std::os::unix::fs::chown(path, None, Some(gid)).map_err(io)?;
     fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(io)
 }

@@ -18,24 +18,10 @@ pub(crate) fn render(app: &App) -> String {
         "events appended since the store was made",
         &[("", newest as f64)],
     );
-    let uptime = jiff::Timestamp::now()
-        .duration_since(app.started)
-        .as_secs_f64();
-    metric(
-        &mut page,
-        "hythe_uptime_seconds",
-        "gauge",
-        "time since the agent started",
-        &[("", uptime)],
-    );
+    let uptime = jiff::Timestamp::now().duration_since(app.started).as_secs_f64();
+    metric(&mut page, "hythe_uptime_seconds", "gauge", "time since the agent started", &[("", uptime)]);
     let memory = resident_bytes().unwrap_or_default() as f64;
-    metric(
-        &mut page,
-        "process_resident_memory_bytes",
-        "gauge",
-        "resident memory of the agent",
-        &[("", memory)],
-    );
+    metric(&mut page, "process_resident_memory_bytes", "gauge", "resident memory of the agent", &[("", memory)]);
     page
 }
 
@@ -45,24 +31,10 @@ fn runtimes(app: &App, page: &mut String) {
         .runtimes()
         .status()
         .iter()
-        .map(|runtime| {
-            (
-                format!("{{runtime=\"{}\"}}", runtime.name),
-                f64::from(u8::from(runtime.error.is_none())),
-            )
-        })
+        .map(|runtime| (format!("{{runtime=\"{}\"}}", runtime.name), f64::from(u8::from(runtime.error.is_none()))))
         .collect();
-    let rows: Vec<(&str, f64)> = rows
-        .iter()
-        .map(|(label, value)| (label.as_str(), *value))
-        .collect();
-    metric(
-        page,
-        "hythe_runtime_up",
-        "gauge",
-        "1 where the runtime answers",
-        &rows,
-    );
+    let rows: Vec<(&str, f64)> = rows.iter().map(|(label, value)| (label.as_str(), *value)).collect();
+    metric(page, "hythe_runtime_up", "gauge", "1 where the runtime answers", &rows);
 }
 
 fn workloads(app: &App, page: &mut String) {
@@ -70,31 +42,13 @@ fn workloads(app: &App, page: &mut String) {
     let mut restarts = 0.0;
     for cell in app.controller.workloads() {
         let phase = serde_json::to_value(cell.observed.phase).unwrap_or_default();
-        let label = format!(
-            "{{runtime=\"{}\",state={phase}}}",
-            cell.desired.placement.runtime
-        );
+        let label = format!("{{runtime=\"{}\",state={phase}}}", cell.desired.placement.runtime);
         *counts.entry(label).or_default() += 1.0;
         restarts += f64::from(cell.observed.restarts);
     }
-    let rows: Vec<(&str, f64)> = counts
-        .iter()
-        .map(|(label, count)| (label.as_str(), *count))
-        .collect();
-    metric(
-        page,
-        "hythe_workloads",
-        "gauge",
-        "workloads by state",
-        &rows,
-    );
-    metric(
-        page,
-        "hythe_restarts",
-        "gauge",
-        "restarts by the agent in the current generations",
-        &[("", restarts)],
-    );
+    let rows: Vec<(&str, f64)> = counts.iter().map(|(label, count)| (label.as_str(), *count)).collect();
+    metric(page, "hythe_workloads", "gauge", "workloads by state", &rows);
+    metric(page, "hythe_restarts", "gauge", "restarts by the agent in the current generations", &[("", restarts)]);
 }
 
 fn metric(page: &mut String, name: &str, kind: &str, help: &str, rows: &[(&str, f64)]) {

@@ -12,24 +12,14 @@ const FILE: &str = "owner";
 /// The id in the state directory; made at the first start.
 pub(crate) fn load_or_make(state_dir: &Path) -> Result<String, StartError> {
     let path = state_dir.join(FILE);
-    let io = |source| StartError::Io {
-        path: path.clone(),
-        source,
-    };
+    let io = |source| StartError::Io { path: path.clone(), source };
     match fs::read_to_string(&path) {
         Ok(text) if is_id(text.trim()) => Ok(text.trim().to_owned()),
         Ok(_) => Err(StartError::Owner { path }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let id = random_id().map_err(io)?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(io)?;
-            file.write_all(format!("{id}\n").as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(io)?;
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io)?;
+            file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
             Ok(id)
         }
         Err(error) => Err(io(error)),

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use hythe_controller::{Cell, DeployPlan, Report, RuntimeStatus};
 use hythe_runtime::Support;
 use hythe_store::{
-    Desired, EventRecord, ExitRecord, HealthState, InstanceRecord, OperationRecord, OperationState,
-    Phase,
+    Desired, EventRecord, ExitRecord, HealthState, InstanceRecord, OperationRecord, OperationState, Phase,
 };
 
 /// A row of the list of workloads.
@@ -26,12 +25,7 @@ pub(crate) fn workload(cell: &Cell) -> hythe_api::Workload {
         health: health(observed.health),
         message: observed.message.clone(),
         instance: observed.current.as_ref().and_then(instance),
-        ports: observed
-            .current
-            .as_ref()
-            .filter(|_| observed.phase == Phase::Running)
-            .map(ports)
-            .unwrap_or_default(),
+        ports: observed.current.as_ref().filter(|_| observed.phase == Phase::Running).map(ports).unwrap_or_default(),
         restarts: observed.restarts,
         exit: observed.exit.as_ref().map(exit),
         updated: observed.updated,
@@ -78,11 +72,7 @@ fn instance(record: &InstanceRecord) -> Option<hythe_api::Instance> {
         id: record.id.clone()?,
         name: record.name.clone(),
         pid: record.pid,
-        addresses: record
-            .addresses
-            .iter()
-            .map(|(network, address)| format!("{network}={address}"))
-            .collect(),
+        addresses: record.addresses.iter().map(|(network, address)| format!("{network}={address}")).collect(),
         started: record.started,
     })
 }
@@ -103,9 +93,7 @@ fn ports(record: &InstanceRecord) -> Vec<hythe_api::PortBinding> {
 fn exit(record: &ExitRecord) -> hythe_api::Exit {
     hythe_api::Exit {
         code: record.code,
-        signal: record
-            .signal
-            .map(|signal| hythe_spec::Signal(signal).to_string()),
+        signal: record.signal.map(|signal| hythe_spec::Signal(signal).to_string()),
         oom: record.oom,
         error: record.error.clone(),
         at: record.at,
@@ -208,15 +196,8 @@ pub(crate) fn event(record: EventRecord) -> hythe_api::Event {
 }
 
 /// A runtime with what it can do.
-pub(crate) fn runtime(
-    status: &RuntimeStatus,
-    facets: Vec<String>,
-    warnings: Vec<String>,
-) -> hythe_api::Runtime {
-    let table = status
-        .capability
-        .iter()
-        .flat_map(|capability| capability.table().collect::<Vec<_>>());
+pub(crate) fn runtime(status: &RuntimeStatus, facets: Vec<String>, warnings: Vec<String>) -> hythe_api::Runtime {
+    let table = status.capability.iter().flat_map(|capability| capability.table().collect::<Vec<_>>());
     let features = table.map(|(feature, support)| {
         let reason = match support {
             Support::Yes => None,

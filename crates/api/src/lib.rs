@@ -16,31 +16,27 @@ pub mod stream;
 pub mod workload;
 
 pub use event::Event;
-pub use image::{
-    BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage,
-};
+pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
 pub use logs::{LogLine, LogQuery, StdStream};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};
 pub use operation::{Operation, OperationKind, OperationState, Progress};
 pub use problem::{FieldProblem, Problem};
 pub use runtime::{FeatureSupport, Runtime};
 pub use service::{
-    ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Placement, Rejection,
-    Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
+    ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Placement, Rejection, Scope, ServiceDetail,
+    ServiceRow, ServiceStatus, Undeploy,
 };
 pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
 pub use workload::{
-    Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail,
-    WorkloadState, WorkloadStatus,
+    Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail, WorkloadState,
+    WorkloadStatus,
 };
 
 /// Version of the API, the first part of every path but the service ones (`/healthz`, `/metrics`).
 pub const VERSION: &str = "v1";
 
 /// What `GET /v1/version` answers.
-#[derive(
-    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Version {
     /// Version of the agent.
     pub version: String,

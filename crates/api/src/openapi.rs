@@ -5,10 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::event::EventQuery;
 use crate::{
-    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Image, ImageQuery, LogLine,
-    LogQuery, Operation as Op, Problem, Progress, PullImage, PushImage, RemoteImage, Runtime,
-    RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats, TagImage, Undeploy,
-    Version, Workload, WorkloadDetail,
+    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Image, ImageQuery, LogLine, LogQuery, Operation as Op,
+    Problem, Progress, PullImage, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow,
+    ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -61,20 +60,8 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-const fn op(
-    method: Method,
-    path: &'static str,
-    summary: &'static str,
-    answer: Answer,
-) -> Operation {
-    Operation {
-        method,
-        path,
-        summary,
-        query: None,
-        body: None,
-        answer,
-    }
+const fn op(method: Method, path: &'static str, summary: &'static str, answer: Answer) -> Operation {
+    Operation { method, path, summary, query: None, body: None, answer }
 }
 
 impl Operation {
@@ -95,195 +82,40 @@ use Method::{Delete, Get, Post, Put};
 /// Every operation of the API; the agent's router is tested against it.
 pub const OPERATIONS: &[Operation] = &[
     op(Get, "/healthz", "Whether the agent works", Text),
-    op(
-        Get,
-        "/metrics",
-        "Counters in the Prometheus text format",
-        Text,
-    ),
-    op(
-        Get,
-        "/v1/version",
-        "Version and identity of the agent",
-        Json(200, of::<Version>),
-    ),
-    op(
-        Get,
-        "/v1/openapi.json",
-        "This document",
-        Json(200, of::<Value>),
-    ),
-    op(
-        Get,
-        "/v1/runtimes",
-        "Runtimes with health, version and capability",
-        Json(200, of::<Vec<Runtime>>),
-    ),
-    op(
-        Get,
-        "/v1/services",
-        "Services",
-        Json(200, of::<Vec<ServiceRow>>),
-    ),
-    op(
-        Get,
-        "/v1/services/{name}",
-        "One service",
-        Json(200, of::<ServiceDetail>),
-    ),
-    op(
-        Put,
-        "/v1/services/{name}",
-        "Deploy a service: 200 unchanged or planned, 202 accepted",
-        Json(202, of::<Deploy>),
-    )
-    .query(of::<DeployQuery>)
-    .body(of::<hythe_spec::Service>),
-    op(
-        Delete,
-        "/v1/services/{name}",
-        "Remove a service",
-        Json(202, of::<Op>),
-    )
-    .query(of::<Undeploy>),
-    op(
-        Get,
-        "/v1/services/{name}/status",
-        "Desired against observed",
-        Json(200, of::<ServiceStatus>),
-    ),
-    op(
-        Post,
-        "/v1/services/{name}/stop",
-        "Stop a service or component",
-        Json(202, of::<Op>),
-    )
-    .body(of::<Scope>),
-    op(
-        Post,
-        "/v1/services/{name}/start",
-        "Start a service or component",
-        Json(202, of::<Op>),
-    )
-    .body(of::<Scope>),
-    op(
-        Post,
-        "/v1/services/{name}/restart",
-        "Restart a service or component",
-        Json(202, of::<Op>),
-    )
-    .body(of::<Scope>),
-    op(
-        Post,
-        "/v1/explain",
-        "What drivers would give their engines for a service",
-        Json(200, of::<Vec<Explained>>),
-    )
-    .body(of::<Explain>),
-    op(
-        Get,
-        "/v1/workloads",
-        "Workloads of all services",
-        Json(200, of::<Vec<Workload>>),
-    ),
-    op(
-        Get,
-        "/v1/workloads/{name}",
-        "One workload, desired and observed",
-        Json(200, of::<WorkloadDetail>),
-    ),
-    op(
-        Get,
-        "/v1/workloads/{name}/logs",
-        "Log lines",
-        Sse(of::<LogLine>),
-    )
-    .query(of::<LogQuery>),
-    op(
-        Get,
-        "/v1/workloads/{name}/stats",
-        "Resource use now",
-        Json(200, of::<Stats>),
-    ),
-    op(
-        Get,
-        "/v1/workloads/{name}/exec",
-        "Run a process inside",
-        WebSocket,
-    ),
-    op(
-        Get,
-        "/v1/workloads/{name}/attach",
-        "Connect to the main process",
-        WebSocket,
-    ),
-    op(
-        Get,
-        "/v1/events",
-        "Events, a list or with `follow` a stream",
-        Sse(of::<Event>),
-    )
-    .query(of::<EventQuery>),
-    op(
-        Get,
-        "/v1/operations",
-        "Operations, newest first",
-        Json(200, of::<Vec<Op>>),
-    ),
-    op(
-        Get,
-        "/v1/operations/{id}",
-        "One operation",
-        Json(200, of::<Op>),
-    ),
-    op(
-        Delete,
-        "/v1/operations/{id}",
-        "Cancel an operation",
-        Json(202, of::<Op>),
-    ),
-    op(
-        Get,
-        "/v1/operations/{id}/progress",
-        "Progress from the beginning until it ends",
-        Sse(of::<Progress>),
-    ),
-    op(
-        Get,
-        "/v1/images",
-        "Images in the engines",
-        Json(200, of::<Vec<Image>>),
-    )
-    .query(of::<RuntimeQuery>),
+    op(Get, "/metrics", "Counters in the Prometheus text format", Text),
+    op(Get, "/v1/version", "Version and identity of the agent", Json(200, of::<Version>)),
+    op(Get, "/v1/openapi.json", "This document", Json(200, of::<Value>)),
+    op(Get, "/v1/runtimes", "Runtimes with health, version and capability", Json(200, of::<Vec<Runtime>>)),
+    op(Get, "/v1/services", "Services", Json(200, of::<Vec<ServiceRow>>)),
+    op(Get, "/v1/services/{name}", "One service", Json(200, of::<ServiceDetail>)),
+    op(Put, "/v1/services/{name}", "Deploy a service: 200 unchanged or planned, 202 accepted", Json(202, of::<Deploy>))
+        .query(of::<DeployQuery>)
+        .body(of::<hythe_spec::Service>),
+    op(Delete, "/v1/services/{name}", "Remove a service", Json(202, of::<Op>)).query(of::<Undeploy>),
+    op(Get, "/v1/services/{name}/status", "Desired against observed", Json(200, of::<ServiceStatus>)),
+    op(Post, "/v1/services/{name}/stop", "Stop a service or component", Json(202, of::<Op>)).body(of::<Scope>),
+    op(Post, "/v1/services/{name}/start", "Start a service or component", Json(202, of::<Op>)).body(of::<Scope>),
+    op(Post, "/v1/services/{name}/restart", "Restart a service or component", Json(202, of::<Op>)).body(of::<Scope>),
+    op(Post, "/v1/explain", "What drivers would give their engines for a service", Json(200, of::<Vec<Explained>>))
+        .body(of::<Explain>),
+    op(Get, "/v1/workloads", "Workloads of all services", Json(200, of::<Vec<Workload>>)),
+    op(Get, "/v1/workloads/{name}", "One workload, desired and observed", Json(200, of::<WorkloadDetail>)),
+    op(Get, "/v1/workloads/{name}/logs", "Log lines", Sse(of::<LogLine>)).query(of::<LogQuery>),
+    op(Get, "/v1/workloads/{name}/stats", "Resource use now", Json(200, of::<Stats>)),
+    op(Get, "/v1/workloads/{name}/exec", "Run a process inside", WebSocket),
+    op(Get, "/v1/workloads/{name}/attach", "Connect to the main process", WebSocket),
+    op(Get, "/v1/events", "Events, a list or with `follow` a stream", Sse(of::<Event>)).query(of::<EventQuery>),
+    op(Get, "/v1/operations", "Operations, newest first", Json(200, of::<Vec<Op>>)),
+    op(Get, "/v1/operations/{id}", "One operation", Json(200, of::<Op>)),
+    op(Delete, "/v1/operations/{id}", "Cancel an operation", Json(202, of::<Op>)),
+    op(Get, "/v1/operations/{id}/progress", "Progress from the beginning until it ends", Sse(of::<Progress>)),
+    op(Get, "/v1/images", "Images in the engines", Json(200, of::<Vec<Image>>)).query(of::<RuntimeQuery>),
     op(Delete, "/v1/images", "Remove an image's name", Empty).query(of::<ImageQuery>),
-    op(
-        Get,
-        "/v1/images/remote",
-        "What the registry says of an image",
-        Json(200, of::<RemoteImage>),
-    )
-    .query(of::<ImageQuery>),
-    op(
-        Post,
-        "/v1/images/pull",
-        "Pull an image",
-        Json(202, of::<Op>),
-    )
-    .body(of::<PullImage>),
-    op(
-        Post,
-        "/v1/images/push",
-        "Push an image",
-        Json(202, of::<Op>),
-    )
-    .body(of::<PushImage>),
-    op(
-        Post,
-        "/v1/images/build",
-        "Build an image",
-        Json(202, of::<Op>),
-    )
-    .body(of::<BuildImage>),
+    op(Get, "/v1/images/remote", "What the registry says of an image", Json(200, of::<RemoteImage>))
+        .query(of::<ImageQuery>),
+    op(Post, "/v1/images/pull", "Pull an image", Json(202, of::<Op>)).body(of::<PullImage>),
+    op(Post, "/v1/images/push", "Push an image", Json(202, of::<Op>)).body(of::<PushImage>),
+    op(Post, "/v1/images/build", "Build an image", Json(202, of::<Op>)).body(of::<BuildImage>),
     op(Post, "/v1/images/tag", "Give an image one more name", Empty).body(of::<TagImage>),
 ];
 
@@ -321,10 +153,9 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
             json!({ "description": "done", "content": { "application/json": { "schema": schema(generator) } } }),
         ),
         Empty => (204, json!({ "description": "done" })),
-        Text => (
-            200,
-            json!({ "description": "done", "content": { "text/plain": { "schema": { "type": "string" } } } }),
-        ),
+        Text => {
+            (200, json!({ "description": "done", "content": { "text/plain": { "schema": { "type": "string" } } } }))
+        }
         Sse(schema) => (
             200,
             json!({ "description": "a stream; the data of each event", "content": { "text/event-stream": { "schema": schema(generator) } } }),
@@ -338,16 +169,14 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
         "responses": { status.to_string(): response, "default": { "$ref": "#/components/responses/Problem" } },
     });
     if let Some(body) = operation.body {
-        described["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": body(generator) } } });
+        described["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": body(generator) } } });
     }
     described
 }
 
 fn operation_id(operation: &Operation) -> String {
-    let words = operation
-        .path
-        .split(['/', '.'])
-        .filter(|part| !part.is_empty() && *part != crate::VERSION);
+    let words = operation.path.split(['/', '.']).filter(|part| !part.is_empty() && *part != crate::VERSION);
     std::iter::once(operation.method.key().to_owned())
         .chain(words.map(|word| word.trim_matches(['{', '}']).to_owned()))
         .collect::<Vec<_>>()
@@ -364,20 +193,11 @@ fn path_parameters(path: &str) -> Vec<Value> {
 /// A query type's fields, one parameter each; the type itself is not a schema of the document.
 fn query_parameters(query: SchemaOf, generator: &mut SchemaGenerator) -> Vec<Value> {
     let reference = query(generator);
-    let name = reference["$ref"]
-        .as_str()
-        .and_then(|path| path.rsplit('/').next())
-        .unwrap_or_default()
-        .to_owned();
+    let name = reference["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
     let Some(schema) = generator.definitions_mut().remove(&name) else {
         return Vec::new();
     };
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     schema["properties"]
         .as_object()
         .into_iter()

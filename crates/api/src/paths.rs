@@ -28,9 +28,7 @@ pub fn default_state_dir(env: Env<'_>, is_root: bool) -> PathBuf {
     if is_root {
         return Path::new("/var/lib").join(NAME);
     }
-    absolute(env, "XDG_STATE_HOME")
-        .unwrap_or_else(|| home(env).join(".local/state"))
-        .join(NAME)
+    absolute(env, "XDG_STATE_HOME").unwrap_or_else(|| home(env).join(".local/state")).join(NAME)
 }
 
 /// An agent's configuration file: `/etc/hythe/agent.toml` for root, else `$XDG_CONFIG_HOME/hythe/agent.toml`,
@@ -39,10 +37,7 @@ pub fn default_config_file(env: Env<'_>, is_root: bool) -> PathBuf {
     if is_root {
         return Path::new("/etc").join(NAME).join(CONFIG);
     }
-    absolute(env, "XDG_CONFIG_HOME")
-        .unwrap_or_else(|| home(env).join(".config"))
-        .join(NAME)
-        .join(CONFIG)
+    absolute(env, "XDG_CONFIG_HOME").unwrap_or_else(|| home(env).join(".config")).join(NAME).join(CONFIG)
 }
 
 fn home(env: Env<'_>) -> PathBuf {
@@ -51,9 +46,7 @@ fn home(env: Env<'_>) -> PathBuf {
 
 /// XDG: a relative path is invalid and is as good as absent.
 fn absolute(env: Env<'_>, name: &str) -> Option<PathBuf> {
-    env(name)
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
+    env(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 #[cfg(test)]
@@ -61,60 +54,29 @@ mod tests {
     use super::*;
 
     fn with(pairs: &'static [(&'static str, &'static str)]) -> impl Fn(&str) -> Option<String> {
-        move |name| {
-            pairs
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        }
+        move |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
     }
 
     #[test]
     fn root_follows_the_fhs_whatever_xdg_says() {
         let env = with(&[("XDG_RUNTIME_DIR", "/run/user/0"), ("HOME", "/root")]);
-        assert_eq!(
-            default_socket(&env, true),
-            Path::new("/run/hythe/agent.sock")
-        );
+        assert_eq!(default_socket(&env, true), Path::new("/run/hythe/agent.sock"));
         assert_eq!(default_state_dir(&env, true), Path::new("/var/lib/hythe"));
-        assert_eq!(
-            default_config_file(&env, true),
-            Path::new("/etc/hythe/agent.toml")
-        );
+        assert_eq!(default_config_file(&env, true), Path::new("/etc/hythe/agent.toml"));
     }
 
     #[test]
     fn users_follow_xdg() {
-        let env = with(&[
-            ("XDG_RUNTIME_DIR", "/run/user/7"),
-            ("XDG_STATE_HOME", "/s"),
-            ("XDG_CONFIG_HOME", "/c"),
-        ]);
-        assert_eq!(
-            default_socket(&env, false),
-            Path::new("/run/user/7/hythe/agent.sock")
-        );
+        let env = with(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("XDG_STATE_HOME", "/s"), ("XDG_CONFIG_HOME", "/c")]);
+        assert_eq!(default_socket(&env, false), Path::new("/run/user/7/hythe/agent.sock"));
         assert_eq!(default_state_dir(&env, false), Path::new("/s/hythe"));
-        assert_eq!(
-            default_config_file(&env, false),
-            Path::new("/c/hythe/agent.toml")
-        );
+        assert_eq!(default_config_file(&env, false), Path::new("/c/hythe/agent.toml"));
     }
 
     #[test]
     fn without_xdg_everything_is_below_home_and_relative_directories_do_not_count() {
-        let env = with(&[
-            ("HOME", "/home/u"),
-            ("XDG_RUNTIME_DIR", ""),
-            ("XDG_STATE_HOME", "state"),
-        ]);
-        assert_eq!(
-            default_socket(&env, false),
-            Path::new("/home/u/.local/state/hythe/agent.sock")
-        );
-        assert_eq!(
-            default_config_file(&env, false),
-            Path::new("/home/u/.config/hythe/agent.toml")
-        );
+        let env = with(&[("HOME", "/home/u"), ("XDG_RUNTIME_DIR", ""), ("XDG_STATE_HOME", "state")]);
+        assert_eq!(default_socket(&env, false), Path::new("/home/u/.local/state/hythe/agent.sock"));
+        assert_eq!(default_config_file(&env, false), Path::new("/home/u/.config/hythe/agent.toml"));
     }
 }

@@ -30,11 +30,7 @@ pub(crate) enum StartFailure {
     #[error("no agent answers, and none can be started")]
     Spawn(#[source] io::Error),
     #[error("the agent that was started ended at once ({status}):\n{log}")]
-    Ended {
-        status: ExitStatus,
-        log: String,
-        path: PathBuf,
-    },
+    Ended { status: ExitStatus, log: String, path: PathBuf },
     #[error("the agent that was started does not answer after {} s", PATIENCE.as_secs())]
     Silent { path: PathBuf },
 }
@@ -42,14 +38,9 @@ pub(crate) enum StartFailure {
 impl StartFailure {
     pub(crate) fn hint(&self) -> String {
         match self {
-            Self::State { .. } | Self::Spawn(_) => {
-                "`--host` names an agent that runs elsewhere".to_owned()
-            }
+            Self::State { .. } | Self::Spawn(_) => "`--host` names an agent that runs elsewhere".to_owned(),
             Self::Ended { path, .. } | Self::Silent { path } => {
-                format!(
-                    "its log is `{}`; `hythe agent` runs it in the foreground",
-                    path.display()
-                )
+                format!("its log is `{}`; `hythe agent` runs it in the foreground", path.display())
             }
         }
     }
@@ -70,24 +61,16 @@ fn nobody_answers(endpoint: &Endpoint) -> bool {
         return false;
     };
     let error = UnixStream::connect(path).err().map(|error| error.kind());
-    matches!(
-        error,
-        Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
-    )
+    matches!(error, Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused))
 }
 
 async fn start(printer: Printer<'_>) -> Result<(), StartFailure> {
     let settings = printer.settings;
     let deadline = Instant::now() + PATIENCE;
     let directory = &settings.state_dir;
-    let unusable = |source| StartFailure::State {
-        path: directory.clone(),
-        source,
-    };
+    let unusable = |source| StartFailure::State { path: directory.clone(), source };
     create_private(directory).map_err(unusable)?;
-    let _lock = lock(&directory.join(LOCK), deadline)
-        .await
-        .map_err(unusable)?;
+    let _lock = lock(&directory.join(LOCK), deadline).await.map_err(unusable)?;
     // Whoever held the lock before has started one.
     if nobody_answers(&settings.endpoint) {
         launch(printer, deadline).await?;
@@ -96,19 +79,13 @@ async fn start(printer: Printer<'_>) -> Result<(), StartFailure> {
 }
 
 fn create_private(directory: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 async fn launch(printer: Printer<'_>, deadline: Instant) -> Result<(), StartFailure> {
     let settings = printer.settings;
     let path = settings.state_dir.join(LOG);
-    let (mut log, end) = open_log(&path).map_err(|source| StartFailure::State {
-        path: path.clone(),
-        source,
-    })?;
+    let (mut log, end) = open_log(&path).map_err(|source| StartFailure::State { path: path.clone(), source })?;
     let mut child = spawn(&log, settings).map_err(StartFailure::Spawn)?;
     match wait(settings, &mut child, deadline).await {
         Ok(()) => {}
@@ -118,28 +95,17 @@ async fn launch(printer: Printer<'_>, deadline: Instant) -> Result<(), StartFail
         }
         Err(None) => return Err(StartFailure::Silent { path }),
     }
-    printer.talk(format_args!(
-        "started an agent in the background (pid {}, log `{}`)",
-        child.id(),
-        path.display()
-    ));
+    printer.talk(format_args!("started an agent in the background (pid {}, log `{}`)", child.id(), path.display()));
     Ok(())
 }
 
 /// Of two commands one starts the agent and the other waits for it.
 async fn lock(path: &Path, deadline: Instant) -> io::Result<File> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                tokio::time::sleep(POLL).await
-            }
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
             Err(std::fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::TimedOut.into()),
             Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
@@ -148,12 +114,7 @@ async fn lock(path: &Path, deadline: Instant) -> io::Result<File> {
 
 /// The log and how long it is already.
 fn open_log(path: &Path) -> io::Result<(File, u64)> {
-    let mut log = File::options()
-        .create(true)
-        .append(true)
-        .read(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut log = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
     let end = log.seek(SeekFrom::End(0))?;
     Ok((log, end))
 }
@@ -165,19 +126,11 @@ fn spawn(log: &File, settings: &Settings) -> io::Result<Child> {
         command.arg("--socket").arg(path);
     }
     command.env_remove("HYTHE_HOST").current_dir("/");
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
-        .spawn()
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?).spawn()
 }
 
 /// Until it answers; the error is how it ended, or `None` where it is only silent.
-async fn wait(
-    settings: &Settings,
-    child: &mut Child,
-    deadline: Instant,
-) -> Result<(), Option<ExitStatus>> {
+async fn wait(settings: &Settings, child: &mut Child, deadline: Instant) -> Result<(), Option<ExitStatus>> {
     let client = Client::new(settings.endpoint.clone());
     while Instant::now() < deadline {
         if client.healthz().await.is_ok() {

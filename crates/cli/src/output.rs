@@ -46,12 +46,7 @@ impl Printer<'_> {
     }
 
     /// A JSON document where that is asked for, else a table of it.
-    pub(crate) fn list<T: Serialize>(
-        self,
-        items: &[T],
-        head: &[&str],
-        row: impl Fn(&T) -> Vec<Cell>,
-    ) -> Outcome {
+    pub(crate) fn list<T: Serialize>(self, items: &[T], head: &[&str], row: impl Fn(&T) -> Vec<Cell>) -> Outcome {
         if self.settings.json {
             return self.json(&items);
         }
@@ -60,12 +55,7 @@ impl Printer<'_> {
 
     /// A table fitted to the terminal.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<Cell>>) -> Outcome {
-        self.data(render(
-            head,
-            rows,
-            self.settings.width,
-            self.settings.color_stdout,
-        ))
+        self.data(render(head, rows, self.settings.width, self.settings.color_stdout))
     }
 
     /// A remark; whether anybody reads it does not matter.
@@ -75,12 +65,7 @@ impl Printer<'_> {
 
     /// A remark that deserves attention.
     pub(crate) fn warn(self, remark: impl Display) {
-        let text = labelled(
-            "warning",
-            AnsiColor::Yellow,
-            &remark.to_string(),
-            self.settings.color_stderr,
-        );
+        let text = labelled("warning", AnsiColor::Yellow, &remark.to_string(), self.settings.color_stderr);
         let _ = io::stderr().write_all(text.as_bytes());
     }
 }
@@ -92,14 +77,9 @@ fn render(head: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, color: bool) 
         table.enforce_styling();
     }
     if let Some(width) = width {
-        table
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_width(width);
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    table.set_header(
-        head.iter()
-            .map(|title| Cell::new(title).add_attribute(Attribute::Bold)),
-    );
+    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));
@@ -114,10 +94,7 @@ fn render(head: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, color: bool) 
 fn keep_words_whole(table: &mut Table, width: u16) {
     let widths = table.column_max_content_widths();
     let is_wide = |content: u16| content > WIDE;
-    let needed: u16 = widths
-        .iter()
-        .map(|content| GAP + if is_wide(*content) { WIDE } else { *content })
-        .sum();
+    let needed: u16 = widths.iter().map(|content| GAP + if is_wide(*content) { WIDE } else { *content }).sum();
     for (column, content) in table.column_iter_mut().zip(widths) {
         let first = column.index == 0;
         if first || (needed <= width && !is_wide(content)) {
@@ -160,19 +137,11 @@ mod tests {
     use super::*;
 
     fn sample(width: Option<u16>) -> String {
-        let row = |name: &str, ports: &str| {
-            vec![
-                Cell::new(name),
-                Cell::new("running").fg(Color::Green),
-                Cell::new(ports),
-            ]
-        };
+        let row =
+            |name: &str, ports: &str| vec![Cell::new(name), Cell::new("running").fg(Color::Green), Cell::new(ports)];
         render(
             &["NAME", "STATE", "PORTS"],
-            vec![
-                row("shop-web", "8080:80, 8443:443, 127.0.0.1:9000:9000"),
-                row("db", "-"),
-            ],
+            vec![row("shop-web", "8080:80, 8443:443, 127.0.0.1:9000:9000"), row("db", "-")],
             width,
             false,
         )
@@ -192,11 +161,7 @@ db        running  -
     fn a_table_fits_its_terminal_and_keeps_names_whole() {
         for width in [30, 40, 60, 200] {
             let text = sample(Some(width));
-            assert!(
-                text.lines()
-                    .all(|line| line.chars().count() <= usize::from(width)),
-                "{width}:\n{text}"
-            );
+            assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}:\n{text}");
             assert!(text.contains("shop-web"), "{width}:\n{text}");
             assert!(width < 40 || text.contains("running"), "{width}:\n{text}");
         }

@@ -87,12 +87,7 @@ pub(crate) async fn follow(
 }
 
 /// Follows an operation just begun as far as the user asked; `None`: not at all.
-pub(crate) async fn wait(
-    client: &Client,
-    id: &str,
-    wait: Wait,
-    printer: Printer<'_>,
-) -> Outcome<Option<Followed>> {
+pub(crate) async fn wait(client: &Client, id: &str, wait: Wait, printer: Printer<'_>) -> Outcome<Option<Followed>> {
     if wait.detach {
         printer.talk(format_args!("accepted; {}", rejoin(id)));
         return Ok(None);
@@ -112,17 +107,11 @@ async fn until_done(mut updates: Items<Update>, printer: Printer<'_>) -> Outcome
             }
             Update::Done(operation) => {
                 display.finish();
-                return Ok(Followed {
-                    operation: *operation,
-                    failed,
-                });
+                return Ok(Followed { operation: *operation, failed });
             }
         }
     }
-    Err(ClientError::from(ProtocolError::Truncated {
-        path: "progress".to_owned(),
-    })
-    .into())
+    Err(ClientError::from(ProtocolError::Truncated { path: "progress".to_owned() }).into())
 }
 
 async fn expired(timeout: Option<Duration>) -> Duration {

@@ -104,9 +104,7 @@ impl Failure {
             Self::Host(_) => Some(EndpointError::HINT.to_owned()),
             Self::Usage { hint, .. } | Self::NotFound { hint, .. } => Some(hint.clone()),
             Self::StillRunning { id, .. } => Some(rejoin(id)),
-            Self::Client(ClientError::Unreachable { endpoint, source }) => {
-                Some(unreachable(endpoint, source))
-            }
+            Self::Client(ClientError::Unreachable { endpoint, source }) => Some(unreachable(endpoint, source)),
             Self::AgentStart(failure) => Some(failure.hint()),
             _ => self.problem()?.hint.clone(),
         }
@@ -126,16 +124,8 @@ impl Failure {
         for cause in std::iter::successors(self.source(), |error| (*error).source()) {
             let _ = writeln!(text, "  cause: {cause}");
         }
-        for fault in self
-            .problem()
-            .into_iter()
-            .flat_map(|problem| &problem.problems)
-        {
-            let hint = fault
-                .hint
-                .as_ref()
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
+        for fault in self.problem().into_iter().flat_map(|problem| &problem.problems) {
+            let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             let _ = writeln!(text, "  {}: {}{hint}", fault.path, fault.message);
         }
         if let Some(hint) = self.hint() {
@@ -152,11 +142,7 @@ pub(crate) fn rejoin(id: &str) -> String {
 
 /// `label: message`, the label in colour.
 pub(crate) fn labelled(label: &str, hue: AnsiColor, message: &str, color: bool) -> String {
-    let style = if color {
-        Style::new().bold().fg_color(Some(hue.into()))
-    } else {
-        Style::new()
-    };
+    let style = if color { Style::new().bold().fg_color(Some(hue.into())) } else { Style::new() };
     format!("{style}{label}:{style:#} {message}\n")
 }
 
@@ -174,14 +160,11 @@ fn code_of(problem: &Problem) -> u8 {
 fn code_of_start(error: &hythe_agent::StartError) -> u8 {
     use hythe_agent::StartError;
     match error {
-        StartError::Config { .. } | StartError::OpenListener { .. } | StartError::Group { .. } => {
-            USAGE
-        }
+        StartError::Config { .. } | StartError::OpenListener { .. } | StartError::Group { .. } => USAGE,
         StartError::Taken { .. } => CONFLICT,
-        StartError::Io { .. }
-        | StartError::Owner { .. }
-        | StartError::Store(_)
-        | StartError::Controller(_) => UNAVAILABLE,
+        StartError::Io { .. } | StartError::Owner { .. } | StartError::Store(_) | StartError::Controller(_) => {
+            UNAVAILABLE
+        }
     }
 }
 
@@ -257,26 +240,15 @@ mod tests {
     #[test]
     fn problems_have_exit_codes_by_kind() {
         let code = |kind| Failure::from(ClientError::from(problem(kind))).exit_code();
-        let kinds = [
-            "internal",
-            "invalid",
-            "unsupported",
-            "not-found",
-            "conflict",
-            "already-exists",
-            "unavailable",
-            "timeout",
-        ];
+        let kinds =
+            ["internal", "invalid", "unsupported", "not-found", "conflict", "already-exists", "unavailable", "timeout"];
         assert_eq!(kinds.map(code), [1, 2, 2, 3, 4, 4, 5, 5]);
     }
 
     #[test]
     fn an_operation_on_a_workload_ends_as_the_workload_does() {
         assert_eq!(operation(OperationKind::Deploy, "not-found").exit_code(), 1);
-        assert_eq!(
-            operation(OperationKind::Deploy, "unavailable").exit_code(),
-            5
-        );
+        assert_eq!(operation(OperationKind::Deploy, "unavailable").exit_code(), 5);
         assert_eq!(operation(OperationKind::Pull, "not-found").exit_code(), 3);
     }
 
@@ -296,18 +268,12 @@ mod tests {
     #[test]
     fn a_reader_that_went_away_is_no_failure() {
         let failure = Failure::Output(io::ErrorKind::BrokenPipe.into());
-        assert_eq!(
-            (failure.exit_code(), failure.render(false).as_str()),
-            (0, "")
-        );
+        assert_eq!((failure.exit_code(), failure.render(false).as_str()), (0, ""));
     }
 
     #[test]
     fn message_and_hint_are_said_once() {
         let text = Failure::from(ClientError::from(problem("not-found"))).render(false);
-        assert_eq!(
-            text,
-            "error: no service `x`\nhint: `hythe services` lists them\n"
-        );
+        assert_eq!(text, "error: no service `x`\nhint: `hythe services` lists them\n");
     }
 }

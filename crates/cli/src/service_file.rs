@@ -45,36 +45,21 @@ pub(crate) fn locate(target: &str) -> Source {
 
 /// The file itself, where a directory may stand for the one in it.
 pub(crate) fn in_directory(path: &Path) -> PathBuf {
-    if path.is_dir() {
-        path.join(IN_A_DIRECTORY)
-    } else {
-        path.to_owned()
-    }
+    if path.is_dir() { path.join(IN_A_DIRECTORY) } else { path.to_owned() }
 }
 
 /// Reads and checks a file; its warnings are said, its errors are all in the failure.
 pub(crate) fn load(path: &Path, printer: Printer<'_>) -> Outcome<Loaded> {
     let name = path.display().to_string();
-    let unreadable = |source| Failure::File {
-        path: name.clone(),
-        source,
-    };
-    let text = if name == STDIN {
-        stdin()
-    } else {
-        std::fs::read_to_string(path)
-    }
-    .map_err(unreadable)?;
+    let unreadable = |source| Failure::File { path: name.clone(), source };
+    let text = if name == STDIN { stdin() } else { std::fs::read_to_string(path) }.map_err(unreadable)?;
     let files = LocalFiles::beside(path).map_err(unreadable)?;
     let parsed = hythe_spec::parse(&name, &text, &files).map_err(Box::new)?;
     if !parsed.warnings.is_empty() {
         let warnings = Diagnostics::new(&name, &text, parsed.warnings);
         printer.talk(warnings.render(printer.settings.color_stderr).trim_end());
     }
-    Ok(Loaded {
-        service: parsed.service,
-        builds: parsed.builds,
-    })
+    Ok(Loaded { service: parsed.service, builds: parsed.builds })
 }
 
 fn stdin() -> io::Result<String> {
@@ -91,14 +76,9 @@ struct LocalFiles {
 
 impl LocalFiles {
     fn beside(path: &Path) -> io::Result<Self> {
-        let directory = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let base = directory.canonicalize()?.into_os_string().into_string();
-        Ok(Self {
-            base: base.map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))?,
-        })
+        Ok(Self { base: base.map_err(|_| io::Error::from(io::ErrorKind::InvalidFilename))? })
     }
 }
 

@@ -55,14 +55,10 @@ pub(crate) fn surroundings() -> Surroundings<'static> {
 
 impl Settings {
     pub(crate) fn resolve(global: &Global, around: &Surroundings<'_>) -> Result<Self, Failure> {
-        let (endpoint, may_start_agent) =
-            match global.host.as_deref().filter(|host| !host.is_empty()) {
-                Some(host) => (host.parse().map_err(Failure::Host)?, false),
-                None => (
-                    Endpoint::Unix(paths::default_socket(around.env, around.is_root)),
-                    HAS_AGENT,
-                ),
-            };
+        let (endpoint, may_start_agent) = match global.host.as_deref().filter(|host| !host.is_empty()) {
+            Some(host) => (host.parse().map_err(Failure::Host)?, false),
+            None => (Endpoint::Unix(paths::default_socket(around.env, around.is_root)), HAS_AGENT),
+        };
         Ok(Self {
             endpoint,
             may_start_agent,
@@ -71,8 +67,7 @@ impl Settings {
             color_stdout: color(global.color, around, around.stdout_is_terminal),
             color_stderr: color(global.color, around, around.stderr_is_terminal),
             width: width(around),
-            interactive: around.stderr_is_terminal
-                && (around.env)("TERM").as_deref() != Some("dumb"),
+            interactive: around.stderr_is_terminal && (around.env)("TERM").as_deref() != Some("dumb"),
         })
     }
 }
@@ -91,9 +86,7 @@ fn color(asked: Color, around: &Surroundings<'_>, is_terminal: bool) -> bool {
 
 fn width(around: &Surroundings<'_>) -> Option<u16> {
     let columns = (around.env)("COLUMNS").and_then(|text| text.parse().ok());
-    columns.filter(|columns| *columns > 0).or(around
-        .terminal_columns
-        .filter(|_| around.stdout_is_terminal))
+    columns.filter(|columns| *columns > 0).or(around.terminal_columns.filter(|_| around.stdout_is_terminal))
 }
 
 #[cfg(test)]
@@ -102,11 +95,7 @@ mod tests {
 
     use super::*;
 
-    const GLOBAL: Global = Global {
-        host: None,
-        json: false,
-        color: Color::Auto,
-    };
+    const GLOBAL: Global = Global { host: None, json: false, color: Color::Auto };
 
     fn around<'a>(env: paths::Env<'a>) -> Surroundings<'a> {
         Surroundings {
@@ -121,29 +110,16 @@ mod tests {
     #[test]
     fn only_the_default_agent_may_be_started() {
         let default = Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap();
-        assert_eq!(
-            default.endpoint,
-            Endpoint::Unix("/run/hythe/agent.sock".into())
-        );
+        assert_eq!(default.endpoint, Endpoint::Unix("/run/hythe/agent.sock".into()));
         assert_eq!(default.may_start_agent, HAS_AGENT);
 
-        let named = Global {
-            host: Some("/run/hythe/agent.sock".into()),
-            ..GLOBAL
-        };
-        assert!(
-            !Settings::resolve(&named, &around(&|_| None))
-                .unwrap()
-                .may_start_agent
-        );
+        let named = Global { host: Some("/run/hythe/agent.sock".into()), ..GLOBAL };
+        assert!(!Settings::resolve(&named, &around(&|_| None)).unwrap().may_start_agent);
     }
 
     #[test]
     fn a_wrong_host_is_wrong_use() {
-        let wrong = Global {
-            host: Some("nonsense".into()),
-            ..GLOBAL
-        };
+        let wrong = Global { host: Some("nonsense".into()), ..GLOBAL };
         let failure = Settings::resolve(&wrong, &around(&|_| None)).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
     }
@@ -153,39 +129,17 @@ mod tests {
         let plain = Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap();
         assert!(plain.color_stdout && !plain.color_stderr);
         let no_color = |name: &str| (name == "NO_COLOR").then(|| "1".to_owned());
-        assert!(
-            !Settings::resolve(&GLOBAL, &around(&no_color))
-                .unwrap()
-                .color_stdout
-        );
-        let always = Global {
-            color: Color::Always,
-            ..GLOBAL
-        };
-        assert!(
-            Settings::resolve(&always, &around(&no_color))
-                .unwrap()
-                .color_stdout
-        );
+        assert!(!Settings::resolve(&GLOBAL, &around(&no_color)).unwrap().color_stdout);
+        let always = Global { color: Color::Always, ..GLOBAL };
+        assert!(Settings::resolve(&always, &around(&no_color)).unwrap().color_stdout);
     }
 
     #[test]
     fn tables_are_fitted_to_a_terminal_or_to_columns_and_never_to_a_pipe() {
-        assert_eq!(
-            Settings::resolve(&GLOBAL, &around(&|_| None))
-                .unwrap()
-                .width,
-            Some(80)
-        );
-        let pipe = Surroundings {
-            stdout_is_terminal: false,
-            ..around(&|_| None)
-        };
+        assert_eq!(Settings::resolve(&GLOBAL, &around(&|_| None)).unwrap().width, Some(80));
+        let pipe = Surroundings { stdout_is_terminal: false, ..around(&|_| None) };
         assert_eq!(Settings::resolve(&GLOBAL, &pipe).unwrap().width, None);
         let columns = |name: &str| (name == "COLUMNS").then(|| "40".to_owned());
-        assert_eq!(
-            Settings::resolve(&GLOBAL, &around(&columns)).unwrap().width,
-            Some(40)
-        );
+        assert_eq!(Settings::resolve(&GLOBAL, &around(&columns)).unwrap().width, Some(40));
     }
 }

@@ -16,10 +16,7 @@ pub(crate) struct Scope {
 /// `shop/web`, which needs no agent to be understood.
 pub(crate) fn written_out(text: &str) -> Option<Scope> {
     let (service, component) = text.split_once('/')?;
-    Some(Scope {
-        service: service.to_owned(),
-        component: Some(component.to_owned()),
-    })
+    Some(Scope { service: service.to_owned(), component: Some(component.to_owned()) })
 }
 
 /// What a change applies to: a service before a workload of the same name.
@@ -28,37 +25,20 @@ pub(crate) fn scope(text: &str, workloads: &[Workload]) -> Outcome<Scope> {
         return Ok(scope);
     }
     if workloads.iter().any(|workload| workload.service == text) {
-        return Ok(Scope {
-            service: text.to_owned(),
-            component: None,
-        });
+        return Ok(Scope { service: text.to_owned(), component: None });
     }
-    let named = workloads
-        .iter()
-        .find(|workload| workload.name == text)
-        .ok_or_else(|| unknown(text))?;
-    Ok(Scope {
-        service: named.service.clone(),
-        component: Some(named.component.clone()),
-    })
+    let named = workloads.iter().find(|workload| workload.name == text).ok_or_else(|| unknown(text))?;
+    Ok(Scope { service: named.service.clone(), component: Some(named.component.clone()) })
 }
 
 /// All workloads of a service, or the one named.
 pub(crate) fn many<'a>(text: &str, workloads: &'a [Workload]) -> Outcome<Vec<&'a Workload>> {
     let scope = scope(text, workloads)?;
     let wanted = |workload: &&Workload| {
-        workload.service == scope.service
-            && scope
-                .component
-                .as_ref()
-                .is_none_or(|name| *name == workload.component)
+        workload.service == scope.service && scope.component.as_ref().is_none_or(|name| *name == workload.component)
     };
     let found: Vec<_> = workloads.iter().filter(wanted).collect();
-    if found.is_empty() {
-        Err(unknown(text))
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(unknown(text)) } else { Ok(found) }
 }
 
 /// Exactly one workload: the one of that name, or the only one of that service.
@@ -80,16 +60,8 @@ fn unknown(text: &str) -> Failure {
 }
 
 fn ambiguous(text: &str, several: &[&Workload]) -> Failure {
-    let names: Vec<_> = several
-        .iter()
-        .take(NAMES_IN_A_HINT)
-        .map(|workload| format!("`{}`", workload.name))
-        .collect();
-    let rest = if several.len() > NAMES_IN_A_HINT {
-        ", ..."
-    } else {
-        ""
-    };
+    let names: Vec<_> = several.iter().take(NAMES_IN_A_HINT).map(|workload| format!("`{}`", workload.name)).collect();
+    let rest = if several.len() > NAMES_IN_A_HINT { ", ..." } else { "" };
     Failure::Usage {
         message: format!("`{text}` has {} workloads", several.len()),
         hint: format!("name one: {}{rest}", names.join(", ")),
@@ -104,20 +76,11 @@ mod tests {
     use crate::sample::workload;
 
     fn shop() -> Vec<Workload> {
-        vec![
-            workload("shop", "web"),
-            workload("shop", "db"),
-            workload("blog", "blog"),
-            workload("db", "db"),
-        ]
+        vec![workload("shop", "web"), workload("shop", "db"), workload("blog", "blog"), workload("db", "db")]
     }
 
     fn names(text: &str) -> Vec<String> {
-        many(text, &shop())
-            .unwrap()
-            .iter()
-            .map(|workload| workload.name.clone())
-            .collect()
+        many(text, &shop()).unwrap().iter().map(|workload| workload.name.clone()).collect()
     }
 
     #[test]
@@ -133,10 +96,7 @@ mod tests {
     fn a_service_is_all_of_its_workloads() {
         assert_eq!(names("shop"), ["shop-web", "shop-db"]);
         let failure = one("shop", &shop()).unwrap_err();
-        assert_eq!(
-            (failure.exit_code(), failure.to_string().as_str()),
-            (2, "`shop` has 2 workloads")
-        );
+        assert_eq!((failure.exit_code(), failure.to_string().as_str()), (2, "`shop` has 2 workloads"));
     }
 
     #[test]
@@ -148,10 +108,7 @@ mod tests {
 
     #[test]
     fn a_change_of_a_workload_is_one_of_its_component() {
-        let expected = Scope {
-            service: "shop".into(),
-            component: Some("db".into()),
-        };
+        let expected = Scope { service: "shop".into(), component: Some("db".into()) };
         assert_eq!(scope("shop-db", &shop()).unwrap(), expected);
         assert_eq!(scope("shop", &shop()).unwrap().component, None);
     }

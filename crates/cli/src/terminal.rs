@@ -9,10 +9,7 @@ use rustix::termios::{self, OptionalActions, Termios};
 /// Size of a terminal; `None`: it is none, or does not know.
 pub(crate) fn size(terminal: impl AsFd) -> Option<Size> {
     let size = termios::tcgetwinsize(terminal).ok()?;
-    (size.ws_col > 0).then_some(Size {
-        columns: size.ws_col,
-        rows: size.ws_row,
-    })
+    (size.ws_col > 0).then_some(Size { columns: size.ws_col, rows: size.ws_row })
 }
 
 /// Stdin's terminal in raw mode until this is dropped, however that comes.

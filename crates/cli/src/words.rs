@@ -31,10 +31,7 @@ pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
         (seconds % 3600 / 60, 'm'),
         (seconds % 60, 's'),
     ];
-    let first = parts
-        .iter()
-        .position(|(amount, _)| *amount > 0)
-        .unwrap_or(parts.len() - 1);
+    let first = parts.iter().position(|(amount, _)| *amount > 0).unwrap_or(parts.len() - 1);
     let shown = parts[first..].iter().take(2).enumerate();
     shown
         .filter(|(place, (amount, _))| *place == 0 || *amount > 0)
@@ -49,12 +46,7 @@ pub(crate) fn bytes(amount: u64) -> String {
     }
     let power = (amount.ilog2() / 10).min(UNITS.len() as u32);
     let tenths = u128::from(amount) * 10 / (1u128 << (10 * power));
-    format!(
-        "{}.{} {}",
-        tenths / 10,
-        tenths % 10,
-        UNITS[power as usize - 1]
-    )
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
 /// An image as a user of Docker writes it; the digest only where there is no tag.
@@ -79,11 +71,7 @@ pub(crate) fn short(digest: &str) -> &str {
 pub(crate) fn ports(bindings: &[PortBinding]) -> String {
     let mut all: Vec<String> = bindings.iter().map(port).collect();
     all.dedup();
-    if all.is_empty() {
-        NOTHING.to_owned()
-    } else {
-        all.join(", ")
-    }
+    if all.is_empty() { NOTHING.to_owned() } else { all.join(", ") }
 }
 
 fn port(binding: &PortBinding) -> String {
@@ -96,18 +84,12 @@ fn port(binding: &PortBinding) -> String {
         Protocol::Tcp => String::new(),
         _ => format!("/{}", of(&binding.protocol)),
     };
-    format!(
-        "{address}{}:{}{protocol}",
-        binding.host_port, binding.container_port
-    )
+    format!("{address}{}:{}{protocol}", binding.host_port, binding.container_port)
 }
 
 /// How long its process has been running.
 pub(crate) fn uptime(workload: &Workload, now: Timestamp) -> String {
-    let started = workload
-        .instance
-        .as_ref()
-        .and_then(|instance| instance.started);
+    let started = workload.instance.as_ref().and_then(|instance| instance.started);
     match (workload.state, started) {
         (WorkloadState::Running | WorkloadState::Paused, Some(started)) => age(started, now),
         _ => NOTHING.to_owned(),
@@ -166,41 +148,19 @@ mod tests {
     #[test]
     fn a_failure_shows_how_the_process_ended() {
         let shown = |state, code, signal: Option<&str>, oom| {
-            let exit = Exit {
-                code,
-                signal: signal.map(str::to_owned),
-                oom,
-                error: None,
-                at: None,
-            };
-            super::state(&Workload {
-                state,
-                exit: Some(exit),
-                ..crate::sample::workload("a", "b")
-            })
+            let exit = Exit { code, signal: signal.map(str::to_owned), oom, error: None, at: None };
+            super::state(&Workload { state, exit: Some(exit), ..crate::sample::workload("a", "b") })
         };
-        assert_eq!(
-            shown(WorkloadState::Failed, 3, None, false),
-            "failed (exit 3)"
-        );
-        assert_eq!(
-            shown(WorkloadState::Restarting, 137, Some("KILL"), false),
-            "restarting (KILL)"
-        );
-        assert_eq!(
-            shown(WorkloadState::Failed, 137, Some("KILL"), true),
-            "failed (out of memory)"
-        );
+        assert_eq!(shown(WorkloadState::Failed, 3, None, false), "failed (exit 3)");
+        assert_eq!(shown(WorkloadState::Restarting, 137, Some("KILL"), false), "restarting (KILL)");
+        assert_eq!(shown(WorkloadState::Failed, 137, Some("KILL"), true), "failed (out of memory)");
         assert_eq!(shown(WorkloadState::Running, 3, None, false), "running");
     }
 
     #[test]
     fn sizes_use_powers_of_1024() {
         let shown = [0, 1023, 1024, 1536 * 1024, u64::MAX].map(bytes);
-        assert_eq!(
-            shown,
-            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16383.9 PiB"]
-        );
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16383.9 PiB"]);
     }
 
     #[test]
@@ -219,11 +179,8 @@ mod tests {
             container_port: 80,
             protocol,
         };
-        let both = [
-            binding("0.0.0.0", Protocol::Tcp),
-            binding("::", Protocol::Tcp),
-            binding("127.0.0.1", Protocol::Udp),
-        ];
+        let both =
+            [binding("0.0.0.0", Protocol::Tcp), binding("::", Protocol::Tcp), binding("127.0.0.1", Protocol::Udp)];
         assert_eq!(ports(&both), "8080:80, 127.0.0.1:8080:80/udp");
     }
 }

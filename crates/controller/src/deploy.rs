@@ -6,9 +6,7 @@ use std::sync::{Arc, PoisonError};
 use hythe_runtime::{Error, ErrorKind, Identity};
 use hythe_spec::diff::Change;
 use hythe_spec::{Component, Service};
-use hythe_store::{
-    Desired, DesiredRecord, NewEvent, Phase, Placement, Recipe, ServiceRecord, Transaction,
-};
+use hythe_store::{Desired, DesiredRecord, NewEvent, Phase, Placement, Recipe, ServiceRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -78,11 +76,7 @@ pub struct DeployPlan {
 impl DeployPlan {
     /// Whether nothing has to be done.
     pub fn is_unchanged(&self) -> bool {
-        self.changes.is_empty()
-            && self
-                .components
-                .iter()
-                .all(|component| component.action == Action::Keep)
+        self.changes.is_empty() && self.components.iter().all(|component| component.action == Action::Keep)
     }
 }
 
@@ -101,24 +95,13 @@ impl Controller {
     /// # Errors
     /// `Invalid` for a service that breaks the rules, `Conflict` for a workload name another service has, `Unsupported` or `Unavailable`
     /// when a component cannot be placed.
-    pub fn plan_deploy(
-        &self,
-        service: &Service,
-        options: &DeployOptions,
-    ) -> Result<DeployPlan, Error> {
+    pub fn plan_deploy(&self, service: &Service, options: &DeployOptions) -> Result<DeployPlan, Error> {
         self.check(service)?;
-        let known = self
-            .store
-            .service(&service.name)
-            .map_err(crate::store_error)?
-            .map(|record| record.desired);
+        let known = self.store.service(&service.name).map_err(crate::store_error)?.map(|record| record.desired);
         let service = narrowed(service, known.as_ref(), options)?;
         let mut components = Vec::new();
         for component in &service.components {
-            let touched = options
-                .component
-                .as_ref()
-                .is_none_or(|only| *only == component.name);
+            let touched = options.component.as_ref().is_none_or(|only| *only == component.name);
             components.push(self.plan_component(&service, component, options.force && touched)?);
         }
         components.extend(self.dropped(&service));
@@ -126,119 +109,64 @@ impl Controller {
             Some(known) => hythe_spec::diff::diff(known, &service),
             None => Vec::new(),
         };
-        Ok(DeployPlan {
-            service,
-            components,
-            changes,
-        })
+        Ok(DeployPlan { service, components, changes })
     }
 
     /// Accepts a service: commits what is desired, then begins the operation that makes it true.
     ///
     /// # Errors
     /// As [`Controller::plan_deploy`]; nothing is changed then.
-    pub fn deploy(
-        self: &Arc<Self>,
-        service: &Service,
-        options: &DeployOptions,
-    ) -> Result<Deployed, Error> {
+    pub fn deploy(self: &Arc<Self>, service: &Service, options: &DeployOptions) -> Result<Deployed, Error> {
         let (plan, touched) = {
-            let _accepting = self
-                .accepting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
             let plan = self.plan_deploy(service, options)?;
             if plan.is_unchanged() {
-                return Ok(Deployed {
-                    plan,
-                    operation: None,
-                });
+                return Ok(Deployed { plan, operation: None });
             }
             self.commit_plan(&plan)?;
-            let touched: Vec<Handle> = plan
-                .components
-                .iter()
-                .filter(|c| c.action != Action::Keep)
-                .map(|c| self.take_up(&c.desired))
-                .collect();
+            let touched: Vec<Handle> =
+                plan.components.iter().filter(|c| c.action != Action::Keep).map(|c| self.take_up(&c.desired)).collect();
             (plan, touched)
         };
-        let operation =
-            self.operations
-                .spawn("deploy", &plan.service.name, |operation| async move {
-                    converge_all(&operation, touched).await?;
-                    Ok(None)
-                })?;
-        Ok(Deployed {
-            plan,
-            operation: Some(operation),
-        })
+        let operation = self.operations.spawn("deploy", &plan.service.name, |operation| async move {
+            converge_all(&operation, touched).await?;
+            Ok(None)
+        })?;
+        Ok(Deployed { plan, operation: Some(operation) })
     }
 
     fn check(&self, service: &Service) -> Result<(), Error> {
         let problems = service.validate();
         if let Some(first) = problems.first() {
-            let more = if problems.len() > 1 {
-                format!(" (and {} more)", problems.len() - 1)
-            } else {
-                String::new()
-            };
-            let error = Error::new(
-                ErrorKind::Invalid,
-                "deploy",
-                format!("`{}`: {}{more}", first.path, first.message),
-            );
+            let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
+            let error = Error::new(ErrorKind::Invalid, "deploy", format!("`{}`: {}{more}", first.path, first.message));
             return Err(match &first.hint {
                 Some(hint) => error.hint(hint.clone()),
                 None => error,
             });
         }
-        let privileged = service
-            .components
-            .iter()
-            .find(|component| component.permissions.privileged);
+        let privileged = service.components.iter().find(|component| component.permissions.privileged);
         match privileged {
             Some(component) if !self.settings.allow_privileged => Err(Error::new(
                 ErrorKind::Unsupported,
                 "deploy",
-                format!(
-                    "`{}` asks to be privileged, which this agent does not allow",
-                    component.name
-                ),
+                format!("`{}` asks to be privileged, which this agent does not allow", component.name),
             )
             .hint("set `allow_privileged = true` in the agent's configuration")),
             _ => Ok(()),
         }
     }
 
-    fn plan_component(
-        &self,
-        service: &Service,
-        component: &Component,
-        force: bool,
-    ) -> Result<ComponentPlan, Error> {
+    fn plan_component(&self, service: &Service, component: &Component, force: bool) -> Result<ComponentPlan, Error> {
         let name = service.workload_name(&component.name);
         let known = self.directory.get(&name).map(|handle| handle.read());
-        if let Some(cell) = known
-            .as_ref()
-            .filter(|cell| cell.desired.service != service.name)
-        {
-            let text = format!(
-                "workload `{name}` belongs to service `{}`",
-                cell.desired.service
-            );
-            return Err(Error::new(ErrorKind::Conflict, "deploy", text)
-                .hint("rename the service or the component"));
+        if let Some(cell) = known.as_ref().filter(|cell| cell.desired.service != service.name) {
+            let text = format!("workload `{name}` belongs to service `{}`", cell.desired.service);
+            return Err(Error::new(ErrorKind::Conflict, "deploy", text).hint("rename the service or the component"));
         }
         let recipe = recipe(service, component);
-        let wanted = if service.active {
-            Desired::Running
-        } else {
-            Desired::Stopped
-        };
-        let stay = known
-            .as_ref()
-            .map(|cell| cell.desired.placement.runtime.clone());
+        let wanted = if service.active { Desired::Running } else { Desired::Stopped };
+        let stay = known.as_ref().map(|cell| cell.desired.placement.runtime.clone());
         let placement = self.place(service, &recipe, component, stay.as_deref())?;
         let action = action(known.as_ref(), &recipe, wanted, &placement, force);
         let generation = known.as_ref().map_or(0, |cell| cell.desired.generation);
@@ -280,42 +208,21 @@ impl Controller {
 
     /// Workloads of the service that it no longer describes.
     fn dropped(&self, service: &Service) -> Vec<ComponentPlan> {
-        let described: BTreeSet<String> = service
-            .components
-            .iter()
-            .map(|c| service.workload_name(&c.name))
-            .collect();
-        let gone = self
-            .directory
-            .of_service(&service.name)
-            .into_iter()
-            .map(|handle| handle.read().desired);
+        let described: BTreeSet<String> = service.components.iter().map(|c| service.workload_name(&c.name)).collect();
+        let gone = self.directory.of_service(&service.name).into_iter().map(|handle| handle.read().desired);
         gone.filter(|desired| !described.contains(&desired.name))
             .map(|desired| ComponentPlan {
                 action: Action::Remove,
-                desired: DesiredRecord {
-                    desired: Desired::Removed,
-                    ..desired
-                },
+                desired: DesiredRecord { desired: Desired::Removed, ..desired },
             })
             .collect()
     }
 
     fn commit_plan(&self, plan: &DeployPlan) -> Result<(), Error> {
-        let touched = || {
-            plan.components
-                .iter()
-                .filter(|component| component.action != Action::Keep)
-        };
+        let touched = || plan.components.iter().filter(|component| component.action != Action::Keep);
         let changes = Transaction {
-            services: vec![ServiceRecord {
-                desired: plan.service.clone(),
-                updated: Timestamp::now(),
-                removing: None,
-            }],
-            desired: touched()
-                .map(|component| component.desired.clone())
-                .collect(),
+            services: vec![ServiceRecord { desired: plan.service.clone(), updated: Timestamp::now(), removing: None }],
+            desired: touched().map(|component| component.desired.clone()).collect(),
             events: touched().map(deployed_event).collect(),
             ..Transaction::default()
         };
@@ -326,9 +233,7 @@ impl Controller {
     pub(crate) fn take_up(self: &Arc<Self>, desired: &DesiredRecord) -> Handle {
         match self.directory.get(&desired.name) {
             Some(handle) => {
-                handle
-                    .cell
-                    .send_modify(|cell| cell.desired = desired.clone());
+                handle.cell.send_modify(|cell| cell.desired = desired.clone());
                 handle
             }
             None => self.spawn_worker(desired.clone(), None),
@@ -355,10 +260,7 @@ impl Controller {
                     None => planned?.desired.placement.runtime,
                 };
                 let recipe = recipe(service, component);
-                let known = self
-                    .directory
-                    .get(&service.workload_name(&component.name))
-                    .map(|handle| handle.read());
+                let known = self.directory.get(&service.workload_name(&component.name)).map(|handle| handle.read());
                 let identity = Identity {
                     owner: self.settings.owner.clone(),
                     service: service.name.clone(),
@@ -376,20 +278,12 @@ impl Controller {
 }
 
 /// With one component asked for, the others stay as they are known.
-fn narrowed(
-    service: &Service,
-    known: Option<&Service>,
-    options: &DeployOptions,
-) -> Result<Service, Error> {
+fn narrowed(service: &Service, known: Option<&Service>, options: &DeployOptions) -> Result<Service, Error> {
     let Some(only) = &options.component else {
         return Ok(service.clone());
     };
     let Some(wanted) = service.component(only) else {
-        let names: Vec<&str> = service
-            .components
-            .iter()
-            .map(|component| component.name.as_str())
-            .collect();
+        let names: Vec<&str> = service.components.iter().map(|component| component.name.as_str()).collect();
         return Err(Error::new(
             ErrorKind::NotFound,
             "deploy",
@@ -397,15 +291,8 @@ fn narrowed(
         )
         .hint(format!("it has {}", names.join(", "))));
     };
-    let mut narrowed = known.cloned().unwrap_or_else(|| Service {
-        components: Vec::new(),
-        ..service.clone()
-    });
-    match narrowed
-        .components
-        .iter_mut()
-        .find(|component| component.name == *only)
-    {
+    let mut narrowed = known.cloned().unwrap_or_else(|| Service { components: Vec::new(), ..service.clone() });
+    match narrowed.components.iter_mut().find(|component| component.name == *only) {
         Some(component) => *component = wanted.clone(),
         None => narrowed.components.push(wanted.clone()),
     }
@@ -418,36 +305,19 @@ fn recipe(service: &Service, component: &Component) -> Recipe {
     hashed.depends_on.clear();
     hashed.runtime = None;
     for (key, value) in &service.labels {
-        hashed
-            .labels
-            .entry(key.clone())
-            .or_insert_with(|| value.clone());
+        hashed.labels.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    Recipe {
-        component: component.clone(),
-        labels: service.labels.clone(),
-        hash: hythe_spec::fingerprint(&hashed),
-    }
+    Recipe { component: component.clone(), labels: service.labels.clone(), hash: hythe_spec::fingerprint(&hashed) }
 }
 
-fn action(
-    known: Option<&Cell>,
-    recipe: &Recipe,
-    wanted: Desired,
-    placement: &Placement,
-    force: bool,
-) -> Action {
+fn action(known: Option<&Cell>, recipe: &Recipe, wanted: Desired, placement: &Placement, force: bool) -> Action {
     let Some(cell) = known else {
         return Action::Create;
     };
     let (desired, observed) = (&cell.desired, &cell.observed);
-    let failed = wanted == Desired::Running
-        && (observed.phase == Phase::Failed || observed.gave_up == Some(desired.generation));
-    if force
-        || failed
-        || desired.recipe.hash != recipe.hash
-        || desired.placement.runtime != placement.runtime
-    {
+    let failed =
+        wanted == Desired::Running && (observed.phase == Phase::Failed || observed.gave_up == Some(desired.generation));
+    if force || failed || desired.recipe.hash != recipe.hash || desired.placement.runtime != placement.runtime {
         Action::Replace
     } else if desired.desired != wanted || desired.recipe != *recipe {
         Action::Change
@@ -462,20 +332,13 @@ fn deployed_event(component: &ComponentPlan) -> NewEvent {
     workload_event(
         desired,
         "deployed",
-        format!(
-            "{} generation {}",
-            component.action.as_str(),
-            desired.generation
-        ),
+        format!("{} generation {}", component.action.as_str(), desired.generation),
         details,
     )
 }
 
 /// Has every task make true what is desired.
-pub(crate) async fn converge_all(
-    operation: &Arc<OperationHandle>,
-    handles: Vec<Handle>,
-) -> Result<(), Error> {
+pub(crate) async fn converge_all(operation: &Arc<OperationHandle>, handles: Vec<Handle>) -> Result<(), Error> {
     tell_all(operation, handles, Message::Converge).await
 }
 
@@ -488,10 +351,7 @@ pub(crate) async fn tell_all(
     let mut waiting = Vec::new();
     for handle in handles {
         let (reply, outcome) = oneshot::channel();
-        handle.send(message(Request {
-            operation: operation.clone(),
-            reply,
-        }));
+        handle.send(message(Request { operation: operation.clone(), reply }));
         waiting.push(outcome);
     }
     let mut errors = Vec::new();

@@ -43,47 +43,26 @@ pub(crate) struct Directory {
 
 impl Directory {
     pub(crate) fn get(&self, name: &str) -> Option<Handle> {
-        self.handles
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(name)
-            .cloned()
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Handle> {
-        self.handles
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.handles.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     pub(crate) fn of_service(&self, service: &str) -> Vec<Handle> {
-        self.all()
-            .into_iter()
-            .filter(|handle| handle.cell.borrow().desired.service == service)
-            .collect()
+        self.all().into_iter().filter(|handle| handle.cell.borrow().desired.service == service).collect()
     }
 
     pub(crate) fn insert(&self, name: String, handle: Handle) {
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name, handle);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(name, handle);
     }
 
     pub(crate) fn remove(&self, name: &str) {
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     pub(crate) fn clear(&self) {
-        self.handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -28,18 +28,10 @@ impl Controller {
     pub async fn differences(&self, cell: &Cell) -> Vec<Difference> {
         let running = cell.desired.desired == Desired::Running;
         let Some(current) = &cell.observed.current else {
-            return if running {
-                vec![state("running", "absent", "missing")]
-            } else {
-                Vec::new()
-            };
+            return if running { vec![state("running", "absent", "missing")] } else { Vec::new() };
         };
         let seen = match self.runtimes.get(&current.runtime) {
-            Ok(runtime) => {
-                runtime
-                    .inspect(&OpContext::new("status"), &worker::reference(current))
-                    .await
-            }
+            Ok(runtime) => runtime.inspect(&OpContext::new("status"), &worker::reference(current)).await,
             Err(error) => Err(error),
         };
         match seen {
@@ -53,34 +45,18 @@ impl Controller {
                 vec![state("running", "absent", "missing")]
             }
             Err(error) if error.is_not_found() => Vec::new(),
-            Err(error) => vec![state(
-                if running { "running" } else { "stopped" },
-                error.message(),
-                "unreachable",
-            )],
+            Err(error) => vec![state(if running { "running" } else { "stopped" }, error.message(), "unreachable")],
         }
     }
 
     fn plan_of(&self, cell: &Cell) -> Plan {
-        let recipe = cell
-            .observed
-            .current
-            .as_ref()
-            .map_or(&cell.desired.recipe, |current| &current.recipe);
+        let recipe = cell.observed.current.as_ref().map_or(&cell.desired.recipe, |current| &current.recipe);
         let identity = Identity {
             owner: self.settings.owner.clone(),
             service: cell.desired.service.clone(),
             component: recipe.component.name.clone(),
-            generation: cell
-                .observed
-                .current
-                .as_ref()
-                .map_or(0, |current| current.generation),
-            attempt: cell
-                .observed
-                .current
-                .as_ref()
-                .map_or(0, |current| current.attempt),
+            generation: cell.observed.current.as_ref().map_or(0, |current| current.generation),
+            attempt: cell.observed.current.as_ref().map_or(0, |current| current.attempt),
             plan_hash: recipe.hash.clone(),
         };
         crate::rebuild::plan_with_recipe(&cell.desired.service, recipe, identity)
@@ -88,23 +64,14 @@ impl Controller {
 }
 
 fn state(desired: &str, observed: &str, cause: &'static str) -> Difference {
-    Difference {
-        field: "state".to_owned(),
-        desired: json!(desired),
-        observed: json!(observed),
-        cause,
-    }
+    Difference { field: "state".to_owned(), desired: json!(desired), observed: json!(observed), cause }
 }
 
 fn state_difference(running: bool, seen: State) -> Vec<Difference> {
     match (running, seen) {
         (true, State::Running) | (false, State::Exited | State::Created) => Vec::new(),
         (true, State::Exited | State::Created) => vec![state("running", "stopped", "stopped")],
-        (true, other) => vec![state(
-            "running",
-            &format!("{other:?}").to_lowercase(),
-            "changed by hand",
-        )],
+        (true, other) => vec![state("running", &format!("{other:?}").to_lowercase(), "changed by hand")],
         (false, _) => vec![state("stopped", "running", "extra")],
     }
 }
@@ -114,11 +81,7 @@ fn generation_difference(cell: &Cell, current: u64) -> Option<Difference> {
         field: "generation".to_owned(),
         desired: json!(cell.desired.generation),
         observed: json!(current),
-        cause: if cell.observed.gave_up.is_some() {
-            "rolled back"
-        } else {
-            "not yet"
-        },
+        cause: if cell.observed.gave_up.is_some() { "rolled back" } else { "not yet" },
     })
 }
 
@@ -129,12 +92,7 @@ fn fields(plan: &Plan, seen: &Observed) -> Vec<Difference> {
     subset("labels", &plan.all_labels(), &seen.labels, &mut found);
     let mut differ = |field: &str, desired: Value, observed: Value| {
         if desired != observed {
-            found.push(Difference {
-                field: field.to_owned(),
-                desired,
-                observed,
-                cause: "changed by hand",
-            });
+            found.push(Difference { field: field.to_owned(), desired, observed, cause: "changed by hand" });
         }
     };
     if let Some(command) = &plan.command {
@@ -147,42 +105,22 @@ fn fields(plan: &Plan, seen: &Observed) -> Vec<Difference> {
         differ("workdir", json!(workdir), json!(seen.workdir));
     }
     differ("read_only", json!(plan.read_only), json!(seen.read_only));
-    differ(
-        "memory",
-        json!(plan.resources.memory),
-        json!(seen.resources.memory),
-    );
-    differ(
-        "cpus",
-        json!(plan.resources.cpus),
-        json!(seen.resources.cpus),
-    );
+    differ("memory", json!(plan.resources.memory), json!(seen.resources.memory));
+    differ("cpus", json!(plan.resources.cpus), json!(seen.resources.cpus));
     // Engines set a limit of their own where none was asked for.
     if plan.resources.pids.is_some() {
-        differ(
-            "pids",
-            json!(plan.resources.pids),
-            json!(seen.resources.pids),
-        );
+        differ("pids", json!(plan.resources.pids), json!(seen.resources.pids));
     }
     if let PlanNetwork::Bridged { attachments } = &plan.network {
-        let mut asked: Vec<&str> = attachments
-            .iter()
-            .map(|attachment| attachment.network.as_str())
-            .collect();
+        let mut asked: Vec<&str> = attachments.iter().map(|attachment| attachment.network.as_str()).collect();
         asked.sort_unstable();
-        let have: Vec<&str> = seen
-            .networks
-            .iter()
-            .map(|network| network.name.as_str())
-            .collect();
+        let have: Vec<&str> = seen.networks.iter().map(|network| network.name.as_str()).collect();
         differ("networks", json!(asked), json!(have));
     }
     differ("mounts", asked_mounts(plan), seen_mounts(plan, seen));
     if seen.state == State::Running {
         let published = |port: &&hythe_spec::Port| port.host_port.is_some();
-        let key =
-            |port: &hythe_spec::Port| json!([port.host_port, port.container_port, port.protocol]);
+        let key = |port: &hythe_spec::Port| json!([port.host_port, port.container_port, port.protocol]);
         let asked: Vec<Value> = plan.ports.iter().filter(published).map(key).collect();
         let have: Vec<Value> = seen.ports.iter().map(key).collect();
         let missing: Vec<&Value> = asked.iter().filter(|port| !have.contains(port)).collect();
@@ -209,21 +147,11 @@ fn seen_mounts(plan: &Plan, seen: &Observed) -> Value {
     let asked = |target: &str| plan.mounts.iter().any(|mount| mount.target == target);
     let mounts = seen.mounts.iter().filter(|mount| asked(&mount.target));
     json!(
-        mounts
-            .map(|mount| (
-                mount.target.as_str(),
-                (mount.kind.as_str(), mount.read_only)
-            ))
-            .collect::<BTreeMap<_, _>>()
+        mounts.map(|mount| (mount.target.as_str(), (mount.kind.as_str(), mount.read_only))).collect::<BTreeMap<_, _>>()
     )
 }
 
-fn subset(
-    field: &str,
-    asked: &BTreeMap<String, String>,
-    have: &BTreeMap<String, String>,
-    found: &mut Vec<Difference>,
-) {
+fn subset(field: &str, asked: &BTreeMap<String, String>, have: &BTreeMap<String, String>, found: &mut Vec<Difference>) {
     for (key, value) in asked {
         if have.get(key) != Some(value) {
             found.push(Difference {

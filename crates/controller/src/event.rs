@@ -24,21 +24,14 @@ pub struct EventHub {
 
 impl EventHub {
     pub(crate) fn new(store: Arc<Store>, keep: u64) -> Self {
-        Self {
-            store,
-            live: broadcast::channel(BACKLOG).0,
-            keep,
-            appended: AtomicU64::new(0),
-        }
+        Self { store, live: broadcast::channel(BACKLOG).0, keep, appended: AtomicU64::new(0) }
     }
 
     /// Commits changes with their events, then tells the listeners.
     pub(crate) fn commit(&self, changes: &Transaction) -> hythe_store::Result<()> {
         let stored = self.store.commit(changes)?;
         if let Some(last) = stored.last() {
-            let before = self
-                .appended
-                .fetch_add(stored.len() as u64, Ordering::Relaxed);
+            let before = self.appended.fetch_add(stored.len() as u64, Ordering::Relaxed);
             if before / PRUNE_EVERY != (before + stored.len() as u64) / PRUNE_EVERY {
                 self.store.prune_events(self.keep)?;
             }

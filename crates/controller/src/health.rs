@@ -33,21 +33,14 @@ pub(crate) struct Tracker {
 
 impl Default for Tracker {
     fn default() -> Self {
-        Self {
-            since: Instant::now(),
-            state: HealthState::Starting,
-            failures: 0,
-        }
+        Self { since: Instant::now(), state: HealthState::Starting, failures: 0 }
     }
 }
 
 impl Tracker {
     /// Of an instance that was known to be healthy before the agent was restarted.
     pub(crate) fn healthy() -> Self {
-        Self {
-            state: HealthState::Healthy,
-            ..Self::default()
-        }
+        Self { state: HealthState::Healthy, ..Self::default() }
     }
 
     /// The new state and why, when this result changes it.
@@ -56,8 +49,7 @@ impl Tracker {
         health: &Health,
         result: Result<(), String>,
     ) -> Option<(HealthState, Option<String>)> {
-        let early = self.state == HealthState::Starting
-            && self.since.elapsed() < health.start_period.duration();
+        let early = self.state == HealthState::Starting && self.since.elapsed() < health.start_period.duration();
         let next = match &result {
             Ok(()) => {
                 self.failures = 0;
@@ -66,23 +58,14 @@ impl Tracker {
             Err(_) if early => self.state,
             Err(_) => {
                 self.failures = self.failures.saturating_add(1);
-                if self.failures >= health.retries.max(1) {
-                    HealthState::Unhealthy
-                } else {
-                    self.state
-                }
+                if self.failures >= health.retries.max(1) { HealthState::Unhealthy } else { self.state }
             }
         };
         if next == self.state {
             return None;
         }
         self.state = next;
-        Some((
-            next,
-            result
-                .err()
-                .map(|reason| format!("probe failed {} times: {reason}", self.failures)),
-        ))
+        Some((next, result.err().map(|reason| format!("probe failed {} times: {reason}", self.failures))))
     }
 }
 
@@ -101,11 +84,7 @@ impl Prober {
         runtime: Arc<dyn Runtime>,
         inbox: mpsc::UnboundedSender<Message>,
     ) -> Self {
-        let target = Target {
-            id: seen.id.clone(),
-            addresses: addresses(seen, &health.probe),
-            runtime,
-        };
+        let target = Target { id: seen.id.clone(), addresses: addresses(seen, &health.probe), runtime };
         let id = seen.id.clone();
         let task = tokio::spawn(async move {
             let mut healthy = false;
@@ -114,21 +93,14 @@ impl Prober {
                 let result = target.tried(&health).await;
                 healthy |= result.is_ok();
                 let eager = !healthy && since.elapsed() < health.start_period.duration();
-                if inbox
-                    .send(Message::Probed(target.id.clone(), result))
-                    .is_err()
-                {
+                if inbox.send(Message::Probed(target.id.clone(), result)).is_err() {
                     return;
                 }
                 let interval = health.interval.duration();
                 tokio::time::sleep(if eager { interval.min(EAGER) } else { interval }).await;
             }
         });
-        Self {
-            id,
-            started: seen.started,
-            task,
-        }
+        Self { id, started: seen.started, task }
     }
 
     pub(crate) fn is_for(&self, id: &InstanceId, started: Option<Timestamp>) -> bool {
@@ -166,8 +138,7 @@ impl Target {
     }
 
     async fn connect(&self) -> Result<TcpStream, String> {
-        let mut reason =
-            "the agent has no way to its network: publish the port or use an exec probe".to_owned();
+        let mut reason = "the agent has no way to its network: publish the port or use an exec probe".to_owned();
         for address in &self.addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
@@ -178,19 +149,10 @@ impl Target {
     }
 
     async fn exec(&self, command: &[String]) -> Result<(), String> {
-        let exec = self
-            .runtime
-            .exec()
-            .ok_or("the runtime cannot run a process inside")?;
-        let request = ExecRequest {
-            command: command.to_vec(),
-            ..ExecRequest::default()
-        };
+        let exec = self.runtime.exec().ok_or("the runtime cannot run a process inside")?;
+        let request = ExecRequest { command: command.to_vec(), ..ExecRequest::default() };
         let context = OpContext::new(format!("health {}", self.id));
-        let session = exec
-            .exec(&context, &self.id, &request)
-            .await
-            .map_err(|error| error.message().to_owned())?;
+        let session = exec.exec(&context, &self.id, &request).await.map_err(|error| error.message().to_owned())?;
         let mut output = session.output;
         let mut kept = Vec::new();
         while let Some(Ok((_, bytes))) = output.next().await {
@@ -199,10 +161,7 @@ impl Target {
         }
         match session.exit.await {
             Ok(0) => Ok(()),
-            Ok(code) => Err(format!(
-                "exit code {code}: {}",
-                String::from_utf8_lossy(&kept).trim()
-            )),
+            Ok(code) => Err(format!("exit code {code}: {}", String::from_utf8_lossy(&kept).trim())),
             Err(error) => Err(error.message().to_owned()),
         }
     }
@@ -214,36 +173,21 @@ fn addresses(seen: &Observed, probe: &Probe) -> Vec<SocketAddr> {
         Probe::Http { port, .. } | Probe::Tcp { port } => *port,
         Probe::Exec { .. } => return Vec::new(),
     };
-    let published = seen
-        .ports
-        .iter()
-        .filter(|p| p.container_port == port && p.protocol == Protocol::Tcp)
-        .filter_map(|p| {
-            let ip = p
-                .host_ip
-                .filter(|ip| !ip.is_unspecified())
-                .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let published =
+        seen.ports.iter().filter(|p| p.container_port == port && p.protocol == Protocol::Tcp).filter_map(|p| {
+            let ip = p.host_ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             p.host_port.map(|port| SocketAddr::new(ip, port))
         });
-    let inside = seen
-        .networks
-        .iter()
-        .flat_map(|network| &network.addresses)
-        .map(|ip| SocketAddr::new(*ip, port));
+    let inside = seen.networks.iter().flat_map(|network| &network.addresses).map(|ip| SocketAddr::new(*ip, port));
     let host = seen.networks.iter().any(|network| network.name == "host");
     let local = host.then_some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     inside.chain(published).chain(local).collect()
 }
 
 async fn http_get(stream: TcpStream, path: &str) -> Result<(), String> {
-    let host = stream
-        .peer_addr()
-        .map(|address| address.to_string())
-        .unwrap_or_default();
+    let host = stream.peer_addr().map(|address| address.to_string()).unwrap_or_default();
     let text = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(text)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(text)?;
     let driving = tokio::spawn(connection);
     let request = http::Request::get(path)
         .header("host", host)
@@ -253,11 +197,7 @@ async fn http_get(stream: TcpStream, path: &str) -> Result<(), String> {
     let response = sender.send_request(request).await.map_err(text);
     driving.abort();
     let status = response?.status();
-    if status.is_success() || status.is_redirection() {
-        Ok(())
-    } else {
-        Err(format!("status {status}"))
-    }
+    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(format!("status {status}")) }
 }
 
 #[cfg(test)]
@@ -280,23 +220,14 @@ mod tests {
     fn states(health: &Health, results: &[bool]) -> Vec<Option<HealthState>> {
         let mut tracker = Tracker::default();
         let result = |ok: &bool| if *ok { Ok(()) } else { Err("no".to_owned()) };
-        results
-            .iter()
-            .map(|ok| tracker.take(health, result(ok)).map(|(state, _)| state))
-            .collect()
+        results.iter().map(|ok| tracker.take(health, result(ok)).map(|(state, _)| state)).collect()
     }
 
     #[test]
     fn unhealthy_takes_as_many_failures_in_a_row_as_asked() {
         let seen = states(&health(2, 0), &[true, false, true, false, false, true]);
-        let expected = [
-            Some(HealthState::Healthy),
-            None,
-            None,
-            None,
-            Some(HealthState::Unhealthy),
-            Some(HealthState::Healthy),
-        ];
+        let expected =
+            [Some(HealthState::Healthy), None, None, None, Some(HealthState::Unhealthy), Some(HealthState::Healthy)];
         assert_eq!(seen, expected);
     }
 
@@ -304,12 +235,7 @@ mod tests {
     fn failures_in_the_start_period_do_not_count() {
         assert_eq!(
             states(&health(1, 60_000), &[false, false, true, false]),
-            [
-                None,
-                None,
-                Some(HealthState::Healthy),
-                Some(HealthState::Unhealthy)
-            ]
+            [None, None, Some(HealthState::Healthy), Some(HealthState::Unhealthy)]
         );
     }
 }

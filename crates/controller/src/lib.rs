@@ -3,7 +3,6 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
-mod bring_up;
 mod deploy;
 mod directory;
 mod drift;
@@ -63,17 +62,11 @@ impl Controller {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn start(
-        settings: Settings,
-        store: Arc<Store>,
-        connectors: Vec<Connector>,
-    ) -> Result<Arc<Self>, Error> {
+    pub fn start(settings: Settings, store: Arc<Store>, connectors: Vec<Connector>) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
         let events = Arc::new(EventHub::new(store.clone(), settings.keep_events));
         let controller = Arc::new(Self {
-            operations: Arc::new(
-                Operations::open(store.clone(), settings.keep_operations).map_err(store_error)?,
-            ),
+            operations: Arc::new(Operations::open(store.clone(), settings.keep_operations).map_err(store_error)?),
             runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),

@@ -49,16 +49,8 @@ pub struct OperationHandle {
 
 impl OperationHandle {
     fn new(record: OperationRecord) -> Self {
-        let inner = Inner {
-            record,
-            reports: VecDeque::new(),
-            dropped: 0,
-        };
-        Self {
-            inner: Mutex::new(inner),
-            changed: watch::channel(0).0,
-            cancel: CancellationToken::new(),
-        }
+        let inner = Inner { record, reports: VecDeque::new(), dropped: 0 };
+        Self { inner: Mutex::new(inner), changed: watch::channel(0).0, cancel: CancellationToken::new() }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -116,10 +108,7 @@ impl Joined {
             {
                 let inner = self.handle.inner();
                 let at = self.next.saturating_sub(inner.dropped);
-                if let Some(report) = usize::try_from(at)
-                    .ok()
-                    .and_then(|at| inner.reports.get(at))
-                {
+                if let Some(report) = usize::try_from(at).ok().and_then(|at| inner.reports.get(at)) {
                     self.next = at + inner.dropped + 1;
                     return Some(report.clone());
                 }
@@ -159,24 +148,14 @@ impl Operations {
                 store.save_operation(&record)?;
             }
         }
-        Ok(Self {
-            store,
-            keep,
-            counter: AtomicU64::new(0),
-            live: Mutex::new(BTreeMap::new()),
-        })
+        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(BTreeMap::new()) })
     }
 
     /// Begins an operation and does its work in a task of its own.
     ///
     /// # Errors
     /// When the store cannot be written; nothing is begun then.
-    pub fn spawn<F, W>(
-        &self,
-        kind: &str,
-        subject: &str,
-        work: W,
-    ) -> Result<Arc<OperationHandle>, Error>
+    pub fn spawn<F, W>(&self, kind: &str, subject: &str, work: W) -> Result<Arc<OperationHandle>, Error>
     where
         W: FnOnce(Arc<OperationHandle>) -> F,
         F: Future<Output = Result<Option<Value>, Error>> + Send + 'static,
@@ -191,9 +170,7 @@ impl Operations {
             error: None,
             result: None,
         }));
-        self.store
-            .save_operation(&handle.record())
-            .map_err(crate::store_error)?;
+        self.store.save_operation(&handle.record()).map_err(crate::store_error)?;
         self.remember(handle.clone());
         let work = work(handle.clone());
         let (task, store, keep) = (handle.clone(), self.store.clone(), self.keep);
@@ -204,10 +181,7 @@ impl Operations {
                 outcome = work => outcome,
             };
             finish(&task, outcome);
-            if let Err(error) = store
-                .save_operation(&task.record())
-                .and_then(|()| store.prune_operations(keep))
-            {
+            if let Err(error) = store.save_operation(&task.record()).and_then(|()| store.prune_operations(keep)) {
                 tracing::warn!(%error, "the end of an operation was not stored");
             }
         });
@@ -219,10 +193,7 @@ impl Operations {
     /// # Errors
     /// `NotFound`.
     pub fn get(&self, id: &str) -> Result<OperationRecord, Error> {
-        self.all()?
-            .into_iter()
-            .find(|record| record.id == id)
-            .ok_or_else(|| missing(id))
+        self.all()?.into_iter().find(|record| record.id == id).ok_or_else(|| missing(id))
     }
 
     /// All kept operations, newest first.
@@ -232,13 +203,7 @@ impl Operations {
     pub fn all(&self) -> Result<Vec<OperationRecord>, Error> {
         let live = self.live().clone();
         let stored = self.store.operations().map_err(crate::store_error)?;
-        Ok(stored
-            .into_iter()
-            .map(|record| {
-                live.get(&record.id)
-                    .map_or(record, |handle| handle.record())
-            })
-            .collect())
+        Ok(stored.into_iter().map(|record| live.get(&record.id).map_or(record, |handle| handle.record())).collect())
     }
 
     /// Follows an operation from its beginning.
@@ -253,11 +218,7 @@ impl Operations {
             None => Arc::new(OperationHandle::new(self.get(id)?)),
         };
         let changed = handle.changed.subscribe();
-        Ok(Joined {
-            handle,
-            next: 0,
-            changed,
-        })
+        Ok(Joined { handle, next: 0, changed })
     }
 
     /// Withdraws an operation; what engines have begun may still happen.
@@ -272,11 +233,7 @@ impl Operations {
                 handle.cancel.cancel();
                 Ok(handle.record())
             }
-            None => Err(Error::new(
-                ErrorKind::Conflict,
-                "cancel",
-                format!("operation `{id}` has ended"),
-            )),
+            None => Err(Error::new(ErrorKind::Conflict, "cancel", format!("operation `{id}` has ended"))),
         }
     }
 
@@ -288,15 +245,10 @@ impl Operations {
     fn remember(&self, handle: Arc<OperationHandle>) {
         let mut live = self.live();
         live.insert(handle.record().id, handle);
-        let ended =
-            |handle: &Arc<OperationHandle>| handle.record().state != OperationState::Running;
+        let ended = |handle: &Arc<OperationHandle>| handle.record().state != OperationState::Running;
         let surplus = live.len().saturating_sub(self.keep.min(64) as usize);
-        let oldest: Vec<String> = live
-            .iter()
-            .filter(|(_, handle)| ended(handle))
-            .take(surplus)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let oldest: Vec<String> =
+            live.iter().filter(|(_, handle)| ended(handle)).take(surplus).map(|(id, _)| id.clone()).collect();
         for id in oldest {
             live.remove(&id);
         }
@@ -318,14 +270,9 @@ fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>) {
         }
         Err(error) => {
             let cancelled = error.kind() == ErrorKind::Cancelled;
-            inner.record.state = if cancelled {
-                OperationState::Cancelled
-            } else {
-                OperationState::Failed
-            };
-            inner.record.error = Some(
-                json!({ "kind": error.kind().as_str(), "message": error.message(), "hint": error.next_step() }),
-            );
+            inner.record.state = if cancelled { OperationState::Cancelled } else { OperationState::Failed };
+            inner.record.error =
+                Some(json!({ "kind": error.kind().as_str(), "message": error.message(), "hint": error.next_step() }));
         }
     }
     drop(inner);
@@ -333,10 +280,6 @@ fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>) {
 }
 
 fn missing(id: &str) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        "operation",
-        format!("no operation `{id}` is kept"),
-    )
-    .hint("`hythe operations` lists those that are")
+    Error::new(ErrorKind::NotFound, "operation", format!("no operation `{id}` is kept"))
+        .hint("`hythe operations` lists those that are")
 }

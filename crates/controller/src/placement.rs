@@ -25,16 +25,10 @@ pub(crate) fn place(
     for runtime in order {
         let reasons = reasons_against(runtime, plan, asked, stay);
         if reasons.is_empty() {
-            return Ok(Placement {
-                runtime: runtime.name.clone(),
-                rejected,
-            });
+            return Ok(Placement { runtime: runtime.name.clone(), rejected });
         }
         silent |= runtime.error.is_some() && asked.is_none_or(|kind| kind == runtime.kind);
-        rejected.push(Rejection {
-            runtime: runtime.name.clone(),
-            reasons,
-        });
+        rejected.push(Rejection { runtime: runtime.name.clone(), reasons });
     }
     Err(refusal(plan, asked, silent, &rejected, runtimes))
 }
@@ -49,22 +43,11 @@ fn reasons_against(
         return vec![format!("`{kind}` was asked for")];
     }
     let at_home = stay == Some(runtime.name.as_str());
-    if let Some(error) = runtime
-        .error
-        .as_ref()
-        .filter(|_| !(at_home && runtime.capability.is_some()))
-    {
+    if let Some(error) = runtime.error.as_ref().filter(|_| !(at_home && runtime.capability.is_some())) {
         return vec![format!("does not answer: {error}")];
     }
-    let refusals = runtime
-        .capability
-        .as_ref()
-        .map(|capability| capability.refusals(plan))
-        .unwrap_or_default();
-    refusals
-        .into_iter()
-        .map(|refusal| format!("`{}`: {}", refusal.field, refusal.reason))
-        .collect()
+    let refusals = runtime.capability.as_ref().map(|capability| capability.refusals(plan)).unwrap_or_default();
+    refusals.into_iter().map(|refusal| format!("`{}`: {}", refusal.field, refusal.reason)).collect()
 }
 
 fn refusal(
@@ -74,43 +57,20 @@ fn refusal(
     rejected: &[Rejection],
     runtimes: &[RuntimeStatus],
 ) -> Error {
-    let kind = if silent {
-        ErrorKind::Unavailable
-    } else {
-        ErrorKind::Unsupported
-    };
+    let kind = if silent { ErrorKind::Unavailable } else { ErrorKind::Unsupported };
     let relevant = rejected.iter().filter(|rejection| {
-        asked.is_none_or(|kind| {
-            runtimes
-                .iter()
-                .any(|runtime| runtime.name == rejection.runtime && runtime.kind == kind)
-        })
+        asked
+            .is_none_or(|kind| runtimes.iter().any(|runtime| runtime.name == rejection.runtime && runtime.kind == kind))
     });
-    let reasons: Vec<String> = relevant
-        .map(|rejection| format!("{}: {}", rejection.runtime, rejection.reasons.join("; ")))
-        .collect();
-    let what = asked.map_or_else(
-        || "no runtime".to_owned(),
-        |kind| format!("no `{kind}` runtime"),
-    );
-    let detail = if reasons.is_empty() {
-        "none is configured".to_owned()
-    } else {
-        reasons.join(" | ")
-    };
-    let error = Error::new(
-        kind,
-        "place",
-        format!("{what} can run `{}` ({detail})", plan.identity.workload()),
-    );
-    let elsewhere = runtimes
-        .iter()
-        .find(|runtime| asked.is_some() && reasons_against(runtime, plan, None, None).is_empty());
+    let reasons: Vec<String> =
+        relevant.map(|rejection| format!("{}: {}", rejection.runtime, rejection.reasons.join("; "))).collect();
+    let what = asked.map_or_else(|| "no runtime".to_owned(), |kind| format!("no `{kind}` runtime"));
+    let detail = if reasons.is_empty() { "none is configured".to_owned() } else { reasons.join(" | ") };
+    let error = Error::new(kind, "place", format!("{what} can run `{}` ({detail})", plan.identity.workload()));
+    let elsewhere =
+        runtimes.iter().find(|runtime| asked.is_some() && reasons_against(runtime, plan, None, None).is_empty());
     match elsewhere {
-        Some(runtime) => error.hint(format!(
-            "`{}` can: write `runtime = \"{}\"`",
-            runtime.name, runtime.kind
-        )),
+        Some(runtime) => error.hint(format!("`{}` can: write `runtime = \"{}\"`", runtime.name, runtime.kind)),
         None if silent => error.hint("`hythe runtimes` shows what was tried"),
         None => error,
     }

@@ -26,23 +26,14 @@ pub(crate) fn after_exit(policy: Restart, code: i32, failures: u32) -> Next {
     match policy {
         Restart::No | Restart::OnFailure { .. } if code == 0 => Next::Complete,
         Restart::No => Next::Fail,
-        Restart::OnFailure {
-            max_retries: Some(max),
-        } if failures > max => Next::Fail,
-        Restart::OnFailure { .. } | Restart::Always | Restart::UnlessStopped => {
-            Next::Restart(delay(failures))
-        }
+        Restart::OnFailure { max_retries: Some(max) } if failures > max => Next::Fail,
+        Restart::OnFailure { .. } | Restart::Always | Restart::UnlessStopped => Next::Restart(delay(failures)),
     }
 }
 
 /// Time before the next try after so many failures in a row: 1 s doubling to 60 s.
 pub(crate) fn delay(failures: u32) -> Duration {
-    FIRST_DELAY
-        .saturating_mul(
-            1u32.checked_shl(failures.saturating_sub(1).min(6))
-                .unwrap_or(64),
-        )
-        .min(LONGEST_DELAY)
+    FIRST_DELAY.saturating_mul(1u32.checked_shl(failures.saturating_sub(1).min(6)).unwrap_or(64)).min(LONGEST_DELAY)
 }
 
 /// Whether two instances cannot run side by side: they would hold one host port or write one volume or host path.
@@ -54,13 +45,8 @@ fn shares_port(old: &[Port], new: &[Port]) -> bool {
     old.iter().any(|a| {
         new.iter().any(|b| {
             let same_address = a.host_ip == b.host_ip
-                || [a.host_ip, b.host_ip]
-                    .iter()
-                    .any(|ip| ip.is_none_or(|ip| ip.is_unspecified()));
-            a.host_port.is_some()
-                && a.host_port == b.host_port
-                && a.protocol == b.protocol
-                && same_address
+                || [a.host_ip, b.host_ip].iter().any(|ip| ip.is_none_or(|ip| ip.is_unspecified()));
+            a.host_port.is_some() && a.host_port == b.host_port && a.protocol == b.protocol && same_address
         })
     })
 }
@@ -85,23 +71,15 @@ mod tests {
 
     #[test]
     fn on_failure_is_bounded_and_ends_with_success() {
-        let policy = Restart::OnFailure {
-            max_retries: Some(2),
-        };
+        let policy = Restart::OnFailure { max_retries: Some(2) };
         assert_eq!(after_exit(policy, 0, 1), Next::Complete);
-        assert_eq!(
-            after_exit(policy, 3, 2),
-            Next::Restart(Duration::from_secs(2))
-        );
+        assert_eq!(after_exit(policy, 3, 2), Next::Restart(Duration::from_secs(2)));
         assert_eq!(after_exit(policy, 3, 3), Next::Fail);
     }
 
     #[test]
     fn always_restarts_after_success_too() {
-        assert_eq!(
-            after_exit(Restart::Always, 0, 1),
-            Next::Restart(Duration::from_secs(1))
-        );
+        assert_eq!(after_exit(Restart::Always, 0, 1), Next::Restart(Duration::from_secs(1)));
         assert_eq!(after_exit(Restart::No, 1, 1), Next::Fail);
     }
 

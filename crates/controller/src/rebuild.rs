@@ -5,8 +5,7 @@ use std::sync::Arc;
 use hythe_runtime::{Identity, Listed, Observed, OpContext, Plan, Runtime};
 use hythe_spec::{Component, Service};
 use hythe_store::{
-    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, Placement, Recipe,
-    ServiceRecord, Transaction,
+    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, Placement, Recipe, ServiceRecord, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -42,18 +41,9 @@ pub(crate) fn plan_with_recipe(service: &str, recipe: &Recipe, identity: Identit
 }
 
 /// Takes the newest instance of an unknown workload as its desired state.
-pub(crate) async fn rebuild(
-    controller: &Arc<Controller>,
-    runtime: &Arc<dyn Runtime>,
-    name: &str,
-    rows: &[Listed],
-) {
-    let newest = rows
-        .iter()
-        .filter_map(|row| row.identity.as_ref().map(|identity| (identity, row)));
-    let Some((identity, row)) =
-        newest.max_by_key(|(identity, _)| (identity.generation, identity.attempt))
-    else {
+pub(crate) async fn rebuild(controller: &Arc<Controller>, runtime: &Arc<dyn Runtime>, name: &str, rows: &[Listed]) {
+    let newest = rows.iter().filter_map(|row| row.identity.as_ref().map(|identity| (identity, row)));
+    let Some((identity, row)) = newest.max_by_key(|(identity, _)| (identity.generation, identity.attempt)) else {
         return;
     };
     let seen = match runtime.inspect(&OpContext::new("rebuild"), &row.id).await {
@@ -64,10 +54,7 @@ pub(crate) async fn rebuild(
         }
     };
     let Some(recipe) = recipe(&seen) else {
-        tracing::warn!(
-            instance = row.name,
-            "an instance of ours does not carry its recipe: deploy its service again"
-        );
+        tracing::warn!(instance = row.name, "an instance of ours does not carry its recipe: deploy its service again");
         return;
     };
     if let Err(error) = remember(controller, identity, name, recipe, &seen) {
@@ -94,16 +81,9 @@ fn remember(
         service: identity.service.clone(),
         recipe: recipe.clone(),
         generation: identity.generation,
-        desired: if running {
-            Desired::Running
-        } else {
-            Desired::Stopped
-        },
+        desired: if running { Desired::Running } else { Desired::Stopped },
         grace: None,
-        placement: Placement {
-            runtime: runtime.to_owned(),
-            rejected: Vec::new(),
-        },
+        placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
     };
     let current = InstanceRecord {
         runtime: runtime.to_owned(),
@@ -120,47 +100,27 @@ fn remember(
     };
     let now = Timestamp::now();
     let observed = ObservedRecord {
-        phase: if running {
-            Phase::Running
-        } else {
-            Phase::Stopped
-        },
+        phase: if running { Phase::Running } else { Phase::Stopped },
         attempt: identity.attempt,
         current: Some(with_details(current, seen)),
         ..ObservedRecord::new(now)
     };
     let service = with_component(controller, &identity.service, &recipe)?;
-    let event = workload_event(
-        &desired,
-        "adopted",
-        "read back from its labels",
-        json!({ "instance": seen.name }),
-    );
+    let event = workload_event(&desired, "adopted", "read back from its labels", json!({ "instance": seen.name }));
     let changes = Transaction {
-        services: vec![ServiceRecord {
-            desired: service,
-            updated: now,
-            removing: None,
-        }],
+        services: vec![ServiceRecord { desired: service, updated: now, removing: None }],
         desired: vec![desired.clone()],
         observed: Some((desired.name.clone(), observed.clone())),
         events: vec![event],
         ..Transaction::default()
     };
-    controller
-        .events
-        .commit(&changes)
-        .map_err(crate::store_error)?;
+    controller.events.commit(&changes).map_err(crate::store_error)?;
     controller.spawn_worker(desired, Some(observed));
     Ok(())
 }
 
 /// The service as known so far with this component in it.
-fn with_component(
-    controller: &Controller,
-    name: &str,
-    recipe: &Recipe,
-) -> Result<Service, hythe_runtime::Error> {
+fn with_component(controller: &Controller, name: &str, recipe: &Recipe) -> Result<Service, hythe_runtime::Error> {
     let known = controller.store.service(name).map_err(crate::store_error)?;
     let mut service = known.map_or_else(
         || Service {

@@ -25,10 +25,7 @@ pub struct Connector {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Connector").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -66,27 +63,16 @@ const FIRST_TRY: Duration = Duration::from_secs(10);
 
 impl Runtimes {
     pub(crate) fn new(connectors: Vec<Connector>) -> Self {
-        let state = || {
-            RwLock::new(State {
-                runtime: None,
-                error: Some("not connected yet".to_owned()),
-            })
-        };
+        let state = || RwLock::new(State { runtime: None, error: Some("not connected yet".to_owned()) });
         Self {
             tried: watch::channel(BTreeSet::new()).0,
-            slots: connectors
-                .into_iter()
-                .map(|connector| (connector, state()))
-                .collect(),
+            slots: connectors.into_iter().map(|connector| (connector, state())).collect(),
         }
     }
 
     /// Their names, in order of preference.
     pub fn names(&self) -> Vec<String> {
-        self.slots
-            .iter()
-            .map(|(connector, _)| connector.name.clone())
-            .collect()
+        self.slots.iter().map(|(connector, _)| connector.name.clone()).collect()
     }
 
     /// The named runtime, where it answers.
@@ -94,20 +80,13 @@ impl Runtimes {
     /// # Errors
     /// `NotFound` for a name that is not configured, `Unavailable` with the reason for one that does not answer.
     pub fn get(&self, name: &str) -> Result<Arc<dyn Runtime>> {
-        let state = self
-            .slot(name)?
-            .1
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.slot(name)?.1.read().unwrap_or_else(PoisonError::into_inner);
         match (&state.runtime, &state.error) {
             (Some(runtime), None) => Ok(runtime.clone()),
             (_, error) => Err(Error::new(
                 ErrorKind::Unavailable,
                 "runtime",
-                format!(
-                    "runtime `{name}` does not answer: {}",
-                    error.as_deref().unwrap_or("not connected yet")
-                ),
+                format!("runtime `{name}` does not answer: {}", error.as_deref().unwrap_or("not connected yet")),
             )
             .hint("`hythe runtimes` shows what was tried")),
         }
@@ -121,13 +100,10 @@ impl Runtimes {
         if let Some(name) = name {
             return self.get(name);
         }
-        self.names()
-            .iter()
-            .find_map(|name| self.get(name).ok())
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Unavailable, "runtime", "no runtime answers")
-                    .hint("`hythe runtimes` shows what was tried")
-            })
+        self.names().iter().find_map(|name| self.get(name).ok()).ok_or_else(|| {
+            Error::new(ErrorKind::Unavailable, "runtime", "no runtime answers")
+                .hint("`hythe runtimes` shows what was tried")
+        })
     }
 
     /// Waits until every one was tried at least once, some seconds at most: right after a start nobody is known yet.
@@ -148,10 +124,7 @@ impl Runtimes {
                     name: connector.name.clone(),
                     kind: connector.kind,
                     info: state.runtime.as_ref().map(|runtime| runtime.info().clone()),
-                    capability: state
-                        .runtime
-                        .as_ref()
-                        .map(|runtime| runtime.capability().clone()),
+                    capability: state.runtime.as_ref().map(|runtime| runtime.capability().clone()),
                     error: state.error.clone(),
                 }
             })
@@ -163,20 +136,10 @@ impl Runtimes {
         let (connector, state) = self.slot(name)?;
         let connected = (connector.connect)().await;
         let outcome = match &connected {
-            Ok(runtime) => State {
-                runtime: Some(runtime.clone()),
-                error: None,
-            },
+            Ok(runtime) => State { runtime: Some(runtime.clone()), error: None },
             Err(error) => {
-                let known = state
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .runtime
-                    .clone();
-                State {
-                    runtime: known,
-                    error: Some(error.message().to_owned()),
-                }
+                let known = state.read().unwrap_or_else(PoisonError::into_inner).runtime.clone();
+                State { runtime: known, error: Some(error.message().to_owned()) }
             }
         };
         *state.write().unwrap_or_else(PoisonError::into_inner) = outcome;
@@ -194,16 +157,9 @@ impl Runtimes {
     }
 
     fn slot(&self, name: &str) -> Result<&(Connector, RwLock<State>)> {
-        self.slots
-            .iter()
-            .find(|(connector, _)| connector.name == name)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::NotFound,
-                    "runtime",
-                    format!("no runtime is named `{name}`"),
-                )
+        self.slots.iter().find(|(connector, _)| connector.name == name).ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "runtime", format!("no runtime is named `{name}`"))
                 .hint(format!("configured: {}", self.names().join(", ")))
-            })
+        })
     }
 }

@@ -29,10 +29,7 @@ impl Controller {
     /// # Errors
     /// `NotFound`.
     pub fn service(&self, name: &str) -> Result<ServiceRecord, Error> {
-        self.store
-            .service(name)
-            .map_err(crate::store_error)?
-            .ok_or_else(|| missing_service(name))
+        self.store.service(name).map_err(crate::store_error)?.ok_or_else(|| missing_service(name))
     }
 
     /// All workloads, by name.
@@ -42,11 +39,7 @@ impl Controller {
 
     /// Workloads of a service, by name.
     pub fn workloads_of(&self, service: &str) -> Vec<Cell> {
-        self.directory
-            .of_service(service)
-            .iter()
-            .map(Handle::read)
-            .collect()
+        self.directory.of_service(service).iter().map(Handle::read).collect()
     }
 
     /// One workload.
@@ -64,12 +57,8 @@ impl Controller {
     pub fn instance(&self, name: &str) -> Result<(Arc<dyn Runtime>, InstanceId), Error> {
         let cell = self.workload(name)?;
         let current = cell.observed.current.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Conflict,
-                "instance",
-                format!("workload `{name}` has no instance"),
-            )
-            .hint("`hythe status` says why")
+            Error::new(ErrorKind::Conflict, "instance", format!("workload `{name}` has no instance"))
+                .hint("`hythe status` says why")
         })?;
         Ok((self.runtimes.get(&current.runtime)?, reference(&current)))
     }
@@ -85,11 +74,10 @@ impl Controller {
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Stop, grace)?;
-        self.operations
-            .spawn("stop", service, |operation| async move {
-                one_after_another(&operation, dependents_first(handles)).await?;
-                Ok(None)
-            })
+        self.operations.spawn("stop", service, |operation| async move {
+            one_after_another(&operation, dependents_first(handles)).await?;
+            Ok(None)
+        })
     }
 
     /// Starts a stopped service or component again.
@@ -102,11 +90,10 @@ impl Controller {
         component: Option<&str>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Start, None)?;
-        self.operations
-            .spawn("start", service, |operation| async move {
-                converge_all(&operation, handles).await?;
-                Ok(None)
-            })
+        self.operations.spawn("start", service, |operation| async move {
+            converge_all(&operation, handles).await?;
+            Ok(None)
+        })
     }
 
     /// Starts the main processes of a service or component anew, in the same instances.
@@ -120,36 +107,28 @@ impl Controller {
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Restart, grace)?;
-        self.operations
-            .spawn("restart", service, |operation| async move {
-                tell_all(&operation, handles, Message::Restart).await?;
-                Ok(None)
-            })
+        self.operations.spawn("restart", service, |operation| async move {
+            tell_all(&operation, handles, Message::Restart).await?;
+            Ok(None)
+        })
     }
 
     /// Removes a service: its instances, its network, and where asked its volumes. Taken up again after a crash.
     ///
     /// # Errors
     /// `NotFound`; nothing is changed then.
-    pub fn undeploy(
-        self: &Arc<Self>,
-        service: &str,
-        volumes: bool,
-    ) -> Result<Arc<OperationHandle>, Error> {
+    pub fn undeploy(self: &Arc<Self>, service: &str, volumes: bool) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, None, Wish::Remove { volumes }, None)?;
         let removing = self.service(service)?.removing.unwrap_or_default();
         let (controller, name) = (self.clone(), service.to_owned());
-        self.operations
-            .spawn("undeploy", service, move |operation| async move {
-                one_after_another(&operation, dependents_first(handles)).await?;
-                for runtime in &removing.runtimes {
-                    controller
-                        .remove_belongings(&operation, runtime, &name, removing.volumes)
-                        .await?;
-                }
-                controller.forget(&name)?;
-                Ok(None)
-            })
+        self.operations.spawn("undeploy", service, move |operation| async move {
+            one_after_another(&operation, dependents_first(handles)).await?;
+            for runtime in &removing.runtimes {
+                controller.remove_belongings(&operation, runtime, &name, removing.volumes).await?;
+            }
+            controller.forget(&name)?;
+            Ok(None)
+        })
     }
 
     /// A removal that a crash interrupted goes on once its runtimes were tried.
@@ -167,17 +146,11 @@ impl Controller {
 
     /// Forgets a service whose removal is complete, unless it was deployed again meanwhile.
     fn forget(&self, service: &str) -> Result<(), Error> {
-        let _accepting = self
-            .accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.service(service)?.removing.is_none() {
             return Ok(());
         }
-        let changes = Transaction {
-            forget_services: vec![service.to_owned()],
-            ..Transaction::default()
-        };
+        let changes = Transaction { forget_services: vec![service.to_owned()], ..Transaction::default() };
         self.events.commit(&changes).map_err(crate::store_error)
     }
 
@@ -196,32 +169,14 @@ impl Controller {
                 && labels.get(SERVICE).map(String::as_str) == Some(service)
         };
         if let Some(networks) = runtime.networks() {
-            for network in networks
-                .list(&cx)
-                .await?
-                .into_iter()
-                .filter(|network| ours(&network.labels))
-            {
-                operation.phase(
-                    service,
-                    "removing",
-                    format!("removing network {}", network.name),
-                );
+            for network in networks.list(&cx).await?.into_iter().filter(|network| ours(&network.labels)) {
+                operation.phase(service, "removing", format!("removing network {}", network.name));
                 networks.remove(&cx, &network.name).await?;
             }
         }
         if let Some(volumes) = runtime.volumes().filter(|_| with_volumes) {
-            for volume in volumes
-                .list(&cx)
-                .await?
-                .into_iter()
-                .filter(|volume| ours(&volume.labels))
-            {
-                operation.phase(
-                    service,
-                    "removing",
-                    format!("removing volume {}", volume.name),
-                );
+            for volume in volumes.list(&cx).await?.into_iter().filter(|volume| ours(&volume.labels)) {
+                operation.phase(service, "removing", format!("removing volume {}", volume.name));
                 volumes.remove(&cx, &volume.name).await?;
             }
         }
@@ -236,40 +191,22 @@ impl Controller {
         wish: Wish,
         grace: Option<u64>,
     ) -> Result<Vec<Handle>, Error> {
-        let _accepting = self
-            .accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.service(service)?;
-        let chosen = |handle: &Handle| {
-            component.is_none_or(|only| handle.cell.borrow().desired.recipe.component.name == only)
-        };
-        let handles: Vec<Handle> = self
-            .directory
-            .of_service(service)
-            .into_iter()
-            .filter(chosen)
-            .collect();
+        let chosen =
+            |handle: &Handle| component.is_none_or(|only| handle.cell.borrow().desired.recipe.component.name == only);
+        let handles: Vec<Handle> = self.directory.of_service(service).into_iter().filter(chosen).collect();
         if let Some(component) = component.filter(|_| handles.is_empty()) {
             let text = format!("service `{service}` has no component `{component}`");
             return Err(Error::new(ErrorKind::NotFound, wish.verb(), text));
         }
         let desired: Vec<DesiredRecord> = handles
             .iter()
-            .map(|handle| DesiredRecord {
-                desired: wish.desired(),
-                grace,
-                ..handle.read().desired
-            })
+            .map(|handle| DesiredRecord { desired: wish.desired(), grace, ..handle.read().desired })
             .collect();
         let asked = |desired: &DesiredRecord| -> NewEvent {
             let details = json!({ "request": wish.verb() });
-            workload_event(
-                desired,
-                "requested",
-                format!("{} requested", wish.verb()),
-                details,
-            )
+            workload_event(desired, "requested", format!("{} requested", wish.verb()), details)
         };
         let changes = Transaction {
             services: vec![wish.noted(record, component.is_none(), &desired)],
@@ -278,20 +215,13 @@ impl Controller {
             ..Transaction::default()
         };
         self.events.commit(&changes).map_err(crate::store_error)?;
-        Ok(desired
-            .iter()
-            .map(|desired| self.take_up(desired))
-            .collect())
+        Ok(desired.iter().map(|desired| self.take_up(desired)).collect())
     }
 
     fn handle(&self, name: &str) -> Result<Handle, Error> {
         self.directory.get(name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::NotFound,
-                "workload",
-                format!("no workload is named `{name}`"),
-            )
-            .hint("`hythe ps` lists them")
+            Error::new(ErrorKind::NotFound, "workload", format!("no workload is named `{name}`"))
+                .hint("`hythe ps` lists them")
         })
     }
 }
@@ -324,25 +254,16 @@ impl Wish {
     }
 
     /// The service's record with the wish in it.
-    fn noted(
-        self,
-        mut record: ServiceRecord,
-        whole: bool,
-        workloads: &[DesiredRecord],
-    ) -> ServiceRecord {
+    fn noted(self, mut record: ServiceRecord, whole: bool, workloads: &[DesiredRecord]) -> ServiceRecord {
         if whole {
             record.desired.active = self.desired() == Desired::Running;
         }
         if let Self::Remove { volumes } = self {
             let earlier = record.removing.take().unwrap_or_default();
-            let placed = workloads
-                .iter()
-                .map(|workload| workload.placement.runtime.clone());
+            let placed = workloads.iter().map(|workload| workload.placement.runtime.clone());
             let runtimes: BTreeSet<String> = placed.chain(earlier.runtimes).collect();
-            record.removing = Some(Removing {
-                volumes: volumes || earlier.volumes,
-                runtimes: runtimes.into_iter().collect(),
-            });
+            record.removing =
+                Some(Removing { volumes: volumes || earlier.volumes, runtimes: runtimes.into_iter().collect() });
         }
         record.updated = Timestamp::now();
         record
@@ -350,12 +271,8 @@ impl Wish {
 }
 
 fn missing_service(name: &str) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        "service",
-        format!("no service is named `{name}`"),
-    )
-    .hint("`hythe services` lists them")
+    Error::new(ErrorKind::NotFound, "service", format!("no service is named `{name}`"))
+        .hint("`hythe services` lists them")
 }
 
 /// In waves: first what nothing else in the service depends on. Cycles cannot be (they are refused at deploy).
@@ -363,21 +280,10 @@ fn dependents_first(handles: Vec<Handle>) -> Vec<Vec<Handle>> {
     let mut waves = Vec::new();
     let mut rest = handles;
     while !rest.is_empty() {
-        let needed: BTreeSet<String> = rest
-            .iter()
-            .flat_map(|handle| {
-                handle
-                    .read()
-                    .desired
-                    .recipe
-                    .component
-                    .depends_on
-                    .into_keys()
-            })
-            .collect();
-        let (now, later): (Vec<Handle>, Vec<Handle>) = rest.into_iter().partition(|handle| {
-            !needed.contains(&handle.cell.borrow().desired.recipe.component.name)
-        });
+        let needed: BTreeSet<String> =
+            rest.iter().flat_map(|handle| handle.read().desired.recipe.component.depends_on.into_keys()).collect();
+        let (now, later): (Vec<Handle>, Vec<Handle>) =
+            rest.into_iter().partition(|handle| !needed.contains(&handle.cell.borrow().desired.recipe.component.name));
         if now.is_empty() {
             waves.push(later);
             return waves;
@@ -388,10 +294,7 @@ fn dependents_first(handles: Vec<Handle>) -> Vec<Vec<Handle>> {
     waves
 }
 
-async fn one_after_another(
-    operation: &Arc<OperationHandle>,
-    waves: Vec<Vec<Handle>>,
-) -> Result<(), Error> {
+async fn one_after_another(operation: &Arc<OperationHandle>, waves: Vec<Vec<Handle>>) -> Result<(), Error> {
     for wave in waves {
         converge_all(operation, wave).await?;
     }

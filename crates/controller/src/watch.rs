@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hythe_runtime::{
-    Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime,
-};
+use hythe_runtime::{Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
 use hythe_store::{EventFilter, EventRecord, NewEvent, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
@@ -57,25 +55,12 @@ impl Told {
 }
 
 fn key_of(event: &NewEvent) -> (Timestamp, String, String) {
-    (
-        event.time,
-        event.kind.clone(),
-        event.details["instance"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-    )
+    (event.time, event.kind.clone(), event.details["instance"].as_str().unwrap_or_default().to_owned())
 }
 
 impl Watcher {
     pub(crate) fn new(controller: Arc<Controller>, name: String) -> Self {
-        Self {
-            controller,
-            name,
-            known: false,
-            lost: false,
-            told: Told::default(),
-        }
+        Self { controller, name, known: false, lost: false, told: Told::default() }
     }
 
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
@@ -108,26 +93,13 @@ impl Watcher {
     async fn connect(&mut self) -> Result<EventStream, Error> {
         let runtime = self.controller.runtimes.connect(&self.name).await?;
         let cx = OpContext::new(format!("watch {}", self.name));
-        let from = self
-            .controller
-            .store
-            .cursor(&self.name)
-            .map_err(crate::store_error)?;
-        let recent = EventFilter {
-            limit: Some(REMEMBERED),
-            ..EventFilter::default()
-        };
+        let from = self.controller.store.cursor(&self.name).map_err(crate::store_error)?;
+        let recent = EventFilter { limit: Some(REMEMBERED), ..EventFilter::default() };
         self.told = Told::load(self.controller.events.read(&recent)?);
         let stream = runtime.watch(&cx, Cursor(from)).await?;
-        let rows = runtime
-            .list(&cx, &Filter::owned_by(self.controller.owner()))
-            .await?;
+        let rows = runtime.list(&cx, &Filter::owned_by(self.controller.owner())).await?;
         if self.lost {
-            self.tell(runtime_event(
-                &self.name,
-                "runtime.reconnected",
-                "the runtime answers again",
-            ));
+            self.tell(runtime_event(&self.name, "runtime.reconnected", "the runtime answers again"));
         }
         (self.known, self.lost) = (true, false);
         self.hand_out(&runtime, rows).await;
@@ -138,10 +110,7 @@ impl Watcher {
         let mut by_workload: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
         for row in rows {
             if let Some(identity) = &row.identity {
-                by_workload
-                    .entry(identity.workload())
-                    .or_default()
-                    .push(row);
+                by_workload.entry(identity.workload()).or_default().push(row);
             }
         }
         for (workload, rows) in &by_workload {
@@ -152,15 +121,10 @@ impl Watcher {
         for handle in self.controller.directory.all() {
             let (name, placed) = {
                 let cell = handle.cell.borrow();
-                (
-                    cell.desired.name.clone(),
-                    cell.desired.placement.runtime.clone(),
-                )
+                (cell.desired.name.clone(), cell.desired.placement.runtime.clone())
             };
             if placed == self.name {
-                handle.send(Message::Listed(
-                    by_workload.remove(&name).unwrap_or_default(),
-                ));
+                handle.send(Message::Listed(by_workload.remove(&name).unwrap_or_default()));
             }
         }
     }
@@ -177,10 +141,7 @@ impl Watcher {
     }
 
     fn hand_on(&mut self, event: Event) {
-        let ours = event
-            .identity
-            .as_ref()
-            .is_none_or(|identity| identity.owner == self.controller.owner());
+        let ours = event.identity.as_ref().is_none_or(|identity| identity.owner == self.controller.owner());
         let handle = if ours { self.find(&event) } else { None };
         let Some((handle, workload, service)) = handle else {
             return;
@@ -189,32 +150,20 @@ impl Watcher {
         if told.as_ref().is_some_and(|told| !self.told.is_new(told)) {
             return;
         }
-        let place = event
-            .cursor
-            .0
-            .clone()
-            .map(|cursor| (self.name.clone(), cursor));
-        self.commit(Transaction {
-            events: told.into_iter().collect(),
-            cursor: place,
-            ..Transaction::default()
-        });
+        let place = event.cursor.0.clone().map(|cursor| (self.name.clone(), cursor));
+        self.commit(Transaction { events: told.into_iter().collect(), cursor: place, ..Transaction::default() });
         handle.send(Message::Engine(event));
     }
 
     /// The workload an event is about: by its labels, else by the instances that workloads know.
     fn find(&self, event: &Event) -> Option<(crate::directory::Handle, String, String)> {
-        let named = event
-            .identity
-            .as_ref()
-            .and_then(|identity| self.controller.directory.get(&identity.workload()));
+        let named = event.identity.as_ref().and_then(|identity| self.controller.directory.get(&identity.workload()));
         let handle = named.or_else(|| {
             self.controller.directory.all().into_iter().find(|handle| {
                 let cell = handle.cell.borrow();
                 let mut instances = cell.observed.current.iter().chain(&cell.observed.previous);
                 instances.any(|instance| {
-                    instance.runtime == self.name
-                        && is_same(instance, &event.id, event.name.as_deref())
+                    instance.runtime == self.name && is_same(instance, &event.id, event.name.as_deref())
                 })
             })
         })?;
@@ -236,10 +185,7 @@ impl Watcher {
     }
 
     fn tell(&self, event: NewEvent) {
-        self.commit(Transaction {
-            events: vec![event],
-            ..Transaction::default()
-        });
+        self.commit(Transaction { events: vec![event], ..Transaction::default() });
     }
 
     fn commit(&self, changes: Transaction) {
@@ -254,22 +200,12 @@ fn public_event(event: &Event, runtime: &str, workload: &str, service: &str) -> 
     let (kind, message, details) = match &event.kind {
         EventKind::Created => ("created", "created".to_owned(), json!({})),
         EventKind::Started => ("started", "started".to_owned(), json!({})),
-        EventKind::Stopped { exit } => (
-            "exited",
-            format!("its process ended with {}", exit.code),
-            json!({ "code": exit.code }),
-        ),
-        EventKind::Signalled { signal } => (
-            "signalled",
-            format!("was sent {signal}"),
-            json!({ "signal": signal }),
-        ),
+        EventKind::Stopped { exit } => {
+            ("exited", format!("its process ended with {}", exit.code), json!({ "code": exit.code }))
+        }
+        EventKind::Signalled { signal } => ("signalled", format!("was sent {signal}"), json!({ "signal": signal })),
         EventKind::OutOfMemory => ("oom", "ran out of memory".to_owned(), json!({})),
-        EventKind::Updated { what } => (
-            "updated",
-            format!("changed: {what}"),
-            json!({ "what": what }),
-        ),
+        EventKind::Updated { what } => ("updated", format!("changed: {what}"), json!({ "what": what })),
         EventKind::Removed | EventKind::Paused | EventKind::Unpaused | EventKind::Image { .. } => {
             return None;
         }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use hythe_controller::{Cell, Connector, Controller, DeployOptions, Settings};
 use hythe_runtime::memory::Memory;
 use hythe_runtime::{Error, ErrorKind, Filter, Listed, OpContext, Runtime};
-use hythe_spec::{Component, Condition, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service, Signal};
+use hythe_spec::{
+    Component, Condition, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service, Signal,
+};
 use hythe_store::{EventFilter, HealthState, OperationState, Phase, Store};
 
 /// A controller that can be dropped and started again on the same store and engine.
@@ -21,8 +23,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let mut bench =
-            Self { memory: Memory::builder().build(), dir: tempfile::tempdir().unwrap(), controller: None };
+        let mut bench = Self { memory: Memory::builder().build(), dir: tempfile::tempdir().unwrap(), controller: None };
         bench.start().await;
         bench
     }
@@ -32,10 +33,11 @@ impl Bench {
         let memory = self.memory.clone();
         let connect = Arc::new(move || {
             let runtime: Arc<dyn Runtime> = memory.clone();
-            let connected: futures_util::future::BoxFuture<'static, Result<Arc<dyn Runtime>, Error>> = Box::pin(async move {
-                runtime.probe(&OpContext::new("connect")).await?;
-                Ok(runtime)
-            });
+            let connected: futures_util::future::BoxFuture<'static, Result<Arc<dyn Runtime>, Error>> =
+                Box::pin(async move {
+                    runtime.probe(&OpContext::new("connect")).await?;
+                    Ok(runtime)
+                });
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
@@ -57,7 +59,8 @@ impl Bench {
     }
 
     async fn deploy(&self, service: &Service) -> Result<(), String> {
-        let deployed = self.controller().deploy(service, &DeployOptions::default()).map_err(|error| error.to_string())?;
+        let deployed =
+            self.controller().deploy(service, &DeployOptions::default()).map_err(|error| error.to_string())?;
         match deployed.operation {
             Some(operation) => self.outcome(&operation.record().id).await,
             None => Ok(()),

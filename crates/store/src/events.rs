@@ -62,10 +62,7 @@ pub(crate) fn append(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
             event.details.to_string()
         ])?;
     let cursor = u64::try_from(transaction.last_insert_rowid()).unwrap_or_default();
-    Ok(EventRecord {
-        cursor,
-        event: event.clone(),
-    })
+    Ok(EventRecord { cursor, event: event.clone() })
 }
 
 impl Store {
@@ -82,8 +79,7 @@ impl Store {
         )?;
         let limit = filter.limit.map_or(-1, i64::from);
         let after = i64::try_from(filter.after).unwrap_or(i64::MAX);
-        let rows =
-            statement.query_map(params![after, filter.service, filter.workload, limit], read)?;
+        let rows = statement.query_map(params![after, filter.service, filter.workload, limit], read)?;
         let mut events = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         events.reverse();
         Ok(events)
@@ -100,10 +96,7 @@ impl Store {
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        Ok((
-            u64::try_from(bounds.0).unwrap_or_default(),
-            u64::try_from(bounds.1).unwrap_or_default(),
-        ))
+        Ok((u64::try_from(bounds.0).unwrap_or_default(), u64::try_from(bounds.1).unwrap_or_default()))
     }
 
     /// Forgets all but the newest `keep` events.
@@ -112,10 +105,8 @@ impl Store {
     /// When the file cannot be written.
     pub fn prune_events(&self, keep: u64) -> Result<()> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-        self.connection().execute(
-            "DELETE FROM events WHERE cursor <= (SELECT COALESCE(MAX(cursor), 0) FROM events) - ?1",
-            [keep],
-        )?;
+        self.connection()
+            .execute("DELETE FROM events WHERE cursor <= (SELECT COALESCE(MAX(cursor), 0) FROM events) - ?1", [keep])?;
         Ok(())
     }
 }
@@ -133,10 +124,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
         message: row.get(6)?,
         details: serde_json::from_str(&details).unwrap_or(Value::Null),
     };
-    Ok(EventRecord {
-        cursor: u64::try_from(cursor).unwrap_or_default(),
-        event,
-    })
+    Ok(EventRecord { cursor: u64::try_from(cursor).unwrap_or_default(), event })
 }
 
 #[cfg(test)]
@@ -162,25 +150,14 @@ mod tests {
     fn cursors_count_up_and_are_never_used_again() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
-        let commit = |kind: &str| {
-            store
-                .commit(&Transaction {
-                    events: vec![event(kind)],
-                    ..Transaction::default()
-                })
-                .unwrap()
-        };
+        let commit =
+            |kind: &str| store.commit(&Transaction { events: vec![event(kind)], ..Transaction::default() }).unwrap();
         for kind in ["a", "b", "c"] {
             commit(kind);
         }
         store.prune_events(0).unwrap();
         assert_eq!(commit("d")[0].cursor, 4);
-        let kinds: Vec<_> = store
-            .events(&EventFilter::default())
-            .unwrap()
-            .into_iter()
-            .map(|e| e.event.kind)
-            .collect();
+        let kinds: Vec<_> = store.events(&EventFilter::default()).unwrap().into_iter().map(|e| e.event.kind).collect();
         assert_eq!(kinds, ["d"]);
         assert_eq!(store.event_bounds().unwrap(), (4, 4));
     }
@@ -190,23 +167,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
         let events = ["a", "b", "c", "d"].map(event).to_vec();
-        store
-            .commit(&Transaction {
-                events,
-                ..Transaction::default()
-            })
-            .unwrap();
-        let filter = EventFilter {
-            limit: Some(2),
-            service: Some("shop".to_owned()),
-            ..EventFilter::default()
-        };
-        let kinds: Vec<_> = store
-            .events(&filter)
-            .unwrap()
-            .into_iter()
-            .map(|e| e.event.kind)
-            .collect();
+        store.commit(&Transaction { events, ..Transaction::default() }).unwrap();
+        let filter = EventFilter { limit: Some(2), service: Some("shop".to_owned()), ..EventFilter::default() };
+        let kinds: Vec<_> = store.events(&filter).unwrap().into_iter().map(|e| e.event.kind).collect();
         assert_eq!(kinds, ["c", "d"]);
     }
 }

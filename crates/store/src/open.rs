@@ -1,6 +1,7 @@
 //! Opening the file: integrity, migrations, and what happens to a damaged one.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,34 +36,24 @@ impl Store {
     /// [`Error::Newer`] and [`Error::Locked`] leave the file as it was.
     pub fn open(path: &Path) -> Result<Opened> {
         match Self::open_sound(path) {
-            Ok(store) => Ok(Opened {
-                store,
-                damaged: None,
-            }),
+            Ok(store) => Ok(Opened { store, damaged: None }),
             Err(error) if is_damage(&error) => {
                 let aside = set_aside(path)?;
-                Ok(Opened {
-                    store: Self::open_sound(path)?,
-                    damaged: Some(aside),
-                })
+                Ok(Opened { store: Self::open_sound(path)?, damaged: Some(aside) })
             }
             Err(error) => Err(error),
         }
     }
 
     fn open_sound(path: &Path) -> Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        make_private(path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_millis(200))?;
         configure(&connection, path)?;
         check_integrity(&connection)?;
         migrate(&mut connection, path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
     /// The file.
@@ -72,28 +63,26 @@ impl Store {
 
     /// A panic while the lock was held rolled its transaction back, so the connection is sound.
     pub(crate) fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Environments of services are in it; SQLite gives its other files the same mode.
+fn make_private(path: &Path) -> Result<()> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map(drop).map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
 /// An exclusive lock for the life of the connection keeps a second agent out.
 fn configure(connection: &Connection, path: &Path) -> Result<()> {
     let locked = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            Error::Locked {
-                path: path.to_owned(),
-            }
+            Error::Locked { path: path.to_owned() }
         }
         _ => error.into(),
     };
-    connection
-        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;")
-        .map_err(locked)?;
-    connection
-        .execute_batch("BEGIN IMMEDIATE; COMMIT;")
-        .map_err(locked)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;").map_err(locked)?;
+    connection.execute_batch("BEGIN IMMEDIATE; COMMIT;").map_err(locked)?;
     connection.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 4194304;",
     )?;
@@ -106,21 +95,14 @@ fn check_integrity(connection: &Connection) -> Result<()> {
         return Ok(());
     }
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    Err(Error::Sqlite(rusqlite::Error::SqliteFailure(
-        code,
-        Some(verdict),
-    )))
+    Err(Error::Sqlite(rusqlite::Error::SqliteFailure(code, Some(verdict))))
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     if found > known {
-        return Err(Error::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
+        return Err(Error::Newer { path: path.to_owned(), found, known });
     }
     let done = usize::try_from(found).unwrap_or_default();
     for (at, step) in MIGRATIONS.iter().enumerate().skip(done) {
@@ -137,17 +119,11 @@ fn is_damage(error: &Error) -> bool {
     let Error::Sqlite(error) = error else {
         return false;
     };
-    matches!(
-        error.sqlite_error_code(),
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-    )
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
 fn set_aside(path: &Path) -> Result<PathBuf> {
-    let io = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| Error::Io { path: path.to_owned(), source };
     let stamp = jiff::Timestamp::now().as_second();
     let aside = path.with_extension(format!("damaged-{stamp}"));
     fs::rename(path, &aside).map_err(io)?;
@@ -183,18 +159,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hythe.db");
         drop(Store::open(&path).unwrap());
-        Connection::open(&path)
-            .unwrap()
-            .pragma_update(None, "user_version", 99)
-            .unwrap();
-        assert!(matches!(
-            Store::open(&path),
-            Err(Error::Newer { found: 99, .. })
-        ));
-        let version: i64 = Connection::open(&path)
-            .unwrap()
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Store::open(&path), Err(Error::Newer { found: 99, .. })));
+        let version: i64 =
+            Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
         assert_eq!(version, 99);
     }
 

@@ -50,9 +50,7 @@ impl Store {
     pub fn save_operation(&self, operation: &OperationRecord) -> Result<()> {
         let record = serde_json::to_string(operation)?;
         self.connection()
-            .prepare_cached(
-                "INSERT OR REPLACE INTO operations (id, started, record) VALUES (?1, ?2, ?3)",
-            )?
+            .prepare_cached("INSERT OR REPLACE INTO operations (id, started, record) VALUES (?1, ?2, ?3)")?
             .execute(params![operation.id, operation.started.to_string(), record])?;
         Ok(())
     }

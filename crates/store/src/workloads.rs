@@ -2,9 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use crate::{
-    DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events,
-};
+use crate::{DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events};
 
 /// Changes that are committed together or not at all.
 #[derive(Debug, Default)]
@@ -36,10 +34,7 @@ impl Store {
         for service in &changes.services {
             transaction
                 .prepare_cached("INSERT OR REPLACE INTO services (name, record) VALUES (?1, ?2)")?
-                .execute(params![
-                    service.desired.name,
-                    serde_json::to_string(service)?
-                ])?;
+                .execute(params![service.desired.name, serde_json::to_string(service)?])?;
         }
         for name in &changes.forget_services {
             transaction.execute("DELETE FROM services WHERE name = ?1", [name])?;
@@ -65,11 +60,7 @@ impl Store {
                 .prepare_cached("INSERT OR REPLACE INTO cursors (runtime, cursor) VALUES (?1, ?2)")?
                 .execute([runtime, cursor])?;
         }
-        let stored = changes
-            .events
-            .iter()
-            .map(|event| events::append(&transaction, event))
-            .collect::<Result<_>>()?;
+        let stored = changes.events.iter().map(|event| events::append(&transaction, event)).collect::<Result<_>>()?;
         transaction.commit()?;
         Ok(stored)
     }
@@ -88,15 +79,9 @@ impl Store {
     /// When the file cannot be read.
     pub fn service(&self, name: &str) -> Result<Option<ServiceRecord>> {
         let connection = self.connection();
-        let text: Option<String> = connection
-            .query_row(
-                "SELECT record FROM services WHERE name = ?1",
-                [name],
-                |row| row.get(0),
-            )
-            .optional()?;
-        text.map(|text| serde_json::from_str(&text).map_err(Into::into))
-            .transpose()
+        let text: Option<String> =
+            connection.query_row("SELECT record FROM services WHERE name = ?1", [name], |row| row.get(0)).optional()?;
+        text.map(|text| serde_json::from_str(&text).map_err(Into::into)).transpose()
     }
 
     /// All workloads by name: what is desired and what was last known.
@@ -108,14 +93,10 @@ impl Store {
         let mut statement = connection.prepare_cached(
             "SELECT desired.record, observed.record FROM desired LEFT JOIN observed USING (name) ORDER BY name",
         )?;
-        let rows = statement.query_map([], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
-        })?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
         rows.map(|row| {
             let (desired, observed) = row?;
-            let observed = observed
-                .map(|text| serde_json::from_str(&text))
-                .transpose()?;
+            let observed = observed.map(|text| serde_json::from_str(&text)).transpose()?;
             Ok((serde_json::from_str(&desired)?, observed))
         })
         .collect()
@@ -128,11 +109,7 @@ impl Store {
     pub fn cursor(&self, runtime: &str) -> Result<Option<String>> {
         let connection = self.connection();
         Ok(connection
-            .query_row(
-                "SELECT cursor FROM cursors WHERE runtime = ?1",
-                [runtime],
-                |row| row.get(0),
-            )
+            .query_row("SELECT cursor FROM cursors WHERE runtime = ?1", [runtime], |row| row.get(0))
             .optional()?)
     }
 

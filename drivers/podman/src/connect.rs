@@ -49,6 +49,9 @@ struct HostSecurity {
     rootless: bool,
     #[serde(default)]
     seccomp_enabled: bool,
+    /// `CAP_CHOWN,CAP_KILL,…`
+    #[serde(default)]
+    capabilities: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -88,8 +91,26 @@ pub async fn connect(config: Config) -> Result<Podman> {
         engine_id: Some(info.store.graph_root).filter(|root| !root.is_empty()),
         rootless: info.host.security.rootless,
     };
+    let default_capabilities = capability_names(&info.host.security.capabilities);
     let registry = registry(&config)?;
-    Ok(Podman::new(Parts { client, config, info: runtime, capability, warnings, local, registry }))
+    Ok(Podman::new(Parts {
+        client,
+        config,
+        info: runtime,
+        capability,
+        warnings,
+        local,
+        registry,
+        default_capabilities,
+    }))
+}
+
+/// Without `CAP_`, sorted.
+fn capability_names(list: &str) -> Vec<String> {
+    let names = list.split(',').filter_map(|name| name.strip_prefix("CAP_"));
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    names.sort();
+    names
 }
 
 /// Registries are asked with the credentials that podman itself would use.

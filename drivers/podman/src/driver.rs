@@ -11,6 +11,7 @@ use hythe_runtime::{
 use hythe_spec::Ulimit;
 
 use crate::client::{About, Client};
+use crate::keeper::Keepers;
 use crate::translate::{self, Settings, Verb};
 use crate::{Config, ceilings, connect};
 
@@ -21,8 +22,10 @@ pub struct Podman {
     pub(crate) config: Config,
     /// Registries asked directly, for what podman cannot tell apart.
     pub(crate) registry: hythe_oci::Registry,
+    pub(crate) keepers: Keepers,
     /// What podman may not raise here.
     ceilings: Vec<Ulimit>,
+    default_capabilities: Vec<String>,
     /// What of it lies on this host; `None`: podman speaks to another one.
     pub(crate) local: Option<Local>,
     info: RuntimeInfo,
@@ -46,14 +49,18 @@ pub(crate) struct Parts {
     pub(crate) warnings: Vec<String>,
     pub(crate) local: Option<Local>,
     pub(crate) registry: hythe_oci::Registry,
+    /// What podman gives where it is told nothing.
+    pub(crate) default_capabilities: Vec<String>,
 }
 
 impl Podman {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { client, config, info, capability, warnings, local, registry } = parts;
+        let Parts { client, config, info, capability, warnings, local, registry, default_capabilities } = parts;
         Self {
             ceilings: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| ceilings::of_this_host()),
             client,
+            keepers: Keepers::default(),
+            default_capabilities,
             config,
             registry,
             local,
@@ -68,6 +75,7 @@ impl Podman {
             log_max_size: self.config.log_max_size,
             host: connect::host_address(),
             ceilings: self.ceilings.clone(),
+            default_capabilities: self.default_capabilities.clone(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use hythe_runtime::{
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::client::{About, Invocation, exit_code};
@@ -27,6 +29,8 @@ const CHUNK: usize = 64 * 1024;
 /// How much of podman's last words is kept to tell its failures from the command's.
 const LAST_WORDS: usize = 4096;
 const SIZES: usize = 16;
+/// Podman attaches within this time.
+const LINGER: Duration = Duration::from_secs(2);
 
 #[async_trait]
 impl Exec for Podman {
@@ -46,6 +50,10 @@ impl Exec for Podman {
         if request.stdin && !container.config.open_stdin {
             let message = format!("`{}`: its stdin is not open", id.0);
             return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("set `stdin = true` in its component"));
+        }
+        if request.stdin {
+            let kept = self.keepers.keep(&self.client, &id.0);
+            kept.map_err(|cause| self.client.not_started(about, cause))?;
         }
         let mut args = vec!["attach".to_owned(), "--sig-proxy=false".to_owned(), "--detach-keys=".to_owned()];
         args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
@@ -103,17 +111,31 @@ impl Podman {
         let words = LastWords::default();
         let output = listened(output, words.clone());
         let stdin = stdin.filter(|_| streams.stdin);
-        let held = Held { child, _stdin: stdin.clone().filter(|_| streams.outlived) };
+        let held = Held { child: Some(child), stdin: stdin.clone().filter(|_| streams.outlived) };
         let exit = ended(held, about, words);
         Ok(Session { stdin: stdin.map(|stdin| Box::pin(stdin) as _), output, resize, exit: exit.boxed() })
     }
 }
 
-/// What a session's end holds on to. Dropped in this order: podman is killed before its stdin closes,
-/// so that it cannot pass the end of file on to a process that outlives the session.
+/// What a session's end holds on to. A dropped session takes podman with it; one to a process that goes on lingers
+/// until its keeper is surely connected, since the last connection to end would take the process's stdin with it.
 struct Held {
-    child: Child,
-    _stdin: Option<Input>,
+    child: Option<Child>,
+    stdin: Option<Input>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (child, stdin) = (self.child.take(), self.stdin.take());
+        if let (Some(_), Ok(runtime)) = (&stdin, Handle::try_current()) {
+            runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                // Podman is killed before its stdin closes: it passes no end of file on.
+                drop(child);
+                drop(stdin);
+            });
+        }
+    }
 }
 
 struct Connection {
@@ -218,14 +240,18 @@ fn ended(mut held: Held, about: About<'_>, words: LastWords) -> impl Future<Outp
     let (operation, subject) = (about.operation, about.subject.to_owned());
     async move {
         let about = About { operation, subject: &subject };
-        let status: ExitStatus = held
-            .child
+        let Some(child) = held.child.as_mut() else {
+            return Err(Error::new(ErrorKind::Internal, operation, format!("`{subject}`: no podman to wait for")));
+        };
+        let status: ExitStatus = child
             .wait()
             .map_err(|cause| {
                 Error::new(ErrorKind::Internal, operation, format!("`{subject}`: podman cannot be waited for: {cause}"))
                     .source(cause)
             })
             .await?;
+        // Nothing is left that could be cut off.
+        held.stdin.take();
         let heard = words.text();
         let code = exit_code(about, status, &heard)?;
         match never_ran(about, code, &heard) {

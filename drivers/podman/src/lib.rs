@@ -17,6 +17,7 @@ mod evidence;
 mod exec;
 mod images;
 mod input;
+mod keeper;
 mod lifecycle;
 mod logfile;
 mod logs;

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) host: Option<IpAddr>,
     /// Limits that podman would raise beyond what this host allows, unless it is told a value.
     pub(crate) ceilings: Vec<Ulimit>,
+    /// Capabilities that podman gives where it is told nothing, without `CAP_`; empty: not known.
+    pub(crate) default_capabilities: Vec<String>,
 }
 
 /// Which of podman's two verbs.
@@ -124,7 +126,7 @@ pub(crate) fn invocation(verb: Verb, plan: &Plan, settings: &Settings) -> Result
     args.flag("--init", *init);
     args.flag("--tty", *tty);
     args.flag("--interactive", *stdin);
-    args.security(security);
+    args.security(security, &settings.default_capabilities);
     env_args(env, &mut args.0);
     args.command(image, entrypoint.as_deref(), command.as_deref());
     Ok(args.0)
@@ -246,13 +248,25 @@ impl Args {
         }
     }
 
-    fn security(&mut self, security: &Security) {
+    /// Exactly these. Told as the difference to podman's own set: what is added by name becomes effective for
+    /// an ordinary user too, while the default set only bounds it, as on every other engine.
+    fn capabilities(&mut self, wanted: &[String], defaults: &[String]) {
+        if wanted.is_empty() || defaults.is_empty() {
+            self.pair("--cap-drop", "ALL");
+        } else {
+            let dropped = defaults.iter().filter(|name| !wanted.contains(name));
+            dropped.for_each(|name| self.pair("--cap-drop", name));
+        }
+        let added = wanted.iter().filter(|name| !defaults.contains(name));
+        added.for_each(|name| self.pair("--cap-add", name));
+    }
+
+    fn security(&mut self, security: &Security, defaults: &[String]) {
         let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
         if *privileged {
             self.word("--privileged");
         } else {
-            self.pair("--cap-drop", "ALL");
-            capabilities.iter().for_each(|capability| self.pair("--cap-add", capability));
+            self.capabilities(capabilities, defaults);
         }
         match seccomp {
             Seccomp::Default => {}

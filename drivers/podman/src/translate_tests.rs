@@ -14,6 +14,7 @@ fn settings() -> Settings {
     Settings {
         log_max_size: ByteSize(64 << 20),
         host: "10.0.0.7".parse().ok(),
+        default_capabilities: ["CHOWN", "FOWNER"].map(str::to_owned).into(),
         ceilings: ["nofile", "nproc"].map(|name| Ulimit { name: name.to_owned(), soft: 9, hard: 9 }).into(),
     }
 }
@@ -156,6 +157,13 @@ fn a_privileged_plan_has_no_list_of_capabilities() {
     let mut plan = small();
     plan.security.privileged = true;
     assert!(arguments(&plan).contains("--privileged") && !arguments(&plan).contains("--cap-"));
+}
+
+#[test]
+fn an_empty_set_of_capabilities_drops_all() {
+    let mut plan = small();
+    plan.security.capabilities.clear();
+    assert!(arguments(&plan).contains("--cap-drop=ALL") && !arguments(&plan).contains("--cap-add"));
 }
 
 #[test]

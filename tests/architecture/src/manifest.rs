@@ -40,13 +40,8 @@ impl Package {
 /// Where a manifest cannot be read.
 #[must_use]
 pub fn packages() -> Vec<Package> {
-    let manifests = sources()
-        .into_iter()
-        .filter(|source| source.name() == "Cargo.toml");
-    manifests
-        .filter(|source| source.path != "Cargo.toml")
-        .map(|source| package(&source.path, &source.text))
-        .collect()
+    let manifests = sources().into_iter().filter(|source| source.name() == "Cargo.toml");
+    manifests.filter(|source| source.path != "Cargo.toml").map(|source| package(&source.path, &source.text)).collect()
 }
 
 /// Names below `[workspace.dependencies]`.
@@ -56,37 +51,19 @@ pub fn packages() -> Vec<Package> {
 #[must_use]
 pub fn shared_dependencies() -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("Cargo.toml")).unwrap_or_default();
-    names(table(
-        &parse("Cargo.toml", &text),
-        &["workspace", "dependencies"],
-    ))
+    names(table(&parse("Cargo.toml", &text), &["workspace", "dependencies"]))
 }
 
 fn package(path: &str, text: &str) -> Package {
     let manifest = parse(path, text);
-    let platforms = table(&manifest, &["target"])
-        .into_iter()
-        .flat_map(Table::values)
-        .filter_map(toml::Value::as_table);
+    let platforms = table(&manifest, &["target"]).into_iter().flat_map(Table::values).filter_map(toml::Value::as_table);
     let places: Vec<&Table> = std::iter::once(&manifest).chain(platforms).collect();
-    let all = |kind| {
-        places
-            .iter()
-            .flat_map(|place| names(table(place, &[kind])))
-            .collect::<BTreeSet<_>>()
-    };
+    let all = |kind| places.iter().flat_map(|place| names(table(place, &[kind]))).collect::<BTreeSet<_>>();
     let name = table(&manifest, &["package"]).and_then(|package| package["name"].as_str());
     Package {
-        folder: Path::new(path)
-            .parent()
-            .unwrap_or(Path::new(""))
-            .to_string_lossy()
-            .into_owned(),
+        folder: Path::new(path).parent().unwrap_or(Path::new("")).to_string_lossy().into_owned(),
         name: name.unwrap_or_default().to_owned(),
-        uses: all("dependencies")
-            .union(&all("build-dependencies"))
-            .cloned()
-            .collect(),
+        uses: all("dependencies").union(&all("build-dependencies")).cloned().collect(),
         tests_use: all("dev-dependencies"),
     }
 }
@@ -99,18 +76,13 @@ fn parse(path: &str, text: &str) -> Table {
 }
 
 fn table<'a>(from: &'a Table, path: &[&str]) -> Option<&'a Table> {
-    path.iter()
-        .try_fold(from, |table, key| table.get(*key)?.as_table())
+    path.iter().try_fold(from, |table, key| table.get(*key)?.as_table())
 }
 
 /// A dependency may have another name here than the package it stands for.
 fn names(dependencies: Option<&Table>) -> BTreeSet<String> {
     let named = |(key, value): (&String, &toml::Value)| {
-        value
-            .get("package")
-            .and_then(toml::Value::as_str)
-            .unwrap_or(key)
-            .to_owned()
+        value.get("package").and_then(toml::Value::as_str).unwrap_or(key).to_owned()
     };
     dependencies.into_iter().flatten().map(named).collect()
 }

@@ -38,21 +38,14 @@ impl Source {
     #[must_use]
     pub fn code(&self) -> String {
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
-        self.text
-            .lines()
-            .filter(is_code)
-            .collect::<Vec<_>>()
-            .join("\n")
+        self.text.lines().filter(is_code).collect::<Vec<_>>().join("\n")
     }
 
     /// Numbers of the lines that contain `needle`, from 1.
     #[must_use]
     pub fn lines_with(&self, needle: &str) -> Vec<usize> {
         let numbered = (1..).zip(self.text.lines());
-        numbered
-            .filter(|(_, line)| line.contains(needle))
-            .map(|(number, _)| number)
-            .collect()
+        numbered.filter(|(_, line)| line.contains(needle)).map(|(number, _)| number).collect()
     }
 }
 
@@ -78,10 +71,7 @@ pub fn sources() -> Vec<Source> {
 /// Those whose path begins so.
 #[must_use]
 pub fn sources_below(prefix: &str) -> Vec<Source> {
-    sources()
-        .into_iter()
-        .filter(|source| source.path.starts_with(prefix))
-        .collect()
+    sources().into_iter().filter(|source| source.path.starts_with(prefix)).collect()
 }
 
 fn walk(directory: &Path, paths: &mut Vec<PathBuf>) {
@@ -103,10 +93,6 @@ fn walk(directory: &Path, paths: &mut Vec<PathBuf>) {
 /// `None` for what is not text.
 fn read(path: &Path) -> Option<Source> {
     let text = fs::read_to_string(path).ok()?;
-    let path = path
-        .strip_prefix(root())
-        .ok()?
-        .to_string_lossy()
-        .replace('\\', "/");
+    let path = path.strip_prefix(root()).ok()?.to_string_lossy().replace('\\', "/");
     Some(Source { path, text })
 }

@@ -42,14 +42,16 @@ impl Matrix {
         let mut reasons: Vec<&str> = Vec::new();
         let mut rows = String::new();
         for trial in trials {
-            write_row(&mut rows, trial, subjects.iter().map(|subject| {
-                match cells.get(&(trial.clone(), *subject)) {
+            write_row(
+                &mut rows,
+                trial,
+                subjects.iter().map(|subject| match cells.get(&(trial.clone(), *subject)) {
                     Some(Cell::Pass) => "pass".to_owned(),
                     Some(Cell::Fail) => "**FAIL**".to_owned(),
                     Some(Cell::Skip(reason)) => format!("skip ({})", number_of(&mut reasons, reason)),
                     None => "not run".to_owned(),
-                }
-            }));
+                }),
+            );
         }
         let mut page = heading(subjects);
         page.push_str(&rows);

@@ -23,6 +23,9 @@ use crate::subject::{Breakable, Subject};
 /// Between two looks at an instance; the events are themselves on trial and cannot be what trials wait by.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Longest wait for an instance to be as wanted.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// Things made past the driver, or without an owner's label.
@@ -179,10 +182,14 @@ impl Scene {
 
     /// Looks until the instance is as wanted.
     pub(crate) async fn until(&self, id: &InstanceId, wanted: impl Fn(&Observed) -> bool) -> Outcome<Observed> {
+        let began = Instant::now();
         loop {
             let observed = self.inspect(id).await?;
             if wanted(&observed) {
                 return Ok(observed);
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Failure::new(format!("not as wanted after {} s: {observed:?}", PATIENCE.as_secs())));
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -67,16 +67,16 @@ fn memory(image: ImageRef) -> Subject {
         runtime: standard(memory.clone(), &Settings::default()),
         real: false,
         outside: Some(Box::new(MemoryHand::new(memory.control()))),
-        breakable: Some(Box::new(move || Box::pin(breakable_memory(broken.clone())))),
+        breakable: Some(Box::new(move || Box::pin(std::future::ready(Ok(breakable_memory(&broken)))))),
         registry: Some(REGISTRY.to_owned()),
         registry_auth: Some(REGISTRY_AUTH.to_owned()),
         image,
     }
 }
 
-async fn breakable_memory(image: ImageRef) -> Outcome<Breakable> {
-    let memory = memory_runtime(&image);
+fn breakable_memory(image: &ImageRef) -> Breakable {
+    let memory = memory_runtime(image);
     let control = memory.control();
     let sever = Box::new(move || control.down("no such file or directory"));
-    Ok(Breakable { runtime: standard(memory, &Settings::default()), sever })
+    Breakable { runtime: standard(memory, &Settings::default()), sever }
 }

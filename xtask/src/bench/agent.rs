@@ -33,10 +33,7 @@ impl Agent {
         let state = directory.join("state");
         fs::create_dir_all(&state).context(|| format!("creating `{}`", state.display()))?;
         let config = directory.join("agent.toml");
-        let text: String = engines
-            .iter()
-            .map(|engine| engine.configuration())
-            .collect();
+        let text: String = engines.iter().map(|engine| engine.configuration()).collect();
         fs::write(&config, text).context(|| format!("writing `{}`", config.display()))?;
         let (socket, log) = (directory.join("agent.sock"), directory.join("agent.log"));
         let output = fs::File::create(&log).context(|| format!("creating `{}`", log.display()))?;
@@ -52,13 +49,7 @@ impl Agent {
             .stderr(output)
             .spawn()
             .context(|| "starting the agent".into())?;
-        let agent = Self {
-            hythe: hythe.to_path_buf(),
-            socket,
-            state,
-            log,
-            child,
-        };
+        let agent = Self { hythe: hythe.to_path_buf(), socket, state, log, child };
         agent.wait(engines.len())?;
         Ok(agent)
     }

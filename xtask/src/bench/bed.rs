@@ -32,10 +32,7 @@ impl Bed {
         let text = fs::read(description).context(reading)?;
         let description: Value = serde_json::from_slice(&text).context(reading)?;
         let wanted = |engine: &Engine| only.is_none_or(|only| only == engine.name);
-        let engines: Vec<_> = engine::all(&description)
-            .into_iter()
-            .filter(wanted)
-            .collect();
+        let engines: Vec<_> = engine::all(&description).into_iter().filter(wanted).collect();
         if engines.is_empty() {
             return Err(Failure::new("no engine to measure is up"));
         }

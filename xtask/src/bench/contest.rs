@@ -24,11 +24,7 @@ pub(crate) struct Contender<'a> {
 impl<'a> Contender<'a> {
     /// One that leaves nothing behind.
     pub(crate) fn plain(label: &str, act: impl Fn() -> Result<Duration> + 'a) -> Self {
-        Self {
-            labels: vec![label.to_owned()],
-            act: Box::new(move || Ok(vec![act()?])),
-            tidy: Box::new(|| Ok(())),
-        }
+        Self { labels: vec![label.to_owned()], act: Box::new(move || Ok(vec![act()?])), tidy: Box::new(|| Ok(())) }
     }
 }
 
@@ -52,16 +48,8 @@ fn rows(contenders: &[Contender<'_>], times: &[Vec<Vec<Duration>>]) -> Vec<Row> 
     let mut rows = Vec::new();
     for (contender, rounds) in contenders.iter().zip(times) {
         for (column, label) in contender.labels.iter().enumerate() {
-            let column: Vec<_> = rounds
-                .iter()
-                .filter_map(|round| round.get(column))
-                .copied()
-                .collect();
-            rows.extend(Summary::of(&column).map(|summary| Row {
-                label: label.clone(),
-                summary,
-                ratio: None,
-            }));
+            let column: Vec<_> = rounds.iter().filter_map(|round| round.get(column)).copied().collect();
+            rows.extend(Summary::of(&column).map(|summary| Row { label: label.clone(), summary, ratio: None }));
         }
     }
     if let Some((peer, others)) = rows.split_last_mut() {
@@ -87,7 +75,5 @@ pub(crate) fn time_all(commands: Vec<Command>) -> Result<Duration> {
 
 /// Runs it untimed; a failure names it.
 pub(crate) fn quietly(mut command: Command) -> Result<()> {
-    run::output(&mut command)
-        .map(drop)
-        .context(|| "between two rounds".into())
+    run::output(&mut command).map(drop).context(|| "between two rounds".into())
 }

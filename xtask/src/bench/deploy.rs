@@ -13,8 +13,8 @@ use super::report::Table;
 use crate::failure::{Context, Failure, Result};
 
 const COMMAND: [&str; 2] = ["sleep", "3600"];
-/// The phase that ends "deploy to running".
-const RUNNING: &str = ": running";
+/// How a line begins that ends "deploy to running".
+const RUNNING: [&str; 2] = ["bench: running", "bench: runs"];
 
 /// How the container is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +46,7 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
     let file = file.to_string_lossy();
     let contenders = [
         Contender {
-            labels: vec![
-                "hythe deploy, to running".to_owned(),
-                "hythe deploy".to_owned(),
-            ],
+            labels: vec!["hythe deploy, to running".to_owned(), "hythe deploy".to_owned()],
             act: Box::new(|| time_deploy(agent.command(&["deploy", &file]))),
             tidy: Box::new(undeploy),
         },
@@ -70,7 +67,9 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
 /// The same container by the engine's own command line.
 fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
     let publish = match mode {
-        Mode::Port(port) => vec![format!("--publish=127.0.0.1:{port}:80")],
+        Mode::Port(port) => {
+            vec![format!("--network={}", engine.default_network), format!("--publish=127.0.0.1:{port}:80")]
+        }
         Mode::None => vec!["--network=none".to_owned()],
         Mode::Service => vec!["--network=peer".to_owned()],
     };
@@ -93,10 +92,7 @@ fn tidy(engine: &Engine, mode: Mode) -> Result<()> {
 fn service(bed: &Bed, engine: &Engine, mode: Mode) -> String {
     let network = match mode {
         Mode::None => "network = \"none\"\n".to_owned(),
-        Mode::Port(port) => format!(
-            "network = \"{}\"\nports = [\"127.0.0.1:{port}:80\"]\n",
-            engine.default_network
-        ),
+        Mode::Port(port) => format!("network = \"{}\"\nports = [\"127.0.0.1:{port}:80\"]\n", engine.default_network),
         Mode::Service => String::new(),
     };
     format!(
@@ -109,19 +105,12 @@ fn service(bed: &Bed, engine: &Engine, mode: Mode) -> String {
 fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
     let running = || "running `hythe deploy`".to_owned();
     let began = Instant::now();
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context(running)?;
-    let stderr = child
-        .stderr
-        .take()
-        .ok_or_else(|| Failure::new("no output to read"))?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context(running)?;
+    let stderr = child.stderr.take().ok_or_else(|| Failure::new("no output to read"))?;
     let (mut reached, mut said) = (None, String::new());
     for line in BufReader::new(stderr).lines() {
         let line = line.context(running)?;
-        if line.contains(RUNNING) {
+        if RUNNING.iter().any(|begin| line.starts_with(begin)) {
             reached.get_or_insert_with(|| began.elapsed());
         }
         said.push_str(&line);
@@ -131,19 +120,14 @@ fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
     let ended = began.elapsed();
     match reached.filter(|_| status.success()) {
         Some(reached) => Ok(vec![reached, ended]),
-        None => Err(Failure::new(format!(
-            "`hythe deploy` did not get there: {said}"
-        ))),
+        None => Err(Failure::new(format!("`hythe deploy` did not get there: {said}"))),
     }
 }
 
 /// A port nobody holds now.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "finding a port".into())?;
-    Ok(listener
-        .local_addr()
-        .context(|| "finding a port".into())?
-        .port())
+    Ok(listener.local_addr().context(|| "finding a port".into())?.port())
 }
 
 impl Mode {
@@ -158,10 +142,7 @@ impl Mode {
     fn note(self, engine: &Engine) -> String {
         let network = match self {
             Self::None => "No network.".to_owned(),
-            Self::Port(_) => format!(
-                "The default network `{}`, a fixed port of 127.0.0.1.",
-                engine.default_network
-            ),
+            Self::Port(_) => format!("The default network `{}`, a fixed port of 127.0.0.1.", engine.default_network),
             Self::Service => format!(
                 "What a service gets by default; the peer is `{0} network create` and `{0} run` together.",
                 engine.name

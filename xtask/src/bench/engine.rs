@@ -24,10 +24,7 @@ pub(crate) struct Engine {
 
 /// The engines of an environment that have a command line here.
 pub(crate) fn all(description: &Value) -> Vec<Engine> {
-    [podman(description), docker(description)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [podman(description), docker(description)].into_iter().flatten().collect()
 }
 
 fn podman(description: &Value) -> Option<Engine> {
@@ -73,24 +70,15 @@ impl Engine {
     /// Its part of the agent's configuration.
     pub(crate) fn configuration(&self) -> String {
         let (key, place) = &self.place;
-        format!(
-            "[[runtimes]]\nkind = \"{}\"\n{key} = {}\n",
-            self.name,
-            json!(place)
-        )
+        format!("[[runtimes]]\nkind = \"{}\"\n{key} = {}\n", self.name, json!(place))
     }
 
     /// The version of what does the work: the daemon where there is one.
     pub(crate) fn version(&self) -> String {
         let mut command = match self.name {
-            "docker" => self.command(&[
-                "version",
-                "--format",
-                "{{.Server.Version}}, CLI {{.Client.Version}}",
-            ]),
+            "docker" => self.command(&["version", "--format", "{{.Server.Version}}, CLI {{.Client.Version}}"]),
             _ => self.command(&["version", "--format", "{{.Client.Version}}"]),
         };
-        run::output(&mut command)
-            .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+        run::output(&mut command).map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
     }
 }

@@ -16,11 +16,7 @@ pub(crate) fn gather(bed: &Bed) -> Vec<(&'static str, String)> {
         ("kernel", kernel()),
         ("cgroups", cgroups().to_owned()),
     ];
-    facts.extend(
-        bed.engines
-            .iter()
-            .map(|engine| (engine.name, engine.version())),
-    );
+    facts.extend(bed.engines.iter().map(|engine| (engine.name, engine.version())));
     facts.push(("runs", bed.runs.to_string()));
     facts
 }
@@ -28,20 +24,13 @@ pub(crate) fn gather(bed: &Bed) -> Vec<(&'static str, String)> {
 /// The version without what a distributor or a host appends.
 fn kernel() -> String {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release
-        .trim()
-        .split('-')
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    release.trim().split('-').next().unwrap_or_default().to_owned()
 }
 
 fn memory() -> String {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes: u64 = total
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or_default();
+    let kibibytes: u64 = total.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default();
     format!("{} GiB", kibibytes.div_ceil(1 << 20))
 }
 

@@ -39,12 +39,8 @@ const FEWEST_RUNS: usize = 5;
 
 type Measure = fn(&Bed) -> Result<Vec<Table>>;
 
-const MEASURES: [(&str, Measure); 4] = [
-    ("startup", startup::measure),
-    ("deploy", deploy::measure),
-    ("ps", ps::measure),
-    ("memory", memory::measure),
-];
+const MEASURES: [(&str, Measure); 4] =
+    [("startup", startup::measure), ("deploy", deploy::measure), ("ps", ps::measure), ("memory", memory::measure)];
 
 /// What was asked for.
 #[derive(Debug)]
@@ -61,8 +57,8 @@ struct Options {
 pub(crate) fn main(words: &[String]) -> Result<()> {
     let options = Options::parse(words)?;
     let description = env::up_all()?;
-    let measured = Bed::make(&description, options.engine.as_deref(), options.runs)
-        .and_then(|bed| measure(&bed, &options));
+    let measured =
+        Bed::make(&description, options.engine.as_deref(), options.runs).and_then(|bed| measure(&bed, &options));
     if !options.keep {
         env::down()?;
     }
@@ -86,10 +82,7 @@ fn measure(bed: &Bed, options: &Options) -> Result<Report> {
             tables.extend(measure(bed)?);
         }
     }
-    Ok(Report {
-        facts: facts::gather(bed),
-        tables,
-    })
+    Ok(Report { facts: facts::gather(bed), tables })
 }
 
 fn write(path: &str, text: &str) -> Result<()> {
@@ -100,14 +93,8 @@ fn write(path: &str, text: &str) -> Result<()> {
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self {
-            measures: Vec::new(),
-            engine: None,
-            runs: RUNS,
-            json: false,
-            keep: false,
-            write: None,
-        };
+        let mut options =
+            Self { measures: Vec::new(), engine: None, runs: RUNS, json: false, keep: false, write: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || {
@@ -134,15 +121,11 @@ impl Options {
 fn runs(text: &str) -> Result<usize> {
     match text.parse() {
         Ok(runs) if runs >= FEWEST_RUNS => Ok(runs),
-        _ => Err(Failure::usage(format!(
-            "`{text}` is no number of runs; {FEWEST_RUNS} or more"
-        ))),
+        _ => Err(Failure::usage(format!("`{text}` is no number of runs; {FEWEST_RUNS} or more"))),
     }
 }
 
 fn known(name: &str) -> Result<&'static str> {
     let mut names = MEASURES.iter().map(|(name, _)| *name);
-    names
-        .find(|known| *known == name)
-        .ok_or_else(|| Failure::usage(format!("no measure `{name}`\n{USAGE}")))
+    names.find(|known| *known == name).ok_or_else(|| Failure::usage(format!("no measure `{name}`\n{USAGE}")))
 }

@@ -29,15 +29,11 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<Table> {
     let contenders = [
         Contender::plain("hythe ps", || time(agent.command(&["ps"]))),
         Contender::plain("hythe ps --json", || time(agent.command(&["ps", "--json"]))),
-        Contender::plain(&format!("{} ps", engine.name), || {
-            time(engine.command(&["ps"]))
-        }),
+        Contender::plain(&format!("{} ps", engine.name), || time(engine.command(&["ps"]))),
     ];
     Ok(Table {
         title: format!("List {} containers: {}", SERVICES * COMPONENTS, engine.name),
-        note: format!(
-            "{SERVICES} services of {COMPONENTS} components, all running; both list the same containers."
-        ),
+        note: format!("{SERVICES} services of {COMPONENTS} components, all running; both list the same containers."),
         rows: hold(&contenders, bed.runs)?,
         figures: Vec::new(),
     })
@@ -50,22 +46,16 @@ pub(crate) fn fill(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<()> {
         let file = bed.file(&format!("many{number}"), &text)?;
         quietly(agent.command(&["deploy", &file.to_string_lossy()]))?;
     }
-    let listed = run::output(&mut engine.command(&["ps", "--quiet"]))?
-        .lines()
-        .count();
+    let listed = run::output(&mut engine.command(&["ps", "--quiet"]))?.lines().count();
     if listed == SERVICES * COMPONENTS {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "{} lists {listed} containers after the deploys",
-        engine.name
-    )))
+    Err(Failure::new(format!("{} lists {listed} containers after the deploys", engine.name)))
 }
 
 /// Takes them down again.
 pub(crate) fn empty(agent: &Agent) -> Result<()> {
-    (0..SERVICES)
-        .try_for_each(|number| quietly(agent.command(&["undeploy", &format!("many{number}")])))
+    (0..SERVICES).try_for_each(|number| quietly(agent.command(&["undeploy", &format!("many{number}")])))
 }
 
 fn service(bed: &Bed, engine: &Engine, number: usize) -> String {

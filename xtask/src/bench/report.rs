@@ -42,41 +42,21 @@ pub(crate) struct Row {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let Summary {
-            runs: _,
-            min,
-            p25,
-            median,
-            p75,
-            max,
-        } = self.summary;
+        let Summary { runs: _, min, p25, median, p75, max } = self.summary;
         let millis = |value: f64| format!("{value:.1}");
-        let ratio = self
-            .ratio
-            .map_or_else(|| "1".to_owned(), |ratio| format!("{ratio:.3}"));
+        let ratio = self.ratio.map_or_else(|| "1".to_owned(), |ratio| format!("{ratio:.3}"));
         let numbers = [median, min, p25, p75, max].map(millis);
-        std::iter::once(self.label.clone())
-            .chain(numbers)
-            .chain([ratio])
-            .collect()
+        std::iter::once(self.label.clone()).chain(numbers).chain([ratio]).collect()
     }
 }
 
 impl Table {
     /// Head and rows as cells.
     fn grid(&self) -> Vec<Vec<String>> {
-        let timed = std::iter::once(HEAD.map(str::to_owned).to_vec())
-            .chain(self.rows.iter().map(Row::cells));
-        let figures = std::iter::once(vec![String::new(), "value".to_owned()]).chain(
-            self.figures
-                .iter()
-                .map(|(name, value)| vec![name.clone(), value.clone()]),
-        );
-        if self.rows.is_empty() {
-            figures.collect()
-        } else {
-            timed.collect()
-        }
+        let timed = std::iter::once(HEAD.map(str::to_owned).to_vec()).chain(self.rows.iter().map(Row::cells));
+        let figures = std::iter::once(vec![String::new(), "value".to_owned()])
+            .chain(self.figures.iter().map(|(name, value)| vec![name.clone(), value.clone()]));
+        if self.rows.is_empty() { figures.collect() } else { timed.collect() }
     }
 }
 
@@ -93,12 +73,8 @@ impl Report {
         for table in &self.tables {
             let _ = writeln!(text, "\n{}\n  {}", table.title, table.note);
             let grid = table.grid();
-            let width = |column: usize| {
-                grid.iter()
-                    .filter_map(|row| row.get(column))
-                    .map(|cell| cell.chars().count())
-                    .max()
-            };
+            let width =
+                |column: usize| grid.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
             for row in &grid {
                 let cells = row.iter().enumerate().map(|(column, cell)| match column {
                     0 => format!("  {cell:<0$}", width(0).unwrap_or_default()),

@@ -14,14 +14,10 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
         Contender::plain("hythe version", || time(agent.command(&["version"]))),
         Contender::plain("hythe ps", || time(agent.command(&["ps"]))),
     ];
-    contenders.extend(engines.iter().map(|engine| {
-        Contender::plain(&format!("{} ps", engine.name), || {
-            time(engine.command(&["ps"]))
-        })
-    }));
-    let rows = hold(&contenders, bed.runs)?
-        .into_iter()
-        .map(|row| super::report::Row { ratio: None, ..row });
+    contenders.extend(
+        engines.iter().map(|engine| Contender::plain(&format!("{} ps", engine.name), || time(engine.command(&["ps"])))),
+    );
+    let rows = hold(&contenders, bed.runs)?.into_iter().map(|row| super::report::Row { ratio: None, ..row });
     Ok(vec![Table {
         title: "Start-up".to_owned(),
         note: "The whole process, with an agent that has nothing to tell.".to_owned(),

@@ -18,10 +18,7 @@ pub(crate) struct Summary {
 impl Summary {
     /// Nothing can be said of no duration: `None`.
     pub(crate) fn of(durations: &[Duration]) -> Option<Self> {
-        let mut millis: Vec<f64> = durations
-            .iter()
-            .map(|one| one.as_secs_f64() * 1e3)
-            .collect();
+        let mut millis: Vec<f64> = durations.iter().map(|one| one.as_secs_f64() * 1e3).collect();
         millis.sort_by(f64::total_cmp);
         let (first, last) = (millis.first()?, millis.last()?);
         Some(Self {
@@ -51,14 +48,7 @@ mod tests {
     #[test]
     fn quartiles_fall_between_neighbours() {
         let millis = [4, 1, 3, 2].map(Duration::from_millis);
-        let expected = Summary {
-            runs: 4,
-            min: 1.0,
-            p25: 1.75,
-            median: 2.5,
-            p75: 3.25,
-            max: 4.0,
-        };
+        let expected = Summary { runs: 4, min: 1.0, p25: 1.75, median: 2.5, p75: 3.25, max: 4.0 };
         assert_eq!(Summary::of(&millis), Some(expected));
         assert_eq!(Summary::of(&[]), None);
     }

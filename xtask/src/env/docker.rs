@@ -62,33 +62,23 @@ pub(crate) fn objects(socket: &Path) -> Vec<String> {
     removable(socket)
         .into_iter()
         .map(|(path, id)| format!("docker {} {id}", path.trim_start_matches('/')))
-        .chain(
-            volumes
-                .unwrap_or_default()
-                .into_iter()
-                .map(|name| format!("docker volumes {name}")),
-        )
+        .chain(volumes.unwrap_or_default().into_iter().map(|name| format!("docker volumes {name}")))
         .collect()
 }
 
 fn removable(socket: &Path) -> Vec<(&'static str, String)> {
-    [
-        ("/containers", "/containers/json?all=1"),
-        ("/networks", CREATED_NETWORKS),
-    ]
-    .into_iter()
-    .flat_map(|(path, list)| {
-        let listed = get(socket, list).unwrap_or_default();
-        ids(&listed, "Id").into_iter().map(move |id| (path, id))
-    })
-    .collect()
+    [("/containers", "/containers/json?all=1"), ("/networks", CREATED_NETWORKS)]
+        .into_iter()
+        .flat_map(|(path, list)| {
+            let listed = get(socket, list).unwrap_or_default();
+            ids(&listed, "Id").into_iter().map(move |id| (path, id))
+        })
+        .collect()
 }
 
 fn ids(list: &Value, key: &str) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
-    items
-        .filter_map(|item| Some(item[key].as_str()?.to_owned()))
-        .collect()
+    items.filter_map(|item| Some(item[key].as_str()?.to_owned())).collect()
 }
 
 fn get(socket: &Path, path: &str) -> Option<Value> {
@@ -97,9 +87,7 @@ fn get(socket: &Path, path: &str) -> Option<Value> {
 }
 
 fn answers(socket: &Path) -> bool {
-    Endpoint::Unix(socket)
-        .ask("GET", "/_ping")
-        .is_ok_and(|reply| reply.is_success())
+    Endpoint::Unix(socket).ask("GET", "/_ping").is_ok_and(|reply| reply.is_success())
 }
 
 fn start(session: &mut Session, socket: &Path) -> Result<()> {
@@ -110,27 +98,20 @@ fn start(session: &mut Session, socket: &Path) -> Result<()> {
     firewall::write_shims(&shims, &session.layout.id())?;
     links::ensure_bridge(&bridge, &session.state.pool.docker_bridge())?;
     let settings = directory.join("daemon.json");
-    fs::write(
-        &settings,
-        format!("{:#}\n", configuration(session, &bridge, socket)),
-    )
-    .context(|| format!("writing `{}`", settings.display()))?;
+    fs::write(&settings, format!("{:#}\n", configuration(session, &bridge, socket)))
+        .context(|| format!("writing `{}`", settings.display()))?;
     forget_dead(&directory.join("pid"));
     forget_dead(&directory.join("run/containerd/containerd.pid"));
     let program = run::find("dockerd").ok_or_else(|| Failure::new("`dockerd` is not installed"))?;
     let mut command = process::daemon(&program, Some(&shims));
     command.arg("--config-file").arg(&settings);
     let process = session.start(SERVICE, &mut command)?;
-    process::wait_until(&session.layout, SERVICE, process, PATIENCE, || {
-        answers(socket)
-    })
+    process::wait_until(&session.layout, SERVICE, process, PATIENCE, || answers(socket))
 }
 
 /// Removes the number of a daemon that was killed: taken for running, it would keep the next one from starting.
 fn forget_dead(path: &Path) {
-    let pid = fs::read_to_string(path)
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
     if pid.and_then(process::Process::of).is_none() {
         let _ = fs::remove_file(path);
     }
@@ -139,10 +120,7 @@ fn forget_dead(path: &Path) {
 fn configuration(session: &Session, bridge: &str, socket: &Path) -> Value {
     let directory = session.layout.docker();
     let pools = session.state.pool.docker_created();
-    let pools: Vec<_> = pools
-        .iter()
-        .map(|base| json!({ "base": base, "size": 24 }))
-        .collect();
+    let pools: Vec<_> = pools.iter().map(|base| json!({ "base": base, "size": 24 })).collect();
     json!({
         "bridge": bridge,
         "data-root": directory.join("data"),
@@ -159,23 +137,16 @@ fn configuration(session: &Session, bridge: &str, socket: &Path) -> Value {
 fn load_image(session: &mut Session, socket: &Path) -> Result<()> {
     let engine = Endpoint::Unix(socket);
     let asking = || "asking the private dockerd".to_owned();
-    let there = engine
-        .ask("GET", &format!("/images/{}/json", image::NAME))
-        .context(asking)?;
+    let there = engine.ask("GET", &format!("/images/{}/json", image::NAME)).context(asking)?;
     if there.is_success() {
         return Ok(());
     }
     let archive = session.image()?.archive();
     let content = [("Content-Type", "application/x-tar")];
-    let reply = engine
-        .send("POST", "/images/load?quiet=1", &content, &archive)
-        .context(asking)?;
+    let reply = engine.send("POST", "/images/load?quiet=1", &content, &archive).context(asking)?;
     let said = String::from_utf8_lossy(&reply.body).into_owned();
     if reply.is_success() && !said.contains("\"error\"") {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "dockerd did not load the test image: {}",
-        said.trim()
-    )))
+    Err(Failure::new(format!("dockerd did not load the test image: {}", said.trim())))
 }

@@ -14,18 +14,9 @@ use crate::failure::{Context, Result};
 use crate::run;
 
 const TOOLS: [&str; 2] = ["iptables", "ip6tables"];
-const NETAVARK_SHARED: [&str; 4] = [
-    "NETAVARK_FORWARD",
-    "NETAVARK-HOSTPORT-DNAT",
-    "NETAVARK-HOSTPORT-MASQ",
-    "NETAVARK-HOSTPORT-SETMARK",
-];
-const ENGINE_CHAINS: [&str; 4] = [
-    "DOCKER",
-    "NETAVARK_FORWARD",
-    "CNI-FORWARD",
-    "CNI-HOSTPORT-DNAT",
-];
+const NETAVARK_SHARED: [&str; 4] =
+    ["NETAVARK_FORWARD", "NETAVARK-HOSTPORT-DNAT", "NETAVARK-HOSTPORT-MASQ", "NETAVARK-HOSTPORT-SETMARK"];
+const ENGINE_CHAINS: [&str; 4] = ["DOCKER", "NETAVARK_FORWARD", "CNI-FORWARD", "CNI-HOSTPORT-DNAT"];
 
 /// Writes the renaming `iptables` and `ip6tables` into a directory that goes first in dockerd's `PATH`.
 pub(crate) fn write_shims(directory: &Path, id: &str) -> Result<()> {
@@ -79,11 +70,7 @@ pub(crate) fn sweep(id: &str, pool: Pool) {
             .map(|rule| rule.chain.clone())
             .collect();
         let leads_there = |rule: &Rule| networks.iter().any(|chain| rule.jumps_to(chain));
-        for rule in saved
-            .rules
-            .iter()
-            .filter(|rule| ours(rule) || leads_there(rule))
-        {
+        for rule in saved.rules.iter().filter(|rule| ours(rule) || leads_there(rule)) {
             rule.delete(tool);
         }
         for chain in &saved.chains {
@@ -104,10 +91,7 @@ pub(crate) fn remains(id: &str, pool: Pool) -> Vec<String> {
             let rules = rules.filter(|rule| rule.text.contains(&tag(id)) || rule.mentions(pool));
             let chains = saved.chains.into_iter();
             let chains = chains.filter(|chain| chain.name.starts_with(&prefix(id)));
-            rules
-                .map(|rule| rule.text)
-                .chain(chains.map(|chain| chain.name))
-                .collect::<Vec<_>>()
+            rules.map(|rule| rule.text).chain(chains.map(|chain| chain.name)).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -115,10 +99,7 @@ pub(crate) fn remains(id: &str, pool: Pool) -> Vec<String> {
 /// Whether netavark has been at work on this machine.
 pub(crate) fn has_netavark() -> bool {
     let saved = Saved::read("iptables");
-    saved
-        .chains
-        .iter()
-        .any(|chain| chain.name == NETAVARK_SHARED[0])
+    saved.chains.iter().any(|chain| chain.name == NETAVARK_SHARED[0])
 }
 
 /// Whether any container engine keeps chains of its own here.
@@ -131,20 +112,12 @@ pub(crate) fn has_engine() -> bool {
 /// Removes netavark's shared chains unless some network still uses them.
 pub(crate) fn remove_idle_netavark() {
     let saved = Saved::read("iptables");
-    if saved
-        .chains
-        .iter()
-        .any(|chain| is_network_chain(&chain.name))
-    {
+    if saved.chains.iter().any(|chain| is_network_chain(&chain.name)) {
         return;
     }
     let shared = |name: &str| NETAVARK_SHARED.contains(&name);
     let jumps = |rule: &&Rule| NETAVARK_SHARED.iter().any(|chain| rule.jumps_to(chain));
-    saved
-        .rules
-        .iter()
-        .filter(jumps)
-        .for_each(|rule| rule.delete("iptables"));
+    saved.rules.iter().filter(jumps).for_each(|rule| rule.delete("iptables"));
     for chain in saved.chains.iter().filter(|chain| shared(&chain.name)) {
         chain.delete("iptables");
     }
@@ -185,18 +158,12 @@ struct Rule {
 impl Rule {
     fn delete(&self, tool: &str) {
         let words = words(&self.text);
-        run::succeeds(
-            run::command(tool)
-                .args(["-w", "-t", &self.table, "-D"])
-                .args(words.iter().skip(1)),
-        );
+        run::succeeds(run::command(tool).args(["-w", "-t", &self.table, "-D"]).args(words.iter().skip(1)));
     }
 
     fn jumps_to(&self, chain: &str) -> bool {
         let words = words(&self.text);
-        words
-            .windows(2)
-            .any(|pair| pair[0] == "-j" && pair[1] == chain)
+        words.windows(2).any(|pair| pair[0] == "-j" && pair[1] == chain)
     }
 
     fn mentions(&self, pool: Pool) -> bool {
@@ -227,10 +194,7 @@ impl Saved {
                 table = name.to_owned();
             } else if let Some(chain) = line.strip_prefix(':') {
                 let name = chain.split(' ').next().unwrap_or_default().to_owned();
-                saved.chains.push(Chain {
-                    table: table.clone(),
-                    name,
-                });
+                saved.chains.push(Chain { table: table.clone(), name });
             } else if let Some(rule) = line.strip_prefix("-A ") {
                 let chain = rule.split(' ').next().unwrap_or_default().to_owned();
                 let (table, text) = (table.clone(), line.to_owned());
@@ -270,10 +234,7 @@ mod tests {
         );
         assert_eq!(saved.chains[0].name, "POSTROUTING");
         let rule = &saved.rules[0];
-        assert_eq!(
-            (rule.table.as_str(), rule.chain.as_str()),
-            ("nat", "POSTROUTING")
-        );
+        assert_eq!((rule.table.as_str(), rule.chain.as_str()), ("nat", "POSTROUTING"));
         assert!(words(&rule.text).contains(&"a \"b\" c".to_owned()));
         assert!(rule.jumps_to("X") && !rule.jumps_to("Y"));
     }

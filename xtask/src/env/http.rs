@@ -48,13 +48,7 @@ impl Endpoint<'_> {
     }
 
     /// Sends one request and reads the reply to its end.
-    pub(crate) fn send(
-        self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> io::Result<Reply> {
+    pub(crate) fn send(self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Reply> {
         let mut stream = self.connect()?;
         let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {}\r\n", self.host());
         for (name, value) in headers {
@@ -98,11 +92,7 @@ fn parse(bytes: Vec<u8>) -> Option<Reply> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Reply {
-        status,
-        head,
-        body: bytes[end + 4..].to_vec(),
-    })
+    Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
 }
 
 #[cfg(test)]

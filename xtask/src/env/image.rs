@@ -39,12 +39,7 @@ impl Image {
         let layer = layer(&busybox(layout)?)?;
         let layer_digest = sha256(&layer)?;
         let config = config(&layer_digest).to_string().into_bytes();
-        Ok(Self {
-            config_digest: sha256(&config)?,
-            config,
-            layer,
-            layer_digest,
-        })
+        Ok(Self { config_digest: sha256(&config)?, config, layer, layer_digest })
     }
 
     /// The archive that `docker load` and `podman load` read.
@@ -93,8 +88,7 @@ pub(crate) struct Registry<'a> {
 impl Registry<'_> {
     /// Whether the test image is there already.
     pub(crate) fn has_image(self) -> bool {
-        self.request("HEAD", &self.manifest(), &[("Accept", MANIFEST_TYPE)], &[])
-            .is_ok_and(|reply| reply.is_success())
+        self.request("HEAD", &self.manifest(), &[("Accept", MANIFEST_TYPE)], &[]).is_ok_and(|reply| reply.is_success())
     }
 
     fn manifest(self) -> String {
@@ -102,37 +96,17 @@ impl Registry<'_> {
     }
 
     fn upload(self, digest: &str, blob: &[u8]) -> Result<()> {
-        let reply = self.send(
-            "POST",
-            &format!("/v2/{REPOSITORY}/blobs/uploads/"),
-            &[],
-            &[],
-        )?;
-        let location = reply
-            .header("location")
-            .ok_or_else(|| Failure::new("the registry gave no upload location"))?;
-        let path = location
-            .split_once("://")
-            .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
-            .unwrap_or(location);
+        let reply = self.send("POST", &format!("/v2/{REPOSITORY}/blobs/uploads/"), &[], &[])?;
+        let location = reply.header("location").ok_or_else(|| Failure::new("the registry gave no upload location"))?;
+        let path =
+            location.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(location);
         let separator = if path.contains('?') { '&' } else { '?' };
         let path = format!("{path}{separator}digest={digest}");
-        self.send(
-            "PUT",
-            &path,
-            &[("Content-Type", "application/octet-stream")],
-            blob,
-        )?;
+        self.send("PUT", &path, &[("Content-Type", "application/octet-stream")], blob)?;
         Ok(())
     }
 
-    fn send(
-        self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Reply> {
+    fn send(self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
         let reply = self
             .request(method, path, headers, body)
             .context(|| format!("asking the registry at `{}`", self.address))?;
@@ -146,13 +120,7 @@ impl Registry<'_> {
         )))
     }
 
-    fn request(
-        self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> std::io::Result<Reply> {
+    fn request(self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Reply> {
         let authorization = self.authorization.map(|value| ("Authorization", value));
         let headers: Vec<_> = headers.iter().copied().chain(authorization).collect();
         Endpoint::Tcp(self.address).send(method, path, &headers, body)
@@ -163,9 +131,7 @@ fn layer(busybox: &Path) -> Result<Vec<u8>> {
     let program = fs::read(busybox).context(|| format!("reading `{}`", busybox.display()))?;
     let applets = run::output(run::command(&busybox.to_string_lossy()).arg("--list"))?;
     let mut archive = Archive::default();
-    for name in [
-        "bin", "dev", "etc", "home", "proc", "run", "sys", "usr", "var",
-    ] {
+    for name in ["bin", "dev", "etc", "home", "proc", "run", "sys", "usr", "var"] {
         archive.directory(name, 0o755, 0);
     }
     archive.directory("root", 0o700, 0);

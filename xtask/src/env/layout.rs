@@ -57,10 +57,7 @@ impl Layout {
 
     /// Eight hexadecimal digits that stand for this environment in names of bridges and firewall chains.
     pub(crate) fn id(&self) -> String {
-        format!(
-            "{:08x}",
-            fnv1a(self.root.as_os_str().as_encoded_bytes()) as u32
-        )
+        format!("{:08x}", fnv1a(self.root.as_os_str().as_encoded_bytes()) as u32)
     }
 
     /// What tests read; its shape is [`super::state::Description`].
@@ -144,7 +141,5 @@ fn default_root() -> PathBuf {
 }
 
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

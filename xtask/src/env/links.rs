@@ -34,8 +34,7 @@ pub(crate) fn bridges(pool: Pool) -> Vec<String> {
         .filter_map(|line| {
             let words: Vec<_> = line.split_whitespace().collect();
             let address = words.get(3)?.split('/').next()?.parse().ok()?;
-            pool.contains(address)
-                .then(|| (*words.get(1)?).to_owned().into())?
+            pool.contains(address).then(|| (*words.get(1)?).to_owned().into())?
         })
         .collect()
 }

@@ -48,13 +48,7 @@ struct Engine {
 
 /// In the order of coming up; down goes backwards.
 const ENGINES: [Engine; 4] = [
-    Engine {
-        name: "registry",
-        needs: registry::NEEDS,
-        rootless: Some(&[]),
-        up: registry::up,
-        down: registry::down,
-    },
+    Engine { name: "registry", needs: registry::NEEDS, rootless: Some(&[]), up: registry::up, down: registry::down },
     Engine {
         name: "podman",
         needs: podman::NEEDS,
@@ -69,13 +63,7 @@ const ENGINES: [Engine; 4] = [
         up: podman::up_api,
         down: podman::down_api,
     },
-    Engine {
-        name: "docker",
-        needs: docker::NEEDS,
-        rootless: None,
-        up: docker::up,
-        down: docker::down,
-    },
+    Engine { name: "docker", needs: docker::NEEDS, rootless: None, up: docker::up, down: docker::down },
 ];
 
 /// Runs `env` with the words after it.
@@ -93,9 +81,7 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
         "down" if engines.is_empty() => down(),
         "down" => down_some(&engines),
         "status" => status(json),
-        other => Err(Failure::usage(format!(
-            "`{other}` is not up, down or status\n{USAGE}"
-        ))),
+        other => Err(Failure::usage(format!("`{other}` is not up, down or status\n{USAGE}"))),
     }
 }
 
@@ -129,16 +115,10 @@ pub(crate) fn skipped() -> Vec<(String, String)> {
 }
 
 fn engine(name: &str) -> Result<&'static Engine> {
-    ENGINES
-        .iter()
-        .find(|engine| engine.name == name)
-        .ok_or_else(|| {
-            let known: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
-            Failure::usage(format!(
-                "no engine `{name}`; there are {}",
-                known.join(", ")
-            ))
-        })
+    ENGINES.iter().find(|engine| engine.name == name).ok_or_else(|| {
+        let known: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
+        Failure::usage(format!("no engine `{name}`; there are {}", known.join(", ")))
+    })
 }
 
 fn or_all(engines: Vec<&'static Engine>) -> Vec<&'static Engine> {
@@ -166,11 +146,7 @@ fn up(engines: &[&Engine]) -> Result<PathBuf> {
 fn up_one(engine: &Engine, session: &mut Session) -> Result<()> {
     if let Some(reason) = unavailable(engine)? {
         eprintln!("xtask: skipping {}: {reason}", engine.name);
-        session
-            .state
-            .description
-            .skipped
-            .insert(engine.name.into(), reason);
+        session.state.description.skipped.insert(engine.name.into(), reason);
         return Ok(());
     }
     session.state.description.skipped.remove(engine.name);
@@ -192,11 +168,7 @@ fn down_some(engines: &[&Engine]) -> Result<()> {
         return Ok(());
     }
     let mut session = Session::open(layout)?;
-    for engine in ENGINES
-        .iter()
-        .rev()
-        .filter(|engine| engines.iter().any(|asked| asked.name == engine.name))
-    {
+    for engine in ENGINES.iter().rev().filter(|engine| engines.iter().any(|asked| asked.name == engine.name)) {
         (engine.down)(&mut session)?;
     }
     session.save()
@@ -209,8 +181,7 @@ fn status(json: bool) -> Result<()> {
         return Ok(());
     };
     if json {
-        let text = serde_json::to_string_pretty(&state.description)
-            .context(|| "printing the description".into())?;
+        let text = serde_json::to_string_pretty(&state.description).context(|| "printing the description".into())?;
         println!("{text}");
         return Ok(());
     }

@@ -61,10 +61,7 @@ impl Pool {
     }
 
     fn network(self) -> Network {
-        Network {
-            address: Ipv4Addr::new(self.0, self.1, 0, 0),
-            prefix: 16,
-        }
+        Network { address: Ipv4Addr::new(self.0, self.1, 0, 0), prefix: 16 }
     }
 
     fn at(self, third: u8, fourth: u8, prefix: u8) -> String {
@@ -92,10 +89,7 @@ impl Network {
     /// `10.0.0.1`, `10.0.0.0/8`; a default route is not a network.
     fn parse(word: &str) -> Option<Self> {
         let (address, prefix) = word.split_once('/').unwrap_or((word, "32"));
-        let network = Self {
-            address: address.parse().ok()?,
-            prefix: prefix.parse().ok()?,
-        };
+        let network = Self { address: address.parse().ok()?, prefix: prefix.parse().ok()? };
         (1..=32).contains(&network.prefix).then_some(network)
     }
 }
@@ -124,8 +118,7 @@ fn neighbours(layout: &Layout) -> Vec<Network> {
 }
 
 fn is_environment(root: &Path) -> bool {
-    root.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with("hythe-env-"))
+    root.file_name().is_some_and(|name| name.to_string_lossy().starts_with("hythe-env-"))
 }
 
 #[cfg(test)]
@@ -136,9 +129,7 @@ mod tests {
     fn pools_hold_their_own_networks_and_no_others() {
         let pool = Pool(10, 70);
         for network in pool.docker_created().iter().chain(&pool.podman_created()) {
-            assert!(
-                Network::parse(network).is_some_and(|network| network.overlaps(pool.network()))
-            );
+            assert!(Network::parse(network).is_some_and(|network| network.overlaps(pool.network())));
         }
         assert!(pool.contains(pool.podman_gateway()));
         assert!(!pool.contains(Ipv4Addr::new(10, 71, 0, 1)));

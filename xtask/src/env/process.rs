@@ -80,13 +80,7 @@ pub(crate) fn daemon(program: &Path, extra_path: Option<&Path>) -> Command {
         None => PATH.to_owned(),
     };
     let home = std::env::var_os("HOME").unwrap_or_else(|| "/".into());
-    command
-        .arg(program)
-        .env_clear()
-        .env("PATH", path)
-        .env("HOME", home)
-        .env("LANG", "C.UTF-8")
-        .current_dir("/");
+    command.arg(program).env_clear().env("PATH", path).env("HOME", home).env("LANG", "C.UTF-8").current_dir("/");
     command
 }
 
@@ -95,11 +89,7 @@ pub(crate) fn start(layout: &Layout, service: &str, command: &mut Command) -> Re
     let starting = || format!("starting `{service}`");
     let path = layout.log(service);
     fs::create_dir_all(layout.root().join("log")).context(starting)?;
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .context(starting)?;
+    let log = OpenOptions::new().create(true).append(true).open(&path).context(starting)?;
     let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone().context(starting)?)
@@ -125,11 +115,7 @@ pub(crate) fn wait_until(
         }
         if Instant::now() > deadline {
             let seconds = patience.as_secs();
-            return Err(gave_up(
-                layout,
-                service,
-                &format!("no answer in {seconds} s"),
-            ));
+            return Err(gave_up(layout, service, &format!("no answer in {seconds} s")));
         }
         std::thread::sleep(POLL_PAUSE);
     }
@@ -180,19 +166,14 @@ pub(crate) fn names(text: &str, root: &Path) -> bool {
 
 fn lives_in(pid: i32, root: &Path) -> bool {
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-    mounts
-        .lines()
-        .filter(|line| line.split(' ').nth(4) == Some("/"))
-        .any(|line| names(line, root))
+    mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/")).any(|line| names(line, root))
 }
 
 fn gave_up(layout: &Layout, service: &str, why: &str) -> Failure {
     let log = fs::read_to_string(layout.log(service)).unwrap_or_default();
     let lines: Vec<_> = log.lines().collect();
     let tail = lines[lines.len().saturating_sub(20)..].join("\n    ");
-    Failure::new(format!(
-        "`{service}` did not come up: {why}; the end of its log:\n    {tail}"
-    ))
+    Failure::new(format!("`{service}` did not come up: {why}; the end of its log:\n    {tail}"))
 }
 
 #[cfg(test)]
@@ -204,10 +185,7 @@ mod tests {
     fn a_process_is_itself_and_not_another_start_of_the_number() {
         let own = Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.alive());
-        let earlier = Process {
-            started: own.started - 1,
-            ..own
-        };
+        let earlier = Process { started: own.started - 1, ..own };
         assert!(!earlier.alive());
         assert!(earlier.end(Duration::ZERO).is_ok());
     }

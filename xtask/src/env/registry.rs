@@ -33,11 +33,7 @@ struct Kind {
 }
 
 const KINDS: [Kind; 2] = [
-    Kind {
-        service: "registry",
-        authorization: None,
-        slot: |session| &mut session.state.description.registry,
-    },
+    Kind { service: "registry", authorization: None, slot: |session| &mut session.state.description.registry },
     Kind {
         service: "registry-auth",
         authorization: Some(AUTHORIZATION),
@@ -60,17 +56,12 @@ pub(crate) fn down(session: &mut Session) -> Result<()> {
 
 impl Kind {
     fn up(self, session: &mut Session) -> Result<()> {
-        let known = (self.slot)(session)
-            .as_ref()
-            .map(|registry| registry.address.clone());
+        let known = (self.slot)(session).as_ref().map(|registry| registry.address.clone());
         let address = match known {
             Some(address) if session.is_running(self.service) && answers(&address) => address,
             _ => self.start(session)?,
         };
-        let remote = Remote {
-            address: &address,
-            authorization: self.authorization,
-        };
+        let remote = Remote { address: &address, authorization: self.authorization };
         if !remote.has_image() {
             session.image()?.push(remote)?;
         }
@@ -96,19 +87,12 @@ impl Kind {
         fs::create_dir_all(directory.join("data")).context(writing)?;
         fs::write(directory.join("htpasswd"), HTPASSWD).context(writing)?;
         let settings = directory.join("config.yml");
-        fs::write(
-            &settings,
-            self.configuration(&directory.to_string_lossy(), &address),
-        )
-        .context(writing)?;
-        let program = run::find("docker-registry")
-            .ok_or_else(|| Failure::new("`docker-registry` is not installed"))?;
+        fs::write(&settings, self.configuration(&directory.to_string_lossy(), &address)).context(writing)?;
+        let program = run::find("docker-registry").ok_or_else(|| Failure::new("`docker-registry` is not installed"))?;
         let mut command = process::daemon(&program, None);
         command.arg("serve").arg(&settings);
         let process = session.start(self.service, &mut command)?;
-        process::wait_until(&session.layout, self.service, process, PATIENCE, || {
-            answers(&address)
-        })?;
+        process::wait_until(&session.layout, self.service, process, PATIENCE, || answers(&address))?;
         Ok(address)
     }
 
@@ -127,15 +111,11 @@ impl Kind {
 
 /// Answering "who are you" counts.
 fn answers(address: &str) -> bool {
-    super::http::Endpoint::Tcp(address)
-        .ask("GET", "/v2/")
-        .is_ok_and(|reply| reply.is_success() || reply.status == 401)
+    super::http::Endpoint::Tcp(address).ask("GET", "/v2/").is_ok_and(|reply| reply.is_success() || reply.status == 401)
 }
 
 fn free_address() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context(|| "finding a free port".into())?;
-    let address = listener
-        .local_addr()
-        .context(|| "finding a free port".into())?;
+    let address = listener.local_addr().context(|| "finding a free port".into())?;
     Ok(address.to_string())
 }

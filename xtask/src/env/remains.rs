@@ -26,17 +26,9 @@ pub(crate) fn all() -> Result<Remains> {
 
 fn of_engines(state: &State, layout: &Layout) -> Vec<String> {
     let description = &state.description;
-    let podman = description
-        .podman
-        .as_ref()
-        .map(|podman| podman::objects(&podman.program));
-    let docker = description
-        .docker
-        .as_ref()
-        .map(|docker| docker::objects(&docker.socket));
-    let interfaces = links::bridges(state.pool)
-        .into_iter()
-        .chain(links::cables(state.pool));
+    let podman = description.podman.as_ref().map(|podman| podman::objects(&podman.program));
+    let docker = description.docker.as_ref().map(|docker| docker::objects(&docker.socket));
+    let interfaces = links::bridges(state.pool).into_iter().chain(links::cables(state.pool));
     let rules = firewall::remains(&layout.id(), state.pool).into_iter();
     podman
         .into_iter()

@@ -30,12 +30,7 @@ impl Session {
             Some(state) => state,
             None => fresh(&layout)?,
         };
-        let session = Self {
-            layout,
-            state,
-            image: None,
-            _lock: lock,
-        };
+        let session = Self { layout, state, image: None, _lock: lock };
         session.save()?;
         Ok(session)
     }
@@ -80,9 +75,6 @@ fn fresh(layout: &Layout) -> Result<State> {
         pool: Pool::choose(layout)?,
         processes: std::collections::BTreeMap::new(),
         before: Before::note(),
-        description: Description {
-            image: image::NAME.to_owned(),
-            ..Description::default()
-        },
+        description: Description { image: image::NAME.to_owned(), ..Description::default() },
     })
 }

@@ -70,15 +70,7 @@ pub(crate) struct State {
 impl State {
     /// A name, and a place or a reason, for every engine that was asked for.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let Description {
-            podman,
-            podman_api,
-            docker,
-            registry,
-            registry_auth,
-            skipped,
-            ..
-        } = &self.description;
+        let Description { podman, podman_api, docker, registry, registry_auth, skipped, .. } = &self.description;
         let program = |podman: &Program| podman.program.display().to_string();
         let socket = |engine: &Socket| engine.socket.display().to_string();
         let address = |registry: &Registry| registry.address.clone();
@@ -89,14 +81,9 @@ impl State {
             ("registry", registry.as_ref().map(address)),
             ("registry-auth", registry_auth.as_ref().map(address)),
         ];
-        let places = places
-            .into_iter()
-            .filter_map(|(name, place)| Some((name, place?)));
-        let up =
-            places.map(|(name, place)| (name.to_owned(), format!("{place}{}", self.remark(name))));
-        let skipped = skipped
-            .iter()
-            .map(|(name, why)| (name.clone(), format!("skipped: {why}")));
+        let places = places.into_iter().filter_map(|(name, place)| Some((name, place?)));
+        let up = places.map(|(name, place)| (name.to_owned(), format!("{place}{}", self.remark(name))));
+        let skipped = skipped.iter().map(|(name, why)| (name.clone(), format!("skipped: {why}")));
         up.chain(skipped).collect()
     }
 

@@ -24,10 +24,7 @@ pub(crate) fn everything(session: &Session) -> Result<()> {
     links::sweep(session.state.pool);
     firewall::sweep(&session.layout.id(), session.state.pool);
     if let Some(mount) = mounts(root).first() {
-        return Err(Failure::new(format!(
-            "`{}` is still mounted",
-            mount.display()
-        )));
+        return Err(Failure::new(format!("`{}` is still mounted", mount.display())));
     }
     fs::remove_dir_all(root).context(|| format!("removing `{}`", root.display()))?;
     session.state.before.restore();

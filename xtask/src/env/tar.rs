@@ -20,41 +20,19 @@ struct Entry<'a> {
 impl Archive {
     /// A directory owned by user and group `owner`.
     pub(crate) fn directory(&mut self, path: &str, mode: u32, owner: u32) {
-        self.header(&Entry {
-            path: &format!("{path}/"),
-            kind: b'5',
-            mode,
-            owner,
-            size: 0,
-            target: "",
-        });
+        self.header(&Entry { path: &format!("{path}/"), kind: b'5', mode, owner, size: 0, target: "" });
     }
 
     /// A regular file owned by root.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
-        self.header(&Entry {
-            path,
-            kind: b'0',
-            mode,
-            owner: 0,
-            size: content.len(),
-            target: "",
-        });
+        self.header(&Entry { path, kind: b'0', mode, owner: 0, size: content.len(), target: "" });
         self.bytes.extend_from_slice(content);
-        self.bytes
-            .resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
     }
 
     /// A symbolic link owned by root.
     pub(crate) fn symlink(&mut self, path: &str, target: &str) {
-        self.header(&Entry {
-            path,
-            kind: b'2',
-            mode: 0o777,
-            owner: 0,
-            size: 0,
-            target,
-        });
+        self.header(&Entry { path, kind: b'2', mode: 0o777, owner: 0, size: 0, target });
     }
 
     /// The whole archive, closed.
@@ -98,11 +76,9 @@ mod tests {
         archive.directory("tmp", 0o1777, 0);
         archive.file("etc/passwd", 0o644, b"root\n");
         archive.symlink("bin/sh", "busybox");
-        let listing = run::filter(
-            run::command("tar").args(["--numeric-owner", "--utc", "-tvf", "-"]),
-            &archive.finish(),
-        )
-        .unwrap();
+        let listing =
+            run::filter(run::command("tar").args(["--numeric-owner", "--utc", "-tvf", "-"]), &archive.finish())
+                .unwrap();
         let listing = String::from_utf8(listing).unwrap();
         let lines: Vec<_> = listing.lines().collect();
         assert!(lines[0].starts_with("drwxrwxrwt 0/0"), "{listing}");

@@ -32,10 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/docker/key.json", "dockerd"),
     ("/run/containers/networks/aardvark.lock", "conmon"),
     ("/run/containers/networks/ipam.db", "conmon"),
-    (
-        "/var/lib/containers/cache/blob-info-cache-v1.boltdb",
-        "conmon",
-    ),
+    ("/var/lib/containers/cache/blob-info-cache-v1.boltdb", "conmon"),
 ];
 /// A directory podman mounts on itself.
 const NAMESPACES: &str = "/run/netns";
@@ -56,10 +53,7 @@ impl Before {
         Self {
             ip_forward: ip_forward(),
             netavark_chains: firewall::has_netavark(),
-            absent: outside()
-                .into_iter()
-                .filter(|path| !path.exists())
-                .collect(),
+            absent: outside().into_iter().filter(|path| !path.exists()).collect(),
             shim_sockets: entries(Path::new(SHIM_SOCKETS)),
         }
     }
@@ -102,17 +96,10 @@ pub(crate) fn forget(ids: &[String]) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         ids.iter().any(|id| name.contains(id.as_str()))
     };
-    let parents = outside()
-        .into_iter()
-        .filter(|path| path.starts_with(CGROUPS));
+    let parents = outside().into_iter().filter(|path| path.starts_with(CGROUPS));
     let groups = parents.flat_map(|parent| entries(&parent));
-    groups
-        .filter(|path| ours(path))
-        .for_each(|path| remove_empty(&path));
-    for record in entries(Path::new("/run/runc"))
-        .into_iter()
-        .filter(|path| ours(path))
-    {
+    groups.filter(|path| ours(path)).for_each(|path| remove_empty(&path));
+    for record in entries(Path::new("/run/runc")).into_iter().filter(|path| ours(path)) {
         let _ = fs::remove_dir_all(record);
     }
 }

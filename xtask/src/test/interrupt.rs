@@ -25,11 +25,8 @@ struct State {
 
 impl Interrupt {
     pub(crate) fn listen() -> Result<Self> {
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "listening for signals".into())?;
-        let interrupt = Self {
-            state: Arc::default(),
-        };
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "listening for signals".into())?;
+        let interrupt = Self { state: Arc::default() };
         let told = interrupt.clone();
         thread::spawn(move || signals.forever().for_each(|_| told.ask()));
         Ok(interrupt)
@@ -59,11 +56,7 @@ impl Interrupt {
     /// The second request is not polite any more.
     fn tell(&self) {
         let (asked, running) = self.with(|state| (state.asked, state.running));
-        let signal = if asked > 1 {
-            Signal::KILL
-        } else {
-            Signal::TERM
-        };
+        let signal = if asked > 1 { Signal::KILL } else { Signal::TERM };
         if let Some(group) = running {
             let _ = kill_process_group(group, signal);
         }

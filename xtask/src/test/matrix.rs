@@ -19,9 +19,7 @@ impl Matrix {
     /// A place for the conformance suite to write to.
     pub(crate) fn new() -> Self {
         let name = format!("hythe-matrix-{}.md", std::process::id());
-        Self {
-            path: std::env::temp_dir().join(name),
-        }
+        Self { path: std::env::temp_dir().join(name) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -30,8 +28,7 @@ impl Matrix {
 
     /// Commits the fresh matrix, or fails when it differs from the committed one.
     pub(crate) fn settle(&self, accept: bool) -> Result<()> {
-        let fresh = fs::read_to_string(&self.path)
-            .context(|| "the conformance suite wrote no matrix".into())?;
+        let fresh = fs::read_to_string(&self.path).context(|| "the conformance suite wrote no matrix".into())?;
         let committed = checkout().join(COMMITTED);
         if fs::read_to_string(&committed).is_ok_and(|committed| committed == fresh) {
             return Ok(());
@@ -40,9 +37,7 @@ impl Matrix {
             return fs::write(&committed, fresh).context(|| format!("writing `{COMMITTED}`"));
         }
         show_difference(COMMITTED, &fresh)?;
-        Err(Failure::new(format!(
-            "`{COMMITTED}` is out of date; run `cargo xtask test --accept`"
-        )))
+        Err(Failure::new(format!("`{COMMITTED}` is out of date; run `cargo xtask test --accept`")))
     }
 }
 

@@ -65,19 +65,12 @@ fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Finding
     let before = env::remains()?;
     let ran = run_stages(options, interrupt, description, findings);
     for leak in leaks::since(&before)? {
-        findings
-            .problems
-            .push(format!("left behind by the tests: {leak}"));
+        findings.problems.push(format!("left behind by the tests: {leak}"));
     }
     ran
 }
 
-fn run_stages(
-    options: &Options,
-    interrupt: &Interrupt,
-    description: PathBuf,
-    findings: &mut Findings,
-) -> Result<()> {
+fn run_stages(options: &Options, interrupt: &Interrupt, description: PathBuf, findings: &mut Findings) -> Result<()> {
     let mut variables = vec![("HYTHE_TEST_ENV", description)];
     let stages: Vec<_> = STAGES.iter().filter(|stage| options.wants(stage)).collect();
     let complete = options.filter.is_none() && findings.skipped.is_empty();
@@ -87,39 +80,28 @@ fn run_stages(
     }
     for stage in stages {
         println!("== {}", stage.name);
-        if !stage.run(
-            options.filter.as_deref(),
-            &variables,
-            interrupt,
-            &mut findings.tally,
-        )? {
-            findings
-                .problems
-                .push(format!("stage {} failed", stage.name));
+        if !stage.run(options.filter.as_deref(), &variables, interrupt, &mut findings.tally)? {
+            findings.problems.push(format!("stage {} failed", stage.name));
         }
         interrupt.check()?;
     }
     match matrix {
         Some(matrix) => matrix.settle(options.accept),
-        None if options.accept => Err(Failure::new(
-            "no matrix to accept: it needs every engine, the conformance stage and no filter",
-        )),
+        None if options.accept => {
+            Err(Failure::new("no matrix to accept: it needs every engine, the conformance stage and no filter"))
+        }
         None => Ok(()),
     }
 }
 
 fn take_down(findings: &mut Findings) {
     if let Err(failure) = env::down() {
-        findings
-            .problems
-            .push(format!("taking the engines down: {failure}"));
+        findings.problems.push(format!("taking the engines down: {failure}"));
     }
     match leaks::since(&env::Remains::new()) {
-        Ok(leaked) => findings.problems.extend(
-            leaked
-                .into_iter()
-                .map(|leak| format!("left behind by the engines: {leak}")),
-        ),
+        Ok(leaked) => {
+            findings.problems.extend(leaked.into_iter().map(|leak| format!("left behind by the engines: {leak}")))
+        }
         Err(failure) => findings.problems.push(failure.to_string()),
     }
 }
@@ -132,9 +114,7 @@ impl Options {
             match word.as_str() {
                 "--keep" => options.keep = true,
                 "--accept" => options.accept = true,
-                "--only" => {
-                    options.only = Some(Stage::named(words.next().map_or("", String::as_str))?)
-                }
+                "--only" => options.only = Some(Stage::named(words.next().map_or("", String::as_str))?),
                 flag if flag.starts_with('-') => {
                     return Err(Failure::usage(format!("no option `{flag}`\n{USAGE}")));
                 }
@@ -172,12 +152,7 @@ impl Findings {
         for problem in &self.problems {
             println!("problem: {problem}");
         }
-        let Tally {
-            passed,
-            failed,
-            skipped,
-            ..
-        } = &self.tally;
+        let Tally { passed, failed, skipped, .. } = &self.tally;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
 }

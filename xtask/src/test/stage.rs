@@ -37,18 +37,8 @@ pub(crate) const STAGES: [Stage; 3] = [
         needs_program: false,
         writes_matrix: false,
     },
-    Stage {
-        name: "conformance",
-        packages: &["--package", CONFORMANCE],
-        needs_program: false,
-        writes_matrix: true,
-    },
-    Stage {
-        name: "e2e",
-        packages: &["--package", E2E],
-        needs_program: true,
-        writes_matrix: false,
-    },
+    Stage { name: "conformance", packages: &["--package", CONFORMANCE], needs_program: false, writes_matrix: true },
+    Stage { name: "e2e", packages: &["--package", E2E], needs_program: true, writes_matrix: false },
 ];
 
 impl Stage {
@@ -56,11 +46,7 @@ impl Stage {
         STAGES
             .iter()
             .find(|stage| stage.name == name)
-            .ok_or_else(|| {
-                Failure::usage(format!(
-                    "`{name}` is not a stage; there are unit, conformance, e2e"
-                ))
-            })
+            .ok_or_else(|| Failure::usage(format!("`{name}` is not a stage; there are unit, conformance, e2e")))
     }
 
     /// Runs the stage; true when cargo was content with it.
@@ -99,22 +85,11 @@ fn cargo() -> Command {
 }
 
 /// Runs a command in a process group of its own, showing and reading its output line by line.
-fn follow(
-    command: &mut Command,
-    interrupt: &Interrupt,
-    mut read: impl FnMut(&str),
-) -> Result<bool> {
+fn follow(command: &mut Command, interrupt: &Interrupt, mut read: impl FnMut(&str)) -> Result<bool> {
     let running = || "running cargo".to_owned();
-    let mut child = command
-        .stdout(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .context(running)?;
+    let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().context(running)?;
     interrupt.running(i32::try_from(child.id()).ok().and_then(Pid::from_raw));
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| Failure::new("no output to read"))?;
+    let stdout = child.stdout.take().ok_or_else(|| Failure::new("no output to read"))?;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context(running)?;
         let line = String::from_utf8_lossy(&line);

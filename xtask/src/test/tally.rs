@@ -29,11 +29,7 @@ impl Tally {
     fn note(&mut self, name: &str, outcome: &str) {
         if let Some(reason) = outcome.strip_prefix("ignored") {
             let reason = reason.trim_start_matches([',', ' ']);
-            let reason = if reason.is_empty() {
-                "no reason given"
-            } else {
-                reason
-            };
+            let reason = if reason.is_empty() { "no reason given" } else { reason };
             *self.reasons.entry(reason.to_owned()).or_default() += 1;
         } else if outcome.starts_with("FAILED") {
             self.failures.push(name.trim().to_owned());

@@ -27,18 +27,11 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(query): Query<EventQuery>,
 ) -> ApiResult<Response> {
-    let last = headers
-        .get("last-event-id")
-        .and_then(|id| id.to_str().ok())
-        .and_then(|id| id.parse().ok());
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let after = last.or(query.after);
     let hub = app.controller.events().clone();
-    let filter = EventFilter {
-        after: after.unwrap_or(0),
-        service: query.service,
-        workload: query.workload,
-        limit: query.limit,
-    };
+    let filter =
+        EventFilter { after: after.unwrap_or(0), service: query.service, workload: query.workload, limit: query.limit };
     if !query.follow {
         let events: Vec<_> = hub.read(&filter)?.into_iter().map(view::event).collect();
         return Ok(Json(events).into_response());
@@ -46,28 +39,12 @@ pub(crate) async fn list(
     // Listening begins before the bounds are read, so that nothing falls between.
     let live = hub.listen();
     let (oldest, newest) = hub.bounds()?;
-    let gap = after
-        .filter(|after| after + 1 < oldest)
-        .map(|after| gap_event(after, oldest));
-    let filter = EventFilter {
-        after: after.unwrap_or(newest),
-        limit: None,
-        ..filter
-    };
-    let follower = Follower {
-        hub,
-        live,
-        filter,
-        ready: Vec::new().into_iter(),
-    };
+    let gap = after.filter(|after| after + 1 < oldest).map(|after| gap_event(after, oldest));
+    let filter = EventFilter { after: after.unwrap_or(newest), limit: None, ..filter };
+    let follower = Follower { hub, live, filter, ready: Vec::new().into_iter() };
     let closing = app.closing.clone().cancelled_owned();
-    let events = stream::iter(gap)
-        .chain(follower.events())
-        .take_until(closing)
-        .map(Ok::<_, Infallible>);
-    Ok(Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response())
+    let events = stream::iter(gap).chain(follower.events()).take_until(closing).map(Ok::<_, Infallible>);
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
 struct Follower {
@@ -127,7 +104,5 @@ fn gap_event(after: u64, oldest: u64) -> Event {
         message: "events were forgotten before they were read".to_owned(),
         details: json!({ "after": after, "oldest": oldest }),
     };
-    Event::default()
-        .event("gap")
-        .data(serde_json::to_string(&gap).unwrap_or_default())
+    Event::default().event("gap").data(serde_json::to_string(&gap).unwrap_or_default())
 }

@@ -7,14 +7,9 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use hythe_api::{
-    BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery,
-    TagImage,
-};
+use hythe_api::{BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
 use hythe_controller::{OperationHandle, Report};
-use hythe_runtime::{
-    BuildRequest, Error, ErrorKind, Images, OpContext, Progress, ProgressSink, Runtime,
-};
+use hythe_runtime::{BuildRequest, Error, ErrorKind, Images, OpContext, Progress, ProgressSink, Runtime};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -27,11 +22,7 @@ const IN_FLIGHT: usize = 256;
 
 fn facet(runtime: &dyn Runtime) -> Result<&dyn Images, Error> {
     runtime.images().ok_or_else(|| {
-        Error::new(
-            ErrorKind::Unsupported,
-            "images",
-            format!("runtime `{}` keeps no images", runtime.info().name),
-        )
+        Error::new(ErrorKind::Unsupported, "images", format!("runtime `{}` keeps no images", runtime.info().name))
     })
 }
 
@@ -40,20 +31,13 @@ async fn choose(app: &App, name: Option<&str>) -> Result<Arc<dyn Runtime>, Error
     app.controller.runtimes().choose(name)
 }
 
-pub(crate) async fn list(
-    State(app): State<App>,
-    Query(query): Query<RuntimeQuery>,
-) -> ApiResult<Json<Vec<Image>>> {
+pub(crate) async fn list(State(app): State<App>, Query(query): Query<RuntimeQuery>) -> ApiResult<Json<Vec<Image>>> {
     app.controller.runtimes().tried().await;
     let mut runtimes = Vec::new();
     match &query.runtime {
         Some(name) => runtimes.push(app.controller.runtimes().get(name)?),
         None => runtimes.extend(
-            app.controller
-                .runtimes()
-                .names()
-                .iter()
-                .filter_map(|name| app.controller.runtimes().get(name).ok()),
+            app.controller.runtimes().names().iter().filter_map(|name| app.controller.runtimes().get(name).ok()),
         ),
     }
     let mut rows = Vec::new();
@@ -70,51 +54,27 @@ pub(crate) async fn list(
             size: image.size,
             created: image.created,
         };
-        rows.extend(
-            images
-                .list(&OpContext::new("images"))
-                .await?
-                .into_iter()
-                .map(row),
-        );
+        rows.extend(images.list(&OpContext::new("images")).await?.into_iter().map(row));
     }
     Ok(Json(rows))
 }
 
-pub(crate) async fn remove(
-    State(app): State<App>,
-    Query(query): Query<ImageQuery>,
-) -> ApiResult<StatusCode> {
+pub(crate) async fn remove(State(app): State<App>, Query(query): Query<ImageQuery>) -> ApiResult<StatusCode> {
     let runtime = choose(&app, query.runtime.as_deref()).await?;
-    facet(runtime.as_ref())?
-        .remove(&OpContext::new("images"), &query.image)
-        .await?;
+    facet(runtime.as_ref())?.remove(&OpContext::new("images"), &query.image).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn remote(
-    State(app): State<App>,
-    Query(query): Query<ImageQuery>,
-) -> ApiResult<Json<RemoteImage>> {
+pub(crate) async fn remote(State(app): State<App>, Query(query): Query<ImageQuery>) -> ApiResult<Json<RemoteImage>> {
     let runtime = choose(&app, query.runtime.as_deref()).await?;
-    let found = facet(runtime.as_ref())?
-        .resolve(&OpContext::new("images"), &query.image)
-        .await?;
-    Ok(Json(RemoteImage {
-        image: query.image,
-        digest: found.digest,
-    }))
+    let found = facet(runtime.as_ref())?.resolve(&OpContext::new("images"), &query.image).await?;
+    Ok(Json(RemoteImage { image: query.image, digest: found.digest }))
 }
 
-pub(crate) async fn tag(
-    State(app): State<App>,
-    body: Result<Json<TagImage>, JsonRejection>,
-) -> ApiResult<StatusCode> {
+pub(crate) async fn tag(State(app): State<App>, body: Result<Json<TagImage>, JsonRejection>) -> ApiResult<StatusCode> {
     let asked = read(body)?;
     let runtime = choose(&app, asked.runtime.as_deref()).await?;
-    facet(runtime.as_ref())?
-        .tag(&OpContext::new("images"), &asked.image, &asked.name)
-        .await?;
+    facet(runtime.as_ref())?.tag(&OpContext::new("images"), &asked.image, &asked.name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -125,17 +85,11 @@ pub(crate) async fn pull(
     let asked = read(body)?;
     let runtime = choose(&app, asked.runtime.as_deref()).await?;
     let subject = asked.image.to_string();
-    accepted(
-        app.controller
-            .operations()
-            .spawn("pull", &subject, |operation| async move {
-                let sink = tell(&operation, "pulling");
-                let image = facet(runtime.as_ref())?
-                    .pull(&operation.context(), &asked.image, &sink)
-                    .await?;
-                Ok(Some(json!({ "id": image.id, "digests": image.digests })))
-            }),
-    )
+    accepted(app.controller.operations().spawn("pull", &subject, |operation| async move {
+        let sink = tell(&operation, "pulling");
+        let image = facet(runtime.as_ref())?.pull(&operation.context(), &asked.image, &sink).await?;
+        Ok(Some(json!({ "id": image.id, "digests": image.digests })))
+    }))
 }
 
 pub(crate) async fn push(
@@ -145,17 +99,11 @@ pub(crate) async fn push(
     let asked = read(body)?;
     let runtime = choose(&app, asked.runtime.as_deref()).await?;
     let subject = asked.image.to_string();
-    accepted(
-        app.controller
-            .operations()
-            .spawn("push", &subject, |operation| async move {
-                let sink = tell(&operation, "pushing");
-                facet(runtime.as_ref())?
-                    .push(&operation.context(), &asked.image, &sink)
-                    .await?;
-                Ok(None)
-            }),
-    )
+    accepted(app.controller.operations().spawn("push", &subject, |operation| async move {
+        let sink = tell(&operation, "pushing");
+        facet(runtime.as_ref())?.push(&operation.context(), &asked.image, &sink).await?;
+        Ok(None)
+    }))
 }
 
 pub(crate) async fn build(
@@ -169,30 +117,19 @@ pub(crate) async fn build(
         context: absolute(asked.context)?,
         dockerfile: absolute(asked.dockerfile)?,
         args: asked.args,
-        labels: [(
-            hythe_runtime::identity::OWNER.to_owned(),
-            app.controller.owner().to_owned(),
-        )]
-        .into(),
+        labels: [(hythe_runtime::identity::OWNER.to_owned(), app.controller.owner().to_owned())].into(),
         no_cache: asked.no_cache,
     };
     let subject = request.image.to_string();
-    accepted(
-        app.controller
-            .operations()
-            .spawn("build", &subject, |operation| async move {
-                let sink = tell(&operation, "building");
-                let built = facet(runtime.as_ref())?
-                    .build(&operation.context(), &request, &sink)
-                    .await?;
-                Ok(Some(json!({ "id": built.id })))
-            }),
-    )
+    accepted(app.controller.operations().spawn("build", &subject, |operation| async move {
+        let sink = tell(&operation, "building");
+        let built = facet(runtime.as_ref())?.build(&operation.context(), &request, &sink).await?;
+        Ok(Some(json!({ "id": built.id })))
+    }))
 }
 
 fn read<T>(body: Result<Json<T>, JsonRejection>) -> ApiResult<T> {
-    body.map(|Json(body)| body)
-        .map_err(|rejection| bad_request(rejection.body_text()))
+    body.map(|Json(body)| body).map_err(|rejection| bad_request(rejection.body_text()))
 }
 
 fn absolute(path: String) -> Result<PathBuf, ApiError> {
@@ -200,10 +137,7 @@ fn absolute(path: String) -> Result<PathBuf, ApiError> {
     if path.is_absolute() {
         Ok(path)
     } else {
-        Err(bad_request(format!(
-            "`{}` is not an absolute path",
-            path.display()
-        )))
+        Err(bad_request(format!("`{}` is not an absolute path", path.display())))
     }
 }
 

@@ -33,12 +33,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/runtimes", get(runtimes::list))
         .route("/v1/services", get(services::list))
-        .route(
-            "/v1/services/{name}",
-            get(services::show)
-                .put(services::deploy)
-                .delete(services::undeploy),
-        )
+        .route("/v1/services/{name}", get(services::show).put(services::deploy).delete(services::undeploy))
         .route("/v1/services/{name}/status", get(services::status))
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/start", post(services::start))
@@ -52,10 +47,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/workloads/{name}/attach", any(sessions::attach))
         .route("/v1/events", get(events::list))
         .route("/v1/operations", get(operations::list))
-        .route(
-            "/v1/operations/{id}",
-            get(operations::show).delete(operations::cancel),
-        )
+        .route("/v1/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/v1/operations/{id}/progress", get(operations::progress))
         .route("/v1/images", get(images::list).delete(images::remove))
         .route("/v1/images/remote", get(images::remote))
@@ -69,11 +61,5 @@ pub fn router(app: App) -> Router {
 
 async fn no_such_path(uri: Uri) -> ApiError {
     let hint = "`GET /v1/openapi.json` describes the API";
-    Error::new(
-        ErrorKind::NotFound,
-        "request",
-        format!("no such path: `{}`", uri.path()),
-    )
-    .hint(hint)
-    .into()
+    Error::new(ErrorKind::NotFound, "request", format!("no such path: `{}`", uri.path())).hint(hint).into()
 }

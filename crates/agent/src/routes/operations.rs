@@ -16,33 +16,15 @@ use crate::error::ApiResult;
 use crate::{App, view};
 
 pub(crate) async fn list(State(app): State<App>) -> ApiResult<Json<Vec<Operation>>> {
-    Ok(Json(
-        app.controller
-            .operations()
-            .all()?
-            .iter()
-            .map(view::operation)
-            .collect(),
-    ))
+    Ok(Json(app.controller.operations().all()?.iter().map(view::operation).collect()))
 }
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> ApiResult<Json<Operation>> {
-    Ok(Json(view::operation(
-        &app.controller.operations().get(&id)?,
-    )))
+pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<Operation>> {
+    Ok(Json(view::operation(&app.controller.operations().get(&id)?)))
 }
 
-pub(crate) async fn cancel(
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> ApiResult<(StatusCode, Json<Operation>)> {
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(view::operation(&app.controller.operations().cancel(&id)?)),
-    ))
+pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> ApiResult<(StatusCode, Json<Operation>)> {
+    Ok((StatusCode::ACCEPTED, Json(view::operation(&app.controller.operations().cancel(&id)?))))
 }
 
 pub(crate) async fn progress(

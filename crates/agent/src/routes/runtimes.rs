@@ -14,12 +14,7 @@ const PROBE: Duration = Duration::from_secs(5);
 /// Every runtime, each asked now whether it works.
 pub(crate) async fn list(State(app): State<App>) -> Json<Vec<hythe_api::Runtime>> {
     app.controller.runtimes().tried().await;
-    let rows = app
-        .controller
-        .runtimes()
-        .status()
-        .into_iter()
-        .map(|status| probed(&app, status));
+    let rows = app.controller.runtimes().status().into_iter().map(|status| probed(&app, status));
     Json(futures_util::future::join_all(rows).await)
 }
 
@@ -27,10 +22,7 @@ async fn probed(app: &App, mut status: RuntimeStatus) -> hythe_api::Runtime {
     let Ok(runtime) = app.controller.runtimes().get(&status.name) else {
         return view::runtime(&status, Vec::new(), Vec::new());
     };
-    let warnings = match runtime
-        .probe(&OpContext::new("runtimes").within(PROBE))
-        .await
-    {
+    let warnings = match runtime.probe(&OpContext::new("runtimes").within(PROBE)).await {
         Ok(health) => health.warnings,
         Err(error) => {
             status.error = Some(error.message().to_owned());
@@ -49,8 +41,5 @@ fn facets(runtime: &dyn Runtime) -> Vec<String> {
         ("networks", runtime.networks().is_some()),
         ("volumes", runtime.volumes().is_some()),
     ];
-    has.into_iter()
-        .filter(|(_, has)| *has)
-        .map(|(name, _)| name.to_owned())
-        .collect()
+    has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect()
 }

@@ -10,9 +10,7 @@ use bytes::Bytes;
 use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
 use hythe_api::{AttachStart, ExecStart, SessionEnd, Size, channel};
-use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, ExecRequest, OpContext, Session, StdStream, TerminalSize,
-};
+use hythe_runtime::{AttachRequest, Error, ErrorKind, ExecRequest, OpContext, Session, StdStream, TerminalSize};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -25,34 +23,16 @@ const LARGEST: usize = 1 << 20;
 
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
-pub(crate) async fn exec(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    upgrade
-        .max_message_size(LARGEST)
-        .on_upgrade(move |socket| async move {
-            serve(socket, |start: ExecStart| async move {
-                begin_exec(&app, &name, start).await
-            })
-            .await;
-        })
+pub(crate) async fn exec(State(app): State<App>, Path(name): Path<String>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(LARGEST).on_upgrade(move |socket| async move {
+        serve(socket, |start: ExecStart| async move { begin_exec(&app, &name, start).await }).await;
+    })
 }
 
-pub(crate) async fn attach(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    upgrade
-        .max_message_size(LARGEST)
-        .on_upgrade(move |socket| async move {
-            serve(socket, |start: AttachStart| async move {
-                begin_attach(&app, &name, &start).await
-            })
-            .await;
-        })
+pub(crate) async fn attach(State(app): State<App>, Path(name): Path<String>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.max_message_size(LARGEST).on_upgrade(move |socket| async move {
+        serve(socket, |start: AttachStart| async move { begin_attach(&app, &name, &start).await }).await;
+    })
 }
 
 async fn begin_exec(app: &App, name: &str, start: ExecStart) -> Result<Session, Error> {
@@ -66,24 +46,14 @@ async fn begin_exec(app: &App, name: &str, start: ExecStart) -> Result<Session, 
         stdin: start.stdin,
         size: start.size.map(terminal_size),
     };
-    let facet = runtime
-        .exec()
-        .ok_or_else(|| unsupported(&runtime.info().name))?;
+    let facet = runtime.exec().ok_or_else(|| unsupported(&runtime.info().name))?;
     facet.exec(&OpContext::new("exec"), &id, &request).await
 }
 
 async fn begin_attach(app: &App, name: &str, start: &AttachStart) -> Result<Session, Error> {
     let (runtime, id) = app.controller.instance(name)?;
-    let facet = runtime
-        .exec()
-        .ok_or_else(|| unsupported(&runtime.info().name))?;
-    let session = facet
-        .attach(
-            &OpContext::new("attach"),
-            &id,
-            &AttachRequest { stdin: start.stdin },
-        )
-        .await?;
+    let facet = runtime.exec().ok_or_else(|| unsupported(&runtime.info().name))?;
+    let session = facet.attach(&OpContext::new("attach"), &id, &AttachRequest { stdin: start.stdin }).await?;
     if let (Some(size), Some(resize)) = (start.size, &session.resize) {
         // A terminal that is gone needs no size.
         let _ = resize.send(terminal_size(size)).await;
@@ -92,18 +62,11 @@ async fn begin_attach(app: &App, name: &str, start: &AttachStart) -> Result<Sess
 }
 
 fn unsupported(runtime: &str) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "exec",
-        format!("runtime `{runtime}` cannot run a process inside"),
-    )
+    Error::new(ErrorKind::Unsupported, "exec", format!("runtime `{runtime}` cannot run a process inside"))
 }
 
 const fn terminal_size(size: Size) -> TerminalSize {
-    TerminalSize {
-        columns: size.columns,
-        rows: size.rows,
-    }
+    TerminalSize { columns: size.columns, rows: size.rows }
 }
 
 /// Reads the first message, begins the session, and carries it until the process or the client ends.
@@ -124,14 +87,8 @@ where
         Err(error) => Err(error),
     };
     let end = match end {
-        Ok(code) => SessionEnd {
-            exit: Some(code),
-            problem: None,
-        },
-        Err(error) => SessionEnd {
-            exit: None,
-            problem: Some(problem(&error)),
-        },
+        Ok(code) => SessionEnd { exit: Some(code), problem: None },
+        Err(error) => SessionEnd { exit: None, problem: Some(problem(&error)) },
     };
     let mut message = vec![channel::END];
     message.extend(serde_json::to_vec(&end).unwrap_or_default());
@@ -143,20 +100,16 @@ where
 async fn first_message<S: DeserializeOwned>(socket: &mut WebSocket) -> Result<S, Error> {
     let wrong = |text: String| Error::new(ErrorKind::Invalid, "session", text);
     match socket.recv().await {
-        Some(Ok(Message::Text(text))) => serde_json::from_str(&text)
-            .map_err(|error| wrong(format!("the first message cannot be read: {error}"))),
+        Some(Ok(Message::Text(text))) => {
+            serde_json::from_str(&text).map_err(|error| wrong(format!("the first message cannot be read: {error}")))
+        }
         _ => Err(wrong("the first message must be text".to_owned())),
     }
 }
 
 /// Output to the client, input to the process. `None` when the client left first.
 async fn carry(socket: &mut WebSocket, session: Session) -> Option<Result<i32, Error>> {
-    let Session {
-        stdin,
-        mut output,
-        resize,
-        exit,
-    } = session;
+    let Session { stdin, mut output, resize, exit } = session;
     let (mut to_client, from_client) = socket.split();
     let feeding = feed(from_client, stdin, resize);
     tokio::pin!(feeding);
@@ -205,9 +158,7 @@ async fn feed(
             Some(&channel::STDIN) => write(&mut stdin, &message[1..]).await,
             Some(&channel::STDIN_EOF) => close(&mut stdin).await,
             Some(&channel::RESIZE) => {
-                if let (Ok(size), Some(resize)) =
-                    (serde_json::from_slice::<Size>(&message[1..]), &resize)
-                {
+                if let (Ok(size), Some(resize)) = (serde_json::from_slice::<Size>(&message[1..]), &resize) {
                     // A terminal that is gone needs no size.
                     let _ = resize.send(terminal_size(size)).await;
                 }

@@ -13,18 +13,12 @@ use crate::App;
 pub(crate) async fn healthz(State(app): State<App>) -> (StatusCode, &'static str) {
     match app.controller.events().bounds() {
         Ok(_) => (StatusCode::OK, "ok\n"),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the store cannot be read\n",
-        ),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read\n"),
     }
 }
 
 pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        crate::metrics::render(&app),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], crate::metrics::render(&app))
 }
 
 pub(crate) async fn version(State(app): State<App>) -> Json<Version> {

@@ -16,25 +16,13 @@ use crate::error::{ApiResult, problem};
 use crate::{App, view};
 
 pub(crate) async fn list(State(app): State<App>) -> Json<Vec<Workload>> {
-    Json(
-        app.controller
-            .workloads()
-            .iter()
-            .map(view::workload)
-            .collect(),
-    )
+    Json(app.controller.workloads().iter().map(view::workload).collect())
 }
 
-pub(crate) async fn show(
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> ApiResult<Json<WorkloadDetail>> {
+pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<WorkloadDetail>> {
     let cell = app.controller.workload(&name)?;
     let seen = match app.controller.instance(&name) {
-        Ok((runtime, id)) => runtime
-            .inspect(&OpContext::new("inspect"), &id)
-            .await
-            .map(Some),
+        Ok((runtime, id)) => runtime.inspect(&OpContext::new("inspect"), &id).await.map(Some),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
         Err(error) => Err(error),
     };
@@ -58,20 +46,10 @@ pub(crate) async fn logs(
     Query(query): Query<LogQuery>,
 ) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let (runtime, id) = app.controller.instance(&name)?;
-    let unsupported = || {
-        Error::new(
-            ErrorKind::Unsupported,
-            "logs",
-            format!("runtime `{}` keeps no logs", runtime.info().name),
-        )
-    };
+    let unsupported =
+        || Error::new(ErrorKind::Unsupported, "logs", format!("runtime `{}` keeps no logs", runtime.info().name));
     let facet = runtime.logs().ok_or_else(unsupported)?;
-    let options = LogOptions {
-        tail: query.tail,
-        since: query.since,
-        until: query.until,
-        follow: query.follow,
-    };
+    let options = LogOptions { tail: query.tail, since: query.since, until: query.until, follow: query.follow };
     let lines = facet.logs(&OpContext::new("logs"), &id, &options).await?;
     let lines = lines.map(|line| match line {
         Ok(line) => event("line", &wire_line(line)),
@@ -88,43 +66,24 @@ fn wire_line(line: hythe_runtime::LogLine) -> LogLine {
     let (text, base64) = match String::from_utf8(line.line.to_vec()) {
         // A bare carriage return would end an SSE line only inside JSON text, where it is escaped.
         Ok(text) => (Some(text), None),
-        Err(error) => (
-            None,
-            Some(base64::engine::general_purpose::STANDARD.encode(error.into_bytes())),
-        ),
+        Err(error) => (None, Some(base64::engine::general_purpose::STANDARD.encode(error.into_bytes()))),
     };
     let stream = match line.stream {
         StdStream::Stdout => hythe_api::StdStream::Stdout,
         StdStream::Stderr => hythe_api::StdStream::Stderr,
     };
-    LogLine {
-        stream,
-        time: line.time,
-        text,
-        base64,
-        terminated: line.terminated,
-    }
+    LogLine { stream, time: line.time, text, base64, terminated: line.terminated }
 }
 
 /// An SSE event whose data is JSON.
 pub(super) fn event<T: serde::Serialize>(name: &str, data: &T) -> Event {
-    Event::default()
-        .event(name)
-        .data(serde_json::to_string(data).unwrap_or_default())
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
 }
 
-pub(crate) async fn stats(
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> ApiResult<Json<Stats>> {
+pub(crate) async fn stats(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<Stats>> {
     let (runtime, id) = app.controller.instance(&name)?;
-    let unsupported = || {
-        Error::new(
-            ErrorKind::Unsupported,
-            "stats",
-            format!("runtime `{}` has no statistics", runtime.info().name),
-        )
-    };
+    let unsupported =
+        || Error::new(ErrorKind::Unsupported, "stats", format!("runtime `{}` has no statistics", runtime.info().name));
     let facet = runtime.stats().ok_or_else(unsupported)?;
     let sample = facet.sample(&OpContext::new("stats"), &id).await?;
     let rate = rate(&app, &id.0, &sample);
@@ -154,11 +113,6 @@ fn rate(app: &App, id: &str, sample: &StatsSample) -> Option<u64> {
     let mut samples = app.samples.lock().unwrap_or_else(PoisonError::into_inner);
     samples.retain(|known, _| alive.contains(known));
     let (then, before) = samples.insert(id.to_owned(), (now, sample.cpu_nanos))?;
-    let elapsed = u64::try_from(now.duration_since(then).as_nanos())
-        .ok()
-        .filter(|elapsed| *elapsed > 0)?;
-    sample
-        .cpu_nanos
-        .checked_sub(before)
-        .map(|used| used.saturating_mul(1000) / elapsed)
+    let elapsed = u64::try_from(now.duration_since(then).as_nanos()).ok().filter(|elapsed| *elapsed > 0)?;
+    sample.cpu_nanos.checked_sub(before).map(|used| used.saturating_mul(1000) / elapsed)
 }

@@ -50,9 +50,7 @@ pub(crate) struct Validate {
 
 /// Show exactly what a driver would give its engine, secrets masked
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hythe explain shop.toml\n  hythe explain shop --runtime docker"
-)]
+#[command(after_help = "Examples:\n  hythe explain shop.toml\n  hythe explain shop --runtime docker")]
 pub(crate) struct Explain {
     /// A service file, a directory with a `hythe.toml`, or the name of a deployed service
     #[arg(value_name = "FILE|DIR|NAME", value_hint = ValueHint::AnyPath)]
@@ -89,8 +87,6 @@ pub(crate) struct Build {
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` has no `=`"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` has no `=`"))?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -23,10 +23,7 @@ pub(crate) struct Images {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImagesCommand {
     /// Remove an image's name
-    #[command(
-        visible_alias = "rm",
-        after_help = "Examples:\n  hythe images remove shop:dev"
-    )]
+    #[command(visible_alias = "rm", after_help = "Examples:\n  hythe images remove shop:dev")]
     Remove {
         /// The image
         #[arg(value_name = "IMAGE")]

@@ -64,9 +64,7 @@ pub(crate) struct Logs {
 
 /// Show everything about a workload
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hythe inspect shop-web\n  hythe inspect shop/web --json | jq .observed.state"
-)]
+#[command(after_help = "Examples:\n  hythe inspect shop-web\n  hythe inspect shop/web --json | jq .observed.state")]
 pub(crate) struct Inspect {
     /// `shop-web`, `shop/web`, or `shop` where that is one workload
     #[arg(value_name = "WORKLOAD")]

@@ -44,25 +44,13 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Agent to talk to: a socket's path, or tcp://host:port [default: the socket of this user's agent, which is started when needed]
-    #[arg(
-        long,
-        global = true,
-        value_name = "ADDRESS",
-        env = "HYTHE_HOST",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "ADDRESS", env = "HYTHE_HOST", hide_env_values = true)]
     pub(crate) host: Option<String>,
     /// Print JSON: one document, or one document a line where things arrive over time
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to use colours
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = false
-    )]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = false)]
     pub(crate) color: Color,
 }
 
@@ -119,37 +107,17 @@ mod tests {
 
     #[test]
     fn every_visible_command_explains_itself_and_has_examples() {
-        for command in Cli::command()
-            .get_subcommands()
-            .filter(|command| !command.is_hide_set())
-        {
-            assert!(
-                command.get_about().is_some(),
-                "{} has no help",
-                command.get_name()
-            );
-            let examples = command
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            assert!(
-                examples.contains("hythe "),
-                "{} has no examples",
-                command.get_name()
-            );
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains("hythe "), "{} has no examples", command.get_name());
         }
     }
 
     #[test]
     fn options_after_the_command_of_exec_belong_to_it() {
         let cli = Cli::try_parse_from(["hythe", "exec", "-it", "shop-web", "ls", "-l", "--json"]);
-        let Ok(Cli {
-            command: Command::Exec(exec),
-            global,
-        }) = cli
-        else {
-            panic!("{cli:?}")
-        };
+        let Ok(Cli { command: Command::Exec(exec), global }) = cli else { panic!("{cli:?}") };
         assert!(exec.interactive && exec.tty && !global.json);
         assert_eq!(exec.command, ["ls", "-l", "--json"]);
     }

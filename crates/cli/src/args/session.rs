@@ -31,12 +31,7 @@ pub(crate) struct Exec {
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,
     /// Program and arguments
-    #[arg(
-        value_name = "COMMAND",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) command: Vec<String>,
 }
 

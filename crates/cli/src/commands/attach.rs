@@ -15,19 +15,8 @@ pub(super) async fn run(args: Attach, printer: Printer<'_>) -> Outcome {
     let workloads = client.workloads().await?;
     let name = &target::one(&args.workload, &workloads)?.name;
     let desired = client.workload(name).await?.desired;
-    let console = Console {
-        stdin: desired.stdin && !args.no_stdin,
-        tty: desired.tty,
-    };
+    let console = Console { stdin: desired.stdin && !args.no_stdin, tty: desired.tty };
     let size = terminal::size(std::io::stdout()).filter(|_| desired.tty);
-    let session = client
-        .attach(
-            name,
-            &AttachStart {
-                stdin: console.stdin,
-                size,
-            },
-        )
-        .await?;
+    let session = client.attach(name, &AttachStart { stdin: console.stdin, size }).await?;
     converse(session, console, printer).await
 }

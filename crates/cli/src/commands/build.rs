@@ -25,12 +25,7 @@ pub(super) struct Job<'a> {
 impl<'a> Job<'a> {
     /// As the file says it, without arguments.
     pub(super) const fn of(build: &'a Build, runtime: Option<String>) -> Self {
-        Self {
-            build,
-            args: BTreeMap::new(),
-            no_cache: false,
-            runtime,
-        }
+        Self { build, args: BTreeMap::new(), no_cache: false, runtime }
     }
 }
 
@@ -42,37 +37,22 @@ pub(super) async fn run(args: args::Build, printer: Printer<'_>) -> Outcome {
     let mut built = Vec::new();
     for build in builds {
         let args_of_build = args.args.iter().cloned().collect();
-        let job = Job {
-            build,
-            args: args_of_build,
-            no_cache: args.no_cache,
-            runtime: args.on.runtime.clone(),
-        };
+        let job = Job { build, args: args_of_build, no_cache: args.no_cache, runtime: args.on.runtime.clone() };
         built.push(self::build(&client, &job, printer).await?);
         if args.push {
             push(&client, &job, printer).await?;
         }
     }
-    if printer.settings.json {
-        printer.json(&built)
-    } else {
-        Ok(())
-    }
+    if printer.settings.json { printer.json(&built) } else { Ok(()) }
 }
 
 /// All of them, or the one named.
 fn chosen<'a>(builds: &'a [Build], image: Option<&ImageRef>) -> Outcome<Vec<&'a Build>> {
-    let found: Vec<_> = builds
-        .iter()
-        .filter(|build| image.is_none_or(|image| *image == build.image))
-        .collect();
+    let found: Vec<_> = builds.iter().filter(|build| image.is_none_or(|image| *image == build.image)).collect();
     if !found.is_empty() {
         return Ok(found);
     }
-    let names: Vec<_> = builds
-        .iter()
-        .map(|build| format!("`{}`", build.image))
-        .collect();
+    let names: Vec<_> = builds.iter().map(|build| format!("`{}`", build.image)).collect();
     Err(match image {
         Some(image) if !names.is_empty() => Failure::NotFound {
             message: format!("the file does not say how to build `{image}`"),
@@ -85,11 +65,7 @@ fn chosen<'a>(builds: &'a [Build], image: Option<&ImageRef>) -> Outcome<Vec<&'a 
     })
 }
 
-pub(super) async fn build_and_push(
-    client: &Client,
-    job: &Job<'_>,
-    printer: Printer<'_>,
-) -> Outcome {
+pub(super) async fn build_and_push(client: &Client, job: &Job<'_>, printer: Printer<'_>) -> Outcome {
     build(client, job, printer).await?;
     push(client, job, printer).await?;
     Ok(())
@@ -106,19 +82,12 @@ async fn build(client: &Client, job: &Job<'_>, printer: Printer<'_>) -> Outcome<
         runtime: job.runtime.clone(),
     };
     let begun = client.build(&request).await?;
-    progress::follow(client, &begun.id, None, printer)
-        .await?
-        .outcome()
+    progress::follow(client, &begun.id, None, printer).await?.outcome()
 }
 
 async fn push(client: &Client, job: &Job<'_>, printer: Printer<'_>) -> Outcome<Operation> {
     printer.talk(format_args!("pushing `{}`", job.build.image));
-    let request = PushImage {
-        image: job.build.image.clone(),
-        runtime: job.runtime.clone(),
-    };
+    let request = PushImage { image: job.build.image.clone(), runtime: job.runtime.clone() };
     let begun = client.push(&request).await?;
-    progress::follow(client, &begun.id, None, printer)
-        .await?
-        .outcome()
+    progress::follow(client, &begun.id, None, printer).await?.outcome()
 }

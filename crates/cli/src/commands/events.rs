@@ -58,14 +58,7 @@ pub(super) fn row(event: &Event) -> Vec<Cell> {
 
 /// What arrives one by one cannot wait for the widths of a table.
 fn line(event: &Event) -> String {
-    format!(
-        "{:>6}  {}  {:20}  {:12}  {}\n",
-        event.cursor,
-        time(event),
-        subject(event),
-        event.kind,
-        event.message
-    )
+    format!("{:>6}  {}  {:20}  {:12}  {}\n", event.cursor, time(event), subject(event), event.kind, event.message)
 }
 
 /// In UTC, to the second.
@@ -75,8 +68,5 @@ fn time(event: &Event) -> String {
 
 fn subject(event: &Event) -> &str {
     let subjects = [&event.workload, &event.service, &event.runtime];
-    subjects
-        .into_iter()
-        .find_map(Option::as_deref)
-        .unwrap_or(words::NOTHING)
+    subjects.into_iter().find_map(Option::as_deref).unwrap_or(words::NOTHING)
 }

@@ -20,10 +20,7 @@ pub(super) async fn run(args: Exec, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     let workloads = client.workloads().await?;
     let workload = target::one(&args.workload, &workloads)?;
-    let console = Console {
-        stdin: args.interactive,
-        tty: args.tty,
-    };
+    let console = Console { stdin: args.interactive, tty: args.tty };
     let start = ExecStart {
         command: args.command,
         env: variables(&args.env),
@@ -52,16 +49,8 @@ mod tests {
 
     #[test]
     fn a_variable_without_a_value_is_passed_on_from_here() {
-        let variables = variables(&[
-            "A=1=2".into(),
-            "EMPTY=".into(),
-            "PATH".into(),
-            "SURELY_NOT_SET_HERE".into(),
-        ]);
+        let variables = variables(&["A=1=2".into(), "EMPTY=".into(), "PATH".into(), "SURELY_NOT_SET_HERE".into()]);
         assert_eq!(variables.keys().collect::<Vec<_>>(), ["A", "EMPTY", "PATH"]);
-        assert_eq!(
-            (variables["A"].as_str(), variables["EMPTY"].as_str()),
-            ("1=2", "")
-        );
+        assert_eq!((variables["A"].as_str(), variables["EMPTY"].as_str()), ("1=2", ""));
     }
 }

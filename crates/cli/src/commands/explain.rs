@@ -13,12 +13,7 @@ pub(super) async fn run(args: args::Explain, printer: Printer<'_>) -> Outcome {
     let desired = desired(&args.target, printer)?;
     let client = connect(printer).await?;
     let service = desired.service(&client).await?;
-    let explained = client
-        .explain(&Explain {
-            service,
-            runtime: args.runtime,
-        })
-        .await?;
+    let explained = client.explain(&Explain { service, runtime: args.runtime }).await?;
     if printer.settings.json {
         return printer.json(&explained);
     }
@@ -26,10 +21,7 @@ pub(super) async fn run(args: args::Explain, printer: Printer<'_>) -> Outcome {
 }
 
 fn show(explained: &Explained, printer: Printer<'_>) -> Outcome {
-    printer.talk(format_args!(
-        "# {} on {}",
-        explained.component, explained.runtime
-    ));
+    printer.talk(format_args!("# {} on {}", explained.component, explained.runtime));
     match command_line(&explained.native) {
         Some(line) => printer.data(line + "\n"),
         None => printer.json(&explained.native),
@@ -45,12 +37,7 @@ fn command_line(native: &Value) -> Option<String> {
     let argv = argv.as_array()?.iter().map(Value::as_str);
     let argv = shlex::try_join(argv.collect::<Option<Vec<_>>>()?).ok()?;
     let env = env.and_then(Value::as_object).into_iter().flatten();
-    let assignments = env.map(|(name, value)| {
-        Some(format!(
-            "{name}={} ",
-            shlex::try_quote(value.as_str()?).ok()?
-        ))
-    });
+    let assignments = env.map(|(name, value)| Some(format!("{name}={} ", shlex::try_quote(value.as_str()?).ok()?)));
     Some(assignments.collect::<Option<String>>()? + &argv)
 }
 
@@ -63,21 +50,14 @@ mod tests {
     #[test]
     fn an_argument_vector_is_one_line_with_its_variables() {
         let line = |native| command_line(&native);
-        assert_eq!(
-            line(json!(["podman", "create", "a b"])).as_deref(),
-            Some("podman create 'a b'")
-        );
+        assert_eq!(line(json!(["podman", "create", "a b"])).as_deref(), Some("podman create 'a b'"));
         let with_env = json!({"argv": ["podman", "run"], "env": {"A": "b c"}});
         assert_eq!(line(with_env).as_deref(), Some("A='b c' podman run"));
     }
 
     #[test]
     fn everything_else_stays_json() {
-        for native in [
-            json!({"Image": "x"}),
-            json!(["x", 1]),
-            json!({"argv": ["x"], "env": {"A": 1}}),
-        ] {
+        for native in [json!({"Image": "x"}), json!(["x", 1]), json!({"argv": ["x"], "env": {"A": 1}})] {
             assert_eq!(command_line(&native), None, "{native}");
         }
     }

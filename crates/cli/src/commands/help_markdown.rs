@@ -25,18 +25,11 @@ fn command(this: &Command, path: &str, level: usize, out: &mut String) -> fmt::R
     if level > 2 || path != "hythe" {
         write!(out, "\n{} `{path}`\n", "#".repeat(level))?;
     }
-    for about in [this.get_long_about().or(this.get_about())]
-        .into_iter()
-        .flatten()
-    {
+    for about in [this.get_long_about().or(this.get_about())].into_iter().flatten() {
         write!(out, "\n{about}\n")?;
     }
     let usage = this.clone().render_usage().to_string();
-    write!(
-        out,
-        "\n```text\n{}\n```\n",
-        usage.trim_start_matches("Usage: ")
-    )?;
+    write!(out, "\n```text\n{}\n```\n", usage.trim_start_matches("Usage: "))?;
     arguments(this, path == "hythe", out)?;
     if let Some(after) = this.get_after_help() {
         let after = after.to_string();
@@ -44,12 +37,7 @@ fn command(this: &Command, path: &str, level: usize, out: &mut String) -> fmt::R
         write!(out, "\n{title}\n\n```text\n{body}\n```\n")?;
     }
     for sub in this.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        command(
-            sub,
-            &format!("{path} {}", sub.get_name()),
-            level + usize::from(path != "hythe"),
-            out,
-        )?;
+        command(sub, &format!("{path} {}", sub.get_name()), level + usize::from(path != "hythe"), out)?;
     }
     Ok(())
 }
@@ -57,9 +45,7 @@ fn command(this: &Command, path: &str, level: usize, out: &mut String) -> fmt::R
 /// Global options are told once, at the root.
 fn arguments(this: &Command, is_root: bool, out: &mut String) -> fmt::Result {
     let shown = |arg: &&Arg| {
-        !arg.is_hide_set()
-            && (is_root || !arg.is_global_set())
-            && !matches!(arg.get_id().as_str(), "help" | "version")
+        !arg.is_hide_set() && (is_root || !arg.is_global_set()) && !matches!(arg.get_id().as_str(), "help" | "version")
     };
     let mut arguments = this.get_arguments().filter(shown).peekable();
     if arguments.peek().is_none() {
@@ -74,21 +60,12 @@ fn arguments(this: &Command, is_root: bool, out: &mut String) -> fmt::Result {
 }
 
 fn spelled(arg: &Arg) -> String {
-    let names = [
-        arg.get_short().map(|short| format!("-{short}")),
-        arg.get_long().map(|long| format!("--{long}")),
-    ];
+    let names = [arg.get_short().map(|short| format!("-{short}")), arg.get_long().map(|long| format!("--{long}"))];
     let names: Vec<_> = names.into_iter().flatten().collect();
     let values = arg.get_value_names().unwrap_or_default();
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
-    let value: String = values
-        .iter()
-        .filter(|_| takes_value)
-        .map(|name| format!(" <{name}>"))
-        .collect();
-    format!("{}{value}", names.join(", "))
-        .trim_start()
-        .to_owned()
+    let value: String = values.iter().filter(|_| takes_value).map(|name| format!(" <{name}>")).collect();
+    format!("{}{value}", names.join(", ")).trim_start().to_owned()
 }
 
 fn escaped(text: &str) -> String {

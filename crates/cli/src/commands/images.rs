@@ -16,34 +16,21 @@ pub(super) async fn run(args: Images, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     match args.command {
         None => {
-            let images = client
-                .images(&RuntimeQuery {
-                    runtime: args.on.runtime,
-                })
-                .await?;
+            let images = client.images(&RuntimeQuery { runtime: args.on.runtime }).await?;
             let now = Timestamp::now();
             printer.list(&images, &HEAD, |image| row(image, now))
         }
-        Some(ImagesCommand::Remove { image, on }) => Ok(client
-            .remove_image(&ImageQuery {
-                image,
-                runtime: on.runtime,
-            })
-            .await?),
-        Some(ImagesCommand::Tag { image, name, on }) => Ok(client
-            .tag(&TagImage {
-                image,
-                name,
-                runtime: on.runtime,
-            })
-            .await?),
+        Some(ImagesCommand::Remove { image, on }) => {
+            Ok(client.remove_image(&ImageQuery { image, runtime: on.runtime }).await?)
+        }
+        Some(ImagesCommand::Tag { image, name, on }) => {
+            Ok(client.tag(&TagImage { image, name, runtime: on.runtime }).await?)
+        }
     }
 }
 
 fn row(image: &Image, now: Timestamp) -> Vec<Cell> {
-    let created = image
-        .created
-        .map(|created| format!("{} ago", words::age(created, now)));
+    let created = image.created.map(|created| format!("{} ago", words::age(created, now)));
     vec![
         Cell::new(names(image)),
         Cell::new(&image.runtime),
@@ -55,9 +42,5 @@ fn row(image: &Image, now: Timestamp) -> Vec<Cell> {
 
 fn names(image: &Image) -> String {
     let tags: Vec<_> = image.tags.iter().map(|tag| words::image(tag)).collect();
-    if tags.is_empty() {
-        words::NOTHING.to_owned()
-    } else {
-        tags.join("\n")
-    }
+    if tags.is_empty() { words::NOTHING.to_owned() } else { tags.join("\n") }
 }

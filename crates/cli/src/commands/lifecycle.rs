@@ -34,14 +34,7 @@ pub(super) async fn restart(args: args::Restart, printer: Printer<'_>) -> Outcom
 
 pub(super) async fn undeploy(args: args::Undeploy, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
-    let operation = client
-        .undeploy(
-            &args.service,
-            &Undeploy {
-                volumes: args.volumes,
-            },
-        )
-        .await?;
+    let operation = client.undeploy(&args.service, &Undeploy { volumes: args.volumes }).await?;
     see(&client, operation, args.wait, printer).await
 }
 
@@ -50,22 +43,11 @@ async fn scope(text: &str, grace: Option<Millis>, client: &Client) -> Outcome<(S
         Some(scope) => scope,
         None => target::scope(text, &client.workloads().await?)?,
     };
-    Ok((
-        scope.service,
-        Scope {
-            component: scope.component,
-            grace: grace.map(|grace| grace.0),
-        },
-    ))
+    Ok((scope.service, Scope { component: scope.component, grace: grace.map(|grace| grace.0) }))
 }
 
 /// Follows an operation as far as the user asked, and prints it where JSON is wanted.
-pub(super) async fn see(
-    client: &Client,
-    begun: Operation,
-    wait: Wait,
-    printer: Printer<'_>,
-) -> Outcome {
+pub(super) async fn see(client: &Client, begun: Operation, wait: Wait, printer: Printer<'_>) -> Outcome {
     let operation = match progress::wait(client, &begun.id, wait, printer).await? {
         Some(followed) => followed.outcome(),
         None => Ok(begun),

@@ -67,9 +67,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
 
 /// One thread is enough to wait for one agent, and starts in no time.
 fn wait(work: impl Future<Output = Outcome>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(work);
     // A thread that still waits for a key on stdin must not hold up the end.
     runtime.shutdown_background();

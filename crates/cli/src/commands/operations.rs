@@ -18,16 +18,13 @@ pub(super) async fn run(args: Operations, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     match args.command {
         Some(OperationsCommand::Join { id, timeout }) => {
-            let followed =
-                progress::follow(&client, &id, timeout.map(Millis::duration), printer).await?;
+            let followed = progress::follow(&client, &id, timeout.map(Millis::duration), printer).await?;
             print(followed.outcome(), printer)
         }
         Some(OperationsCommand::Cancel { id }) => print(Ok(client.cancel(&id).await?), printer),
         None => {
             let now = Timestamp::now();
-            printer.list(&client.operations().await?, &HEAD, |operation| {
-                row(operation, now)
-            })
+            printer.list(&client.operations().await?, &HEAD, |operation| row(operation, now))
         }
     }
 }
@@ -52,10 +49,7 @@ fn row(operation: &Operation, now: Timestamp) -> Vec<Cell> {
         Cell::new(&operation.subject),
         state(operation.state),
         Cell::new(format_args!("{} ago", words::age(operation.started, now))),
-        Cell::new(words::age(
-            operation.started,
-            operation.finished.unwrap_or(now),
-        )),
+        Cell::new(words::age(operation.started, operation.finished.unwrap_or(now))),
     ]
 }
 

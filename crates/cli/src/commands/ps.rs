@@ -10,9 +10,7 @@ use crate::output::{self, Printer};
 use crate::report::Outcome;
 use crate::words;
 
-const HEAD: [&str; 8] = [
-    "NAME", "STATE", "HEALTH", "RUNTIME", "IMAGE", "PORTS", "UPTIME", "RESTARTS",
-];
+const HEAD: [&str; 8] = ["NAME", "STATE", "HEALTH", "RUNTIME", "IMAGE", "PORTS", "UPTIME", "RESTARTS"];
 
 pub(super) async fn run(args: Ps, printer: Printer<'_>) -> Outcome {
     let mut workloads = connect(printer).await?.workloads().await?;
@@ -23,15 +21,8 @@ pub(super) async fn run(args: Ps, printer: Printer<'_>) -> Outcome {
 
 /// What is at rest as desired is not shown; what has failed always is.
 fn is_wanted(workload: &Workload, args: &Ps) -> bool {
-    let at_rest = matches!(
-        workload.state,
-        WorkloadState::Stopped | WorkloadState::Completed
-    );
-    (args.all || !at_rest)
-        && args
-            .service
-            .as_ref()
-            .is_none_or(|service| *service == workload.service)
+    let at_rest = matches!(workload.state, WorkloadState::Stopped | WorkloadState::Completed);
+    (args.all || !at_rest) && args.service.as_ref().is_none_or(|service| *service == workload.service)
 }
 
 fn row(workload: &Workload, now: Timestamp) -> Vec<Cell> {
@@ -53,17 +44,8 @@ mod tests {
     use crate::sample::workload;
 
     fn shown(state: WorkloadState, all: bool, service: Option<&str>) -> bool {
-        let args = Ps {
-            all,
-            service: service.map(str::to_owned),
-        };
-        is_wanted(
-            &Workload {
-                state,
-                ..workload("shop", "web")
-            },
-            &args,
-        )
+        let args = Ps { all, service: service.map(str::to_owned) };
+        is_wanted(&Workload { state, ..workload("shop", "web") }, &args)
     }
 
     #[test]

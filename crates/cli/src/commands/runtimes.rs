@@ -25,11 +25,7 @@ fn row(runtime: &Runtime) -> Vec<Cell> {
     vec![
         Cell::new(&runtime.name),
         Cell::new(runtime.kind),
-        if runtime.healthy {
-            Cell::new("healthy").fg(Color::Green)
-        } else {
-            Cell::new("down").fg(Color::Red)
-        },
+        if runtime.healthy { Cell::new("healthy").fg(Color::Green) } else { Cell::new("down").fg(Color::Red) },
         Cell::new(engine(runtime)),
         Cell::new(runtime.endpoint.as_deref().unwrap_or(words::NOTHING)),
         Cell::new(remarks(runtime)),
@@ -37,51 +33,27 @@ fn row(runtime: &Runtime) -> Vec<Cell> {
 }
 
 fn engine(runtime: &Runtime) -> String {
-    let parts: Vec<_> = [&runtime.engine, &runtime.version]
-        .into_iter()
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    if parts.is_empty() {
-        words::NOTHING.to_owned()
-    } else {
-        parts.join(" ")
-    }
+    let parts: Vec<_> = [&runtime.engine, &runtime.version].into_iter().flatten().map(String::as_str).collect();
+    if parts.is_empty() { words::NOTHING.to_owned() } else { parts.join(" ") }
 }
 
 fn remarks(runtime: &Runtime) -> String {
     let rootless = runtime.rootless.then_some("rootless");
-    let all = rootless
-        .into_iter()
-        .chain(runtime.error.as_deref())
-        .chain(runtime.warnings.iter().map(String::as_str));
+    let all = rootless.into_iter().chain(runtime.error.as_deref()).chain(runtime.warnings.iter().map(String::as_str));
     let all: Vec<_> = all.collect();
-    if all.is_empty() {
-        words::NOTHING.to_owned()
-    } else {
-        all.join("; ")
-    }
+    if all.is_empty() { words::NOTHING.to_owned() } else { all.join("; ") }
 }
 
 /// Features down, runtimes across; below it why not.
 fn features(runtimes: &[Runtime], printer: Printer<'_>) -> Outcome {
-    let head: Vec<_> = ["FEATURE"]
-        .into_iter()
-        .chain(runtimes.iter().map(|runtime| runtime.name.as_str()))
-        .collect();
+    let head: Vec<_> = ["FEATURE"].into_iter().chain(runtimes.iter().map(|runtime| runtime.name.as_str())).collect();
     let rows = names(runtimes).into_iter().map(|feature| {
-        let answers = runtimes
-            .iter()
-            .map(|runtime| answer(find(runtime, feature)));
+        let answers = runtimes.iter().map(|runtime| answer(find(runtime, feature)));
         [Cell::new(feature)].into_iter().chain(answers).collect()
     });
     printer.table(&head, rows.collect())?;
     let reasons: String = runtimes.iter().flat_map(reasons).collect();
-    if reasons.is_empty() {
-        Ok(())
-    } else {
-        printer.data(format!("\n{reasons}"))
-    }
+    if reasons.is_empty() { Ok(()) } else { printer.data(format!("\n{reasons}")) }
 }
 
 fn names(runtimes: &[Runtime]) -> Vec<&str> {
@@ -95,10 +67,7 @@ fn names(runtimes: &[Runtime]) -> Vec<&str> {
 }
 
 fn find<'a>(runtime: &'a Runtime, feature: &str) -> Option<&'a FeatureSupport> {
-    runtime
-        .features
-        .iter()
-        .find(|support| support.feature == feature)
+    runtime.features.iter().find(|support| support.feature == feature)
 }
 
 fn answer(support: Option<&FeatureSupport>) -> Cell {
@@ -110,12 +79,8 @@ fn answer(support: Option<&FeatureSupport>) -> Cell {
 }
 
 fn reasons(runtime: &Runtime) -> impl Iterator<Item = String> {
-    runtime
-        .features
-        .iter()
-        .filter(|support| !support.supported)
-        .map(|support| {
-            let reason = support.reason.as_deref().unwrap_or(&support.description);
-            format!("{} {}: {reason}\n", runtime.name, support.feature)
-        })
+    runtime.features.iter().filter(|support| !support.supported).map(|support| {
+        let reason = support.reason.as_deref().unwrap_or(&support.description);
+        format!("{} {}: {reason}\n", runtime.name, support.feature)
+    })
 }

@@ -11,16 +11,12 @@ use crate::words;
 pub(super) async fn run(printer: Printer<'_>) -> Outcome {
     let services = connect(printer).await?.services().await?;
     let now = Timestamp::now();
-    printer.list(
-        &services,
-        &["NAME", "ACTIVE", "RUNNING", "CHANGED"],
-        |service| {
-            vec![
-                Cell::new(&service.name),
-                Cell::new(if service.active { "yes" } else { "no" }),
-                Cell::new(format_args!("{}/{}", service.running, service.components)),
-                Cell::new(format_args!("{} ago", words::age(service.updated, now))),
-            ]
-        },
-    )
+    printer.list(&services, &["NAME", "ACTIVE", "RUNNING", "CHANGED"], |service| {
+        vec![
+            Cell::new(&service.name),
+            Cell::new(if service.active { "yes" } else { "no" }),
+            Cell::new(format_args!("{}/{}", service.running, service.components)),
+            Cell::new(format_args!("{} ago", words::age(service.updated, now))),
+        ]
+    })
 }

@@ -14,16 +14,7 @@ use crate::report::Outcome;
 use crate::target;
 use crate::words;
 
-const HEAD: [&str; 8] = [
-    "NAME",
-    "CPU",
-    "MEMORY",
-    "LIMIT",
-    "PIDS",
-    "NET RX / TX",
-    "BLOCK READ / WRITE",
-    "CPU TIME",
-];
+const HEAD: [&str; 8] = ["NAME", "CPU", "MEMORY", "LIMIT", "PIDS", "NET RX / TX", "BLOCK READ / WRITE", "CPU TIME"];
 /// Processor use is a difference: where the agent has no sample yet, two are taken so far apart.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(500);
 
@@ -40,18 +31,12 @@ pub(super) async fn run(args: args::Stats, printer: Printer<'_>) -> Outcome {
 
 fn wanted<'a>(targets: &[String], workloads: &'a [Workload]) -> Outcome<Vec<&'a str>> {
     if targets.is_empty() {
-        let running = workloads
-            .iter()
-            .filter(|workload| workload.state == WorkloadState::Running);
+        let running = workloads.iter().filter(|workload| workload.state == WorkloadState::Running);
         return Ok(running.map(|workload| workload.name.as_str()).collect());
     }
     let mut names = Vec::new();
     for text in targets {
-        names.extend(
-            target::many(text, workloads)?
-                .into_iter()
-                .map(|workload| workload.name.as_str()),
-        );
+        names.extend(target::many(text, workloads)?.into_iter().map(|workload| workload.name.as_str()));
     }
     Ok(names)
 }
@@ -69,22 +54,14 @@ fn row(stats: &Stats) -> Vec<Cell> {
     let bytes = |amount: Option<u64>| amount.map_or_else(nothing, words::bytes);
     vec![
         Cell::new(&stats.workload),
-        Cell::new(stats.cpu_millicores.map_or_else(nothing, |millicores| {
-            format!("{}.{}%", millicores / 10, millicores % 10)
-        })),
+        Cell::new(
+            stats.cpu_millicores.map_or_else(nothing, |millicores| format!("{}.{}%", millicores / 10, millicores % 10)),
+        ),
         Cell::new(words::bytes(stats.memory_bytes)),
         Cell::new(bytes(stats.memory_limit)),
         Cell::new(stats.pids.map_or_else(nothing, |pids| pids.to_string())),
-        Cell::new(format_args!(
-            "{} / {}",
-            bytes(stats.network_rx_bytes),
-            bytes(stats.network_tx_bytes)
-        )),
-        Cell::new(format_args!(
-            "{} / {}",
-            bytes(stats.block_read_bytes),
-            bytes(stats.block_write_bytes)
-        )),
+        Cell::new(format_args!("{} / {}", bytes(stats.network_rx_bytes), bytes(stats.network_tx_bytes))),
+        Cell::new(format_args!("{} / {}", bytes(stats.block_read_bytes), bytes(stats.block_write_bytes))),
         Cell::new(hythe_spec::Millis(stats.cpu_nanos / 1_000_000)),
     ]
 }

@@ -37,17 +37,11 @@ fn show(status: &ServiceStatus, printer: Printer<'_>) -> Outcome {
     let differences: Vec<_> = status.workloads.iter().flat_map(difference_rows).collect();
     if !differences.is_empty() {
         printer.data("\n")?;
-        printer.table(
-            &["DIFFERENCE", "FIELD", "DESIRED", "OBSERVED", "CAUSE"],
-            differences,
-        )?;
+        printer.table(&["DIFFERENCE", "FIELD", "DESIRED", "OBSERVED", "CAUSE"], differences)?;
     }
     if !status.events.is_empty() {
         printer.data("\n")?;
-        printer.table(
-            &events::HEAD,
-            status.events.iter().map(events::row).collect(),
-        )?;
+        printer.table(&events::HEAD, status.events.iter().map(events::row).collect())?;
     }
     Ok(())
 }

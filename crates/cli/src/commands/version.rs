@@ -14,18 +14,12 @@ struct Versions {
 }
 
 pub(super) async fn run(printer: Printer<'_>) -> Outcome {
-    let agent = match Client::new(printer.settings.endpoint.clone())
-        .version()
-        .await
-    {
+    let agent = match Client::new(printer.settings.endpoint.clone()).version().await {
         Ok(version) => Some(version),
         Err(ClientError::Unreachable { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let versions = Versions {
-        client: env!("CARGO_PKG_VERSION"),
-        agent,
-    };
+    let versions = Versions { client: env!("CARGO_PKG_VERSION"), agent };
     if printer.settings.json {
         return printer.json(&versions);
     }
@@ -38,10 +32,7 @@ pub(super) async fn run(printer: Printer<'_>) -> Outcome {
 
 fn text(versions: &Versions) -> String {
     let agent = match &versions.agent {
-        Some(agent) => format!(
-            "{} (pid {}, state `{}`)",
-            agent.version, agent.pid, agent.state_dir
-        ),
+        Some(agent) => format!("{} (pid {}, state `{}`)", agent.version, agent.pid, agent.state_dir),
         None => "none answers".to_owned(),
     };
     format!("hythe {}\nagent {agent}\n", versions.client)

@@ -10,14 +10,8 @@ use super::lines::said;
 
 /// Templates with and without colours.
 type Look = (&'static str, &'static str);
-const WORKLOAD: Look = (
-    "{spinner:.cyan} {prefix:.bold} {wide_msg}",
-    "{spinner} {prefix} {wide_msg}",
-);
-const ITEM: Look = (
-    "  {prefix:14!} {wide_msg:.dim}",
-    "  {prefix:14!} {wide_msg}",
-);
+const WORKLOAD: Look = ("{spinner:.cyan} {prefix:.bold} {wide_msg}", "{spinner} {prefix} {wide_msg}");
+const ITEM: Look = ("  {prefix:14!} {wide_msg:.dim}", "  {prefix:14!} {wide_msg}");
 const COUNTING: Look = (
     "  {prefix:14!} {bar:24.cyan} {bytes:>10} / {total_bytes:10} {wide_msg:.dim}",
     "  {prefix:14!} {bar:24} {bytes:>10} / {total_bytes:10} {wide_msg}",
@@ -36,12 +30,7 @@ pub(super) struct Bars {
 impl Bars {
     pub(super) fn new(color: bool) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        Self {
-            all,
-            color,
-            workloads: HashMap::new(),
-            items: HashMap::new(),
-        }
+        Self { all, color, workloads: HashMap::new(), items: HashMap::new() }
     }
 
     pub(super) fn show(&mut self, progress: &Progress) {
@@ -66,42 +55,25 @@ impl Bars {
     fn show_workload(&mut self, workload: String, progress: &Progress) {
         let (all, color) = (&self.all, self.color);
         let bar = self.workloads.entry(workload).or_insert_with_key(|name| {
-            let bar = all
-                .add(ProgressBar::new_spinner())
-                .with_prefix(name.clone())
-                .with_finish(ProgressFinish::AndLeave);
+            let bar =
+                all.add(ProgressBar::new_spinner()).with_prefix(name.clone()).with_finish(ProgressFinish::AndLeave);
             bar.set_style(style(color, WORKLOAD));
             bar.enable_steady_tick(TICK);
             bar
         });
         bar.set_message(said(progress));
-        if matches!(
-            progress.phase.as_str(),
-            "done" | "failed" | "running" | "healthy"
-        ) {
+        if matches!(progress.phase.as_str(), "done" | "failed" | "running" | "healthy") {
             bar.disable_steady_tick();
         }
     }
 
     fn show_item(&mut self, workload: String, progress: &Progress) {
         let (all, color) = (&self.all, self.color);
-        let bar = self
-            .items
-            .entry((workload, progress.item.clone()))
-            .or_insert_with(|| {
-                let bar = all
-                    .add(ProgressBar::new(0))
-                    .with_prefix(progress.item.clone());
-                bar.set_style(style(
-                    color,
-                    if progress.total.is_some() {
-                        COUNTING
-                    } else {
-                        ITEM
-                    },
-                ));
-                bar
-            });
+        let bar = self.items.entry((workload, progress.item.clone())).or_insert_with(|| {
+            let bar = all.add(ProgressBar::new(0)).with_prefix(progress.item.clone());
+            bar.set_style(style(color, if progress.total.is_some() { COUNTING } else { ITEM }));
+            bar
+        });
         bar.set_message(said(progress));
         if let Some(total) = progress.total {
             bar.set_style(style(color, COUNTING));

@@ -16,11 +16,7 @@ impl Lines {
     /// The line to print; `None`: nothing new.
     pub(super) fn line(&mut self, progress: &Progress) -> Option<String> {
         let counting = matches!((progress.current, progress.total), (Some(current), Some(total)) if current < total);
-        let news = if counting {
-            progress.phase.clone()
-        } else {
-            said(progress)
-        };
+        let news = if counting { progress.phase.clone() } else { said(progress) };
         let key = (progress.workload.clone(), progress.item.clone());
         if self.last.get(&key) == Some(&news) {
             return None;
@@ -69,29 +65,15 @@ mod tests {
     #[test]
     fn counting_is_said_once_and_its_end_again() {
         let mut lines = Lines::default();
-        let said: Vec<_> = [0, 3, 7, 10, 10]
-            .into_iter()
-            .filter_map(|current| lines.line(&pulling(current)))
-            .collect();
-        assert_eq!(
-            said,
-            ["shop-web layer: pulling", "shop-web layer: 10 of 10"]
-        );
+        let said: Vec<_> = [0, 3, 7, 10, 10].into_iter().filter_map(|current| lines.line(&pulling(current))).collect();
+        assert_eq!(said, ["shop-web layer: pulling", "shop-web layer: 10 of 10"]);
     }
 
     #[test]
     fn the_phase_is_said_where_there_is_no_message_or_no_success() {
-        let shown = |phase: &str, message: &str| {
-            said(&Progress {
-                phase: phase.into(),
-                message: message.into(),
-                ..pulling(0)
-            })
-        };
-        assert_eq!(
-            shown("starting", "starting on podman"),
-            "starting on podman"
-        );
+        let shown =
+            |phase: &str, message: &str| said(&Progress { phase: phase.into(), message: message.into(), ..pulling(0) });
+        assert_eq!(shown("starting", "starting on podman"), "starting on podman");
         assert_eq!(shown("removed", ""), "removed");
         assert_eq!(shown("failed", "exit code 1"), "failed: exit code 1");
     }

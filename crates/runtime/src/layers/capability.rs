@@ -21,9 +21,8 @@ impl Policy for CheckCapability {
 }
 
 fn refused(call: &Call<'_>, refusals: &[Refusal]) -> Error {
-    let reason = |refusal: &Refusal| {
-        format!("`{}` asks for {}: {}", refusal.field, refusal.feature.describe(), refusal.reason)
-    };
+    let reason =
+        |refusal: &Refusal| format!("`{}` asks for {}: {}", refusal.field, refusal.feature.describe(), refusal.reason);
     let reasons: Vec<String> = refusals.iter().map(reason).collect();
     let message = format!("runtime `{}` cannot honour this plan: {}", call.info.name, reasons.join("; "));
     Error::new(ErrorKind::Unsupported, call.operation.name(), message)

@@ -45,3 +45,5 @@ pub fn standard(runtime: Arc<dyn Runtime>, settings: &Settings) -> Arc<dyn Runti
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::plan as test_plan;

@@ -11,7 +11,7 @@ use crate::{
     Capability, ErrorKind, Feature, Filter, Identity, InstanceId, OpContext, Plan, PlanNetwork, Security, Stop,
 };
 
-pub(super) fn plan(service: &str, command: &[&str]) -> Plan {
+pub(crate) fn plan(service: &str, command: &[&str]) -> Plan {
     Plan {
         identity: Identity {
             owner: "test".to_owned(),

@@ -171,7 +171,8 @@ impl Catalogue {
         let name = tag_of(reference).unwrap_or_default();
         let digest = reference.digest.as_ref().map(|digest| format!("{}@{digest}", reference.repository()));
         self.stored.retain(|_, stored| {
-            let named = stored.tags.remove(&name) | digest.as_ref().is_some_and(|digest| stored.digests.contains(digest));
+            let named =
+                stored.tags.remove(&name) | digest.as_ref().is_some_and(|digest| stored.digests.contains(digest));
             !named || !stored.tags.is_empty()
         });
     }

@@ -146,7 +146,8 @@ impl Build<'_> {
 
     fn setup(&self, arguments: Vec<String>, view: View, output: &Arc<Mutex<Vec<u8>>>) -> Result<Setup> {
         let config = &self.content.config;
-        let user = shell::find_user(&view, config.user.as_deref()).map_err(|name| invalid(format!("no user `{name}`")))?;
+        let user =
+            shell::find_user(&view, config.user.as_deref()).map_err(|name| invalid(format!("no user `{name}`")))?;
         let run = Run::new(false);
         let mut env = self.args.clone();
         env.extend(config.env.clone());

@@ -120,9 +120,8 @@ impl Tree {
     /// Whatever is below a path, with that path as root.
     pub(super) fn below(&self, path: &str) -> Self {
         let below = format!("{path}/");
-        let inside = |(other, node): (&String, &Node)| {
-            other.strip_prefix(&below).map(|rest| (format!("/{rest}"), node.clone()))
-        };
+        let inside =
+            |(other, node): (&String, &Node)| other.strip_prefix(&below).map(|rest| (format!("/{rest}"), node.clone()));
         Self { nodes: self.nodes.iter().filter_map(inside).collect() }
     }
 
@@ -276,8 +275,7 @@ fn host_node(path: &Path) -> Option<Node> {
 
 fn host_write(path: &Path, bytes: &[u8], append: bool) -> Answer<()> {
     use std::io::Write;
-    let mut file =
-        std::fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path)?;
+    let mut file = std::fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path)?;
     Ok(file.write_all(bytes)?)
 }
 

@@ -126,8 +126,12 @@ fn push(memory: &Memory, image: &ImageRef, progress: &ProgressSink) -> Result<()
 fn remove(memory: &Memory, image: &ImageRef) -> Result<()> {
     let mut world = memory.engine.world();
     let Some((found, _)) = world.images.find(image) else { return Ok(()) };
-    let users: Vec<String> =
-        world.instances.values().filter(|i| i.image_id == found.id && i.plan.image == *image).map(|i| i.name.clone()).collect();
+    let users: Vec<String> = world
+        .instances
+        .values()
+        .filter(|i| i.image_id == found.id && i.plan.image == *image)
+        .map(|i| i.name.clone())
+        .collect();
     if !users.is_empty() {
         let words = format!("image `{image}` is used by `{}`", users.join("`, `"));
         return Err(Error::new(ErrorKind::Conflict, "image-remove", words));

@@ -74,9 +74,8 @@ impl Runtime for Memory {
     async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
         let act = async {
             let world = self.engine.world();
-            let matches = |instance: &&Instance| {
-                filter.labels.iter().all(|(key, value)| instance.labels.get(key) == Some(value))
-            };
+            let matches =
+                |instance: &&Instance| filter.labels.iter().all(|(key, value)| instance.labels.get(key) == Some(value));
             let mut rows: Vec<Listed> =
                 world.instances.values().filter(matches).map(|instance| instance.observed().listed()).collect();
             rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -168,7 +167,11 @@ fn requirements(world: &World, operation: &'static str, plan: &Plan) -> Result<C
                 world.volumes.get(name).ok_or_else(|| missing("volume", name))?;
             }
             MountSource::Bind { path, .. } if !Path::new(path).exists() => {
-                return Err(Error::new(ErrorKind::Invalid, operation, format!("the host path `{path}` does not exist")));
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    operation,
+                    format!("the host path `{path}` does not exist"),
+                ));
             }
             MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
         }

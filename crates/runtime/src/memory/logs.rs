@@ -56,7 +56,12 @@ struct Follower {
     ready: std::collections::VecDeque<LogLine>,
 }
 
-fn follow(console: Arc<Console>, ended: CancellationToken, cancel: CancellationToken, options: &LogOptions) -> LogStream {
+fn follow(
+    console: Arc<Console>,
+    ended: CancellationToken,
+    cancel: CancellationToken,
+    options: &LogOptions,
+) -> LogStream {
     let growth = console.growth();
     let lines = console.lines_from(0);
     let taken = lines.len();

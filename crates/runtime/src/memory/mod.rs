@@ -59,3 +59,6 @@ impl Memory {
         MemoryControl::new(Arc::clone(&self.engine))
     }
 }
+
+#[cfg(test)]
+mod tests;

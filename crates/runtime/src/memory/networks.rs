@@ -41,8 +41,7 @@ fn ensure(world: &mut World, spec: &NetworkSpec) -> Result<()> {
 }
 
 fn remove(world: &mut World, name: &str) -> Result<()> {
-    let users: Vec<&str> =
-        world.instances.values().filter(|i| i.uses_network(name)).map(|i| i.name.as_str()).collect();
+    let users: Vec<&str> = world.instances.values().filter(|i| i.uses_network(name)).map(|i| i.name.as_str()).collect();
     if !users.is_empty() {
         let words = format!("network `{name}` is used by `{}`", users.join("`, `"));
         return Err(Error::new(ErrorKind::Conflict, "network-remove", words));

@@ -14,18 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &["spec"]),
     ("client", &["api", "spec"]),
     ("controller", &["runtime", "store", "spec"]),
-    (
-        "agent",
-        &[
-            "api",
-            "spec",
-            "controller",
-            "runtime",
-            "store",
-            "oci",
-            "drivers/*",
-        ],
-    ),
+    ("agent", &["api", "spec", "controller", "runtime", "store", "oci", "drivers/*"]),
     ("cli", &["client", "api", "spec", "agent"]),
     ("drivers/*", &["runtime", "oci", "shim", "spec"]),
     ("tests/conformance", &["runtime", "spec", "drivers/*"]),
@@ -43,10 +32,7 @@ fn dependencies_point_one_way() {
     let mut breaches = Vec::new();
     for package in &packages {
         let Some(allowed) = row(ARROWS, package) else {
-            breaches.push(format!(
-                "`{}` has no row in the table of arrows",
-                package.folder
-            ));
+            breaches.push(format!("`{}` has no row in the table of arrows", package.folder));
             continue;
         };
         let of_tests = row(ARROWS_OF_TESTS, package).unwrap_or_default();
@@ -72,12 +58,8 @@ fn every_package_is_called_after_its_folder() {
         None => package.folder.clone(),
     };
     let packages = packages();
-    let other = packages
-        .iter()
-        .filter(|package| package.name != expected(package));
-    let breaches: Vec<_> = other
-        .map(|package| format!("`{}` is called `{}`", package.folder, package.name))
-        .collect();
+    let other = packages.iter().filter(|package| package.name != expected(package));
+    let breaches: Vec<_> = other.map(|package| format!("`{}` is called `{}`", package.folder, package.name)).collect();
     hold("a package is called after its folder", &breaches);
 }
 
@@ -85,46 +67,23 @@ fn every_package_is_called_after_its_folder() {
 #[test]
 fn what_is_pure_brings_no_machinery() {
     let pure = [
-        (
-            "spec",
-            [
-                "tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix",
-            ]
-            .as_slice(),
-        ),
-        (
-            "api",
-            &[
-                "tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix",
-            ],
-        ),
+        ("spec", ["tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix"].as_slice()),
+        ("api", &["tokio", "hyper", "axum", "reqwest", "futures", "async", "rustix"]),
         ("client", &["axum", "rusqlite", "tracing"]),
     ];
     let mut breaches = Vec::new();
     for package in packages() {
-        let banned = pure
-            .iter()
-            .find(|(name, _)| *name == package.label())
-            .map_or([].as_slice(), |(_, banned)| banned);
-        let found = package
-            .uses
-            .iter()
-            .filter(|used| banned.iter().any(|name| used.starts_with(name)));
+        let banned = pure.iter().find(|(name, _)| *name == package.label()).map_or([].as_slice(), |(_, banned)| banned);
+        let found = package.uses.iter().filter(|used| banned.iter().any(|name| used.starts_with(name)));
         breaches.extend(found.map(|used| format!("{} -> {used}", package.label())));
     }
-    hold(
-        "spec and api do no input or output, the client serves and stores nothing",
-        &breaches,
-    );
+    hold("spec and api do no input or output, the client serves and stores nothing", &breaches);
 }
 
 type Row = (&'static str, &'static [&'static str]);
 
 fn row(table: &[Row], package: &Package) -> Option<&'static [&'static str]> {
-    table
-        .iter()
-        .find(|(name, _)| matches(name, package))
-        .map(|(_, allowed)| *allowed)
+    table.iter().find(|(name, _)| matches(name, package)).map(|(_, allowed)| *allowed)
 }
 
 fn allows(allowed: &[&str], other: &Package) -> bool {
@@ -135,9 +94,6 @@ fn matches(name: &str, package: &Package) -> bool {
     name == package.label() || (name == "drivers/*" && package.is_driver())
 }
 
-fn known<'a>(
-    packages: &'a [Package],
-    names: impl Iterator<Item = &'a String>,
-) -> impl Iterator<Item = &'a Package> {
+fn known<'a>(packages: &'a [Package], names: impl Iterator<Item = &'a String>) -> impl Iterator<Item = &'a Package> {
     names.filter_map(|name| packages.iter().find(|package| package.name == *name))
 }

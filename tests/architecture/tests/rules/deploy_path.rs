@@ -24,13 +24,8 @@ const HOPS: &[(&str, &str)] = &[
     ("9", "drivers/"),
 ];
 /// What the way back passes, in this order.
-const WAY_BACK: &[&str] = &[
-    "drivers/",
-    "crates/controller/src/",
-    "crates/store/src/",
-    "crates/agent/src/routes/",
-    "crates/cli/src/",
-];
+const WAY_BACK: &[&str] =
+    &["drivers/", "crates/controller/src/", "crates/store/src/", "crates/agent/src/routes/", "crates/cli/src/"];
 
 /// One line of the block.
 #[derive(Debug)]
@@ -44,10 +39,7 @@ struct Step<'a> {
 fn every_step_of_a_deploy_exists() {
     let sources = sources();
     let document = document(&sources);
-    let breaches: Vec<_> = steps(document)
-        .iter()
-        .flat_map(|step| faults(step, &sources))
-        .collect();
+    let breaches: Vec<_> = steps(document).iter().flat_map(|step| faults(step, &sources)).collect();
     hold("the deploy path names what exists", &breaches);
 }
 
@@ -60,14 +52,10 @@ fn a_deploy_has_nine_hops_and_a_way_back() {
     numbers.dedup();
     let expected: Vec<_> = HOPS.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, expected, "the hops of the deploy path, in order");
-    let strays = there.iter().filter(|step| {
-        !HOPS
-            .iter()
-            .any(|(number, place)| *number == step.hop && step.path.starts_with(place))
-    });
-    let breaches: Vec<_> = strays
-        .map(|step| format!("hop {} is not in `{}`", step.hop, step.path))
-        .collect();
+    let strays = there
+        .iter()
+        .filter(|step| !HOPS.iter().any(|(number, place)| *number == step.hop && step.path.starts_with(place)));
+    let breaches: Vec<_> = strays.map(|step| format!("hop {} is not in `{}`", step.hop, step.path)).collect();
     hold("every hop is where it belongs", &breaches);
     let mut paths = back.iter().map(|step| step.path);
     let missed: Vec<_> = WAY_BACK
@@ -75,10 +63,7 @@ fn a_deploy_has_nine_hops_and_a_way_back() {
         .filter(|place| !paths.any(|path| path.starts_with(**place)))
         .map(|place| (*place).to_owned())
         .collect();
-    hold(
-        "the way back passes driver, controller, store, agent and command line in this order",
-        &missed,
-    );
+    hold("the way back passes driver, controller, store, agent and command line in this order", &missed);
 }
 
 fn document(sources: &[Source]) -> &str {
@@ -95,34 +80,18 @@ fn steps(document: &str) -> Vec<Step<'_>> {
     let Some(block) = section.split("```").nth(1) else {
         panic!("`{HEADING}` in `{DOCUMENT}` has no fenced block");
     };
-    let lines = block
-        .lines()
-        .skip(1)
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
+    let lines = block.lines().skip(1).map(str::trim).filter(|line| !line.is_empty());
     lines
-        .map(|line| {
-            step(line)
-                .unwrap_or_else(|| panic!("`{line}` is not `N path :: symbol, symbol — words`"))
-        })
+        .map(|line| step(line).unwrap_or_else(|| panic!("`{line}` is not `N path :: symbol, symbol — words`")))
         .collect()
 }
 
 fn step(line: &str) -> Option<Step<'_>> {
     let (place, told) = line.split_once(" :: ")?;
     let (hop, path) = place.split_once(char::is_whitespace)?;
-    let symbols: Vec<_> = told
-        .split(" — ")
-        .next()?
-        .split(',')
-        .map(str::trim)
-        .collect();
+    let symbols: Vec<_> = told.split(" — ").next()?.split(',').map(str::trim).collect();
     let complete = symbols.iter().all(|symbol| !symbol.is_empty());
-    complete.then_some(Step {
-        hop,
-        path: path.trim(),
-        symbols,
-    })
+    complete.then_some(Step { hop, path: path.trim(), symbols })
 }
 
 fn faults(step: &Step<'_>, sources: &[Source]) -> Vec<String> {
@@ -131,28 +100,19 @@ fn faults(step: &Step<'_>, sources: &[Source]) -> Vec<String> {
     };
     let code = source.code();
     let (first, others) = step.symbols.split_first().unwrap_or((&"", &[]));
-    let undefined = (!defines(&code, first))
-        .then(|| format!("hop {}: `{}` defines no `{first}`", step.hop, step.path));
+    let undefined = (!defines(&code, first)).then(|| format!("hop {}: `{}` defines no `{first}`", step.hop, step.path));
     let unused = others.iter().filter(|symbol| !says(&code, symbol));
-    let unused =
-        unused.map(|symbol| format!("hop {}: `{}` has no `{symbol}`", step.hop, step.path));
+    let unused = unused.map(|symbol| format!("hop {}: `{}` has no `{symbol}`", step.hop, step.path));
     undefined.into_iter().chain(unused).collect()
 }
 
 fn defines(code: &str, symbol: &str) -> bool {
-    ["fn", "struct", "enum", "trait", "const", "type"]
-        .iter()
-        .any(|keyword| says(code, &format!("{keyword} {symbol}")))
+    ["fn", "struct", "enum", "trait", "const", "type"].iter().any(|keyword| says(code, &format!("{keyword} {symbol}")))
 }
 
 /// Whether the code has the words, not as a part of longer ones. How lines are broken does not matter.
 fn says(code: &str, words: &str) -> bool {
-    let code: String = code
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace(" .", ".");
+    let code: String = code.split_whitespace().collect::<Vec<_>>().join(" ").replace(" .", ".");
     let part = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(words)
-        .any(|(at, _)| !code[..at].ends_with(part) && !code[at + words.len()..].starts_with(part))
+    code.match_indices(words).any(|(at, _)| !code[..at].ends_with(part) && !code[at + words.len()..].starts_with(part))
 }

@@ -11,9 +11,5 @@ mod words;
 /// Fails with every breach at once.
 #[track_caller]
 fn hold(rule: &str, breaches: &[String]) {
-    assert!(
-        breaches.is_empty(),
-        "{rule}; broken by:\n  {}",
-        breaches.join("\n  ")
-    );
+    assert!(breaches.is_empty(), "{rule}; broken by:\n  {}", breaches.join("\n  "));
 }

@@ -23,12 +23,11 @@ const OWNERS: &[(&str, &str)] = &[
 fn a_native_client_has_one_owner() {
     let mut breaches = Vec::new();
     for package in packages() {
-        let stray = OWNERS.iter().filter(|(library, owner)| {
-            package.uses.contains(*library) && *owner != package.label()
-        });
-        breaches.extend(stray.map(|(library, owner)| {
-            format!("{} -> {library}, which belongs to {owner}", package.label())
-        }));
+        let stray =
+            OWNERS.iter().filter(|(library, owner)| package.uses.contains(*library) && *owner != package.label());
+        breaches.extend(
+            stray.map(|(library, owner)| format!("{} -> {library}, which belongs to {owner}", package.label())),
+        );
     }
     hold("a native client is a dependency of one package", &breaches);
 }
@@ -36,20 +35,10 @@ fn a_native_client_has_one_owner() {
 #[test]
 fn every_shared_dependency_is_used() {
     let packages = packages();
-    let used = |name: &String| {
-        packages
-            .iter()
-            .any(|package| package.uses.contains(name) || package.tests_use.contains(name))
-    };
+    let used =
+        |name: &String| packages.iter().any(|package| package.uses.contains(name) || package.tests_use.contains(name));
     let ours = |name: &String| packages.iter().any(|package| package.name == *name);
-    let idle = shared_dependencies()
-        .into_iter()
-        .filter(|name| !used(name) && !ours(name));
-    let breaches: Vec<_> = idle
-        .map(|name| format!("`{name}` in [workspace.dependencies]"))
-        .collect();
-    hold(
-        "a dependency of the workspace is used by a member",
-        &breaches,
-    );
+    let idle = shared_dependencies().into_iter().filter(|name| !used(name) && !ours(name));
+    let breaches: Vec<_> = idle.map(|name| format!("`{name}` in [workspace.dependencies]")).collect();
+    hold("a dependency of the workspace is used by a member", &breaches);
 }

@@ -9,39 +9,21 @@ use crate::hold;
 
 const ROUTER: &str = "crates/agent/src/routes/mod.rs";
 /// What the router calls a method; a WebSocket begins as GET.
-const METHODS: &[(&str, &str)] = &[
-    ("get", "GET"),
-    ("any", "GET"),
-    ("put", "PUT"),
-    ("post", "POST"),
-    ("delete", "DELETE"),
-    ("patch", "PATCH"),
-];
+const METHODS: &[(&str, &str)] =
+    &[("get", "GET"), ("any", "GET"), ("put", "PUT"), ("post", "POST"), ("delete", "DELETE"), ("patch", "PATCH")];
 
 type Route = (&'static str, String);
 
 #[test]
 fn the_router_serves_what_the_document_says() {
     let routed = routed();
-    let described: BTreeSet<Route> = OPERATIONS
-        .iter()
-        .map(|operation| (method(operation.method), operation.path.to_owned()))
-        .collect();
+    let described: BTreeSet<Route> =
+        OPERATIONS.iter().map(|operation| (method(operation.method), operation.path.to_owned())).collect();
     let only = |one: &BTreeSet<Route>, other, verdict: &str| {
-        one.difference(other)
-            .map(|(method, path)| format!("{method} {path} {verdict}"))
-            .collect::<Vec<_>>()
+        one.difference(other).map(|(method, path)| format!("{method} {path} {verdict}")).collect::<Vec<_>>()
     };
-    let mut breaches = only(
-        &routed,
-        &described,
-        "is routed, but not in `hythe_api::OPERATIONS`",
-    );
-    breaches.extend(only(
-        &described,
-        &routed,
-        "is in `hythe_api::OPERATIONS`, but not routed",
-    ));
+    let mut breaches = only(&routed, &described, "is routed, but not in `hythe_api::OPERATIONS`");
+    breaches.extend(only(&described, &routed, "is in `hythe_api::OPERATIONS`, but not routed"));
     hold("the router and the API's document agree", &breaches);
 }
 
@@ -66,20 +48,13 @@ fn routed() -> BTreeSet<Route> {
 fn routes(text: &str) -> Vec<Route> {
     let arguments = arguments(text);
     let mut parts = arguments.splitn(3, '"').skip(1);
-    let (path, calls) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
+    let (path, calls) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let called = |(name, _): &&(&str, &str)| {
         calls
             .match_indices(&format!("{name}("))
             .any(|(at, _)| !calls[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
-    METHODS
-        .iter()
-        .filter(called)
-        .map(|(_, method)| (*method, path.to_owned()))
-        .collect()
+    METHODS.iter().filter(called).map(|(_, method)| (*method, path.to_owned())).collect()
 }
 
 /// Up to the parenthesis that closes the one before `text`.

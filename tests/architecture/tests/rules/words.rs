@@ -14,16 +14,10 @@ const SUCCESSES: &[&str] = &["OK", "CREATED", "ACCEPTED", "NO_CONTENT"];
 
 /// Rust files below `prefix` that say `word`, except in `places`, with the lines.
 fn say(prefix: &str, word: &str, places: &[&str]) -> Vec<String> {
-    let elsewhere = |source: &Source| {
-        source.is_rust() && !places.iter().any(|place| source.path.starts_with(place))
-    };
+    let elsewhere = |source: &Source| source.is_rust() && !places.iter().any(|place| source.path.starts_with(place));
     let sources = sources_below(prefix).into_iter().filter(elsewhere);
     let lines = |source: Source| {
-        source
-            .lines_with(word)
-            .into_iter()
-            .map(move |line| format!("{}:{line}", source.path))
-            .collect::<Vec<_>>()
+        source.lines_with(word).into_iter().map(move |line| format!("{}:{line}", source.path)).collect::<Vec<_>>()
     };
     sources.flat_map(lines).collect()
 }
@@ -40,11 +34,7 @@ fn only_the_composition_root_names_drivers() {
 fn only_the_agent_command_links_the_agent() {
     hold(
         "crates/cli/src/commands/agent alone names the agent's crate",
-        &say(
-            "crates/cli/",
-            "hythe_agent",
-            &["crates/cli/src/commands/agent"],
-        ),
+        &say("crates/cli/", "hythe_agent", &["crates/cli/src/commands/agent"]),
     );
 }
 
@@ -53,46 +43,23 @@ fn the_controller_names_no_engine() {
     let mut breaches = Vec::new();
     for source in sources_below("crates/controller/src/") {
         let text = source.text.to_lowercase();
-        let engines = [
-            "podman",
-            "docker",
-            "bollard",
-            "containerd",
-            "qemu",
-            "kubernetes",
-            "libcontainer",
-            "runtimekind::",
-        ];
+        let engines =
+            ["podman", "docker", "bollard", "containerd", "qemu", "kubernetes", "libcontainer", "runtimekind::"];
         breaches.extend(
-            engines
-                .iter()
-                .filter(|word| text.contains(*word))
-                .map(|word| format!("`{}` says `{word}`", source.path)),
+            engines.iter().filter(|word| text.contains(*word)).map(|word| format!("`{}` says `{word}`", source.path)),
         );
     }
-    hold(
-        "the controller names no engine and no kind of runtime",
-        &breaches,
-    );
+    hold("the controller names no engine and no kind of runtime", &breaches);
 }
 
 /// Rule: outside error.rs a status code is a success, and none is made from a number.
 #[test]
 fn only_error_rs_knows_failure_codes() {
-    let mut breaches = say(
-        "crates/agent/src/",
-        "StatusCode::from_u16",
-        &["crates/agent/src/error.rs"],
-    );
-    for source in sources_below("crates/agent/src/")
-        .iter()
-        .filter(|source| source.path != "crates/agent/src/error.rs")
+    let mut breaches = say("crates/agent/src/", "StatusCode::from_u16", &["crates/agent/src/error.rs"]);
+    for source in sources_below("crates/agent/src/").iter().filter(|source| source.path != "crates/agent/src/error.rs")
     {
-        let excused = |code: &str| {
-            FAILURES_OF_ROUTES
-                .iter()
-                .any(|(path, name, _)| *path == source.path && *name == code)
-        };
+        let excused =
+            |code: &str| FAILURES_OF_ROUTES.iter().any(|(path, name, _)| *path == source.path && *name == code);
         let code = source.code();
         let codes = code
             .split("StatusCode::")
@@ -102,10 +69,7 @@ fn only_error_rs_knows_failure_codes() {
         let failures = codes.filter(|code| !SUCCESSES.contains(code) && !excused(code));
         breaches.extend(failures.map(|code| format!("`{}` says `{code}`", source.path)));
     }
-    hold(
-        "crates/agent/src/error.rs alone turns failures into status codes",
-        &breaches,
-    );
+    hold("crates/agent/src/error.rs alone turns failures into status codes", &breaches);
 }
 
 #[test]
@@ -126,18 +90,13 @@ fn what_is_pure_touches_nothing() {
     for source in places.iter().flat_map(|place| sources_below(place)) {
         let code = source.code();
         breaches.extend(
-            means
-                .iter()
-                .filter(|word| code.contains(*word))
-                .map(|word| format!("`{}` has `{word}`", source.path)),
+            means.iter().filter(|word| code.contains(*word)).map(|word| format!("`{}` has `{word}`", source.path)),
         );
     }
     hold("spec and api are given values and return values", &breaches);
 }
 
 fn name(text: &str) -> &str {
-    let end = text
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
     &text[..end]
 }

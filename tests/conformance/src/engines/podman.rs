@@ -53,7 +53,7 @@ async fn breakable(program: PathBuf) -> Outcome<Breakable> {
     let runtime = connect(&script).await?;
     let sever = Box::new(move || {
         std::fs::write(&broken, "").unwrap();
-        kill_all(&pids, &program);
+        kill_all(&pids);
         // The program must stay there to be run.
         let _kept = directory.keep();
     });
@@ -61,11 +61,11 @@ async fn breakable(program: PathBuf) -> Outcome<Breakable> {
 }
 
 /// Kills what the script became, where the number still belongs to such a process.
-fn kill_all(pids: &Path, program: &Path) {
+fn kill_all(pids: &Path) {
     let text = std::fs::read_to_string(pids).unwrap_or_default();
     for pid in text.lines().filter_map(|line| line.trim().parse::<i32>().ok()) {
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let ours = String::from_utf8_lossy(&command).contains(program.parent().and_then(Path::to_str).unwrap_or_default());
+        let ours = String::from_utf8_lossy(&command).contains("podman");
         if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| ours) {
             // One that has just ended needs no killing.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

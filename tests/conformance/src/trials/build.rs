@@ -66,7 +66,8 @@ async fn a_small_image_is_built_and_runs(scene: &Scene) -> Outcome {
     let context = tempfile::tempdir()?;
     std::fs::write(context.path().join("note.txt"), "from the context\n")?;
     let image = scene.image_name("small");
-    let text = from(scene, "COPY note.txt /srv/note.txt\nRUN echo run >> /srv/note.txt\nCMD [\"cat\", \"/srv/note.txt\"]\n");
+    let text =
+        from(scene, "COPY note.txt /srv/note.txt\nRUN echo run >> /srv/note.txt\nCMD [\"cat\", \"/srv/note.txt\"]\n");
     let output = build(scene, context.path(), &image, &text, |_| {}).await.0?;
     let found = scene.images().get(&scene.cx, &image).await?;
     assert_eq!(found.id, output.id);
@@ -79,7 +80,7 @@ async fn a_small_image_is_built_and_runs(scene: &Scene) -> Outcome {
 
 async fn its_output_is_progress(scene: &Scene) -> Outcome {
     let context = tempfile::tempdir()?;
-    let text = from(scene, "RUN echo heard-of-$((40+2))\n").replace("$((40+2))", "42");
+    let text = from(scene, "RUN echo heard-of-42\n");
     let (outcome, reports) = build(scene, context.path(), &scene.image_name("talks"), &text, |_| {}).await;
     outcome?;
     assert!(reports.iter().any(|report| report.status.trim() == "heard-of-42"), "{reports:?}");
@@ -109,7 +110,7 @@ async fn a_missing_dockerfile_is_invalid(scene: &Scene) -> Outcome {
 async fn arguments_and_labels_reach_it(scene: &Scene) -> Outcome {
     let context = tempfile::tempdir()?;
     let image = scene.image_name("argued");
-    let text = from(scene, "ARG WORD=default\nENV SAID=$WORD\nCMD [\"printenv\", \"SAID\"]\n");
+    let text = from(scene, "ARG WORD=default\nENV SAID=$WORD\nCMD [\"sh\", \"-c\", \"echo $SAID\"]\n");
     let change = |request: &mut BuildRequest| {
         request.args.insert("WORD".to_owned(), "given".to_owned());
         request.labels.insert("note".to_owned(), "a b".to_owned());
@@ -126,10 +127,8 @@ async fn two_at_once_both_succeed(scene: &Scene) -> Outcome {
     let (one, two) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let (first, second) = (scene.image_name("one"), scene.image_name("two"));
     let text = from(scene, "RUN echo built\n");
-    let (one, two) = tokio::join!(
-        build(scene, one.path(), &first, &text, |_| {}),
-        build(scene, two.path(), &second, &text, |_| {})
-    );
+    let (one, two) =
+        tokio::join!(build(scene, one.path(), &first, &text, |_| {}), build(scene, two.path(), &second, &text, |_| {}));
     one.0?;
     two.0?;
     scene.images().get(&scene.cx, &first).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{ErrorKind, ExecRequest, Feature, State};
+use hythe_runtime::{ErrorKind, Feature, State};
 
 use crate::failure::{Outcome, refused};
 use crate::need::Need::{Can, Exec, Images, Logs};
@@ -94,7 +94,8 @@ async fn the_images_environment_user_workdir_and_signal_hold(scene: &Scene) -> O
 
 async fn arguments_are_not_touched(scene: &Scene) -> Outcome {
     let odd = ["a b", "", "\"q'", "$HOME", "*", "--flag=x", "-", "é 漢", "back\\slash", "two\nlines"];
-    let mut plan = scene.plan(&["sh", "-c", "printf '<%s>' \"$1\" \"$2\" \"$3\" \"$4\" \"$5\" \"$6\" \"$7\" \"$8\" \"$9\"", "sh"]);
+    let mut plan =
+        scene.plan(&["sh", "-c", "printf '<%s>' \"$1\" \"$2\" \"$3\" \"$4\" \"$5\" \"$6\" \"$7\" \"$8\" \"$9\"", "sh"]);
     plan.command.as_mut().unwrap().extend(words(&odd[..9]));
     let wanted: String = odd[..9].iter().map(|word| format!("<{word}>")).collect();
     assert_eq!(scene.output(&plan).await?.trim_end(), wanted);
@@ -110,7 +111,7 @@ fn second(mut plan: hythe_runtime::Plan) -> hythe_runtime::Plan {
 }
 
 async fn env_reaches_the_process(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("echo \"$ONE|$TWO|${MISSING}|$(printenv EMPTY | wc -c)\"");
+    let mut plan = scene.script("echo \"$ONE|$TWO|${MISSING}|$(env | grep -c '^EMPTY=$')\"");
     plan.env = pairs([("ONE", "first"), ("TWO", "a=b c"), ("EMPTY", "")]);
     assert_eq!(scene.output(&plan).await?.trim(), "first|a=b c||1");
     Ok(())
@@ -118,7 +119,7 @@ async fn env_reaches_the_process(scene: &Scene) -> Outcome {
 
 async fn env_keeps_odd_values(scene: &Scene) -> Outcome {
     let odd = pairs([
-        ("LINES", "one\ntwo\n\nfour"),
+        ("TEXT", "one\ntwo\n\nfour"),
         ("SPACES", "  before and after  "),
         ("QUOTES", "\"double\" 'single' `back` $DOLLAR \\ #hash"),
         ("UNICODE", "é 漢字 🚢"),
@@ -130,9 +131,9 @@ async fn env_keeps_odd_values(scene: &Scene) -> Outcome {
     plan.env = odd.clone();
     let id = scene.run(&plan).await?;
     for (name, value) in &odd {
-        let request = ExecRequest { command: words(&["printenv", name]), ..ExecRequest::default() };
-        let executed = scene.exec_with(&id, request).await?;
-        assert_eq!(String::from_utf8_lossy(&executed.stdout), format!("{value}\n"), "{name}");
+        let script = format!("printf %s \"${name}\"");
+        let executed = scene.exec(&id, &["sh", "-c", &script]).await?;
+        assert_eq!(String::from_utf8_lossy(&executed.stdout), *value, "{name}");
     }
     let observed = scene.inspect(&id).await?.env;
     for (name, value) in &odd {
@@ -143,16 +144,15 @@ async fn env_keeps_odd_values(scene: &Scene) -> Outcome {
 
 async fn env_of_one_mebibyte(scene: &Scene) -> Outcome {
     const PART: usize = 100 << 10;
-    let mut plan = scene.script("printenv BIG0 BIG1 BIG2 BIG3 BIG4 BIG5 BIG6 BIG7 BIG8 BIG9 | wc -c");
+    let mut plan = scene.script("echo $BIG0$BIG1$BIG2$BIG3$BIG4$BIG5$BIG6$BIG7$BIG8$BIG9 | wc -c");
     plan.env = (0..10).map(|number| (format!("BIG{number}"), "v".repeat(PART))).collect();
-    // Some versions of the program print the first only.
     let count: usize = scene.output(&plan).await?.trim().parse()?;
-    assert!(count == 10 * (PART + 1) || count == PART + 1, "{count}");
+    assert_eq!(count, 10 * PART + 1);
     Ok(())
 }
 
 async fn env_replaces_the_images(scene: &Scene) -> Outcome {
-    let mut plan = scene.plan(&["/bin/printenv", "PATH"]);
+    let mut plan = scene.plan(&["/bin/sh", "-c", "echo $PATH"]);
     plan.env = pairs([("PATH", "/bin:/mine")]);
     assert_eq!(scene.output(&plan).await?.trim(), "/bin:/mine");
     Ok(())
@@ -173,7 +173,14 @@ async fn workdir_that_is_not_is_made(scene: &Scene) -> Outcome {
 }
 
 async fn user_by_name_and_number(scene: &Scene) -> Outcome {
-    let cases = [("app", "1000 1000"), ("1000", "1000 1000"), ("1000:0", "1000 0"), ("app:root", "1000 0"), ("7:8", "7 8"), ("0", "0 0")];
+    let cases = [
+        ("app", "1000 1000"),
+        ("1000", "1000 1000"),
+        ("1000:0", "1000 0"),
+        ("app:root", "1000 0"),
+        ("7:8", "7 8"),
+        ("0", "0 0"),
+    ];
     for (attempt, (user, wanted)) in cases.into_iter().enumerate() {
         let mut plan = scene.script("echo $(id -u) $(id -g)");
         plan.identity.attempt = u32::try_from(attempt)? + 1;

@@ -258,10 +258,14 @@ async fn fifty_leave_nothing_behind(scene: &Scene) -> Outcome {
     for number in 0..50 {
         assert_eq!(scene.exec(&id, &["sh", "-c", &format!("exit {number}")]).await?.code, number);
     }
-    let after = open();
-    // Other trials run at the same time and hold a few of their own.
-    assert!(after < before + 40, "{before} open files became {after}");
-    Ok(())
+    // Other trials run at the same time and hold some of their own for a while; what leaked stays.
+    for _ in 0..20 {
+        if open() < before + 40 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{before} open files became {}", open())
 }
 
 async fn ten_at_once_keep_to_themselves(scene: &Scene) -> Outcome {

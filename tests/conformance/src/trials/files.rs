@@ -48,7 +48,9 @@ async fn the_root_can_be_written_to(scene: &Scene) -> Outcome {
 }
 
 async fn a_read_only_root_is_erofs(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("for d in / /tmp/ /var/ /etc/ /home/app/; do touch ${d}file; done; echo x > /dev/shm/file && cat /dev/shm/file");
+    let mut plan = scene.script(
+        "for d in / /tmp/ /var/ /etc/ /home/app/; do touch ${d}file; done; echo x > /dev/shm/file && cat /dev/shm/file",
+    );
     plan.read_only = true;
     let finished = scene.finish(&plan).await?;
     assert_eq!(finished.stdout, "x\n", "{}", finished.stderr);
@@ -79,7 +81,9 @@ async fn tmpfs_is_empty_and_writable(scene: &Scene) -> Outcome {
 }
 
 async fn tmpfs_has_its_options(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("grep ' /scratch ' /proc/mounts; stat -c %a /scratch; head -c 2097152 /dev/zero > /scratch/big; echo $?");
+    let mut plan = scene.script(
+        "grep ' /scratch ' /proc/mounts; stat -c %a /scratch; head -c 2097152 /dev/zero > /scratch/big; echo $?",
+    );
     plan.mounts = vec![tmpfs("/scratch", Some(1 << 20), Some(0o750))];
     let output = scene.output(&plan).await?;
     let options = output.lines().next().unwrap_or_default();

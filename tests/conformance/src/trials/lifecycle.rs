@@ -153,7 +153,8 @@ async fn run_after_the_end_starts_again(scene: &Scene) -> Outcome {
     let id = scene.run(&plan).await?;
     let first = scene.until_exited(&id).await?;
     assert_eq!(scene.run(&plan).await?, id);
-    let again = scene.until(&id, |observed| observed.state == State::Exited && observed.started > first.started).await?;
+    let again =
+        scene.until(&id, |observed| observed.state == State::Exited && observed.started > first.started).await?;
     assert_eq!(again.exit.map(|exit| exit.code), Some(0));
     Ok(())
 }

@@ -113,7 +113,8 @@ async fn an_init_is_pid_one(scene: &Scene) -> Outcome {
 }
 
 async fn an_init_reaps(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("sh -c 'sleep 0.2 & exit 0'; sleep 1.5; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l");
+    let mut plan =
+        scene.script("sh -c 'sleep 0.2 & exit 0'; sleep 1.5; grep -l '^State:.Z' /proc/[0-9]*/status | wc -l");
     plan.init = true;
     assert_eq!(scene.output(&plan).await?.trim(), "0");
     Ok(())

@@ -122,7 +122,8 @@ async fn since_and_until_cut(scene: &Scene) -> Outcome {
     let future = Timestamp::now() + SignedDuration::from_hours(1);
     let never = LogOptions { since: Some(future), ..LogOptions::default() };
     assert!(scene.lines(&id, &never).await?.is_empty());
-    let past = LogOptions { until: Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5)), ..LogOptions::default() };
+    let past =
+        LogOptions { until: Some(Timestamp::UNIX_EPOCH + SignedDuration::from_secs(5)), ..LogOptions::default() };
     assert!(scene.lines(&id, &past).await?.is_empty());
     Ok(())
 }

@@ -226,10 +226,7 @@ async fn ports_of_the_engines_choice_differ(scene: &Scene) -> Outcome {
         let mut plan = scene.server();
         plan.identity.attempt = attempt;
         plan.network = connected(&[&network], "web");
-        plan.ports = vec![
-            port(Some(LOOPBACK), None, 80, Protocol::Tcp),
-            port(Some(LOOPBACK), None, 81, Protocol::Tcp),
-        ];
+        plan.ports = vec![port(Some(LOOPBACK), None, 80, Protocol::Tcp), port(Some(LOOPBACK), None, 81, Protocol::Tcp)];
         let id = scene.run(&plan).await?;
         let ports = scene.inspect(&id).await?.ports;
         assert_eq!(ports.len(), 2, "{ports:?}");
@@ -356,7 +353,8 @@ async fn every_network_is_told(scene: &Scene) -> Outcome {
 }
 
 async fn none_is_loopback_alone(scene: &Scene) -> Outcome {
-    let output = scene.output(&scene.script("grep -c : /proc/net/dev; ip -o link | grep -v lo: | grep UP | wc -l")).await?;
+    let output =
+        scene.output(&scene.script("grep -c : /proc/net/dev; ip -o link | grep -v lo: | grep UP | wc -l")).await?;
     let lines: Vec<&str> = output.lines().map(str::trim).collect();
     assert_eq!(lines.get(1), Some(&"0"), "{output}");
     Ok(())

@@ -78,8 +78,7 @@ async fn no_grace_is_kill_at_once(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-const TELLS: &str =
-    "trap 'echo usr1; exit 5' USR1; trap 'echo term; exit 6' TERM; trap 'echo int; exit 7' INT; echo ready; while :; do sleep 0.1; done";
+const TELLS: &str = "trap 'echo usr1; exit 5' USR1; trap 'echo term; exit 6' TERM; trap 'echo int; exit 7' INT; echo ready; while :; do sleep 0.1; done";
 
 async fn the_plans_signal_is_sent(scene: &Scene) -> Outcome {
     let mut plan = scene.script(TELLS);

@@ -28,16 +28,12 @@ pub(crate) const NEEDS: &[Need] = &[
 ];
 
 /// Programs podman needs besides when it does not run as root.
-pub(crate) const ROOTLESS_NEEDS: &[Need] =
-    &[("newuidmap", "uidmap"), ("slirp4netns", "slirp4netns")];
+pub(crate) const ROOTLESS_NEEDS: &[Need] = &[("newuidmap", "uidmap"), ("slirp4netns", "slirp4netns")];
 
 /// The name of the API service.
 pub(crate) const SERVICE: &str = "podman-api";
 
-const POLICY: [&str; 2] = [
-    "/etc/containers/policy.json",
-    ".config/containers/policy.json",
-];
+const POLICY: [&str; 2] = ["/etc/containers/policy.json", ".config/containers/policy.json"];
 const SERVICE_PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE_GRACE: Duration = Duration::from_secs(5);
 /// Makes `bin/podman` and everything it refers to, and loads the test image.
@@ -69,9 +65,7 @@ pub(crate) fn up_api(session: &mut Session) -> Result<()> {
     let mut command = process::daemon(&program, None);
     command.args(["system", "service", "--time=0", &address]);
     let process = session.start(SERVICE, &mut command)?;
-    process::wait_until(&session.layout, SERVICE, process, SERVICE_PATIENCE, || {
-        answers(&socket)
-    })?;
+    process::wait_until(&session.layout, SERVICE, process, SERVICE_PATIENCE, || answers(&socket))?;
     session.state.description.podman_api = Some(Socket { socket });
     session.save()
 }
@@ -109,11 +103,7 @@ pub(crate) fn down(session: &mut Session) -> Result<()> {
 fn leave_user_namespace(session: &Session) -> Result<()> {
     let mut command = Command::new(session.layout.podman_program());
     let store = session.layout.podman();
-    run::succeeds(
-        command
-            .args(["unshare", "rm", "-rf"])
-            .arg(store.join("store")),
-    );
+    run::succeeds(command.args(["unshare", "rm", "-rf"]).arg(store.join("store")));
     let pid = fs::read_to_string(store.join("tmp/pause.pid")).unwrap_or_default();
     match pid.trim().parse().ok().and_then(Process::of) {
         Some(pause) => pause.end(SERVICE_GRACE),
@@ -154,21 +144,14 @@ pub(crate) fn objects(program: &Path) -> Vec<String> {
 }
 
 fn answers(socket: &Path) -> bool {
-    Endpoint::Unix(socket)
-        .ask("GET", "/_ping")
-        .is_ok_and(|reply| reply.is_success())
+    Endpoint::Unix(socket).ask("GET", "/_ping").is_ok_and(|reply| reply.is_success())
 }
 
 /// Podman takes its signature policy from fixed places only.
 fn require_policy() -> Result<()> {
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .unwrap_or_default();
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     if POLICY.iter().any(|path| home.join(path).exists()) {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "podman needs `{}`, which is missing",
-        POLICY[0]
-    )))
+    Err(Failure::new(format!("podman needs `{}`, which is missing", POLICY[0])))
 }

@@ -11,10 +11,8 @@ use crate::failure::{Context, Failure, Result};
 use crate::run;
 
 /// What a machine may lack the right to raise: see the limits a container gets by default.
-const WANTED_LIMITS: [(&str, &str, u64); 2] = [
-    ("nofile", "Max open files", 1_048_576),
-    ("nproc", "Max processes", 30_000),
-];
+const WANTED_LIMITS: [(&str, &str, u64); 2] =
+    [("nofile", "Max open files", 1_048_576), ("nproc", "Max processes", 30_000)];
 
 /// Writes the program and every file it is pointed at.
 pub(super) fn write(session: &Session) -> Result<()> {
@@ -27,10 +25,7 @@ pub(super) fn write(session: &Session) -> Result<()> {
     put(&podman.join("containers.conf"), &containers_conf(session)?)?;
     put(&podman.join("storage.conf"), &storage_conf(&podman))?;
     put(&podman.join("registries.conf"), REGISTRIES_CONF)?;
-    put(
-        &podman.join("networks/podman.json"),
-        &default_network(session),
-    )?;
+    put(&podman.join("networks/podman.json"), &default_network(session))?;
     let program = layout.podman_program();
     fs::create_dir_all(layout.service("bin")).context(|| format!("creating {layout}"))?;
     put(&program, &wrapper(&podman)?)?;
@@ -52,13 +47,8 @@ insecure = true
 fn containers_conf(session: &Session) -> Result<String> {
     let podman = session.layout.podman();
     let podman = podman.display();
-    let pools: Vec<_> = session
-        .state
-        .pool
-        .podman_created()
-        .iter()
-        .map(|base| format!("{{ base = \"{base}\", size = 24 }}"))
-        .collect();
+    let pools: Vec<_> =
+        session.state.pool.podman_created().iter().map(|base| format!("{{ base = \"{base}\", size = 24 }}")).collect();
     Ok(format!(
         r#"[containers]
 default_ulimits = [{limits}]
@@ -85,15 +75,10 @@ default_subnet_pools = [{pools}]
 
 /// The defaults, no higher than this process may give: without the right to raise limits podman would fail to start anything.
 fn limits() -> Result<String> {
-    let text =
-        fs::read_to_string("/proc/self/limits").context(|| "reading the process limits".into())?;
+    let text = fs::read_to_string("/proc/self/limits").context(|| "reading the process limits".into())?;
     let hard = |label: &str| {
         let line = text.lines().find(|line| line.starts_with(label))?;
-        line[label.len()..]
-            .split_whitespace()
-            .nth(1)?
-            .parse::<u64>()
-            .ok()
+        line[label.len()..].split_whitespace().nth(1)?.parse::<u64>().ok()
     };
     let limits: Vec<_> = WANTED_LIMITS
         .iter()
@@ -106,9 +91,7 @@ fn limits() -> Result<String> {
 fn storage_conf(podman: &Path) -> String {
     let driver = if is_overlay(podman) { "vfs" } else { "overlay" };
     let podman = podman.display();
-    format!(
-        "[storage]\ndriver = \"{driver}\"\ngraphroot = \"{podman}/store\"\nrunroot = \"{podman}/run\"\n"
-    )
+    format!("[storage]\ndriver = \"{driver}\"\ngraphroot = \"{podman}/store\"\nrunroot = \"{podman}/run\"\n")
 }
 
 /// An overlay cannot be stacked on an overlay.

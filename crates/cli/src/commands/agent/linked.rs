@@ -15,9 +15,7 @@ pub(in crate::commands) fn run(args: Agent) -> Outcome {
         let _ = rustix::process::setsid();
     }
     log(args.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(hythe_agent::run(options(args)));
     // What is still under way is on record; a thread that waits for an engine must not hold up the end.
     runtime.shutdown_background();
@@ -27,21 +25,13 @@ pub(in crate::commands) fn run(args: Agent) -> Outcome {
 /// The log goes to stderr: systemd and the background start keep it from there.
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let to_stderr = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => to_stderr
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
+        LogFormat::Text => to_stderr.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => to_stderr.json().init(),
     }
 }
 
 fn options(args: Agent) -> hythe_agent::Options {
-    hythe_agent::Options {
-        config: args.config,
-        socket: args.socket,
-        state_dir: args.state_dir,
-    }
+    hythe_agent::Options { config: args.config, socket: args.socket, state_dir: args.state_dir }
 }

@@ -19,18 +19,11 @@ impl Wanted<'_> {
     /// Builds of the images of the components in question, once each, with the component that asks for it.
     fn builds(&self) -> Vec<(&Component, &Build)> {
         let mut found: Vec<(&Component, &Build)> = Vec::new();
-        let components = self
-            .service
-            .components
-            .iter()
-            .filter(|component| self.component.is_none_or(|name| name == component.name));
+        let components =
+            self.service.components.iter().filter(|component| self.component.is_none_or(|name| name == component.name));
         for component in components {
-            let build = self
-                .builds
-                .iter()
-                .find(|build| build.image == component.image);
-            if let Some(build) = build.filter(|build| found.iter().all(|(_, other)| other != build))
-            {
+            let build = self.builds.iter().find(|build| build.image == component.image);
+            if let Some(build) = build.filter(|build| found.iter().all(|(_, other)| other != build)) {
                 found.push((component, build));
             }
         }
@@ -39,12 +32,7 @@ impl Wanted<'_> {
 }
 
 /// Sees that every image that can be built is at its registry. A dry run only says what is missing there.
-pub(super) async fn provide(
-    client: &Client,
-    wanted: &Wanted<'_>,
-    dry_run: bool,
-    printer: Printer<'_>,
-) -> Outcome {
+pub(super) async fn provide(client: &Client, wanted: &Wanted<'_>, dry_run: bool, printer: Printer<'_>) -> Outcome {
     for (component, build) in wanted.builds() {
         if is_at_registry(client, build).await? {
             continue;
@@ -60,10 +48,7 @@ pub(super) async fn provide(
 }
 
 async fn is_at_registry(client: &Client, build: &Build) -> Outcome<bool> {
-    let query = ImageQuery {
-        image: build.image.clone(),
-        runtime: None,
-    };
+    let query = ImageQuery { image: build.image.clone(), runtime: None };
     match client.remote_image(&query).await {
         Ok(_) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
@@ -77,10 +62,7 @@ async fn runtime_for(client: &Client, component: &Component) -> Outcome<Option<S
         return Ok(None);
     };
     let runtimes = client.runtimes().await?;
-    Ok(runtimes
-        .into_iter()
-        .find(|runtime| runtime.kind == kind && runtime.healthy)
-        .map(|runtime| runtime.name))
+    Ok(runtimes.into_iter().find(|runtime| runtime.kind == kind && runtime.healthy).map(|runtime| runtime.name))
 }
 
 #[cfg(test)]
@@ -104,30 +86,11 @@ mod tests {
             labels: Default::default(),
             active: true,
             drift: Drift::Report,
-            components: vec![
-                component("web", "shop:1"),
-                component("job", "shop:1"),
-                component("db", "postgres"),
-            ],
+            components: vec![component("web", "shop:1"), component("job", "shop:1"), component("db", "postgres")],
         };
-        let build = |of| Build {
-            image: image(of),
-            context: "/".into(),
-            dockerfile: "/Dockerfile".into(),
-        };
+        let build = |of| Build { image: image(of), context: "/".into(), dockerfile: "/Dockerfile".into() };
         let builds = [build("shop:1"), build("other:1")];
-        let count = |component| {
-            Wanted {
-                service: &service,
-                component,
-                builds: &builds,
-            }
-            .builds()
-            .len()
-        };
-        assert_eq!(
-            (count(None), count(Some("job")), count(Some("db"))),
-            (1, 1, 0)
-        );
+        let count = |component| Wanted { service: &service, component, builds: &builds }.builds().len();
+        assert_eq!((count(None), count(Some("job")), count(Some("db"))), (1, 1, 0));
     }
 }

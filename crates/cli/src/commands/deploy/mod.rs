@@ -68,23 +68,13 @@ pub(super) async fn run(args: args::Deploy, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     let service = desired.service(&client).await?;
     if !args.no_build {
-        let wanted = images::Wanted {
-            service: &service,
-            component: args.component.as_deref(),
-            builds: desired.builds(),
-        };
+        let wanted =
+            images::Wanted { service: &service, component: args.component.as_deref(), builds: desired.builds() };
         images::provide(&client, &wanted, args.dry_run, printer).await?;
     }
-    let query = DeployQuery {
-        dry_run: args.dry_run,
-        component: args.component,
-        force: args.force,
-    };
+    let query = DeployQuery { dry_run: args.dry_run, component: args.component, force: args.force };
     let deploy = client.deploy(&service.name, &service, &query).await?;
-    deploy
-        .warnings
-        .iter()
-        .for_each(|warning| printer.warn(warning));
+    deploy.warnings.iter().for_each(|warning| printer.warn(warning));
     conclude(&client, deploy, args.wait, printer).await
 }
 
@@ -92,48 +82,29 @@ fn known(component: &str, service: &Service) -> Outcome {
     if service.component(component).is_some() {
         return Ok(());
     }
-    let names: Vec<_> = service
-        .components
-        .iter()
-        .map(|component| format!("`{}`", component.name))
-        .collect();
+    let names: Vec<_> = service.components.iter().map(|component| format!("`{}`", component.name)).collect();
     Err(Failure::NotFound {
         message: format!("service `{}` has no component `{component}`", service.name),
         hint: format!("it has {}", names.join(", ")),
     })
 }
 
-async fn conclude(
-    client: &Client,
-    deploy: Deploy,
-    wait: args::Wait,
-    printer: Printer<'_>,
-) -> Outcome {
+async fn conclude(client: &Client, deploy: Deploy, wait: args::Wait, printer: Printer<'_>) -> Outcome {
     match (deploy.outcome, &deploy.operation) {
         (DeployOutcome::Unchanged, _) => {
-            printer.talk(format_args!(
-                "nothing changed in `{}`, nothing was touched",
-                deploy.service
-            ));
+            printer.talk(format_args!("nothing changed in `{}`, nothing was touched", deploy.service));
             print(&deploy, None, printer)
         }
         (DeployOutcome::Accepted, Some(id)) => {
             let followed = progress::wait(client, id, wait, printer).await?;
             finish(client, &deploy, followed, printer).await
         }
-        (DeployOutcome::Planned | DeployOutcome::Accepted, _) if printer.settings.json => {
-            print(&deploy, None, printer)
-        }
+        (DeployOutcome::Planned | DeployOutcome::Accepted, _) if printer.settings.json => print(&deploy, None, printer),
         (DeployOutcome::Planned | DeployOutcome::Accepted, _) => plan::show(&deploy, printer),
     }
 }
 
-async fn finish(
-    client: &Client,
-    deploy: &Deploy,
-    followed: Option<Followed>,
-    printer: Printer<'_>,
-) -> Outcome {
+async fn finish(client: &Client, deploy: &Deploy, followed: Option<Followed>, printer: Printer<'_>) -> Outcome {
     let Some(followed) = followed else {
         return print(deploy, None, printer);
     };
@@ -148,10 +119,7 @@ async fn finish(
 
 /// The newest lines of a workload that failed. Where there are none, its failure still says why.
 async fn last_words(client: &Client, workload: &str, printer: Printer<'_>) {
-    let query = LogQuery {
-        tail: Some(LINES_OF_A_FAILURE),
-        ..LogQuery::default()
-    };
+    let query = LogQuery { tail: Some(LINES_OF_A_FAILURE), ..LogQuery::default() };
     let Ok(lines) = super::logs::collect(client, workload, &query).await else {
         return;
     };
@@ -172,9 +140,5 @@ struct Document<'a> {
 }
 
 fn print(deploy: &Deploy, result: Option<&Operation>, printer: Printer<'_>) -> Outcome {
-    if printer.settings.json {
-        printer.json(&Document { deploy, result })
-    } else {
-        Ok(())
-    }
+    if printer.settings.json { printer.json(&Document { deploy, result }) } else { Ok(()) }
 }

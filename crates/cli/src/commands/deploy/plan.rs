@@ -11,36 +11,23 @@ use crate::report::Outcome;
 use crate::words;
 
 pub(super) fn show(deploy: &Deploy, printer: Printer<'_>) -> Outcome {
-    printer.table(
-        &["WORKLOAD", "ACTION", "RUNTIME", "NOT ON"],
-        deploy.components.iter().map(row).collect(),
-    )?;
+    printer.table(&["WORKLOAD", "ACTION", "RUNTIME", "NOT ON"], deploy.components.iter().map(row).collect())?;
     if deploy.changes.is_empty() {
         return Ok(());
     }
-    let lines: String = deploy
-        .changes
-        .iter()
-        .map(|change| line(change, printer.settings.color_stdout))
-        .collect();
+    let lines: String = deploy.changes.iter().map(|change| line(change, printer.settings.color_stdout)).collect();
     printer.data(format!("\n{lines}"))
 }
 
 fn row(plan: &ComponentPlan) -> Vec<Cell> {
     let placement = plan.placement.as_ref();
     let rejected = placement.iter().flat_map(|placement| &placement.rejected);
-    let rejected: Vec<_> = rejected
-        .map(|other| format!("{}: {}", other.runtime, other.reasons.join("; ")))
-        .collect();
+    let rejected: Vec<_> = rejected.map(|other| format!("{}: {}", other.runtime, other.reasons.join("; "))).collect();
     vec![
         Cell::new(&plan.workload),
         Cell::new(&plan.action),
         Cell::new(placement.map_or(words::NOTHING, |placement| &placement.runtime)),
-        Cell::new(if rejected.is_empty() {
-            words::NOTHING.to_owned()
-        } else {
-            rejected.join("\n")
-        }),
+        Cell::new(if rejected.is_empty() { words::NOTHING.to_owned() } else { rejected.join("\n") }),
     ]
 }
 
@@ -50,11 +37,7 @@ fn line(change: &Change, color: bool) -> String {
         ChangeKind::Removed => ('-', AnsiColor::Red),
         ChangeKind::Changed => ('~', AnsiColor::Yellow),
     };
-    let style = if color {
-        Style::new().fg_color(Some(hue.into()))
-    } else {
-        Style::new()
-    };
+    let style = if color { Style::new().fg_color(Some(hue.into())) } else { Style::new() };
     let value = |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
     let values = match change.kind {
         ChangeKind::Added => value(&change.new),
@@ -80,13 +63,7 @@ mod tests {
             line(&change(ChangeKind::Changed, Some("a"), Some("b")), false),
             "~ components.web.image: \"a\" -> \"b\"\n"
         );
-        assert_eq!(
-            line(&change(ChangeKind::Added, None, Some("b")), false),
-            "+ components.web.image: \"b\"\n"
-        );
-        assert_eq!(
-            line(&change(ChangeKind::Removed, Some("a"), None), false),
-            "- components.web.image: \"a\"\n"
-        );
+        assert_eq!(line(&change(ChangeKind::Added, None, Some("b")), false), "+ components.web.image: \"b\"\n");
+        assert_eq!(line(&change(ChangeKind::Removed, Some("a"), None), false), "- components.web.image: \"a\"\n");
     }
 }

@@ -26,16 +26,9 @@ pub(in crate::commands) struct Console {
 }
 
 /// Connects both ends until the process ends; its exit code is the outcome.
-pub(in crate::commands) async fn converse(
-    session: Session,
-    console: Console,
-    printer: Printer<'_>,
-) -> Outcome {
+pub(in crate::commands) async fn converse(session: Session, console: Console, printer: Printer<'_>) -> Outcome {
     let raw = console.stdin && console.tty && std::io::stdin().is_terminal();
-    let guard = raw
-        .then(RawMode::enter)
-        .transpose()
-        .map_err(Failure::Terminal)?;
+    let guard = raw.then(RawMode::enter).transpose().map_err(Failure::Terminal)?;
     let (left, leave) = oneshot::channel();
     let resized = signal(SignalKind::window_change()).map_err(Failure::Terminal)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Terminal)?;
@@ -55,26 +48,15 @@ pub(in crate::commands) async fn converse(
 
 fn exit(end: SessionEnd) -> Outcome {
     match end {
-        SessionEnd {
-            problem: Some(problem),
-            ..
-        } => Err(ClientError::from(problem).into()),
+        SessionEnd { problem: Some(problem), .. } => Err(ClientError::from(problem).into()),
         SessionEnd { exit: Some(0), .. } => Ok(()),
-        SessionEnd {
-            exit: Some(code), ..
-        } => Err(Failure::Exit(u8::try_from(code).unwrap_or(u8::MAX))),
-        SessionEnd {
-            exit: None,
-            problem: None,
-        } => Err(without_outcome()),
+        SessionEnd { exit: Some(code), .. } => Err(Failure::Exit(u8::try_from(code).unwrap_or(u8::MAX))),
+        SessionEnd { exit: None, problem: None } => Err(without_outcome()),
     }
 }
 
 fn without_outcome() -> Failure {
-    ClientError::from(ProtocolError::Truncated {
-        path: "session".to_owned(),
-    })
-    .into()
+    ClientError::from(ProtocolError::Truncated { path: "session".to_owned() }).into()
 }
 
 /// Writes what the process says until it ends. Blocking writes: there is nothing better to do while a terminal is slow.
@@ -95,13 +77,7 @@ fn write(mut out: impl Write, bytes: &[u8]) -> Outcome {
 }
 
 /// Passes on keys and sizes. An error here means that the session is over, and the other direction says why.
-async fn send(
-    mut input: SessionInput,
-    console: Console,
-    raw: bool,
-    mut resized: Signal,
-    left: oneshot::Sender<()>,
-) {
+async fn send(mut input: SessionInput, console: Console, raw: bool, mut resized: Signal, left: oneshot::Sender<()>) {
     let mut keys = raw.then(DetachKeys::default);
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; CHUNK];
@@ -140,11 +116,7 @@ enum Passed {
     Detach,
 }
 
-async fn pass_on(
-    input: &mut SessionInput,
-    bytes: &[u8],
-    keys: Option<&mut DetachKeys>,
-) -> Result<Passed, ClientError> {
+async fn pass_on(input: &mut SessionInput, bytes: &[u8], keys: Option<&mut DetachKeys>) -> Result<Passed, ClientError> {
     if bytes.is_empty() {
         input.end().await?;
         return Ok(Passed::End);
@@ -155,11 +127,7 @@ async fn pass_on(
     };
     let found = keys.filter(bytes);
     input.write(&found.typed).await?;
-    Ok(if found.detach {
-        Passed::Detach
-    } else {
-        Passed::On
-    })
+    Ok(if found.detach { Passed::Detach } else { Passed::On })
 }
 
 async fn resize(input: &mut SessionInput, size: Size) -> Result<(), ClientError> {
@@ -171,11 +139,7 @@ mod tests {
     use super::*;
 
     fn code(exit_code: Option<i32>) -> u8 {
-        exit(SessionEnd {
-            exit: exit_code,
-            problem: None,
-        })
-        .map_or_else(|failure| failure.exit_code(), |()| 0)
+        exit(SessionEnd { exit: exit_code, problem: None }).map_or_else(|failure| failure.exit_code(), |()| 0)
     }
 
     #[test]

@@ -25,10 +25,7 @@ impl DetachKeys {
         for &key in keys {
             match (self.pending, key) {
                 (true, CTRL_Q) => {
-                    return Keys {
-                        typed,
-                        detach: true,
-                    };
+                    return Keys { typed, detach: true };
                 }
                 (true, CTRL_P) => typed.push(CTRL_P),
                 (true, _) => {
@@ -39,10 +36,7 @@ impl DetachKeys {
                 (false, _) => typed.push(key),
             }
         }
-        Keys {
-            typed,
-            detach: false,
-        }
+        Keys { typed, detach: false }
     }
 }
 
@@ -57,44 +51,20 @@ mod tests {
             let found = keys.filter(chunk);
             typed.extend(found.typed);
             if found.detach {
-                return Keys {
-                    typed,
-                    detach: true,
-                };
+                return Keys { typed, detach: true };
             }
         }
-        Keys {
-            typed,
-            detach: false,
-        }
+        Keys { typed, detach: false }
     }
 
     #[test]
     fn the_keys_are_found_across_reads_and_never_reach_the_process() {
-        assert_eq!(
-            all(&[b"ls\x10", b"\x11rest"]),
-            Keys {
-                typed: b"ls".to_vec(),
-                detach: true
-            }
-        );
-        assert_eq!(
-            all(&[b"\x10\x10\x11"]),
-            Keys {
-                typed: b"\x10".to_vec(),
-                detach: true
-            }
-        );
+        assert_eq!(all(&[b"ls\x10", b"\x11rest"]), Keys { typed: b"ls".to_vec(), detach: true });
+        assert_eq!(all(&[b"\x10\x10\x11"]), Keys { typed: b"\x10".to_vec(), detach: true });
     }
 
     #[test]
     fn half_of_them_is_an_ordinary_key() {
-        assert_eq!(
-            all(&[b"\x10", b"a\x11"]),
-            Keys {
-                typed: b"\x10a\x11".to_vec(),
-                detach: false
-            }
-        );
+        assert_eq!(all(&[b"\x10", b"a\x11"]), Keys { typed: b"\x10a\x11".to_vec(), detach: false });
     }
 }

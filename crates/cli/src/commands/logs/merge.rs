@@ -13,9 +13,7 @@ struct Source {
 }
 
 /// The earliest line first; a line without a time comes as soon as its predecessor has.
-pub(super) fn by_time(
-    sources: Vec<Items<LogLine>>,
-) -> BoxStream<'static, Result<Tagged, ClientError>> {
+pub(super) fn by_time(sources: Vec<Items<LogLine>>) -> BoxStream<'static, Result<Tagged, ClientError>> {
     let waiting: Vec<_> = sources.into_iter().enumerate().collect();
     stream::try_unfold((waiting, Vec::new()), |(waiting, mut ready)| async move {
         for (index, rest) in waiting {
@@ -30,11 +28,7 @@ pub(super) fn by_time(
     .boxed()
 }
 
-async fn advance(
-    index: usize,
-    mut rest: Items<LogLine>,
-    ready: &mut Vec<Source>,
-) -> Result<(), ClientError> {
+async fn advance(index: usize, mut rest: Items<LogLine>, ready: &mut Vec<Source>) -> Result<(), ClientError> {
     if let Some(head) = rest.next().await.transpose()? {
         ready.push(Source { index, head, rest });
     }
@@ -77,10 +71,7 @@ mod tests {
             source(&[]),
         ];
         let lines: Vec<Tagged> = by_time(sources).try_collect().await.unwrap();
-        let texts: Vec<_> = lines
-            .into_iter()
-            .map(|(_, line)| line.text.unwrap())
-            .collect();
+        let texts: Vec<_> = lines.into_iter().map(|(_, line)| line.text.unwrap()).collect();
         assert_eq!(texts, ["a1", "b2", "a5", "a?", "b5"]);
     }
 }

@@ -26,19 +26,10 @@ pub(super) async fn run(args: Logs, printer: Printer<'_>) -> Outcome {
     let query = query(&args)?;
     let client = connect(printer).await?;
     let workloads = client.workloads().await?;
-    let (names, sources) =
-        open(&client, names(&args.targets, &workloads)?, &query, printer).await?;
-    let look = Look {
-        timestamps: args.timestamps,
-        json: printer.settings.json,
-        color: printer.settings.color_stdout,
-    };
+    let (names, sources) = open(&client, names(&args.targets, &workloads)?, &query, printer).await?;
+    let look = Look { timestamps: args.timestamps, json: printer.settings.json, color: printer.settings.color_stdout };
     let writer = Writer::new(names, look);
-    if query.follow {
-        print(as_they_come(sources), writer).await
-    } else {
-        print(merge::by_time(sources), writer).await
-    }
+    if query.follow { print(as_they_come(sources), writer).await } else { print(merge::by_time(sources), writer).await }
 }
 
 /// Logs of all of them; of several, one that has not been started yet is passed over.
@@ -65,31 +56,15 @@ async fn open(
 }
 
 /// All lines of one workload, without their line feeds.
-pub(super) async fn collect(
-    client: &Client,
-    workload: &str,
-    query: &LogQuery,
-) -> Result<Vec<Vec<u8>>, ClientError> {
+pub(super) async fn collect(client: &Client, workload: &str, query: &LogQuery) -> Result<Vec<Vec<u8>>, ClientError> {
     let lines = client.logs(workload, query).await?;
-    lines
-        .map_ok(|line| writer::bytes(&line))
-        .try_collect()
-        .await
+    lines.map_ok(|line| writer::bytes(&line)).try_collect().await
 }
 
 fn query(args: &Logs) -> Outcome<LogQuery> {
     let now = Timestamp::now();
-    let moment = |text: &Option<String>| {
-        text.as_deref()
-            .map(|text| time::moment(text, now))
-            .transpose()
-    };
-    Ok(LogQuery {
-        tail: args.tail,
-        since: moment(&args.since)?,
-        until: moment(&args.until)?,
-        follow: args.follow,
-    })
+    let moment = |text: &Option<String>| text.as_deref().map(|text| time::moment(text, now)).transpose();
+    Ok(LogQuery { tail: args.tail, since: moment(&args.since)?, until: moment(&args.until)?, follow: args.follow })
 }
 
 /// Names of the workloads meant, each once, in the order named.
@@ -105,20 +80,13 @@ fn names(targets: &[String], workloads: &[Workload]) -> Outcome<Vec<String>> {
     Ok(names)
 }
 
-fn as_they_come(
-    sources: Vec<Items<LogLine>>,
-) -> stream::BoxStream<'static, Result<Tagged, ClientError>> {
-    let tagged = sources
-        .into_iter()
-        .enumerate()
-        .map(|(source, lines)| lines.map_ok(move |line| (source, line)).boxed());
+fn as_they_come(sources: Vec<Items<LogLine>>) -> stream::BoxStream<'static, Result<Tagged, ClientError>> {
+    let tagged =
+        sources.into_iter().enumerate().map(|(source, lines)| lines.map_ok(move |line| (source, line)).boxed());
     stream::select_all(tagged).boxed()
 }
 
-async fn print(
-    lines: stream::BoxStream<'_, Result<Tagged, ClientError>>,
-    mut writer: Writer,
-) -> Outcome {
+async fn print(lines: stream::BoxStream<'_, Result<Tagged, ClientError>>, mut writer: Writer) -> Outcome {
     let mut batches = lines.ready_chunks(BATCH);
     while let Some(batch) = batches.next().await {
         for line in batch {

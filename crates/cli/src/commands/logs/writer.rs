@@ -8,14 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use hythe_api::{LogLine, StdStream};
 use serde::Serialize;
 
-const HUES: [AnsiColor; 6] = [
-    AnsiColor::Cyan,
-    AnsiColor::Yellow,
-    AnsiColor::Green,
-    AnsiColor::Magenta,
-    AnsiColor::Blue,
-    AnsiColor::Red,
-];
+const HUES: [AnsiColor; 6] =
+    [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
 
 /// RFC 3339 in UTC, always as wide.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S.%9fZ";
@@ -55,34 +49,14 @@ impl Writer {
         Self::onto(names, look, Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
-    fn onto(
-        names: Vec<String>,
-        look: Look,
-        stdout: Box<dyn Write>,
-        stderr: Box<dyn Write>,
-    ) -> Self {
-        let way = |out| Way {
-            out: Box::new(BufWriter::new(out)),
-            open: None,
-        };
-        Self {
-            prefixes: prefixes(&names, look.color),
-            names,
-            look,
-            stdout: way(stdout),
-            stderr: way(stderr),
-        }
+    fn onto(names: Vec<String>, look: Look, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
+        let way = |out| Way { out: Box::new(BufWriter::new(out)), open: None };
+        Self { prefixes: prefixes(&names, look.color), names, look, stdout: way(stdout), stderr: way(stderr) }
     }
 
     pub(super) fn write(&mut self, source: usize, line: &LogLine) -> io::Result<()> {
         if self.look.json {
-            serde_json::to_writer(
-                &mut self.stdout.out,
-                &Item {
-                    workload: &self.names[source],
-                    line,
-                },
-            )?;
+            serde_json::to_writer(&mut self.stdout.out, &Item { workload: &self.names[source], line })?;
             return self.stdout.out.write_all(b"\n");
         }
         let way = match line.stream {
@@ -117,9 +91,7 @@ pub(super) fn bytes(line: &LogLine) -> Vec<u8> {
     match (&line.text, &line.base64) {
         (Some(text), _) => text.clone().into_bytes(),
         // What is no base64 is shown rather than lost.
-        (None, Some(coded)) => STANDARD
-            .decode(coded)
-            .unwrap_or_else(|_| coded.clone().into_bytes()),
+        (None, Some(coded)) => STANDARD.decode(coded).unwrap_or_else(|_| coded.clone().into_bytes()),
         (None, None) => Vec::new(),
     }
 }
@@ -131,18 +103,10 @@ fn prefixes(names: &[String], color: bool) -> Vec<String> {
     }
     let width = names.iter().map(String::len).max().unwrap_or(0);
     let prefix = |(name, hue): (&String, AnsiColor)| {
-        let style = if color {
-            Style::new().fg_color(Some(hue.into()))
-        } else {
-            Style::new()
-        };
+        let style = if color { Style::new().fg_color(Some(hue.into())) } else { Style::new() };
         format!("{style}{name:width$} |{style:#} ")
     };
-    names
-        .iter()
-        .zip(HUES.into_iter().cycle())
-        .map(prefix)
-        .collect()
+    names.iter().zip(HUES.into_iter().cycle()).map(prefix).collect()
 }
 
 #[cfg(test)]
@@ -169,13 +133,7 @@ mod tests {
     fn line(stream: StdStream, bytes: &[u8], terminated: bool) -> LogLine {
         let text = String::from_utf8(bytes.to_vec()).ok();
         let base64 = text.is_none().then(|| STANDARD.encode(bytes));
-        LogLine {
-            stream,
-            time: None,
-            text,
-            base64,
-            terminated,
-        }
+        LogLine { stream, time: None, text, base64, terminated }
     }
 
     fn written(names: &[&str], look: Look, lines: &[(usize, LogLine)]) -> [Vec<u8>; 2] {
@@ -210,18 +168,12 @@ mod tests {
             (1, line(StdStream::Stdout, b"other", true)),
         ];
         let [out, _] = written(&["web", "queue"], Look::default(), &lines);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "web   | one line\nweb   | cut\nqueue | other\n"
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), "web   | one line\nweb   | cut\nqueue | other\n");
     }
 
     #[test]
     fn times_are_all_as_wide() {
-        let look = Look {
-            timestamps: true,
-            ..Look::default()
-        };
+        let look = Look { timestamps: true, ..Look::default() };
         let mut stamped = line(StdStream::Stdout, b"x", true);
         stamped.time = Some(jiff::Timestamp::UNIX_EPOCH);
         let [out, _] = written(&["web"], look, &[(0, stamped)]);
@@ -230,17 +182,9 @@ mod tests {
 
     #[test]
     fn json_is_one_document_a_line_and_goes_to_stdout() {
-        let look = Look {
-            json: true,
-            ..Look::default()
-        };
-        let [out, err] = written(
-            &["web"],
-            look,
-            &[(0, line(StdStream::Stderr, b"oops", true))],
-        );
-        let expected =
-            "{\"workload\":\"web\",\"stream\":\"stderr\",\"text\":\"oops\",\"terminated\":true}\n";
+        let look = Look { json: true, ..Look::default() };
+        let [out, err] = written(&["web"], look, &[(0, line(StdStream::Stderr, b"oops", true))]);
+        let expected = "{\"workload\":\"web\",\"stream\":\"stderr\",\"text\":\"oops\",\"terminated\":true}\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
         assert!(err.is_empty());
     }

@@ -8,10 +8,45 @@ use super::NotExecutable;
 use super::eval::{Job, Shell};
 
 /// The programs in `/bin`.
-pub(in crate::memory) const APPLETS: [&str; 37] = [
-    "ash", "cat", "chmod", "chown", "cp", "date", "echo", "env", "expr", "false", "head", "hostname", "id", "kill", "ls", "mkdir",
-    "mv", "nproc", "printenv", "printf", "pwd", "rm", "seq", "sh", "sha256sum", "sleep", "sort", "stty", "tail", "test",
-    "touch", "tr", "true", "tty", "wc", "whoami", "yes",
+pub(in crate::memory) const APPLETS: [&str; 38] = [
+    "ash",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "date",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "kill",
+    "ls",
+    "mkdir",
+    "mv",
+    "nproc",
+    "printenv",
+    "printf",
+    "pwd",
+    "rm",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stty",
+    "tail",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "wc",
+    "whoami",
+    "yes",
 ];
 
 /// What a name leads to.
@@ -27,7 +62,11 @@ pub(super) fn look_up(view: &View, workdir: &str, name: &str) -> Result<Program,
             let path = format!("{directory}/{name}");
             matches!(view.get(&path), Some(Node::File { .. })).then_some(path)
         });
-        return if name.is_empty() { Err(NotExecutable::Absent) } else { open(view, &found.ok_or(NotExecutable::Absent)?) };
+        return if name.is_empty() {
+            Err(NotExecutable::Absent)
+        } else {
+            open(view, &found.ok_or(NotExecutable::Absent)?)
+        };
     }
     open(view, &clean(workdir, name))
 }

@@ -101,7 +101,9 @@ pub(super) fn find_user(view: &View, user: Option<&str>) -> Result<User, String>
         None => (user, None),
     });
     let passwd = records(view, "/etc/passwd");
-    let known = passwd.iter().find(|record| record.first().is_some_and(|n| n == name) || record.get(2).is_some_and(|n| n == name));
+    let known = passwd
+        .iter()
+        .find(|record| record.first().is_some_and(|n| n == name) || record.get(2).is_some_and(|n| n == name));
     let mut found = match (known, name.parse::<u32>()) {
         (Some(record), _) => from_record(record),
         (None, Ok(uid)) => User { uid, gid: 0, name: uid.to_string(), home: "/".to_owned() },

@@ -68,8 +68,14 @@ pub(super) enum Part {
     Literal(String),
     /// Quoted text, kept apart so that `""` is a word.
     Quoted(String),
-    Variable { name: String, quoted: bool },
-    Substitution { script: Script, quoted: bool },
+    Variable {
+        name: String,
+        quoted: bool,
+    },
+    Substitution {
+        script: Script,
+        quoted: bool,
+    },
 }
 
 /// A syntax error, in words.
@@ -288,7 +294,10 @@ impl Parser {
             } else if let Some(word) = self.word()? {
                 words.push(word);
             } else if words.is_empty() && redirects.is_empty() {
-                return Err(format!("syntax error: unexpected \"{}\"", self.peek().map_or("end".to_owned(), String::from)));
+                return Err(format!(
+                    "syntax error: unexpected \"{}\"",
+                    self.peek().map_or("end".to_owned(), String::from)
+                ));
             } else {
                 return Ok(Command { body: Body::Simple(words), redirects });
             }
@@ -405,7 +414,8 @@ impl Parser {
             self.at += 1;
             return Ok(c.to_string());
         }
-        let name: String = self.chars[self.at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
+        let name: String =
+            self.chars[self.at..].iter().take_while(|c| c.is_ascii_alphanumeric() || **c == '_').collect();
         self.at += name.chars().count();
         Ok(name)
     }

@@ -22,6 +22,7 @@ impl Shell {
             "tr" => self.translate(rest).await,
             "wc" => self.count(rest).await,
             "sort" => self.sort(rest).await,
+            "grep" => self.grep(rest).await,
             "sha256sum" => {
                 let bytes = self.operands(rest).await?;
                 self.say(&format!("{}  -", super::super::engine::hex_digest(&bytes))).await
@@ -190,12 +191,38 @@ impl Shell {
         }
     }
 
+    /// `grep [-c] [-v] text`, where only `^` and `$` at the ends are special.
+    async fn grep(&self, arguments: &[String]) -> Result<i32, String> {
+        let flags = arguments.iter().take_while(|flag| matches!(flag.as_str(), "-c" | "-v")).count();
+        let (flags, rest) = arguments.split_at(flags);
+        let (pattern, paths) = rest.split_first().ok_or("a pattern is missing")?;
+        let has = |wanted: &str| flags.iter().any(|flag| flag == wanted);
+        let bytes = self.operands(paths).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let found: Vec<&str> = text.lines().filter(|line| line_matches(line, pattern) != has("-v")).collect();
+        if has("-c") {
+            self.say(&found.len().to_string()).await?;
+        } else {
+            self.put(found.iter().map(|line| format!("{line}\n")).collect::<String>()).await?;
+        }
+        Ok(i32::from(found.is_empty()))
+    }
+
     async fn sort(&self, arguments: &[String]) -> Result<i32, String> {
         let bytes = self.operands(arguments).await?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let mut lines: Vec<&str> = text.lines().collect();
         lines.sort_unstable();
         self.put(lines.iter().map(|line| format!("{line}\n")).collect::<String>()).await
+    }
+}
+
+fn line_matches(line: &str, pattern: &str) -> bool {
+    match (pattern.strip_prefix('^'), pattern.strip_suffix('$')) {
+        (Some(rest), Some(_)) => rest.strip_suffix('$').is_some_and(|whole| line == whole),
+        (Some(start), None) => line.starts_with(start),
+        (None, Some(end)) => line.ends_with(end),
+        (None, None) => line.contains(pattern),
     }
 }
 

@@ -1,0 +1,59 @@
+//! Keeps the stdin of an attached main process open.
+//!
+//! Conmon closes it when the last connection to it ends, and the process would see the end of file because a user went away.
+//! So one more `podman attach` stays connected: it is told nothing, shows nothing, outlives the agent, and ends with the process.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::client::{Client, Invocation};
+
+/// Instances that have a keeper.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keepers(Arc<Mutex<HashSet<String>>>);
+
+impl Keepers {
+    /// Sees to it that the instance has one.
+    pub(crate) fn keep(&self, client: &Client, id: &str) -> io::Result<()> {
+        if !self.set().insert(id.to_owned()) {
+            return Ok(());
+        }
+        match spawn(client, id) {
+            Ok(mut child) => {
+                let (keepers, id) = (self.clone(), id.to_owned());
+                tokio::spawn(async move {
+                    if let Err(cause) = child.wait().await {
+                        tracing::warn!(id, %cause, "a keeper of stdin cannot be waited for");
+                    }
+                    keepers.set().remove(&id);
+                });
+                Ok(())
+            }
+            Err(cause) => {
+                self.set().remove(id);
+                Err(cause)
+            }
+        }
+    }
+
+    fn set(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn spawn(client: &Client, id: &str) -> io::Result<tokio::process::Child> {
+    let call = Invocation::from(["attach", "--sig-proxy=false", "--detach-keys=", id]);
+    let mut command = client.command(&call);
+    command.stdin(endless()?).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+}
+
+/// A stdin that never has anything and never ends: a pipe whose reader holds its writing end too.
+fn endless() -> io::Result<Stdio> {
+    let (reader, _writer) = io::pipe()?;
+    let both = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    Ok(File::options().read(true).write(true).open(both)?.into())
+}
