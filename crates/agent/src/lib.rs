@@ -56,6 +56,14 @@ pub struct App {
 /// # Errors
 /// When it cannot start: configuration, state directory, store or socket; each error names the file.
 pub async fn run(options: Options) -> Result<(), StartError> {
+    run_until(options, terminated()).await
+}
+
+/// Runs an agent until `shutdown` is done, whatever signals the process receives. Workloads go on running when it ends.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let config = Config::load(&options)?;
     config.make_state_dir()?;
     let opened = Store::open(&config.state_dir.join("hythe.db"))?;
@@ -86,19 +94,19 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     };
     tell_systemd(sd_notify::NotifyState::Ready);
     tracing::info!(socket = %app.config.socket.display(), owner = controller.owner(), "the agent listens");
-    serve(app, listeners).await;
+    serve(app, listeners, shutdown).await;
     controller.shutdown();
     Ok(())
 }
 
-async fn serve(app: App, listeners: Vec<listen::Listener>) {
+async fn serve(app: App, listeners: Vec<listen::Listener>, shutdown: impl Future<Output = ()>) {
     let router = router(app.clone());
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
         servers.spawn(listener.serve(router.clone(), app.closing.clone()));
     }
     tokio::select! {
-        () = terminated() => {}
+        () = shutdown => {}
         Some(_) = servers.join_next() => tracing::error!("a listener ended"),
     }
     tracing::info!("the agent stops; workloads go on");

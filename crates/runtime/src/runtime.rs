@@ -97,7 +97,8 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// [`Runtime::create`] and [`Runtime::start`] in as few engine calls as the engine has.
     ///
-    /// Idempotent as both are. On an error of starting the instance stays behind under its name, state `Created` or `Exited`.
+    /// Idempotent on the plan's name, and an attempt runs once: one that was made but never started is started, one that runs or has run already is
+    /// left as it is and its id returned. On an error of starting the instance stays behind under its name, state `Created` or `Exited`.
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId>;
 
     /// Starts an instance; success means its main process was executed. Running already: success.

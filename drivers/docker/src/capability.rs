@@ -27,7 +27,10 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
         capability = capability.without(Feature::SeccompDefault, reason).without(Feature::SeccompFile, reason);
     }
     if engine == Engine::Podman {
-        capability = capability.without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`");
+        let nat = "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks";
+        capability = capability
+            .without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`")
+            .without(Feature::PublishIpv6, nat);
     }
     if engine == Engine::Podman && !local {
         capability = capability

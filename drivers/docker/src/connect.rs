@@ -123,3 +123,47 @@ fn io_reason(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use hythe_spec::Millis;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_names_each_place_and_why() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::create_dir_all(path("podman")).unwrap();
+        // Bound and closed: refused. Bound and silent: no answer.
+        drop(std::os::unix::net::UnixListener::bind(path("docker.sock")).unwrap());
+        let _silent = std::os::unix::net::UnixListener::bind(path("podman/podman.sock")).unwrap();
+        let environment = Environment {
+            docker_host: Some(format!("unix://{}", path("absent.sock").display())),
+            runtime_dir: Some(directory.path().to_owned()),
+            ..Environment::default()
+        };
+        let config = Config { connect_timeout: Millis(300), ..Config::default() };
+        let (mut failures, mut passed_over) = (Vec::new(), Vec::new());
+        for candidate in candidates(&environment, &config).unwrap() {
+            // The machine's own engines are nobody's business here.
+            if candidate.host.contains(&directory.path().display().to_string()) {
+                failures.push(attempt(&candidate, &config).await.err().unwrap());
+                passed_over.extend(candidate.origin.is_named().then_some(candidate.host));
+            }
+        }
+        assert_eq!(failures, ["absent", "refused (nothing listens on it)", "no answer within 300ms"]);
+        assert_eq!(passed_over.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_cannot_be_read_says_so() {
+        for (host, words) in [("ssh://box", "`ssh` is not supported"), ("tcp://box", "the port is missing"), ("unix://relative", "not absolute")] {
+            let config = Config { host: Some(host.to_owned()), ..Config::default() };
+            let error = connect_in(config, &Environment::default()).await.unwrap_err();
+            assert!(error.message().contains(words), "{error}");
+        }
+    }
+}

@@ -11,9 +11,12 @@ use crate::Config;
 use crate::capability;
 use crate::client::{Client, filters, segment};
 use crate::error::{broken, translate};
+use crate::evidence::killed_for_memory;
 use crate::native::{Container, Info, Row};
 use crate::translate::{self, Engine, Surroundings};
 
+/// Exit code of a process that SIGKILL ended.
+const KILLED: i32 = 137;
 /// The largest limit that Podman gives unasked.
 const PODMAN_MOST: u64 = 1 << 20;
 
@@ -72,6 +75,12 @@ impl Core {
         }
         if observed.state == State::Created && observed.exit.is_none() {
             observed.exit = self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner).get(&observed.id.0).cloned();
+        }
+        if let Some(exit) = observed.exit.as_mut().filter(|exit| !exit.oom && exit.code == KILLED)
+            && self.engine == Engine::Podman
+            && self.local
+        {
+            exit.oom = killed_for_memory(&observed.id.0).await;
         }
         Ok(observed)
     }

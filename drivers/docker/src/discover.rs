@@ -187,3 +187,79 @@ fn context_host(directory: &Path, name: &str) -> Result<String, String> {
     let host = meta.endpoints.get("docker").map(|endpoint| endpoint.host.clone()).filter(|host| !host.is_empty());
     host.ok_or_else(|| format!("`{}` names no docker endpoint", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn hosts(environment: &Environment, config: &Config) -> Vec<String> {
+        candidates(environment, config).unwrap().into_iter().map(|candidate| candidate.host).collect()
+    }
+
+    fn user(directory: &Path) -> Environment {
+        Environment {
+            docker_config: Some(directory.join(".docker")),
+            home: Some("/home/u".into()),
+            runtime_dir: Some("/run/user/1000".into()),
+            ..Environment::default()
+        }
+    }
+
+    fn with_context(directory: &Path, name: &str, host: &str) {
+        let id: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let meta = directory.join(".docker/contexts/meta").join(id);
+        std::fs::create_dir_all(&meta).unwrap();
+        let text = serde_json::json!({ "Name": name, "Endpoints": { "docker": { "Host": host } } }).to_string();
+        std::fs::write(meta.join("meta.json"), text).unwrap();
+        std::fs::write(directory.join(".docker/config.json"), format!("{{\"currentContext\":\"{name}\"}}")).unwrap();
+    }
+
+    #[test]
+    fn the_usual_places_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = hosts(&user(directory.path()), &Config::default());
+        assert_eq!(hosts, [
+            "unix:///var/run/docker.sock",
+            "unix:///run/user/1000/docker.sock",
+            "unix:///home/u/.docker/run/docker.sock",
+            "unix:///home/u/.docker/desktop/docker.sock",
+            "unix:///run/podman/podman.sock",
+            "unix:///run/user/1000/podman/podman.sock",
+            "unix:///home/u/.colima/default/docker.sock",
+            "unix:///home/u/.config/colima/default/docker.sock",
+            "unix:///home/u/.rd/docker.sock",
+            "unix:///home/u/.orbstack/run/docker.sock",
+        ]);
+    }
+
+    #[test]
+    fn a_configured_host_is_the_only_one() {
+        let environment = Environment { docker_host: Some("unix:///b".to_owned()), ..Environment::default() };
+        let config = Config { host: Some("/a".to_owned()), ..Config::default() };
+        assert_eq!(hosts(&environment, &config), ["/a"]);
+    }
+
+    #[test]
+    fn what_is_named_comes_first_and_alone_where_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        with_context(directory.path(), "desk", "unix:///desk.sock");
+        let strict = Config { fall_through: false, ..Config::default() };
+        let environment = user(directory.path());
+        assert_eq!(hosts(&environment, &strict), ["unix:///desk.sock"]);
+        assert_eq!(hosts(&environment, &Config::default())[..2], ["unix:///desk.sock", "unix:///var/run/docker.sock"]);
+        let environment = Environment { docker_host: Some("unix:///var/run/docker.sock".to_owned()), ..environment };
+        assert_eq!(hosts(&environment, &strict), ["unix:///var/run/docker.sock"]);
+        assert_eq!(hosts(&environment, &Config::default()).len(), 10, "each place once");
+    }
+
+    #[test]
+    fn a_context_asked_for_must_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let environment = Environment { docker_context: Some("gone".to_owned()), ..user(directory.path()) };
+        let error = candidates(&environment, &Config::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("`gone`"), "{error}");
+    }
+}

@@ -203,3 +203,65 @@ pub(crate) async fn carried<T: Send + 'static>(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages as real engines gave them: dockerd 20.10.24 and Podman 4.3.1.
+    const SAID: &[(u16, &str, ErrorKind)] = &[
+        (404, "No such container: x", ErrorKind::NotFound),
+        (404, "no container with name or ID \"x\" found: no such container", ErrorKind::NotFound),
+        (404, "no such image: localhost/x:1: image not known", ErrorKind::NotFound),
+        (404, "network x not found", ErrorKind::NotFound),
+        (500, "container create: unable to find network with name or ID x: network not found", ErrorKind::NotFound),
+        (404, "volume with name x not found: no such volume", ErrorKind::NotFound),
+        (409, "Conflict. The container name \"/x\" is already in use by container \"8e30\". You have to remove (or rename) that container to be able to reuse that name.", ErrorKind::AlreadyExists),
+        (500, "container create: creating container storage: the container name \"x\" is already in use by 5429. You have to remove that container to be able to reuse that name: that name is already in use", ErrorKind::AlreadyExists),
+        (409, "You cannot remove a running container 7d77. Stop the container before attempting removal or force remove", ErrorKind::Conflict),
+        (500, "cannot remove container 37f9 as it is running - running or paused containers cannot be removed without force: container state improper", ErrorKind::Conflict),
+        (409, "Container x is paused, unpause the container before exec", ErrorKind::Conflict),
+        (500, "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:80 failed: port is already allocated", ErrorKind::Conflict),
+        (500, "cannot listen on the TCP port: listen tcp4 127.0.0.1:80: bind: address already in use", ErrorKind::Conflict),
+        (400, "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/no/such\": stat /no/such: no such file or directory: unknown", ErrorKind::Invalid),
+        (400, "invalid mount config for type \"bind\": bind source path does not exist: /x", ErrorKind::Invalid),
+        (500, "unable to find user x: no matching entries in passwd file", ErrorKind::Invalid),
+        (500, "runc: runc create failed: error setting rlimit type 6: operation not permitted: OCI permission denied", ErrorKind::Invalid),
+        (500, "write /var/lib/docker/x: no space left on device", ErrorKind::Exhausted),
+        (500, "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network", ErrorKind::Exhausted),
+        (500, "Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused", ErrorKind::Unavailable),
+        (500, "unauthorized: authentication required", ErrorKind::Unauthorized),
+        (500, "something new", ErrorKind::Internal),
+    ];
+
+    #[test]
+    fn words_decide() {
+        for (status, words, kind) in SAID {
+            let error = said("test", "", words, Some(*status));
+            assert_eq!(error.kind(), *kind, "{words}");
+            assert_eq!(error.message(), *words);
+        }
+    }
+
+    #[test]
+    fn a_start_that_fails_has_its_exit_code() {
+        let code = |words: &str| exit_code(&said("start", "", words, Some(400)));
+        assert_eq!(code("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown"), Some(127));
+        assert_eq!(code("exec: \"x\": executable file not found in $PATH: unknown"), Some(127));
+        assert_eq!(code("unable to start container process: exec: \"/etc\": permission denied: unknown"), Some(126));
+        assert_eq!(code("port is already allocated"), None);
+    }
+
+    #[test]
+    fn an_engine_that_breaks_off_is_not_an_absent_thing() {
+        let broken: [Native; 3] = [
+            std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into(),
+            Native::SocketNotFoundError("/x".to_owned()),
+            Native::JsonDataError { message: "EOF".to_owned(), column: 0 },
+        ];
+        for native in broken {
+            let error = translate("inspect", "x", native);
+            assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unavailable, true), "{error}");
+        }
+    }
+}

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::models::{ExecConfig, ExecStartConfig};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use http::Method;
 use hyper_util::rt::TokioIo;
 use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, StdStream, TerminalSize,
+    AttachRequest, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, StdStream, TerminalSize,
 };
 use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
@@ -24,9 +23,9 @@ use crate::frames::frames;
 use crate::native::{Created, ExecState};
 
 /// No typed sequence may end a session: keys nobody has on a keyboard in this order.
-const NO_DETACH: &str = "ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^";
+pub(crate) const NO_DETACH: &str = "ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^";
 const REFUSAL: &[u8] = b"OCI runtime exec failed: ";
-const CHUNK: usize = 64 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;
 /// The output may end a little before the engine has settled the exit code.
 const SETTLE_STEP: Duration = Duration::from_millis(10);
 const SETTLE_STEPS: u32 = 500;
@@ -93,33 +92,8 @@ impl Core {
         Err(broken("exec", "the process still runs although its output has ended"))
     }
 
-    async fn open_attach(&self, id: &InstanceId, request: AttachRequest) -> Result<Session> {
-        let container = self.container("attach", &id.0).await?;
-        if container.state.status != "running" {
-            return Err(Error::new(ErrorKind::Conflict, "attach", format!("`{id}` is {}, not running", container.state.status)));
-        }
-        if request.stdin && !container.config.open_stdin {
-            return Err(Error::new(ErrorKind::Conflict, "attach", format!("the stdin of `{id}` was not kept open")).hint("set `stdin = true`"));
-        }
-        let (tty, path) = (container.config.tty, format!("/containers/{}", segment(&container.id)));
-        let stdin = if request.stdin { "1" } else { "0" };
-        let query = [("stream", "1"), ("stdin", stdin), ("stdout", "1"), ("stderr", "1"), ("detachKeys", NO_DETACH)];
-        let upgraded = self
-            .client
-            .upgrade(&format!("{path}/attach"), &query, bollard::body_full(Bytes::new()))
-            .await
-            .map_err(|error| translate("attach", &id.0, error))?;
-        let resize = tty.then(|| self.resizer(path));
-        let (core, id) = (self.clone(), container.id);
-        let exit = Box::pin(async move {
-            core.gone(&id).await?;
-            Ok(core.container("attach", &id).await?.state.exit_code)
-        });
-        Ok(session("attach", upgraded, tty, request.stdin, resize, exit))
-    }
-
     /// Passes terminal sizes on until the session is dropped.
-    fn resizer(&self, path: String) -> mpsc::Sender<TerminalSize> {
+    pub(crate) fn resizer(&self, path: String) -> mpsc::Sender<TerminalSize> {
         let (sender, mut sizes) = mpsc::channel::<TerminalSize>(8);
         let client = self.client.clone();
         tokio::spawn(async move {

@@ -4,6 +4,7 @@
 //! Not for: retries, timeouts by default and capability checks (layers of `hythe_runtime`), nor for any policy.
 //! `docs.md` beside this crate says how each part of a plan is honoured and which answers of the engines are made alike.
 
+mod attach;
 mod build;
 mod capability;
 mod client;
@@ -13,6 +14,7 @@ mod core;
 mod discover;
 mod driver;
 mod error;
+mod evidence;
 mod exec;
 mod frames;
 mod ignore;

@@ -148,6 +148,10 @@ impl Core {
     async fn check_binds(&self, operation: &'static str, plan: &Plan) -> Result<()> {
         for mount in &plan.mounts {
             let MountSource::Bind { path, selinux, .. } = &mount.source else { continue };
+            if self.engine == Engine::Podman && path.contains(',') {
+                let message = format!("Podman's Docker API cannot mount `{path}`: it takes the comma for a separator");
+                return Err(Error::new(ErrorKind::Unsupported, operation, message).hint("use the runtime `podman`"));
+            }
             if self.engine == Engine::Docker && !(self.selinux && selinux.is_some()) {
                 continue;
             }

@@ -22,6 +22,8 @@ use crate::lines::{Format, Lines};
 use crate::native::Container;
 use crate::translate::Engine;
 
+mod poll;
+
 const OPERATION: &str = "logs";
 /// How long after its end a follow waits for lines that were written before it.
 const LAG: Duration = Duration::from_millis(250);
@@ -63,14 +65,24 @@ impl Core {
         self.read(&container, Reading { follow, ..before.rest(self.engine, whole) }).await
     }
 
-    /// Lines of one reading. A follow is completed by a reading of what it may have missed: engines drop the last line of a process that
-    /// ends right after it.
     async fn read(&self, container: &Container, reading: Reading) -> Result<LogStream> {
-        if !reading.follow {
-            return Ok(self.wanted(self.lines(container, reading, true).await?, reading));
-        }
+        let lines = match (reading.follow, self.engine) {
+            (false, _) => self.lines(container, reading, true).await?,
+            (true, Engine::Docker) => self.followed(container, reading).await?,
+            (true, Engine::Podman) => poll::polled(self.clone(), container.id.clone(), reading),
+        };
+        let wanted = self.wanted(lines, reading);
+        Ok(match reading.until.filter(|_| reading.follow) {
+            Some(until) => wanted.take_until(tokio::time::sleep(time_left(until))).boxed(),
+            None => wanted,
+        })
+    }
+
+    /// dockerd's follow, completed by a reading of what it may have missed: 20.10 drops the last line of a process that ends right after it.
+    async fn followed(&self, container: &Container, reading: Reading) -> Result<LogStream> {
         let followed = self.lines(container, reading, false).await?;
-        let seen = Arc::new(Mutex::new(Seen { lines: reading.skip, ..Seen::default() }));
+        let before = Seen { lines: 0, last_time: reading.since, repeats: reading.skip };
+        let seen = Arc::new(Mutex::new(before));
         let counted = followed.inspect_ok({
             let seen = Arc::clone(&seen);
             move |line| seen.lock().unwrap_or_else(PoisonError::into_inner).count(line)
@@ -85,12 +97,7 @@ impl Core {
                 Err(error) => stream::once(async { Err(error) }).boxed(),
             }
         });
-        // A follow that broke is not completed, its error is its end.
-        let wanted = self.wanted(until_error(counted.chain(rest.flatten()).boxed()), reading);
-        Ok(match reading.until {
-            Some(until) => wanted.take_until(tokio::time::sleep(time_left(until))).boxed(),
-            None => wanted,
-        })
+        Ok(until_error(counted.chain(rest.flatten()).boxed()))
     }
 
     fn wanted(&self, lines: LogStream, reading: Reading) -> LogStream {
@@ -132,7 +139,6 @@ impl Core {
 /// What a follow has given.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Lines, those that were skipped included.
     lines: u64,
     last_time: Option<Timestamp>,
     /// Lines that have that time.
@@ -152,7 +158,7 @@ impl Seen {
         match (engine, self.last_time) {
             (Engine::Docker, Some(time)) => Reading { since: Some(time), skip: self.repeats, ..after },
             (Engine::Docker, None) => after,
-            (Engine::Podman, _) => Reading { skip: self.lines, ..after },
+            (Engine::Podman, _) => Reading { skip: after.skip + self.lines, ..after },
         }
     }
 }

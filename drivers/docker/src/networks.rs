@@ -10,6 +10,7 @@ use crate::client::{filters, segment};
 use crate::core::Core;
 use crate::error::{bounded, carried, is_absent, translate};
 use crate::native::{Created, Network};
+use crate::translate::Engine;
 
 #[async_trait]
 impl Networks for Core {
@@ -40,8 +41,10 @@ impl Core {
         if let Some(there) = self.networks_named(OPERATION, &spec.name).await?.first() {
             return same_owner(there, spec);
         }
+        // dockerd keeps its networks apart unasked.
+        let options = if self.engine == Engine::Podman { json!({ "isolate": "true" }) } else { json!({}) };
         let body = json!({
-            "Name": spec.name, "Driver": "bridge", "Internal": spec.internal, "Labels": spec.labels, "CheckDuplicate": true,
+            "Options": options, "Name": spec.name, "Driver": "bridge", "Internal": spec.internal, "Labels": spec.labels, "CheckDuplicate": true,
         });
         let made = self.client.post::<Created>("/networks/create", &[], &body).await;
         let there = self.networks_named(OPERATION, &spec.name).await?;

@@ -1,13 +1,19 @@
 //! What `podman attach` does not tell: the exit code (its own is 0), and where the output really ends (it adds a line feed).
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, OutputStream, Result, StdStream};
 
+use tokio::io::AsyncWrite;
+
 use crate::client::{About, Client};
 use crate::connect::bounded;
+use crate::keeper::Keepers;
 
 /// How long the main process may outlive the connection to it.
 const ENDING: Duration = Duration::from_secs(5);
@@ -34,6 +40,34 @@ pub(crate) async fn exit_code(
             format!("`{id}`: podman says no exit code: `{}`", waited.first_line()),
         )
     })
+}
+
+/// A stdin whose shutting down reaches the process: its keeper lets go first.
+pub(crate) fn ending(stdin: Stdin, keepers: Keepers, id: &InstanceId) -> Stdin {
+    Box::pin(Ending { stdin, keepers, id: id.0.clone() })
+}
+
+type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+
+struct Ending {
+    stdin: Stdin,
+    keepers: Keepers,
+    id: String,
+}
+
+impl AsyncWrite for Ending {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stdin.as_mut().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stdin.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.keepers.release(&self.id);
+        self.stdin.as_mut().poll_shutdown(cx)
+    }
 }
 
 struct Trimmed {

@@ -1,6 +1,5 @@
 //! Processes inside instances and connections to main processes, through `podman exec` and `podman attach`.
 
-use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use hythe_runtime::{
     AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, State,
     StdStream, TerminalSize,
 };
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
@@ -23,7 +22,7 @@ use crate::document::Container;
 use crate::driver::Podman;
 use crate::input::Input;
 use crate::pty::{self, Terminal};
-use crate::{attach, error};
+use crate::{attach, error, process};
 
 const CHUNK: usize = 64 * 1024;
 /// How much of podman's last words is kept to tell its failures from the command's.
@@ -60,6 +59,7 @@ impl Exec for Podman {
         args.push(id.0.clone());
         let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: None, outlived: true };
         let mut session = self.connected(about, self.client.command(&args.into()), streams)?;
+        session.stdin = session.stdin.map(|stdin| attach::ending(stdin, self.keepers.clone(), id));
         session.output = attach::trimmed(session.output);
         session.exit = attach::exit_code(self.client.clone(), id.clone(), session.exit).boxed();
         Ok(session)
@@ -173,24 +173,17 @@ fn on_terminal(mut command: Command, streams: Streams) -> std::io::Result<Connec
 /// Passes sizes on; podman looks at its terminal again when told by a signal.
 fn resizer(terminal: pty::Size, podman: u32) -> mpsc::Sender<TerminalSize> {
     let (sender, mut sizes) = mpsc::channel(SIZES);
-    let process = open_process(podman);
+    let process = process::open(podman);
     tokio::spawn(async move {
         while let Some(size) = sizes.recv().await {
-            if terminal.set(size).is_err() || !told(process.as_ref()) {
+            if terminal.set(size).is_err()
+                || !process.as_ref().is_some_and(|process| process::signal(process, Signal::WINCH))
+            {
                 break;
             }
         }
     });
     sender
-}
-
-fn open_process(pid: u32) -> Option<OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
-}
-
-fn told(process: Option<&OwnedFd>) -> bool {
-    process.is_some_and(|process| rustix::process::pidfd_send_signal(process, Signal::WINCH).is_ok())
 }
 
 fn chunks(pipe: impl AsyncRead + Send + Unpin + 'static, name: StdStream) -> OutputStream {

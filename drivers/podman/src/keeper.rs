@@ -3,44 +3,50 @@
 //! Conmon closes it when the last connection to it ends, and the process would see the end of file because a user went away.
 //! So one more `podman attach` stays connected: it is told nothing, shows nothing, outlives the agent, and ends with the process.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::client::{Client, Invocation};
+use rustix::process::Signal;
 
-/// Instances that have a keeper.
+use crate::client::{Client, Invocation};
+use crate::process;
+
+/// The keepers, by instance.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keepers(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct Keepers(Arc<Mutex<HashMap<String, Option<OwnedFd>>>>);
 
 impl Keepers {
     /// Sees to it that the instance has one.
     pub(crate) fn keep(&self, client: &Client, id: &str) -> io::Result<()> {
-        if !self.set().insert(id.to_owned()) {
+        let mut keepers = self.all();
+        if keepers.contains_key(id) {
             return Ok(());
         }
-        match spawn(client, id) {
-            Ok(mut child) => {
-                let (keepers, id) = (self.clone(), id.to_owned());
-                tokio::spawn(async move {
-                    if let Err(cause) = child.wait().await {
-                        tracing::warn!(id, %cause, "a keeper of stdin cannot be waited for");
-                    }
-                    keepers.set().remove(&id);
-                });
-                Ok(())
+        let mut child = spawn(client, id)?;
+        keepers.insert(id.to_owned(), child.id().and_then(process::open));
+        drop(keepers);
+        let (keepers, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            if let Err(cause) = child.wait().await {
+                tracing::warn!(id, %cause, "a keeper of stdin cannot be waited for");
             }
-            Err(cause) => {
-                self.set().remove(id);
-                Err(cause)
-            }
+            keepers.all().remove(&id);
+        });
+        Ok(())
+    }
+
+    /// Lets go of the instance's stdin, so that an end of file passes.
+    pub(crate) fn release(&self, id: &str) {
+        if let Some(Some(keeper)) = self.all().get(id) {
+            process::signal(keeper, Signal::KILL);
         }
     }
 
-    fn set(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<OwnedFd>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,6 +22,7 @@ mod lifecycle;
 mod logfile;
 mod logs;
 mod networks;
+mod process;
 mod pty;
 mod stats;
 mod translate;

@@ -15,7 +15,6 @@ use hythe_runtime::{
 };
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
@@ -24,8 +23,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::client::{About, Invocation};
 use crate::document::Container;
 use crate::driver::Podman;
-use crate::error;
 use crate::logfile::Assembler;
+use crate::{error, process};
 
 const CHUNK: usize = 64 * 1024;
 const QUEUE: usize = 256;
@@ -224,8 +223,7 @@ struct Monitor(OwnedFd);
 impl Monitor {
     /// `None` where it is gone already.
     fn of(conmon: u32) -> Option<Self> {
-        let pid = Pid::from_raw(i32::try_from(conmon).ok()?)?;
-        let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let process = process::open(conmon)?;
         let name = std::fs::read_to_string(format!("/proc/{conmon}/comm")).ok()?;
         name.starts_with("conmon").then_some(Self(process))
     }

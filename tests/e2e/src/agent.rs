@@ -1,6 +1,5 @@
 //! One agent in a directory of its own, started, killed and started again by a trial.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -19,7 +18,8 @@ const LOG_SHOWN: usize = 6000;
 pub(crate) struct Agent {
     directory: TempDir,
     child: Child,
-    owner: OnceCell<String>,
+    /// Its id, which stays the same when it is started again.
+    owner: String,
 }
 
 impl Agent {
@@ -28,12 +28,8 @@ impl Agent {
         let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
         std::fs::write(directory.path().join("agent.toml"), config).unwrap();
         let child = spawn(&directory);
-        let agent = Self {
-            directory,
-            child,
-            owner: OnceCell::new(),
-        };
-        agent.wait();
+        let mut agent = Self { directory, child, owner: String::new() };
+        agent.owner = agent.wait()["owner"].as_str().unwrap_or_default().to_owned();
         agent
     }
 
@@ -54,11 +50,7 @@ impl Agent {
     /// The program, told to talk to this agent.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = program::command(program::path());
-        command
-            .arg("--host")
-            .arg(self.socket())
-            .args(words)
-            .current_dir(self.directory.path());
+        command.arg("--host").arg(self.socket()).args(words).current_dir(self.directory.path());
         command
     }
 
@@ -75,23 +67,13 @@ impl Agent {
         self.hythe(&["version", "--json"]).ok().json()["agent"].clone()
     }
 
-    fn wait(&self) {
-        wait::until(
-            "the agent answers",
-            || self.version(),
-            |agent| !agent.is_null(),
-        );
+    fn wait(&self) -> Value {
+        wait::until("the agent answers", || self.version(), |agent| !agent.is_null())
     }
 
     /// The label of everything that is its own.
     pub(crate) fn owner_label(&self) -> String {
-        let owner = self.owner.get_or_init(|| {
-            self.version()["owner"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        });
-        format!("hythe.owner={owner}")
+        format!("hythe.owner={}", self.owner)
     }
 
     /// `kill -9`.
@@ -156,21 +138,9 @@ impl Drop for Agent {
 
 fn spawn(directory: &TempDir) -> Child {
     let path = |name: &str| directory.path().join(name);
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(path("agent.log"))
-        .unwrap();
+    let log = File::options().create(true).append(true).open(path("agent.log")).unwrap();
     let mut command = program::command(program::path());
     command.arg("agent").arg("--config").arg(path("agent.toml"));
-    command
-        .arg("--socket")
-        .arg(path("a.sock"))
-        .arg("--state-dir")
-        .arg(path("state"));
-    command
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+    command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
+    command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

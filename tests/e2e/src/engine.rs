@@ -28,9 +28,7 @@ impl Engine {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let Self::Program(before) = self else {
-            panic!("the in-process engine has no program")
-        };
+        let Self::Program(before) = self else { panic!("the in-process engine has no program") };
         let mut command = program::command(before[0].as_ref());
         command.args(&before[1..]).args(words);
         command

@@ -43,10 +43,8 @@ impl Environment {
         let Some(path) = std::env::var_os("HYTHE_TEST_ENV").map(PathBuf::from) else {
             return Self::default();
         };
-        let text =
-            std::fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
-        serde_json::from_slice(&text)
-            .unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
+        let text = std::fs::read(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()));
+        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
     }
 
     /// Why an engine is not up.

@@ -20,10 +20,7 @@ pub(crate) fn several(service: &str, components: &[(&str, &str, &str)]) -> Strin
     let mut text = format!("name = \"{service}\"\n");
     for (name, script, keys) in components {
         // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n[[components]]\nname = \"{name}\"\nimage = \"{IMAGE}\"\n"
-        );
+        let _ = write!(text, "\n[[components]]\nname = \"{name}\"\nimage = \"{IMAGE}\"\n");
         let _ = write!(text, "command = ['sh', '-c', '''{script}''']\n{keys}\n");
     }
     text

@@ -20,9 +20,7 @@ pub(crate) struct Home {
 impl Home {
     /// With this configuration for an agent that is started there.
     pub(crate) fn new(config: &str) -> Self {
-        let home = Self {
-            directory: tempfile::Builder::new().prefix("he2e").tempdir().unwrap(),
-        };
+        let home = Self { directory: tempfile::Builder::new().prefix("he2e").tempdir().unwrap() };
         for directory in ["", "run", "config", "config/hythe"] {
             let path = home.path(directory);
             std::fs::create_dir_all(&path).unwrap();
@@ -48,12 +46,8 @@ impl Home {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = program::command(&self.path("hythe"));
         command.args(words).current_dir(self.directory.path());
-        command
-            .env("HOME", self.directory.path())
-            .env("XDG_RUNTIME_DIR", self.path("run"));
-        command
-            .env("XDG_CONFIG_HOME", self.path("config"))
-            .env("XDG_STATE_HOME", self.path("state"));
+        command.env("HOME", self.directory.path()).env("XDG_RUNTIME_DIR", self.path("run"));
+        command.env("XDG_CONFIG_HOME", self.path("config")).env("XDG_STATE_HOME", self.path("state"));
         if rustix::process::geteuid().is_root() {
             command.uid(NOBODY).gid(NOBODY);
         }

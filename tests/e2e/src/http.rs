@@ -5,6 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// A registry has only what the client says it can read.
+const ACCEPT: &str =
+    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json, */*";
 
 /// The whole answer to a GET, head and body; the error in its place.
 pub(crate) fn get(address: &str, path: &str) -> String {
@@ -14,7 +17,7 @@ pub(crate) fn get(address: &str, path: &str) -> String {
 fn fetch(address: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\nAccept: {ACCEPT}\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -22,9 +25,5 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
 
 /// A TCP port of the loopback address that nobody holds now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

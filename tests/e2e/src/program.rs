@@ -16,13 +16,8 @@ pub(crate) fn path() -> &'static Path {
 
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "hythe-cli"])
-        .status();
-    assert!(
-        built.is_ok_and(|status| status.success()),
-        "`hythe` does not build"
-    );
+    let built = Command::new(cargo).args(["build", "--quiet", "--package", "hythe-cli"]).status();
+    assert!(built.is_ok_and(|status| status.success()), "`hythe` does not build");
     // The test is `target/debug/deps/e2e-…`.
     let own = std::env::current_exe().unwrap();
     own.ancestors().nth(2).unwrap().join("hythe")
@@ -31,15 +26,9 @@ fn build() -> PathBuf {
 /// A command that sees nothing of the settings of whoever runs the tests.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for name in [
-        "HYTHE_HOST",
-        "DOCKER_HOST",
-        "DOCKER_CONTEXT",
-        "CONTAINER_HOST",
-        "COLUMNS",
-        "CLICOLOR_FORCE",
-        "RUST_LOG",
-    ] {
+    for name in
+        ["HYTHE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "COLUMNS", "CLICOLOR_FORCE", "RUST_LOG"]
+    {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -58,9 +47,7 @@ pub(crate) struct Ran {
 impl Ran {
     pub(crate) fn of(command: &mut Command) -> Self {
         let words = words(command);
-        let output = command
-            .output()
-            .unwrap_or_else(|error| panic!("{words}: {error}"));
+        let output = command.output().unwrap_or_else(|error| panic!("{words}: {error}"));
         Self::new(words, &output)
     }
 
@@ -75,12 +62,7 @@ impl Ran {
 
     fn new(words: String, output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self {
-            words,
-            code: output.status.code(),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
+        Self { words, code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
     #[track_caller]
@@ -98,10 +80,7 @@ impl Ran {
     #[track_caller]
     pub(crate) fn says(self, parts: &[&str]) -> Self {
         for part in parts {
-            assert!(
-                self.err.contains(part),
-                "stderr must say `{part}`: {self:?}"
-            );
+            assert!(self.err.contains(part), "stderr must say `{part}`: {self:?}");
         }
         self
     }
@@ -109,28 +88,20 @@ impl Ran {
     /// Its stdout as one JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out)
-            .unwrap_or_else(|error| panic!("stdout must be JSON: {error}: {self:?}"))
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("stdout must be JSON: {error}: {self:?}"))
     }
 
     /// Its stdout as one JSON document a line.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<Value> {
-        let line = |line| {
-            serde_json::from_str(line)
-                .unwrap_or_else(|error| panic!("`{line}` must be JSON: {error}"))
-        };
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("`{line}` must be JSON: {error}"));
         self.out.lines().map(line).collect()
     }
 }
 
 impl fmt::Debug for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` ended with {:?}\n--- stdout\n{}\n--- stderr\n{}",
-            self.words, self.code, self.out, self.err
-        )
+        write!(f, "`{}` ended with {:?}\n--- stdout\n{}\n--- stderr\n{}", self.words, self.code, self.out, self.err)
     }
 }
 
@@ -142,10 +113,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self {
-            words: words(command),
-            child: spawn(command),
-        }
+        Self { words: words(command), child: spawn(command) }
     }
 
     pub(crate) fn end(self) -> Ran {
@@ -165,21 +133,12 @@ impl Running {
 }
 
 fn spawn(command: &mut Command) -> Child {
-    let spawned = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     spawned.unwrap_or_else(|error| panic!("{}: {error}", words(command)))
 }
 
 fn words(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
-    let all: Vec<_> = [program]
-        .into_iter()
-        .chain(command.get_args())
-        .map(|word| word.to_string_lossy())
-        .collect();
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let all: Vec<_> = [program].into_iter().chain(command.get_args()).map(|word| word.to_string_lossy()).collect();
     all.join(" ")
 }

@@ -1,6 +1,5 @@
 //! What a trial has: one runtime, an agent for it, a service name nobody else uses, and somebody who cleans up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
@@ -10,6 +9,7 @@ use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::program::Ran;
 use crate::subject::Subject;
+use crate::trial::caught;
 use crate::wait;
 
 /// The surroundings of one trial.
@@ -23,12 +23,7 @@ pub(crate) struct Scene<'a> {
 
 impl<'a> Scene<'a> {
     pub(crate) fn new(environment: &'a Environment, subject: &'a Subject) -> Self {
-        Self {
-            environment,
-            subject,
-            agent: Agent::start(&subject.config()),
-            service: unique_name(),
-        }
+        Self { environment, subject, agent: Agent::start(&subject.config()), service: unique_name() }
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -59,10 +54,7 @@ impl<'a> Scene<'a> {
 
     /// A workload as `ps` shows it; null where there is none.
     pub(crate) fn workload(&self, name: &str) -> Value {
-        self.workloads()
-            .into_iter()
-            .find(|workload| workload["name"] == name)
-            .unwrap_or_default()
+        self.workloads().into_iter().find(|workload| workload["name"] == name).unwrap_or_default()
     }
 
     /// The only workload of the service that bears its name.
@@ -73,42 +65,25 @@ impl<'a> Scene<'a> {
     /// Waits until the workload of the service's name is in this state.
     #[track_caller]
     pub(crate) fn await_state(&self, state: &str) -> Value {
-        wait::until(
-            &format!("`{}` is {state}", self.service),
-            || self.it(),
-            |workload| workload["state"] == state,
-        )
+        wait::until(&format!("`{}` is {state}", self.service), || self.it(), |workload| workload["state"] == state)
     }
 
     /// Names and instance ids of all workloads.
     pub(crate) fn ids(&self) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.workloads()
-            .iter()
-            .map(|workload| (text(&workload["name"]), text(&workload["instance"]["id"])))
-            .collect()
+        self.workloads().iter().map(|workload| (text(&workload["name"]), text(&workload["instance"]["id"]))).collect()
     }
 
     /// Where desired and observed differ, as `status` says.
     pub(crate) fn differences(&self) -> Vec<Value> {
         let status = self.hythe(&["status", &self.service, "--json"]).ok().json();
         let workloads = status["workloads"].as_array().cloned().unwrap_or_default();
-        workloads
-            .iter()
-            .flat_map(|workload| {
-                workload["differences"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default()
-            })
-            .collect()
+        workloads.iter().flat_map(|workload| workload["differences"].as_array().cloned().unwrap_or_default()).collect()
     }
 
     /// Events of the service so far, oldest first.
     pub(crate) fn events(&self) -> Vec<Value> {
-        self.hythe(&["events", "--service", &self.service, "--json"])
-            .ok()
-            .json_lines()
+        self.hythe(&["events", "--service", &self.service, "--json"]).ok().json_lines()
     }
 
     /// Label of everything of the service.
@@ -127,33 +102,18 @@ impl<'a> Scene<'a> {
 
     /// Undeploys all that is deployed, then proves that the engine has nothing of ours; the fault where it has.
     pub(crate) fn clean(&mut self) -> Result<(), String> {
-        let undeployed = catch_unwind(AssertUnwindSafe(|| self.undeploy_all()));
-        let label = self.agent.owner_label();
-        self.agent.stop();
-        let left = self.engine().sweep(&label);
-        match (undeployed, left.is_empty()) {
-            (Ok(()), true) => Ok(()),
-            (Ok(()), false) => Err(format!(
-                "left in the engine after undeploy: {}",
-                left.join(", ")
-            )),
-            (Err(_), _) => Err(format!(
-                "cleaning up failed: {}",
-                crate::trial::last_panic()
-            )),
-        }
+        let undeployed = caught(|| self.undeploy_all());
+        self.agent.kill();
+        let left = caught(|| self.engine().sweep(&self.agent.owner_label()))?;
+        undeployed.map_err(|fault| format!("cleaning up failed: {fault}"))?;
+        if left.is_empty() { Ok(()) } else { Err(format!("left in the engine after undeploy: {}", left.join(", "))) }
     }
 
     fn undeploy_all(&mut self) {
         self.agent.start_again();
         let services = self.hythe(&["services", "--json"]).ok().json();
         for service in services.as_array().into_iter().flatten() {
-            self.hythe(&[
-                "undeploy",
-                "--volumes",
-                service["name"].as_str().unwrap_or_default(),
-            ])
-            .ok();
+            self.hythe(&["undeploy", "--volumes", service["name"].as_str().unwrap_or_default()]).ok();
         }
     }
 }
@@ -161,9 +121,5 @@ impl<'a> Scene<'a> {
 /// Short, and different in every trial of every run.
 pub(crate) fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "e{:x}n{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("e{:x}n{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -16,21 +16,13 @@ pub(crate) struct Subject {
 
 impl Subject {
     pub(crate) fn memory() -> Self {
-        Self {
-            name: "memory",
-            keys: "kind = \"memory\"\n".to_owned(),
-            engine: Engine::Memory,
-        }
+        Self { name: "memory", keys: "kind = \"memory\"\n".to_owned(), engine: Engine::Memory }
     }
 
     pub(crate) fn podman(environment: &Environment) -> Option<Self> {
         let program = environment.podman.as_ref()?.program.display().to_string();
         let keys = format!("kind = \"podman\"\nprogram = \"{program}\"\n");
-        Some(Self {
-            name: "podman",
-            keys,
-            engine: Engine::Program(vec![program]),
-        })
+        Some(Self { name: "podman", keys, engine: Engine::Program(vec![program]) })
     }
 
     pub(crate) fn docker(environment: &Environment) -> Option<Self> {

@@ -24,10 +24,7 @@ pub fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let environment = Arc::new(Environment::load());
     let skips = Skips::default();
-    let tests = found(&environment)
-        .into_iter()
-        .flat_map(|found| tests_of(&found, &environment, &skips))
-        .collect();
+    let tests = found(&environment).into_iter().flat_map(|found| tests_of(&found, &environment, &skips)).collect();
     keep_panics();
     let conclusion = libtest_mimic::run(&arguments, tests);
     for (reason, count) in skips.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -37,9 +34,8 @@ pub fn main() -> ExitCode {
 }
 
 fn found(environment: &Environment) -> [Found; 3] {
-    let or_reason = |name: &'static str, subject: Option<Subject>| {
-        (name, subject.ok_or_else(|| environment.reason(name)))
-    };
+    let or_reason =
+        |name: &'static str, subject: Option<Subject>| (name, subject.ok_or_else(|| environment.reason(name)));
     [
         ("memory", Ok(Subject::memory())),
         or_reason("podman", Subject::podman(environment)),
@@ -47,17 +43,9 @@ fn found(environment: &Environment) -> [Found; 3] {
     ]
 }
 
-fn tests_of(
-    (runtime, subject): &Found,
-    environment: &Arc<Environment>,
-    skips: &Skips,
-) -> Vec<libtest_mimic::Trial> {
-    let concerned = trials::all()
-        .into_iter()
-        .filter(|trial| trial.concerns(runtime));
-    concerned
-        .map(|trial| test_of(trial, runtime, subject.clone(), environment, skips))
-        .collect()
+fn tests_of((runtime, subject): &Found, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
+    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime));
+    concerned.map(|trial| test_of(trial, runtime, subject.clone(), environment, skips)).collect()
 }
 
 fn test_of(
@@ -75,16 +63,9 @@ fn test_of(
             None => Ok(subject),
         });
         match runnable {
-            Ok(subject) => trial
-                .run(&environment, &subject)
-                .map(|()| Completion::Completed)
-                .map_err(Failed::from),
+            Ok(subject) => trial.run(&environment, &subject).map(|()| Completion::Completed).map_err(Failed::from),
             Err(reason) => {
-                *skips
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry(reason.clone())
-                    .or_default() += 1;
+                *skips.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.clone()).or_default() += 1;
                 Ok(Completion::ignored_with(reason))
             }
         }

@@ -54,7 +54,9 @@ impl Trial {
     /// Why it cannot run there; `None`: it can.
     pub(crate) fn skipped(&self, runtime: &str, environment: &Environment) -> Option<String> {
         match self.on {
-            On::Real | On::Registry if runtime == "memory" => Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned()),
+            On::Real | On::Registry if runtime == "memory" => {
+                Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned())
+            }
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
             On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
             _ => None,
@@ -63,20 +65,14 @@ impl Trial {
 
     /// Runs it and cleans up; why it failed.
     pub(crate) fn run(&self, environment: &Environment, subject: &Subject) -> Result<(), String> {
-        let scene = catch_unwind(AssertUnwindSafe(|| Scene::new(environment, subject)));
-        let mut scene = scene.map_err(|_| last_panic())?;
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| (self.act)(&mut scene))).map_err(|_| last_panic());
+        let mut scene = caught(|| Scene::new(environment, subject))?;
+        let outcome = caught(|| (self.act)(&mut scene));
         let log = scene.agent.log();
         let cleaned = scene.clean();
         match (outcome, cleaned) {
             (Ok(()), Ok(())) => Ok(()),
-            (Err(first), Err(second)) => Err(format!(
-                "{first}\nand then: {second}\n--- end of the agent's log\n{log}"
-            )),
-            (Err(fault), Ok(())) | (Ok(()), Err(fault)) => {
-                Err(format!("{fault}\n--- end of the agent's log\n{log}"))
-            }
+            (Err(first), Err(second)) => Err(format!("{first}\nand then: {second}\n--- end of the agent's log\n{log}")),
+            (Err(fault), Ok(())) | (Ok(()), Err(fault)) => Err(format!("{fault}\n--- end of the agent's log\n{log}")),
         }
     }
 }
@@ -85,12 +81,12 @@ thread_local! {
     static LAST_PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Keeps the words and the place of panics for [`last_panic`] in place of printing them at once.
+/// Keeps the words and the place of panics for [`caught`] in place of printing them at once.
 pub(crate) fn keep_panics() {
     std::panic::set_hook(Box::new(|panic| LAST_PANIC.set(panic.to_string())));
 }
 
-/// What the last panic of this thread said, and where.
-pub(crate) fn last_panic() -> String {
-    LAST_PANIC.take()
+/// Does something; a panic in it, with its words and its place, is an error.
+pub(crate) fn caught<T>(act: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|_| LAST_PANIC.take())
 }

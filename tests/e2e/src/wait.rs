@@ -9,34 +9,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks again and again until `good` holds; the last look is in the failure.
 #[track_caller]
-pub(crate) fn until<T: Debug>(
-    what: &str,
-    mut look: impl FnMut() -> T,
-    mut good: impl FnMut(&T) -> bool,
-) -> T {
+pub(crate) fn until<T: Debug>(what: &str, mut look: impl FnMut() -> T, mut good: impl FnMut(&T) -> bool) -> T {
     let deadline = Instant::now() + LIMIT;
     loop {
         let seen = look();
         if good(&seen) {
             return seen;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited {} s for: {what}\nseen last: {seen:#?}",
-            LIMIT.as_secs()
-        );
+        assert!(Instant::now() < deadline, "waited {} s for: {what}\nseen last: {seen:#?}", LIMIT.as_secs());
         std::thread::sleep(PAUSE);
     }
 }
 
 /// `good` holds now and goes on holding for a while.
 #[track_caller]
-pub(crate) fn stays<T: Debug>(
-    what: &str,
-    how_long: Duration,
-    mut look: impl FnMut() -> T,
-    good: impl Fn(&T) -> bool,
-) {
+pub(crate) fn stays<T: Debug>(what: &str, how_long: Duration, mut look: impl FnMut() -> T, good: impl Fn(&T) -> bool) {
     let end = Instant::now() + how_long;
     while Instant::now() < end {
         let seen = look();

@@ -35,9 +35,11 @@ pub(crate) fn hold(contenders: &[Contender<'_>], runs: usize) -> Result<Vec<Row>
         for turn in 0..contenders.len() {
             let index = (round + turn) % contenders.len();
             let time = (contenders[index].act)();
-            (contenders[index].tidy)()?;
+            let tidied = (contenders[index].tidy)();
+            let time = time?;
+            tidied?;
             if round >= WARM_UP {
-                times[index].push(time?);
+                times[index].push(time);
             }
         }
     }

@@ -34,10 +34,21 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
     for engine in &bed.engines {
         let agent = bed.agent(&[engine])?;
         for mode in [Mode::None, Mode::Port(port), Mode::Service] {
-            tables.push(compare(bed, &agent, engine, mode)?);
+            let compared = compare(bed, &agent, engine, mode);
+            tables.push(compared.unwrap_or_else(|failure| unmeasured(engine, mode, &failure)));
         }
     }
     Ok(tables)
+}
+
+/// One comparison that fails does not take the others along.
+fn unmeasured(engine: &Engine, mode: Mode, failure: &Failure) -> Table {
+    Table {
+        title: mode.title(engine),
+        note: mode.note(engine),
+        rows: Vec::new(),
+        figures: vec![("not measured".to_owned(), failure.to_string().trim().replace('\n', "; "))],
+    }
 }
 
 fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Table> {
@@ -57,7 +68,7 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
         },
     ];
     Ok(Table {
-        title: format!("Deploy one container: {}, {}", engine.name, mode.words()),
+        title: mode.title(engine),
         note: mode.note(engine),
         rows: hold(&contenders, bed.runs)?,
         figures: Vec::new(),
@@ -131,6 +142,10 @@ fn free_port() -> Result<u16> {
 }
 
 impl Mode {
+    fn title(self, engine: &Engine) -> String {
+        format!("Deploy one container: {}, {}", engine.name, self.words())
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Self::None => "network none",

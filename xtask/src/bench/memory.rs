@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::agent::Agent;
 use super::bed::Bed;
+use super::engine::Engine;
 use super::ps;
 use super::report::Table;
 use crate::failure::{Context, Result};
@@ -14,37 +15,48 @@ use crate::failure::{Context, Result};
 const SETTLE: Duration = Duration::from_secs(5);
 const MEBIBYTE: f64 = 1024.0;
 
-/// A table for each engine.
+/// A table for an agent with nothing to do, and one for each engine.
 pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
-    let mut tables = Vec::new();
+    let mut tables = vec![idle(bed)?];
     for engine in &bed.engines {
-        let agent = bed.agent(&[engine])?;
-        sleep(SETTLE);
-        let mut figures = usage(&agent, "idle")?;
-        let filled = ps::fill(bed, &agent, engine);
-        sleep(SETTLE);
-        let full = usage(&agent, "100 workloads");
-        ps::empty(&agent)?;
-        filled?;
-        figures.extend(full?);
-        tables.push(Table {
-            title: format!("Memory of the agent: {}", engine.name),
-            note: "Resident and proportional set size; processes that the agent keeps running are listed apart."
-                .to_owned(),
-            rows: Vec::new(),
-            figures,
-        });
+        tables.push(busy(bed, engine)?);
     }
     Ok(tables)
 }
 
-fn usage(agent: &Agent, when: &str) -> Result<Vec<(String, String)>> {
+fn idle(bed: &Bed) -> Result<Table> {
+    let engines: Vec<_> = bed.engines.iter().collect();
+    let agent = bed.agent(&engines)?;
+    sleep(SETTLE);
+    let names: Vec<_> = engines.iter().map(|engine| engine.name).collect();
+    table(format!("no workloads, {}", names.join(" and ")), usage(&agent))
+}
+
+fn busy(bed: &Bed, engine: &Engine) -> Result<Table> {
+    let agent = bed.agent(&[engine])?;
+    let filled = ps::fill(bed, &agent, engine);
+    sleep(SETTLE);
+    let figures = usage(&agent);
+    ps::empty(&agent)?;
+    filled?;
+    table(format!("100 workloads, {}", engine.name), figures)
+}
+
+fn table(what: String, figures: Result<Vec<(String, String)>>) -> Result<Table> {
+    Ok(Table {
+        title: format!("Memory of the agent: {what}"),
+        note: "Resident and proportional set size; processes that the agent keeps running are listed apart.".to_owned(),
+        rows: Vec::new(),
+        figures: figures?,
+    })
+}
+
+fn usage(agent: &Agent) -> Result<Vec<(String, String)>> {
     let own = i32::try_from(agent.pid()).unwrap_or_default();
-    let mut figures = vec![(format!("{when}: agent"), told(own).context(|| "measuring the agent".into())?)];
+    let figure = told(own).context(|| "measuring the agent".into())?;
     let children = descendants(own).into_iter();
-    figures
-        .extend(children.filter_map(|child| Some((format!("{when}: its child `{}`", name(child)), told(child).ok()?))));
-    Ok(figures)
+    let children = children.filter_map(|child| Some((format!("its child `{}`", name(child)?), told(child).ok()?)));
+    Ok(std::iter::once(("agent".to_owned(), figure)).chain(children).collect())
 }
 
 fn told(process: i32) -> std::io::Result<String> {
@@ -57,10 +69,10 @@ fn told(process: i32) -> std::io::Result<String> {
     Ok(format!("RSS {:.1} MiB, PSS {:.1} MiB", mebibytes("Rss:"), mebibytes("Pss:")))
 }
 
-fn name(process: i32) -> String {
-    let line = fs::read_to_string(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = line.split('\0').take(2).map(|word| word.rsplit('/').next().unwrap_or(word)).collect();
-    words.join(" ")
+fn name(process: i32) -> Option<String> {
+    let line = fs::read_to_string(format!("/proc/{process}/cmdline")).ok()?;
+    let program = line.split('\0').next()?;
+    program.rsplit('/').next().map(str::to_owned)
 }
 
 fn descendants(process: i32) -> Vec<i32> {

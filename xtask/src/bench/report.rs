@@ -44,7 +44,7 @@ impl Row {
     fn cells(&self) -> Vec<String> {
         let Summary { runs: _, min, p25, median, p75, max } = self.summary;
         let millis = |value: f64| format!("{value:.1}");
-        let ratio = self.ratio.map_or_else(|| "1".to_owned(), |ratio| format!("{ratio:.3}"));
+        let ratio = self.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
         let numbers = [median, min, p25, p75, max].map(millis);
         std::iter::once(self.label.clone()).chain(numbers).chain([ratio]).collect()
     }

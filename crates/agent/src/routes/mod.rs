@@ -14,7 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::Uri;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{any, get, post};
 use hythe_runtime::{Error, ErrorKind};
 
@@ -26,25 +29,16 @@ pub(crate) type Samples = Arc<Mutex<BTreeMap<String, (Instant, u64)>>>;
 
 /// The agent's routes; held against [`hythe_api::OPERATIONS`] by a test.
 pub fn router(app: App) -> Router {
-    Router::new()
+    engine_routes()
+        .route_layer(from_fn_with_state(app.clone(), once_engines_were_tried))
         .route("/healthz", get(system::healthz))
         .route("/metrics", get(system::metrics))
         .route("/v1/version", get(system::version))
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/runtimes", get(runtimes::list))
         .route("/v1/services", get(services::list))
-        .route("/v1/services/{name}", get(services::show).put(services::deploy).delete(services::undeploy))
-        .route("/v1/services/{name}/status", get(services::status))
-        .route("/v1/services/{name}/stop", post(services::stop))
-        .route("/v1/services/{name}/start", post(services::start))
-        .route("/v1/services/{name}/restart", post(services::restart))
         .route("/v1/explain", post(services::explain))
         .route("/v1/workloads", get(workloads::list))
-        .route("/v1/workloads/{name}", get(workloads::show))
-        .route("/v1/workloads/{name}/logs", get(workloads::logs))
-        .route("/v1/workloads/{name}/stats", get(workloads::stats))
-        .route("/v1/workloads/{name}/exec", any(sessions::exec))
-        .route("/v1/workloads/{name}/attach", any(sessions::attach))
         .route("/v1/events", get(events::list))
         .route("/v1/operations", get(operations::list))
         .route("/v1/operations/{id}", get(operations::show).delete(operations::cancel))
@@ -57,6 +51,27 @@ pub fn router(app: App) -> Router {
         .route("/v1/images/tag", post(images::tag))
         .fallback(no_such_path)
         .with_state(app)
+}
+
+/// Those that ask engines about what is deployed.
+fn engine_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/services/{name}", get(services::show).put(services::deploy).delete(services::undeploy))
+        .route("/v1/services/{name}/status", get(services::status))
+        .route("/v1/services/{name}/stop", post(services::stop))
+        .route("/v1/services/{name}/start", post(services::start))
+        .route("/v1/services/{name}/restart", post(services::restart))
+        .route("/v1/workloads/{name}", get(workloads::show))
+        .route("/v1/workloads/{name}/logs", get(workloads::logs))
+        .route("/v1/workloads/{name}/stats", get(workloads::stats))
+        .route("/v1/workloads/{name}/exec", any(sessions::exec))
+        .route("/v1/workloads/{name}/attach", any(sessions::attach))
+}
+
+/// Right after a start no engine is connected yet, which is no answer to whoever asks then.
+async fn once_engines_were_tried(State(app): State<App>, request: Request, next: Next) -> Response {
+    app.controller.runtimes().tried().await;
+    next.run(request).await
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

@@ -76,7 +76,6 @@ pub(crate) async fn deploy(
         return Err(bad_request(format!("the path names `{name}`, the service `{}`", service.name)));
     }
     check(&service)?;
-    app.controller.runtimes().tried().await;
     let options = DeployOptions { component: query.component, force: query.force };
     if query.dry_run {
         let plan = app.controller.plan_deploy(&service, &options)?;

@@ -16,7 +16,7 @@ pub(crate) use look::{Events, Inspect, Logs, Ps, Runtimes, Services, Stats, Stat
 pub(crate) use session::{Attach, Exec};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
-pub(crate) use system::{Agent, Completions, HelpMarkdown, Openapi, Schema, Version};
+pub(crate) use system::{Agent, Completions, Demo, HelpMarkdown, Openapi, Schema, Version};
 
 /// Runs a described workload on whatever runtime a machine has.
 #[derive(Debug, Parser)]
@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Push(Push),
     Build(Build),
     Operations(Operations),
+    Demo(Demo),
     Agent(Agent),
     Schema(Schema),
     Openapi(Openapi),

@@ -4,6 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
+/// Show a deploy from beginning to end; nothing real is started
+///
+/// An agent of its own runs in this process, with the in-process runtime alone: it starts no process, opens no port and needs no engine.
+/// A service of two components is deployed, looked at and taken away again. Nothing is left.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe demo
+  hythe demo --file               the service file that is deployed
+  hythe demo --file > demo.toml   to go on from there")]
+pub(crate) struct Demo {
+    /// Print the service file instead
+    #[arg(long)]
+    pub(crate) file: bool,
+}
+
 /// Run the agent in the foreground
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

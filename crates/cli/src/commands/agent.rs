@@ -3,7 +3,7 @@
 #[cfg(feature = "agent")]
 mod linked;
 #[cfg(feature = "agent")]
-pub(super) use linked::run;
+pub(super) use linked::{run, run_until};
 
 /// A build without the agent still knows the command, and says so.
 #[cfg(not(feature = "agent"))]

@@ -67,7 +67,7 @@ impl Worker {
             observed.message = None;
             observed.restarts += u32::from(again);
         })?;
-        self.started(self.request.is_some() && self.desired().recipe.component.health.is_some()).await
+        self.started(self.request.is_some() && self.component().health.is_some()).await
     }
 
     /// Makes a new instance; the old one stays until the new one is good, or stops first where both cannot run.
@@ -116,6 +116,7 @@ impl Worker {
             if let Some(current) = &mut observed.current {
                 current.id = Some(id.0.clone());
                 current.started = Some(Timestamp::now());
+                current.proven = desired.recipe.component.health.is_none();
             }
         })?;
         self.started(desired.recipe.component.health.is_some()).await

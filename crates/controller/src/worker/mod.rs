@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hythe_runtime::{Error, ErrorKind, Event, InstanceId, Listed, OpContext, Runtime};
+use hythe_spec::Component;
 use hythe_store::{Desired, DesiredRecord, NewEvent, ObservedRecord, Phase, Transaction};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -141,7 +142,7 @@ impl Worker {
             Some(Message::Listed(listed)) => return self.on_listed(listed).await,
             Some(Message::Lost(reason)) => self.on_lost(&reason),
             Some(Message::Probed(id, result)) => self.on_probed(&id, result).await,
-            Some(Message::Refresh) => self.refresh().await,
+            Some(Message::Refresh) => self.look().await,
         }
         Flow::Goes
     }
@@ -152,6 +153,13 @@ impl Worker {
 
     pub(crate) fn observed(&self) -> ObservedRecord {
         self.cell.borrow().observed.clone()
+    }
+
+    /// What the current instance was made from: after a rollback that is not what is desired.
+    pub(crate) fn component(&self) -> Component {
+        let cell = self.cell.borrow();
+        let current = cell.observed.current.as_ref();
+        current.map_or(&cell.desired.recipe, |current| &current.recipe).component.clone()
     }
 
     pub(crate) fn runtime(&self, name: &str) -> Result<Arc<dyn Runtime>, Error> {

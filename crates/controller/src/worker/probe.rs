@@ -2,15 +2,17 @@
 
 use hythe_runtime::{Error, Observed, State};
 use hythe_store::{Desired, HealthState, Phase};
+use jiff::Timestamp;
 
 use super::Worker;
-use super::instance::{reference, with_details};
+use super::instance::{exit_record, reference, with_details};
 use crate::health::{Prober, Tracker};
 
 impl Worker {
     /// The current instance is good: what it replaced goes, who waits is told.
     pub(crate) async fn proven(&mut self) {
-        if self.observed().current.is_none_or(|current| current.proven) {
+        let observed = self.observed();
+        if observed.previous.is_none() && observed.current.is_none_or(|current| current.proven) {
             return;
         }
         self.unproven = false;
@@ -24,9 +26,26 @@ impl Worker {
 
     /// Reads pid, addresses and ports of the current instance and starts its probes.
     pub(crate) async fn refresh(&mut self) {
-        let Ok(Some(seen)) = self.inspect_current().await else {
-            return;
-        };
+        if let Ok(Some(seen)) = self.inspect_current().await {
+            self.show(&seen);
+        }
+    }
+
+    /// As [`Worker::refresh`]; an end that came before anybody listened for it is noticed too.
+    pub(crate) async fn look(&mut self) {
+        match self.inspect_current().await {
+            Ok(Some(seen)) if seen.state == State::Exited => {
+                if let Some(exit) = exit_record(&seen) {
+                    let at = exit.at.unwrap_or_else(Timestamp::now);
+                    self.on_stopped(exit, at).await;
+                }
+            }
+            Ok(Some(seen)) => self.show(&seen),
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    fn show(&mut self, seen: &Observed) {
         if self.desired().desired != Desired::Running {
             return;
         }
@@ -37,16 +56,16 @@ impl Worker {
                 return;
             }
         };
-        let proven = self.was_healthy(&seen);
+        let proven = self.was_healthy(seen);
         self.note(Vec::new(), |observed| {
             if observed.phase != Phase::Running && observed.phase != phase {
                 observed.message = None;
                 observed.next_try = None;
             }
             observed.phase = phase;
-            observed.current = observed.current.take().map(|current| with_details(current, &seen));
+            observed.current = observed.current.take().map(|current| with_details(current, seen));
         });
-        self.probe(&seen, proven);
+        self.probe(seen, proven);
     }
 
     /// Whether this very run of the instance was healthy when last looked at.
@@ -58,8 +77,7 @@ impl Worker {
 
     /// Starts probing the instance, once per start of it.
     pub(crate) fn probe(&mut self, seen: &Observed, proven: bool) {
-        let component = self.desired().recipe.component;
-        let Some(health) = component.health.clone() else {
+        let Some(health) = self.component().health else {
             return;
         };
         if self.prober.as_ref().is_some_and(|prober| prober.is_for(&seen.id, seen.started)) {

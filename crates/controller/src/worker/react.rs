@@ -69,7 +69,7 @@ impl Worker {
             .and_then(|current| current.started)
             .map_or(Duration::ZERO, |started| Duration::try_from(at.duration_since(started)).unwrap_or_default());
         let failures = if ran >= policy::STABLE { 1 } else { observed.failures.saturating_add(1) };
-        let next = policy::after_exit(self.desired().recipe.component.restart, exit.code, failures);
+        let next = policy::after_exit(self.component().restart, exit.code, failures);
         self.conclude(next, failures, exit).await;
     }
 
@@ -119,21 +119,25 @@ impl Worker {
         let Some(current) = observed.current else {
             return self.converge_if_wanted().await;
         };
-        let seen = listed.iter().find(|row| is_same(&current, &row.id, Some(&row.name)));
+        let row = listed.iter().find(|row| is_same(&current, &row.id, Some(&row.name)));
+        let seen = match row {
+            Some(row) => Some((row.state, row.exit_code)),
+            None => self.missed_by_list().await,
+        };
         match (self.desired().desired, seen) {
-            (Desired::Running, Some(row)) if row.state == State::Running => {
+            (Desired::Running, Some((State::Running, _))) => {
                 self.refresh().await;
-                self.prove_again();
+                self.prove_again().await;
             }
-            (Desired::Running, Some(row)) if row.state == State::Exited && observed.phase != Phase::Restarting => {
+            (Desired::Running, Some((State::Exited, code))) if observed.phase != Phase::Restarting => {
                 let settled = matches!(observed.phase, Phase::Completed | Phase::Failed);
                 if !settled {
-                    let exit = hythe_runtime::Exit::from_code(row.exit_code.unwrap_or_default());
+                    let exit = hythe_runtime::Exit::from_code(code.unwrap_or_default());
                     self.note(Vec::new(), |observed| observed.phase = Phase::Running);
                     self.on_stopped(exit_of(exit), Timestamp::now()).await;
                 }
             }
-            (Desired::Stopped, Some(row)) if row.state == State::Exited => {
+            (Desired::Stopped, Some((State::Exited, _))) => {
                 self.note(Vec::new(), |observed| observed.phase = Phase::Stopped);
             }
             _ => return self.converge_if_wanted().await,
@@ -141,9 +145,18 @@ impl Worker {
         Flow::Goes
     }
 
-    /// After a restart of the agent in the middle of a replacement: the new instance must still prove itself.
-    pub(super) fn prove_again(&mut self) {
+    /// A list may be older than the current instance, which has perhaps run and ended since.
+    async fn missed_by_list(&self) -> Option<(State, Option<i32>)> {
+        let seen = self.inspect_current().await.ok().flatten()?;
+        Some((seen.state, seen.exit.map(|exit| exit.code)))
+    }
+
+    /// After a restart of the agent in the middle of a replacement: the new instance must still prove itself, by running where it has no probe.
+    pub(super) async fn prove_again(&mut self) {
         self.unproven = self.observed().previous.is_some();
+        if self.unproven && self.component().health.is_none() {
+            self.proven().await;
+        }
     }
 
     /// What has ended for good is not tried again because an engine came back.
@@ -170,7 +183,7 @@ impl Worker {
 
     pub(super) async fn on_probed(&mut self, id: &InstanceId, result: Result<(), String>) {
         let current = self.observed().current.and_then(|current| current.id);
-        let Some(health) = self.desired().recipe.component.health else {
+        let Some(health) = self.component().health else {
             return;
         };
         if current.as_deref() != Some(&id.0) || !matches!(self.observed().phase, Phase::Running | Phase::Starting) {
@@ -183,7 +196,10 @@ impl Worker {
         let event = self.event(kind, message.clone().unwrap_or_else(|| "healthy".to_owned()), json!({}));
         self.note(vec![event], |observed| {
             observed.health = state;
-            observed.message.clone_from(&message);
+            // That it was rolled back stays the news while what runs is well.
+            if message.is_some() || observed.gave_up.is_none() {
+                observed.message.clone_from(&message);
+            }
         });
         match state {
             HealthState::Healthy => self.proven().await,

@@ -16,19 +16,17 @@ const QUOTED_LINES: u64 = 10;
 impl Worker {
     /// The current instance is good; the old one is no longer needed.
     pub(crate) async fn retire_previous(&mut self) -> Result<(), Error> {
-        let previous = self.observed().previous;
-        if let Some(previous) = &previous {
-            self.phase("removing", "removing the instance it replaced");
-            self.discard(previous).await?;
-        }
         self.update(Vec::new(), |observed| {
-            observed.previous = None;
-            if previous.is_some() {
-                observed.gave_up = None;
-            }
             if let Some(current) = &mut observed.current {
                 current.proven = true;
             }
+        })?;
+        let Some(previous) = self.observed().previous else { return Ok(()) };
+        self.phase("removing", "removing the instance it replaced");
+        self.discard(&previous).await?;
+        self.update(Vec::new(), |observed| {
+            observed.previous = None;
+            observed.gave_up = None;
         })
     }
 

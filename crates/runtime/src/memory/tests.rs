@@ -22,7 +22,7 @@ async fn outcome(text: &str) -> (String, i32) {
     let memory = Memory::new();
     let id = memory.run(&cx(), &script(text)).await.unwrap();
     let follow = LogOptions { follow: true, ..LogOptions::default() };
-    let lines: Vec<_> = memory.logs(&cx(), &id, &follow).await.unwrap().try_collect().await.unwrap();
+    let lines: Vec<_> = Logs::logs(memory.as_ref(), &cx(), &id, &follow).await.unwrap().try_collect().await.unwrap();
     let exit = memory.inspect(&cx(), &id).await.unwrap().exit.unwrap();
     let text: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned()).collect();
     (text.join("|"), exit.code)

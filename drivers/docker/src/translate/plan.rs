@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
     RestartPolicy, RestartPolicyNameEnum,
 };
 use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
+use hythe_spec::permissions::STANDARD_CAPABILITIES;
 use hythe_spec::{ImageRef, Port, Resources, Seccomp, Ulimit};
 
 use super::Engine;
@@ -15,6 +16,14 @@ use crate::client::ApiVersion;
 
 /// First version that connects several networks at create.
 const SEVERAL_NETWORKS: ApiVersion = ApiVersion(1, 44);
+/// Every capability of Linux 5.9 and later.
+const LINUX_CAPABILITIES: [&str; 41] = [
+    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE",
+    "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE",
+    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
+    "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+];
 const NANOS_PER_MILLICORE: u64 = 1_000_000;
 
 /// What besides the plan decides how it is said.
@@ -67,7 +76,7 @@ pub(crate) fn create(plan: &Plan, around: &Surroundings) -> ContainerCreateBody 
     } = plan;
     ContainerCreateBody {
         image: Some(reference(image)),
-        entrypoint: entrypoint.clone().map(|words| no_entrypoint(words, around.engine)),
+        entrypoint: entrypoint.clone().map(no_entrypoint),
         cmd: command.clone(),
         env: Some(env.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         labels: Some(plan.all_labels().into_iter().collect()),
@@ -79,6 +88,9 @@ pub(crate) fn create(plan: &Plan, around: &Surroundings) -> ContainerCreateBody 
         stop_timeout: Some(i64::try_from(stop_grace.seconds()).unwrap_or(i64::MAX)),
         tty: Some(*tty),
         open_stdin: Some(*stdin),
+        // The end of an attached stdin is end of file for the process.
+        stdin_once: Some(*stdin),
+        healthcheck: Some(no_healthcheck()),
         host_config: Some(host_config(plan, around)),
         networking_config: networking(network, around),
         ..ContainerCreateBody::default()
@@ -91,9 +103,14 @@ pub(crate) fn reference(image: &ImageRef) -> String {
     only_digest.to_string()
 }
 
-/// dockerd reads an empty list as "the image's"; one empty word takes the entrypoint away.
-fn no_entrypoint(words: Vec<String>, engine: Engine) -> Vec<String> {
-    if words.is_empty() && engine == Engine::Docker { vec![String::new()] } else { words }
+/// Both engines read an empty list as "the image's"; one empty word takes the entrypoint away.
+fn no_entrypoint(words: Vec<String>) -> Vec<String> {
+    if words.is_empty() { vec![String::new()] } else { words }
+}
+
+/// Health is probed by the agent, with one meaning on every runtime; the image's own check is not run.
+fn no_healthcheck() -> HealthConfig {
+    HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }
 }
 
 fn host_config(plan: &Plan, around: &Surroundings) -> HostConfig {
@@ -129,8 +146,9 @@ fn secure(config: &mut HostConfig, security: &Security, around: &Surroundings) {
     let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
     config.privileged = Some(*privileged);
     if !privileged {
-        config.cap_drop = Some(vec!["ALL".to_owned()]);
-        config.cap_add = Some(capabilities.clone());
+        let (drop, add) = capability_lists(capabilities, around.engine);
+        config.cap_drop = Some(drop);
+        config.cap_add = Some(add);
     }
     let mut options = Vec::new();
     if *no_new_privileges {
@@ -144,6 +162,22 @@ fn secure(config: &mut HostConfig, security: &Security, around: &Surroundings) {
         (Seccomp::File(path), Engine::Docker) => options.push(format!("seccomp={}", around.seccomp.as_ref().unwrap_or(path))),
     }
     config.security_opt = (!options.is_empty()).then_some(options);
+}
+
+/// What is dropped and what is added to have exactly these.
+///
+/// Podman's API gives added capabilities to processes of ordinary users too, against what Docker and its own command do. There,
+/// what its default has anyway is therefore kept, not dropped and added, and all else that the kernel knows is dropped by name.
+fn capability_lists(wanted: &[String], engine: Engine) -> (Vec<String>, Vec<String>) {
+    match engine {
+        Engine::Docker => (vec!["ALL".to_owned()], wanted.to_vec()),
+        Engine::Podman => {
+            let is_wanted = |name: &&str| wanted.iter().any(|other| other == name);
+            let drop = LINUX_CAPABILITIES.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()).collect();
+            let add = wanted.iter().filter(|name| !STANDARD_CAPABILITIES.contains(&name.as_str())).cloned().collect();
+            (drop, add)
+        }
+    }
 }
 
 /// A list of ulimits makes Podman forget its configured defaults for these two and raise them; they stay where they are instead.

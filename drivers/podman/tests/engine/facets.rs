@@ -142,6 +142,24 @@ async fn attach_reaches_the_main_process() {
     bench.remove(&id).await;
 }
 
+#[tokio::test]
+async fn the_end_of_file_reaches_the_main_process() {
+    let Some(bench) = crate::bench::bench("eof").await else { return };
+    let mut plan = bench.plan("eof", &["sh", "-c", "cat; echo end"]);
+    plan.stdin = true;
+    let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
+    let request = AttachRequest { stdin: true };
+    let mut session = bench.podman.exec().unwrap().attach(&bench.cx, &id, &request).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let stdin = session.stdin.as_mut().unwrap();
+    stdin.write_all(b"word\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stdin.shutdown().await.unwrap();
+    let (out, _) = tokio::time::timeout(PATIENCE, output(&mut session)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&out), "word\nend\n");
+    bench.remove(&id).await;
+}
+
 fn owned(bench: &Bench, owner: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(identity::OWNER.to_owned(), format!("{}{owner}", bench.owner))])
 }
@@ -190,10 +208,9 @@ async fn networks_volumes_and_limits_are_seen() {
     volumes.ensure(&bench.cx, &volume).await.unwrap();
     let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
     let seen = bench.podman.inspect(&bench.cx, &id).await.unwrap();
-    assert_eq!(
-        seen.ports.iter().map(|port| (port.container_port, port.protocol)).collect::<Vec<_>>(),
-        [(80, Protocol::Tcp), (80, Protocol::Udp)]
-    );
+    let mut published: Vec<_> = seen.ports.iter().map(|port| (port.container_port, port.protocol)).collect();
+    published.sort();
+    assert_eq!(published, [(80, Protocol::Tcp), (80, Protocol::Udp)]);
     assert!(seen.ports.iter().all(|port| port.host_port.is_some()));
     assert_eq!(seen.networks[0].addresses.len(), 1);
     assert_eq!(

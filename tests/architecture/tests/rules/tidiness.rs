@@ -12,14 +12,11 @@ const LONGEST_SUITE: usize = 600;
 const LONGEST_MEDIAN: usize = 230;
 /// Longer files, each with the reason it is not split.
 const LONG: &[(&str, &str)] = &[
-    ("crates/controller/src/bring_up.rs", "every step of one workload's task that changes an engine"),
-    ("crates/controller/src/deploy.rs", "one decision, from a service to what is stored, with its data"),
-    ("crates/controller/src/worker.rs", "one task and every message it takes"),
     ("crates/runtime/src/memory/lifecycle.rs", "the reference answer to every call of the seam"),
     ("crates/runtime/src/memory/shell/eval.rs", "one small language"),
     ("crates/runtime/src/memory/shell/parse.rs", "one small language"),
     ("drivers/docker/src/native.rs", "the shapes of one engine's documents"),
-    ("drivers/podman/src/document.rs", "the shapes of one engine's documents"),
+    ("drivers/podman/src/translate.rs", "one plan, field by field"),
 ];
 
 #[test]

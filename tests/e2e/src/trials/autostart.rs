@@ -24,9 +24,7 @@ impl Drop for Ends<'_> {
         let pid = serde_json::from_str::<serde_json::Value>(&answered.out)
             .ok()
             .and_then(|version| version["agent"]["pid"].as_i64());
-        let pid = pid
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         // Without an answer there is none to end.
         let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
@@ -35,46 +33,26 @@ impl Drop for Ends<'_> {
 fn the_first_command_starts_an_agent_and_says_so(_: &mut Scene<'_>) {
     let home = Home::new(CONFIG);
     let _ends = Ends(&home);
-    let first = Ran::of(&mut home.command(&["ps", "--json"]))
-        .ok()
-        .says(&["started an agent in the background", "agent.log"]);
+    let first =
+        Ran::of(&mut home.command(&["ps", "--json"])).ok().says(&["started an agent in the background", "agent.log"]);
     assert_eq!(first.out, "[]\n");
-    assert!(
-        home.path("run/hythe/agent.sock").exists(),
-        "it listens elsewhere"
-    );
+    assert!(home.path("run/hythe/agent.sock").exists(), "it listens elsewhere");
     let second = Ran::of(&mut home.command(&["ps", "--json"])).ok();
     assert_eq!(second.err, "", "the second command found no agent");
-    let agent = Ran::of(&mut home.command(&["version", "--json"]))
-        .ok()
-        .json()["agent"]
-        .clone();
-    assert_eq!(
-        agent["state_dir"],
-        home.path("state/hythe").display().to_string()
-    );
+    let agent = Ran::of(&mut home.command(&["version", "--json"])).ok().json()["agent"].clone();
+    assert_eq!(agent["state_dir"], home.path("state/hythe").display().to_string());
 }
 
 fn of_two_commands_at_once_one_starts_it(_: &mut Scene<'_>) {
     let home = Home::new(CONFIG);
     let _ends = Ends(&home);
-    let commands: Vec<_> = (0..3)
-        .map(|_| Running::start(&mut home.command(&["ps"])))
-        .collect();
-    let ended: Vec<_> = commands
-        .into_iter()
-        .map(|command| command.end().ok())
-        .collect();
-    let starters = ended
-        .iter()
-        .filter(|ran| ran.err.contains("started an agent"))
-        .count();
+    let commands: Vec<_> = (0..3).map(|_| Running::start(&mut home.command(&["ps"]))).collect();
+    let ended: Vec<_> = commands.into_iter().map(|command| command.end().ok()).collect();
+    let starters = ended.iter().filter(|ran| ran.err.contains("started an agent")).count();
     assert_eq!(starters, 1, "{ended:#?}");
 }
 
 fn an_agent_that_cannot_start_is_5_and_says_why(_: &mut Scene<'_>) {
     let home = Home::new("sockett = \"x\"\n");
-    Ran::of(&mut home.command(&["ps"]))
-        .ends_with(5)
-        .says(&["sockett", "agent.toml", "hint:"]);
+    Ran::of(&mut home.command(&["ps"])).ends_with(5).says(&["sockett", "agent.toml", "hint:"]);
 }

@@ -1,6 +1,7 @@
 //! `kill -9` of the agent at any moment: nothing stops, nothing is started twice, nothing is forgotten.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -31,12 +32,7 @@ fn is_alive(pid: &Value) -> bool {
 }
 
 fn newest(scene: &Scene<'_>) -> u64 {
-    scene
-        .events()
-        .iter()
-        .filter_map(|event| event["cursor"].as_u64())
-        .max()
-        .unwrap_or_default()
+    scene.events().iter().filter_map(|event| event["cursor"].as_u64()).max().unwrap_or_default()
 }
 
 fn workloads_run_on_and_are_adopted(scene: &mut Scene<'_>) {
@@ -45,14 +41,7 @@ fn workloads_run_on_and_are_adopted(scene: &mut Scene<'_>) {
     scene
         .deploy(&several(
             &service,
-            &[
-                ("a", &script, ""),
-                (
-                    "b",
-                    &script,
-                    "health = { exec = 'true', interval = '200ms' }",
-                ),
-            ],
+            &[("a", &script, ""), ("b", &script, "health = { exec = 'true', interval = '200ms' }")],
         ))
         .ok();
     let (ids, cursor) = (scene.ids(), newest(scene));
@@ -63,25 +52,13 @@ fn workloads_run_on_and_are_adopted(scene: &mut Scene<'_>) {
     assert!(pids.iter().all(is_alive), "a workload ended with the agent");
     scene.agent.start_again();
     for name in &names {
-        wait::until(
-            "adopted",
-            || scene.workload(name),
-            |workload| workload["state"] == "running",
-        );
+        wait::until("adopted", || scene.workload(name), |workload| workload["state"] == "running");
     }
     assert_eq!(scene.ids(), ids, "not the same instances");
-    assert_eq!(
-        names.clone().map(|name| pid(scene, &name)),
-        pids,
-        "not the same processes"
-    );
+    assert_eq!(names.clone().map(|name| pid(scene, &name)), pids, "not the same processes");
     scene.has_instances(2);
     assert!(scene.differences().is_empty(), "{:#?}", scene.differences());
-    wait::until(
-        "healthy",
-        || scene.workload(&names[1]),
-        |workload| workload["health"] == "healthy",
-    );
+    wait::until("healthy", || scene.workload(&names[1]), |workload| workload["health"] == "healthy");
     scene.hythe(&["restart", &names[0]]).ok();
     assert!(newest(scene) > cursor, "events do not go on");
     assert_eq!(scene.ids(), ids, "a restart made another instance");
@@ -93,96 +70,59 @@ fn end_behind_its_back(scene: &mut Scene<'_>) {
     let id = scene.engine().instances(&label).remove(0);
     scene.agent.kill();
     scene.engine().run(&["kill", "--signal", "USR1", &id]);
-    wait::until(
-        "the process has ended",
-        || scene.engine().running(&label),
-        Vec::is_empty,
-    );
+    wait::until("the process has ended", || scene.engine().running(&label), Vec::is_empty);
     scene.agent.start_again();
 }
 
 fn what_died_meanwhile_is_noticed_and_restarted(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, MORTAL, "restart = 'always'"))
-        .ok();
+    scene.deploy(&one(&scene.service, MORTAL, "restart = 'always'")).ok();
     let id = scene.it()["instance"]["id"].clone();
     end_behind_its_back(scene);
-    let it = wait::until(
-        "restarted",
-        || scene.it(),
-        |it| it["restarts"] == 1 && it["state"] == "running",
-    );
-    assert_eq!(
-        (&it["instance"]["id"], &it["exit"]["code"]),
-        (&id, &7.into()),
-        "{it:#}"
-    );
+    let it = wait::until("restarted", || scene.it(), |it| it["restarts"] == 1 && it["state"] == "running");
+    assert_eq!((&it["instance"]["id"], &it["exit"]["code"]), (&id, &7.into()), "{it:#}");
     scene.has_instances(1);
 }
 
 fn what_died_meanwhile_and_must_stay_down_is_failed(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, MORTAL, "restart = 'no'"))
-        .ok();
+    scene.deploy(&one(&scene.service, MORTAL, "restart = 'no'")).ok();
     end_behind_its_back(scene);
     let it = scene.await_state("failed");
-    assert_eq!(
-        (&it["restarts"], &it["exit"]["code"]),
-        (&0.into(), &7.into()),
-        "{it:#}"
-    );
+    assert_eq!((&it["restarts"], &it["exit"]["code"]), (&0.into(), &7.into()), "{it:#}");
 }
 
 /// Some milliseconds from 5 to 400, other ones each time.
 fn some_time() -> Duration {
-    let nanos = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .subsec_nanos();
-    Duration::from_millis(u64::from(5 + nanos / 1000 % 396))
+    Duration::from_millis(5 + RandomState::new().build_hasher().finish() % 396)
 }
 
 fn a_deploy_cut_short_ends_in_exactly_one(scene: &mut Scene<'_>) {
     for round in 0..6 {
-        let file = scene.file(&one(
-            &scene.service,
-            &stays("here"),
-            &format!("env = {{ ROUND = '{round}' }}"),
-        ));
+        let file = scene.file(&one(&scene.service, &stays("here"), &format!("env = {{ ROUND = '{round}' }}")));
         let deploy = scene.agent.spawn(&["deploy", &file]);
         let delay = some_time();
         std::thread::sleep(delay);
         scene.agent.crash(Duration::from_millis(50));
         deploy.end();
-        let it = settled(scene);
-        let running = scene.engine().running(&scene.service_label());
-        assert_eq!(
-            it["instance"]["id"]
-                .as_str()
-                .into_iter()
-                .collect::<Vec<_>>(),
-            running,
-            "round {round}, killed after {delay:?}: {it:#}"
-        );
-        scene.has_instances(running.len());
+        let what = format!("one instance in round {round}, killed after {delay:?}");
+        wait::until(&what, || seen(scene), is_exactly_one);
+        wait::stays(&what, Duration::from_secs(1), || seen(scene), is_exactly_one);
     }
-    scene
-        .deploy(&one(
-            &scene.service,
-            &stays("here"),
-            "env = { ROUND = 'last' }",
-        ))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("here"), "env = { ROUND = 'last' }")).ok();
     scene.has_instances(1);
 }
 
-/// The workload, once it runs as desired; null where the agent never heard of it.
-fn settled(scene: &Scene<'_>) -> Value {
-    let calm =
-        |it: &Value| it.is_null() || it["state"] == "running" && scene.differences().is_empty();
-    let mut calm_before = false;
-    let look = || scene.it();
-    wait::until("the workload settles", look, |it| {
-        std::mem::replace(&mut calm_before, calm(it)) && calm(it)
-    })
+/// The workload as the agent sees it, the differences it finds, and the instances that the engine has.
+type Seen = (Value, Vec<Value>, Vec<String>);
+
+fn seen(scene: &Scene<'_>) -> Seen {
+    let it = scene.it();
+    let differences = if it.is_null() { Vec::new() } else { scene.differences() };
+    (it, differences, scene.engine().instances(&scene.service_label()))
+}
+
+/// It runs as desired, once; or the agent never heard of it.
+fn is_exactly_one((it, differences, instances): &Seen) -> bool {
+    let ids: Vec<&str> = it["instance"]["id"].as_str().into_iter().collect();
+    let calm = it.is_null() || it["state"] == "running" && !ids.is_empty();
+    calm && differences.is_empty() && *instances == ids
 }

@@ -17,28 +17,30 @@ fn a_damaged_one_is_set_aside_and_workloads_are_adopted(scene: &mut Scene<'_>) {
     scene.deploy(&text).ok();
     let id = scene.it()["instance"]["id"].clone();
     scene.agent.stop();
-    std::fs::write(scene.agent.database(), "this is no database".repeat(500)).unwrap();
+    damage(scene);
     scene.agent.start_again();
-    scene
-        .hythe(&["version"])
-        .ok()
-        .says(&["warning:", "damaged", "hythe.db"]);
+    scene.hythe(&["version"]).ok().says(&["warning:", "damaged", "hythe.db"]);
     let it = scene.await_state("running");
     assert_eq!(it["instance"]["id"], id, "{it:#}");
     scene.hythe(&["exec", &scene.service, "true"]).ok();
     scene.deploy(&text).ok().says(&["nothing changed"]);
-    assert_eq!(
-        scene.it()["instance"]["id"],
-        id,
-        "replaced though nothing changed"
-    );
+    assert_eq!(scene.it()["instance"]["id"], id, "replaced though nothing changed");
     scene.has_instances(1);
 }
 
+/// All of it: what is written ahead would repair the rest.
+fn damage(scene: &Scene<'_>) {
+    let database = scene.agent.database();
+    for name in ["hythe.db", "hythe.db-wal"] {
+        let path = database.with_file_name(name);
+        if path.exists() {
+            std::fs::write(path, "this is no database".repeat(500)).unwrap();
+        }
+    }
+}
+
 fn a_lost_one_leaves_no_workload_behind(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), HEALTH))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("up"), HEALTH)).ok();
     scene.agent.stop();
     for name in ["hythe.db", "hythe.db-wal", "hythe.db-shm"] {
         // What there was of it.
@@ -50,11 +52,7 @@ fn a_lost_one_leaves_no_workload_behind(scene: &mut Scene<'_>) {
     let label = scene.agent.owner_label();
     let engine = scene.engine();
     assert_eq!(
-        (
-            engine.instances(&label).len(),
-            engine.networks(&label).len(),
-            engine.volumes(&label).len()
-        ),
+        (engine.instances(&label).len(), engine.networks(&label).len(), engine.volumes(&label).len()),
         (0, 0, 0)
     );
 }

@@ -11,53 +11,33 @@ trials!("dry_run":
 
 fn shows_every_field_and_changes_nothing(scene: &mut Scene<'_>) {
     let text = |keys: &str| one(&scene.service, &stays("up"), keys);
-    scene
-        .deploy(&text("env = { MODE = 'old', GONE = '1' }"))
-        .ok();
+    scene.deploy(&text("env = { MODE = 'old', GONE = '1' }")).ok();
     let (before, events) = (scene.it(), scene.events().len());
     let file = scene.file(&text("env = { MODE = 'new', ADDED = '2' }\nmemory = '64m'"));
     let shown = scene.hythe(&["deploy", "--dry-run", &file]).ok().out;
     let component = format!("components.{}", scene.service);
-    for line in [
-        "~ C.env.MODE: \"old\" -> \"new\"",
-        "- C.env.GONE: \"1\"",
-        "+ C.env.ADDED: \"2\"",
-        "C.memory",
-    ] {
+    for line in
+        ["~ C.env.MODE: \"old\" -> \"new\"", "- C.env.GONE: \"1\"", "+ C.env.ADDED: \"2\"", "+ C.resources.memory"]
+    {
         let line = line.replace('C', &component);
         assert!(shown.contains(&line), "must show `{line}`:\n{shown}");
     }
     assert!(shown.contains("replace"), "{shown}");
-    let planned = scene
-        .hythe(&["deploy", "--dry-run", &file, "--json"])
-        .ok()
-        .json();
-    assert_eq!(
-        (&planned["outcome"], &planned["components"][0]["action"]),
-        (&"planned".into(), &"replace".into())
-    );
+    let planned = scene.hythe(&["deploy", "--dry-run", &file, "--json"]).ok().json();
+    assert_eq!((&planned["outcome"], &planned["components"][0]["action"]), (&"planned".into(), &"replace".into()));
     assert_eq!(scene.it(), before, "a dry run changed the workload");
     assert_eq!(scene.events().len(), events, "a dry run made events");
     scene.has_instances(1);
 }
 
 fn of_something_new_creates_nothing(scene: &mut Scene<'_>) {
-    let file = scene.file(&one(
-        &scene.service,
-        &stays("up"),
-        "volumes = ['data:/data']",
-    ));
+    let file = scene.file(&one(&scene.service, &stays("up"), "volumes = ['data:/data']"));
     let shown = scene.hythe(&["deploy", "--dry-run", &file]).ok().out;
-    assert!(
-        shown.contains("create") && shown.contains(scene.subject.name),
-        "{shown}"
-    );
+    assert!(shown.contains("create") && shown.contains(scene.subject.name), "{shown}");
     assert_eq!(scene.hythe(&["services", "--json"]).ok().out, "[]\n");
     let label = scene.agent.owner_label();
     let engine = scene.engine();
     assert!(
-        engine.instances(&label).is_empty()
-            && engine.volumes(&label).is_empty()
-            && engine.networks(&label).is_empty()
+        engine.instances(&label).is_empty() && engine.volumes(&label).is_empty() && engine.networks(&label).is_empty()
     );
 }

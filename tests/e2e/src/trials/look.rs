@@ -22,36 +22,18 @@ fn explain_masks_secrets(scene: &mut Scene<'_>) {
     ));
     let text = scene.hythe(&["explain", &file]).ok().out;
     assert!(!text.contains("hunter"), "a secret is shown:\n{text}");
-    assert!(
-        text.contains("DB_PASSWORD") && text.contains("localhost/hythe-test:1"),
-        "{text}"
-    );
+    assert!(text.contains("DB_PASSWORD") && text.contains("localhost/hythe-test:1"), "{text}");
     let document = scene.hythe(&["explain", &file, "--json"]).ok();
-    assert!(
-        !document.out.contains("hunter"),
-        "a secret is shown:\n{document:?}"
-    );
+    assert!(!document.out.contains("hunter"), "a secret is shown:\n{document:?}");
     assert_eq!(document.json()[0]["runtime"], scene.subject.name);
-    assert_eq!(
-        scene.hythe(&["services", "--json"]).ok().out,
-        "[]\n",
-        "explaining deployed something"
-    );
+    assert_eq!(scene.hythe(&["services", "--json"]).ok().out, "[]\n", "explaining deployed something");
 }
 
 fn events_can_be_followed_from_a_cursor(scene: &mut Scene<'_>) {
     scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
     let before = scene.events();
     let after = before[0]["cursor"].to_string();
-    let follow = scene.agent.spawn(&[
-        "events",
-        "-f",
-        "--after",
-        &after,
-        "--service",
-        &scene.service,
-        "--json",
-    ]);
+    let follow = scene.agent.spawn(&["events", "-f", "--after", &after, "--service", &scene.service, "--json"]);
     scene.hythe(&["stop", &scene.service]).ok();
     wait::until(
         "the stop is an event",
@@ -61,37 +43,19 @@ fn events_can_be_followed_from_a_cursor(scene: &mut Scene<'_>) {
     scene.agent.stop();
     let followed = follow.end().json_lines();
     scene.agent.start_again();
-    let cursors = |events: &[serde_json::Value]| {
-        events
-            .iter()
-            .map(|event| event["cursor"].as_u64().unwrap())
-            .collect::<Vec<_>>()
-    };
+    let cursors =
+        |events: &[serde_json::Value]| events.iter().map(|event| event["cursor"].as_u64().unwrap()).collect::<Vec<_>>();
     let kinds: Vec<_> = followed.iter().map(|event| event["kind"].clone()).collect();
     assert!(kinds.contains(&"stopped".into()), "{kinds:?}");
     let all = cursors(&followed);
-    assert!(
-        all.is_sorted() && all[0] == cursors(&before)[1],
-        "from the cursor on, in order: {all:?}"
-    );
+    assert!(all.is_sorted() && all[0] == cursors(&before)[1], "from the cursor on, in order: {all:?}");
 }
 
 fn exec_passes_streams_and_the_exit_code(scene: &mut Scene<'_>) {
     scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
-    let ran = scene
-        .hythe(&[
-            "exec",
-            &scene.service,
-            "sh",
-            "-c",
-            "echo out; echo err >&2; exit 42",
-        ])
-        .ends_with(42);
+    let ran = scene.hythe(&["exec", &scene.service, "sh", "-c", "echo out; echo err >&2; exit 42"]).ends_with(42);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("out\n", "err\n"));
-    let fed = Ran::fed(
-        &mut scene.agent.command(&["exec", "-i", &scene.service, "cat"]),
-        b"through\nand through",
-    );
+    let fed = Ran::fed(&mut scene.agent.command(&["exec", "-i", &scene.service, "cat"]), b"through\nand through");
     assert_eq!(fed.ok().out, "through\nand through");
     let ran = scene
         .hythe(&[
@@ -109,29 +73,16 @@ fn exec_passes_streams_and_the_exit_code(scene: &mut Scene<'_>) {
         ])
         .ok();
     assert_eq!(ran.out, "x y\n/tmp\n1000\n");
-    scene
-        .hythe(&["exec", &scene.service, "/does/not/exist"])
-        .says(&["/does/not/exist"]);
+    scene.hythe(&["exec", &scene.service, "/does/not/exist"]).says(&["/does/not/exist"]);
 }
 
 fn a_difference_made_by_hand_is_shown(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), "restart = 'no'"))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("up"), "restart = 'no'")).ok();
     let id = scene.it()["instance"]["id"].as_str().unwrap().to_owned();
     scene.engine().run(&["stop", &id]);
-    wait::until(
-        "the stop by hand is seen",
-        || scene.it(),
-        |it| it["state"] != "running",
-    );
+    wait::until("the stop by hand is seen", || scene.it(), |it| it["state"] != "running");
     let differences = scene.differences();
-    assert!(
-        differences
-            .iter()
-            .any(|difference| difference["field"] == "state"),
-        "{differences:#?}"
-    );
+    assert!(differences.iter().any(|difference| difference["field"] == "state"), "{differences:#?}");
 }
 
 fn one_component_can_be_deployed_alone(scene: &mut Scene<'_>) {
@@ -146,12 +97,6 @@ fn one_component_can_be_deployed_alone(scene: &mut Scene<'_>) {
     let file = scene.file(&text("new"));
     scene.hythe(&["deploy", "--component", "a", &file]).ok();
     let after = scene.ids();
-    assert!(
-        before[0] != after[0] && before[1] == after[1],
-        "only `a` may be replaced: {before:?} {after:?}"
-    );
-    scene
-        .hythe(&["deploy", "--component", "c", &file])
-        .ends_with(3)
-        .says(&["`c`", "`a`", "`b`"]);
+    assert!(before[0] != after[0] && before[1] == after[1], "only `a` may be replaced: {before:?} {after:?}");
+    scene.hythe(&["deploy", "--component", "c", &file]).ends_with(3).says(&["`c`", "`a`", "`b`"]);
 }

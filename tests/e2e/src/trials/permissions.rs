@@ -18,19 +18,9 @@ const STANDARD: &str = "00000000800405fb";
 
 /// Fields of `/proc/<pid>/status` inside the workload.
 fn status(scene: &Scene<'_>, pid: &str) -> BTreeMap<String, String> {
-    let text = scene
-        .hythe(&[
-            "exec",
-            &scene.service,
-            "cat",
-            &format!("/proc/{pid}/status"),
-        ])
-        .ok()
-        .out;
+    let text = scene.hythe(&["exec", &scene.service, "cat", &format!("/proc/{pid}/status")]).ok().out;
     let fields = text.lines().filter_map(|line| line.split_once(":\t"));
-    fields
-        .map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
-        .collect()
+    fields.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect()
 }
 
 #[track_caller]
@@ -43,76 +33,41 @@ fn are(fields: &BTreeMap<String, String>, expected: [(&str, &str); 4]) {
 fn the_default_is_the_same_everywhere(scene: &mut Scene<'_>) {
     scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
     for pid in ["1", "self"] {
-        are(
-            &status(scene, pid),
-            [
-                ("CapEff", STANDARD),
-                ("CapBnd", STANDARD),
-                ("NoNewPrivs", "1"),
-                ("Seccomp", "2"),
-            ],
-        );
+        are(&status(scene, pid), [("CapEff", STANDARD), ("CapBnd", STANDARD), ("NoNewPrivs", "1"), ("Seccomp", "2")]);
     }
 }
 
 fn none_is_no_capability_and_no_network(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), "permissions = 'none'"))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("up"), "permissions = 'none'")).ok();
     for pid in ["1", "self"] {
         are(
             &status(scene, pid),
-            [
-                ("CapEff", "0000000000000000"),
-                ("CapBnd", "0000000000000000"),
-                ("NoNewPrivs", "1"),
-                ("Seccomp", "2"),
-            ],
+            [("CapEff", "0000000000000000"), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")],
         );
     }
-    let interfaces = scene
-        .hythe(&["exec", &scene.service, "ls", "/sys/class/net"])
-        .ok()
-        .out;
+    let interfaces = scene.hythe(&["exec", &scene.service, "ls", "/sys/class/net"]).ok().out;
     assert_eq!(interfaces, "lo\n", "interfaces besides the loopback");
 }
 
 #[track_caller]
 fn refused(scene: &Scene<'_>, permissions: &str, says: &[&str]) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), permissions))
-        .ends_with(2)
-        .says(says);
-    assert_eq!(
-        scene.hythe(&["services", "--json"]).ok().out,
-        "[]\n",
-        "a refused service was stored"
-    );
+    scene.deploy(&one(&scene.service, &stays("up"), permissions)).ends_with(2).says(says);
+    assert_eq!(scene.hythe(&["services", "--json"]).ok().out, "[]\n", "a refused service was stored");
     scene.has_instances(0);
 }
 
 fn an_allow_list_that_cannot_be_enforced_is_refused(scene: &mut Scene<'_>) {
     let list = "permissions = { network = { outbound = { allow_host = ['example.com'], allow_port = [443] } } }";
-    refused(scene, list, &["error:", scene.subject.name, "allow_host"]);
+    refused(scene, list, &["error:", scene.subject.name, "permissions.network.outbound"]);
 }
 
 fn privileged_is_refused_unless_the_agent_allows_it(scene: &mut Scene<'_>) {
-    let privileged =
-        "permissions = { profile = 'standard', privileged = true, no_new_privileges = false }";
-    refused(
-        scene,
-        privileged,
-        &["privileged", "hint:", "allow_privileged = true"],
-    );
+    let privileged = "permissions = { profile = 'standard', privileged = true, no_new_privileges = false }";
+    refused(scene, privileged, &["privileged", "hint:", "allow_privileged = true"]);
     let config = scene.subject.privileged_config();
     scene.agent.reconfigure(&config);
-    scene
-        .deploy(&one(&scene.service, &stays("up"), privileged))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("up"), privileged)).ok();
     let fields = status(scene, "1");
-    assert_eq!(
-        fields["Seccomp"], "0",
-        "a privileged component is not filtered"
-    );
-    assert!(fields["CapEff"] > STANDARD.to_owned(), "{fields:#?}");
+    assert_eq!(fields["Seccomp"], "0", "a privileged component is not filtered");
+    assert!(fields["CapEff"].as_str() > STANDARD, "{fields:#?}");
 }

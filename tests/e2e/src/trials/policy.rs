@@ -16,46 +16,21 @@ trials!("policy":
 );
 
 fn on_failure_gives_up_after_its_tries(scene: &mut Scene<'_>) {
-    scene.deploy(&one(
-        &scene.service,
-        "echo try; exit 9",
-        "restart = 'on-failure:2'",
-    ));
+    scene.deploy(&one(&scene.service, "echo try; exit 9", "restart = 'on-failure:2'"));
     let it = scene.await_state("failed");
-    assert_eq!(
-        (&it["restarts"], &it["exit"]["code"]),
-        (&2.into(), &9.into()),
-        "{it:#}"
-    );
-    assert_eq!(
-        scene.hythe(&["logs", &scene.service]).ok().out,
-        "try\ntry\ntry\n"
-    );
-    let restarting = scene
-        .events()
-        .iter()
-        .filter(|event| event["kind"] == "restarting")
-        .count();
+    assert_eq!((&it["restarts"], &it["exit"]["code"]), (&2.into(), &9.into()), "{it:#}");
+    assert_eq!(scene.hythe(&["logs", &scene.service]).ok().out, "try\ntry\ntry\n");
+    let restarting = scene.events().iter().filter(|event| event["kind"] == "restarting").count();
     assert_eq!(restarting, 2);
     scene.has_instances(1);
 }
 
 fn always_survives_a_kill_from_outside(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), "restart = 'always'"))
-        .ok();
-    let before = wait::until(
-        "its pid is known",
-        || scene.it(),
-        |it| it["instance"]["pid"].is_u64(),
-    );
+    scene.deploy(&one(&scene.service, &stays("up"), "restart = 'always'")).ok();
+    let before = wait::until("its pid is known", || scene.it(), |it| it["instance"]["pid"].is_u64());
     let pid = i32::try_from(before["instance"]["pid"].as_i64().unwrap()).unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-    let after = wait::until(
-        "restarted",
-        || scene.it(),
-        |it| it["restarts"] == 1 && it["state"] == "running",
-    );
+    let after = wait::until("restarted", || scene.it(), |it| it["restarts"] == 1 && it["state"] == "running");
     assert_eq!(
         (&after["instance"]["id"], &after["exit"]["signal"]),
         (&before["instance"]["id"], &"SIGKILL".into()),
@@ -67,9 +42,7 @@ fn always_survives_a_kill_from_outside(scene: &mut Scene<'_>) {
 }
 
 fn an_explicit_stop_beats_always(scene: &mut Scene<'_>) {
-    scene
-        .deploy(&one(&scene.service, &stays("up"), "restart = 'always'"))
-        .ok();
+    scene.deploy(&one(&scene.service, &stays("up"), "restart = 'always'")).ok();
     let id = scene.it()["instance"]["id"].clone();
     scene.hythe(&["stop", &scene.service]).ok();
     wait::stays(
@@ -79,11 +52,7 @@ fn an_explicit_stop_beats_always(scene: &mut Scene<'_>) {
         |it| it["state"] == "stopped" && it["desired"] == "stopped",
     );
     let listed = scene.hythe(&["ps", "--json"]).ok().json();
-    assert_eq!(
-        listed,
-        serde_json::json!([]),
-        "what is stopped on purpose is only shown with `-a`"
-    );
+    assert_eq!(listed, serde_json::json!([]), "what is stopped on purpose is only shown with `-a`");
     scene.hythe(&["start", &scene.service]).ok();
     let it = scene.await_state("running");
     assert_eq!(it["instance"]["id"], id, "{it:#}");

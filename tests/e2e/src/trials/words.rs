@@ -28,12 +28,7 @@ fn kept(name: &str, text: &str, scene: &Scene<'_>) {
 }
 
 fn shown(ran: &Ran) -> String {
-    format!(
-        "exit code {}\n--- stdout\n{}--- stderr\n{}",
-        ran.code.unwrap_or(-1),
-        ran.out,
-        ran.err
-    )
+    format!("exit code {}\n--- stdout\n{}--- stderr\n{}", ran.code.unwrap_or(-1), ran.out, ran.err)
 }
 
 fn help(scene: &mut Scene<'_>) {
@@ -44,11 +39,7 @@ fn diagnostics_of_a_faulty_file(scene: &mut Scene<'_>) {
     let home = Home::new("");
     let text = "name = \"shop\"\nverison = 2\n\n[[components]]\nname = \"web\"\nimage = \"web:1\"\nports = [\"80:http\"]\ndepends_on = [\"bd\"]\n\n[[components]]\nname = \"db\"\nimage = \"db:1\"\nmemory = \"64q\"\n";
     std::fs::write(home.path("shop.toml"), text).unwrap();
-    kept(
-        "diagnostics",
-        &shown(&Ran::of(&mut home.command(&["deploy", "shop.toml"]))),
-        scene,
-    );
+    kept("diagnostics", &shown(&Ran::of(&mut home.command(&["deploy", "shop.toml"]))), scene);
 }
 
 fn a_table_of_workloads(scene: &mut Scene<'_>) {
@@ -56,21 +47,13 @@ fn a_table_of_workloads(scene: &mut Scene<'_>) {
     scene
         .deploy(&several(
             &scene.service,
-            &[
-                ("db", &script, "health = { exec = 'true' }"),
-                ("web", &script, "ports = ['127.0.0.1:8080:80']"),
-            ],
+            &[("db", &script, "health = { exec = 'true' }"), ("web", &script, "ports = ['127.0.0.1:8080:80']")],
         ))
         .ok();
-    scene
-        .hythe(&["stop", &format!("{}/web", scene.service)])
-        .ok();
+    scene.hythe(&["stop", &format!("{}/web", scene.service)]).ok();
     // The width of the first column follows the name, which differs from run to run.
     let table = scene.hythe(&["ps", "-a"]).ok().out;
-    let words: Vec<String> = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
+    let words: Vec<String> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     kept("ps", &words.join("\n"), scene);
 }
 
@@ -82,11 +65,7 @@ fn errors(scene: &mut Scene<'_>) {
         &["deploy", "absent"],
         &["pull", "--runtime", "absent", "x"],
     ] {
-        text += &format!(
-            "$ hythe {}\n{}\n",
-            words.join(" "),
-            shown(&scene.hythe(words))
-        );
+        text += &format!("$ hythe {}\n{}\n", words.join(" "), shown(&scene.hythe(words)));
     }
     scene.agent.stop();
     text += &format!("$ hythe ps\n{}", shown(&scene.hythe(&["ps"])));

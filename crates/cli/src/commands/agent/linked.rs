@@ -22,6 +22,11 @@ pub(in crate::commands) fn run(args: Agent) -> Outcome {
     outcome.map_err(|error| Failure::Agent(Box::new(error)))
 }
 
+/// An agent in this process that keeps no log and leaves signals to others.
+pub(in crate::commands) async fn run_until(args: Agent, shutdown: impl Future<Output = ()>) -> Outcome {
+    hythe_agent::run_until(options(args), shutdown).await.map_err(|error| Failure::Agent(Box::new(error)))
+}
+
 /// The log goes to stderr: systemd and the background start keep it from there.
 fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
