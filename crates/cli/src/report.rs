@@ -38,7 +38,7 @@ pub(crate) enum Failure {
     AgentStart(#[from] StartFailure),
     #[cfg(feature = "agent")]
     #[error(transparent)]
-    Agent(Box<hythe_agent::StartError>),
+    Agent(AgentFailure),
     #[cfg(not(feature = "agent"))]
     #[error("this build of hythe has no agent")]
     NoAgent,
@@ -54,10 +54,10 @@ pub(crate) enum Failure {
 }
 
 const FAILED: u8 = 1;
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
-const CONFLICT: u8 = 4;
-const UNAVAILABLE: u8 = 5;
+pub(crate) const CONFLICT: u8 = 4;
+pub(crate) const UNAVAILABLE: u8 = 5;
 const INTERRUPTED: u8 = 130;
 
 impl Failure {
@@ -69,7 +69,7 @@ impl Failure {
             Self::Client(ClientError::Problem(problem)) => code_of(problem),
             Self::Client(_) | Self::AgentStart(_) => UNAVAILABLE,
             #[cfg(feature = "agent")]
-            Self::Agent(error) => code_of_start(error),
+            Self::Agent(failure) => failure.code,
             #[cfg(not(feature = "agent"))]
             Self::NoAgent => UNAVAILABLE,
             Self::Operation(operation) => code_of_operation(operation),
@@ -156,15 +156,25 @@ fn code_of(problem: &Problem) -> u8 {
     }
 }
 
+/// Why the agent in this process could not start, and the exit code of that.
 #[cfg(feature = "agent")]
-fn code_of_start(error: &hythe_agent::StartError) -> u8 {
-    use hythe_agent::StartError;
-    match error {
-        StartError::Config { .. } | StartError::OpenListener { .. } | StartError::Group { .. } => USAGE,
-        StartError::Taken { .. } => CONFLICT,
-        StartError::Io { .. } | StartError::Owner { .. } | StartError::Store(_) | StartError::Controller(_) => {
-            UNAVAILABLE
-        }
+#[derive(Debug)]
+pub(crate) struct AgentFailure {
+    pub(crate) code: u8,
+    pub(crate) error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+#[cfg(feature = "agent")]
+impl std::fmt::Display for AgentFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+#[cfg(feature = "agent")]
+impl std::error::Error for AgentFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use hythe_runtime::{Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
@@ -16,6 +16,8 @@ use crate::event::runtime_event;
 use crate::worker::{Message, is_same};
 
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// A stream that lasted so long is worth another look at once.
+const STEADY: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Watcher {
@@ -73,10 +75,17 @@ impl Watcher {
             let reason = match connected {
                 Ok(stream) => {
                     wait = FIRST_WAIT;
-                    tokio::select! {
+                    let begun = Instant::now();
+                    let reason = tokio::select! {
                         () = shutdown.cancelled() => return,
                         reason = self.follow(stream) => reason,
+                    };
+                    // An ended stream is no dead engine (podman ends it when its log is rotated): the next look tells.
+                    if begun.elapsed() > STEADY {
+                        tracing::debug!(runtime = self.name, reason, "its events are subscribed to anew");
+                        continue;
                     }
+                    reason
                 }
                 Err(error) => error.message().to_owned(),
             };

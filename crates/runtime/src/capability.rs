@@ -10,10 +10,7 @@ use crate::{Plan, PlanNetwork};
 /// One part of a plan that not every runtime can honour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(
-    missing_docs,
-    reason = "each name is the part of the plan it stands for; `describe` says it in words"
-)]
+#[expect(missing_docs, reason = "each name is the part of the plan it stands for; `describe` says it in words")]
 pub enum Feature {
     PublishTcp,
     PublishUdp,
@@ -155,23 +152,13 @@ pub struct Refusal {
 impl Capability {
     /// A capability that honours exactly these.
     pub fn of(features: impl IntoIterator<Item = Feature>) -> Self {
-        Self {
-            features: features
-                .into_iter()
-                .map(|feature| (feature, Support::Yes))
-                .collect(),
-        }
+        Self { features: features.into_iter().map(|feature| (feature, Support::Yes)).collect() }
     }
 
     /// The same without a feature, and why.
     #[must_use]
     pub fn without(mut self, feature: Feature, reason: impl Into<String>) -> Self {
-        self.features.insert(
-            feature,
-            Support::No {
-                reason: reason.into(),
-            },
-        );
+        self.features.insert(feature, Support::No { reason: reason.into() });
         self
     }
 
@@ -184,12 +171,7 @@ impl Capability {
     pub fn table(&self) -> impl Iterator<Item = (Feature, Support)> + '_ {
         Feature::ALL.into_iter().map(|feature| {
             let support = self.features.get(&feature).cloned();
-            (
-                feature,
-                support.unwrap_or_else(|| Support::No {
-                    reason: "not supported by this runtime".to_owned(),
-                }),
-            )
+            (feature, support.unwrap_or_else(|| Support::No { reason: "not supported by this runtime".to_owned() }))
         })
     }
 
@@ -199,16 +181,8 @@ impl Capability {
             .into_iter()
             .filter_map(|(feature, field)| match self.features.get(&feature) {
                 Some(Support::Yes) => None,
-                Some(Support::No { reason }) => Some(Refusal {
-                    field,
-                    feature,
-                    reason: reason.clone(),
-                }),
-                None => Some(Refusal {
-                    field,
-                    feature,
-                    reason: "not supported by this runtime".to_owned(),
-                }),
+                Some(Support::No { reason }) => Some(Refusal { field, feature, reason: reason.clone() }),
+                None => Some(Refusal { field, feature, reason: "not supported by this runtime".to_owned() }),
             })
             .collect()
     }
@@ -242,12 +216,7 @@ fn needs_network(plan: &Plan, needs: &mut Needs) {
         };
         let field = format!("ports[{at}]");
         need(needs, true, feature, &field);
-        need(
-            needs,
-            port.host_ip.is_some_and(|ip| ip.is_ipv6()),
-            Feature::PublishIpv6,
-            &field,
-        );
+        need(needs, port.host_ip.is_some_and(|ip| ip.is_ipv6()), Feature::PublishIpv6, &field);
     }
     let feature = match plan.network {
         PlanNetwork::None => Feature::NoNetwork,
@@ -256,33 +225,12 @@ fn needs_network(plan: &Plan, needs: &mut Needs) {
     };
     need(needs, true, feature, "network");
     need(needs, !plan.dns.is_empty(), Feature::Dns, "dns");
-    need(
-        needs,
-        !plan.extra_hosts.is_empty(),
-        Feature::ExtraHosts,
-        "extra_hosts",
-    );
-    let gateway = plan
-        .extra_hosts
-        .iter()
-        .any(|host| host.address == HostAddress::HostGateway);
+    need(needs, !plan.extra_hosts.is_empty(), Feature::ExtraHosts, "extra_hosts");
+    let gateway = plan.extra_hosts.iter().any(|host| host.address == HostAddress::HostGateway);
     need(needs, gateway, Feature::HostGateway, "extra_hosts");
-    let listed = plan
-        .outbound
-        .as_ref()
-        .is_some_and(|out| !out.allow_host.is_empty() || !out.allow_port.is_empty());
-    need(
-        needs,
-        listed,
-        Feature::EgressAllowList,
-        "permissions.network.outbound",
-    );
-    need(
-        needs,
-        !plan.inbound.allow_host.is_empty(),
-        Feature::IngressAllowList,
-        "permissions.network.inbound",
-    );
+    let listed = plan.outbound.as_ref().is_some_and(|out| !out.allow_host.is_empty() || !out.allow_port.is_empty());
+    need(needs, listed, Feature::EgressAllowList, "permissions.network.outbound");
+    need(needs, !plan.inbound.allow_host.is_empty(), Feature::IngressAllowList, "permissions.network.inbound");
 }
 
 fn needs_files(plan: &Plan, needs: &mut Needs) {
@@ -305,58 +253,18 @@ fn needs_process(plan: &Plan, needs: &mut Needs) {
 }
 
 fn needs_limits(plan: &Plan, needs: &mut Needs) {
-    need(
-        needs,
-        plan.resources.memory.is_some(),
-        Feature::MemoryLimit,
-        "memory",
-    );
-    need(
-        needs,
-        plan.resources.cpus.is_some(),
-        Feature::CpuLimit,
-        "cpus",
-    );
-    need(
-        needs,
-        plan.resources.pids.is_some(),
-        Feature::PidsLimit,
-        "pids",
-    );
-    need(
-        needs,
-        plan.resources.shm_size.is_some(),
-        Feature::ShmSize,
-        "shm_size",
-    );
-    need(
-        needs,
-        !plan.resources.ulimits.is_empty(),
-        Feature::Ulimits,
-        "ulimits",
-    );
+    need(needs, plan.resources.memory.is_some(), Feature::MemoryLimit, "memory");
+    need(needs, plan.resources.cpus.is_some(), Feature::CpuLimit, "cpus");
+    need(needs, plan.resources.pids.is_some(), Feature::PidsLimit, "pids");
+    need(needs, plan.resources.shm_size.is_some(), Feature::ShmSize, "shm_size");
+    need(needs, !plan.resources.ulimits.is_empty(), Feature::Ulimits, "ulimits");
 }
 
 fn needs_security(plan: &Plan, needs: &mut Needs) {
     let security = &plan.security;
-    need(
-        needs,
-        security.privileged,
-        Feature::Privileged,
-        "permissions.privileged",
-    );
-    need(
-        needs,
-        !security.privileged,
-        Feature::CapabilitySet,
-        "permissions",
-    );
-    need(
-        needs,
-        security.no_new_privileges,
-        Feature::NoNewPrivileges,
-        "permissions.no_new_privileges",
-    );
+    need(needs, security.privileged, Feature::Privileged, "permissions.privileged");
+    need(needs, !security.privileged, Feature::CapabilitySet, "permissions");
+    need(needs, security.no_new_privileges, Feature::NoNewPrivileges, "permissions.no_new_privileges");
     let feature = match security.seccomp {
         Seccomp::Default => Feature::SeccompDefault,
         Seccomp::Unconfined => Feature::SeccompUnconfined,

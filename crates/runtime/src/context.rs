@@ -18,11 +18,7 @@ pub struct OpContext {
 impl OpContext {
     /// A context without deadline for the given request id.
     pub fn new(request: impl Into<String>) -> Self {
-        Self {
-            deadline: None,
-            cancel: CancellationToken::new(),
-            request: request.into(),
-        }
+        Self { deadline: None, cancel: CancellationToken::new(), request: request.into() }
     }
 
     /// The same context that ends after this time at the latest.

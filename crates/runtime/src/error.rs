@@ -71,20 +71,9 @@ impl Error {
     /// An error of an operation; `message` names the thing in backticks and keeps the engine's words.
     /// `Unavailable`, `Timeout` and `Exhausted` start as temporary, all others as permanent.
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        let temporary = matches!(
-            kind,
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Exhausted
-        );
+        let temporary = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Exhausted);
         let message = message.into();
-        Self(Box::new(Inner {
-            kind,
-            temporary,
-            operation,
-            message,
-            hint: None,
-            context: Vec::new(),
-            source: None,
-        }))
+        Self(Box::new(Inner { kind, temporary, operation, message, hint: None, context: Vec::new(), source: None }))
     }
 
     /// The same error, said to be temporary: the same call may succeed later.
@@ -157,11 +146,7 @@ impl fmt::Display for Error {
         for (at, (key, value)) in self.0.context.iter().enumerate() {
             write!(f, "{}{key}={value}", if at == 0 { " (" } else { ", " })?;
         }
-        if self.0.context.is_empty() {
-            Ok(())
-        } else {
-            f.write_str(")")
-        }
+        if self.0.context.is_empty() { Ok(()) } else { f.write_str(")") }
     }
 }
 

@@ -84,12 +84,7 @@ pub struct BuildOutput {
 pub trait Images: Send + Sync {
     /// Fetches an image, also when one of that name is there already. Absent at the registry: `NotFound`; credentials refused: `Unauthorized`;
     /// registry unreachable: `Unavailable`. Any error in the engine's progress stream is an error here. Two pulls of one image at once both succeed.
-    async fn pull(
-        &self,
-        cx: &OpContext,
-        image: &ImageRef,
-        progress: &ProgressSink,
-    ) -> Result<Image>;
+    async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image>;
     /// The image in the engine; absent: `NotFound`.
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image>;
     /// All images with a name, sorted by first tag.
@@ -101,12 +96,7 @@ pub trait Images: Send + Sync {
     /// Uploads an image to the registry its name says. Absent in the engine: `NotFound`.
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()>;
     /// Builds from a Dockerfile; each output line is a [`Progress`]. A failing step is `Invalid` with its last lines.
-    async fn build(
-        &self,
-        cx: &OpContext,
-        request: &BuildRequest,
-        progress: &ProgressSink,
-    ) -> Result<BuildOutput>;
+    async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput>;
     /// Asks the registry itself, downloading no layer. Absent: `NotFound`; refused: `Unauthorized`; unreachable: `Unavailable`.
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage>;
 }
@@ -155,12 +145,7 @@ pub type LogStream = BoxStream<'static, Result<LogLine>>;
 pub trait Logs: Send + Sync {
     /// Lines of an instance, running or not. Never started: an empty stream. Absent: `NotFound`.
     /// Nothing is lost at rotation or at exit; a follow ends when the instance ends, after its last line.
-    async fn logs(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        options: &LogOptions,
-    ) -> Result<LogStream>;
+    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream>;
 }
 
 /// Size of a terminal in characters.
@@ -226,15 +211,9 @@ impl fmt::Debug for Session {
 #[async_trait]
 pub trait Exec: Send + Sync {
     /// Runs a process inside a running instance. Instance absent: `NotFound`; not running or paused: `Conflict`; command absent (127) or not executable (126): the session's exit code.
-    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest)
-    -> Result<Session>;
+    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest) -> Result<Session>;
     /// Connects to the main process of a running instance. Absent: `NotFound`; not running: `Conflict`. Dropping the session leaves the process alone.
-    async fn attach(
-        &self,
-        cx: &OpContext,
-        id: &InstanceId,
-        request: &AttachRequest,
-    ) -> Result<Session>;
+    async fn attach(&self, cx: &OpContext, id: &InstanceId, request: &AttachRequest) -> Result<Session>;
 }
 
 /// Resource use of an instance at one moment.

@@ -20,10 +20,9 @@ pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
 pub use facets::{
-    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine,
-    LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks, OutputStream, Progress,
-    ProgressSink, RemoteImage, Session, Stats, StatsSample, StdStream, TerminalSize, VolumeInfo,
-    VolumeSpec, Volumes,
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
+    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, Stats, StatsSample,
+    StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
 pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};

@@ -45,16 +45,8 @@ pub struct Exit {
 impl Exit {
     /// From a code in the convention of shells: above 128 it names a signal.
     pub fn from_code(code: i32) -> Self {
-        let signal = u8::try_from(code - 128)
-            .ok()
-            .filter(|n| (1..=64).contains(n))
-            .map(Signal);
-        Self {
-            code,
-            signal,
-            oom: false,
-            error: None,
-        }
+        let signal = u8::try_from(code - 128).ok().filter(|n| (1..=64).contains(n)).map(Signal);
+        Self { code, signal, oom: false, error: None }
     }
 }
 
@@ -175,11 +167,7 @@ impl Observed {
             exit_code: self.exit.as_ref().map(|exit| exit.code),
             created: self.created,
             ports: self.ports.clone(),
-            networks: self
-                .networks
-                .iter()
-                .map(|network| network.name.clone())
-                .collect(),
+            networks: self.networks.iter().map(|network| network.name.clone()).collect(),
         }
     }
 }

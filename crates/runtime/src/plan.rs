@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hythe_spec::{
-    ExtraHost, ImageRef, Inbound, Millis, Mount, MountSource, Network, Outbound, Port, Resources,
-    Seccomp, Signal,
+    ExtraHost, ImageRef, Inbound, Millis, Mount, MountSource, Network, Outbound, Port, Resources, Seccomp, Signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -117,25 +116,13 @@ impl Plan {
     }
 
     /// Resolves one component of a service into a plan for the given attempt.
-    pub fn resolve(
-        service: &hythe_spec::Service,
-        component: &hythe_spec::Component,
-        identity: Identity,
-    ) -> Self {
+    pub fn resolve(service: &hythe_spec::Service, component: &hythe_spec::Component, identity: Identity) -> Self {
         let component = component.clone();
         let mut labels = service.labels.clone();
         labels.extend(component.labels);
-        let mut mounts: Vec<Mount> = component
-            .mounts
-            .into_iter()
-            .chain(component.permissions.mounts)
-            .collect();
+        let mut mounts: Vec<Mount> = component.mounts.into_iter().chain(component.permissions.mounts).collect();
         for mount in &mut mounts {
-            if let MountSource::Volume {
-                name,
-                external: false,
-            } = &mut mount.source
-            {
+            if let MountSource::Volume { name, external: false } = &mut mount.source {
                 *name = volume_name(&service.name, name);
             }
         }
@@ -143,16 +130,10 @@ impl Plan {
         let network = match component.network {
             Network::None => PlanNetwork::None,
             Network::Host => PlanNetwork::Host,
-            Network::Service => bridged(
-                [network_name(&service.name)],
-                &service.workload_name(&component.name),
-                &component.name,
-            ),
-            Network::Named { names } => bridged(
-                names,
-                &service.workload_name(&component.name),
-                &component.name,
-            ),
+            Network::Service => {
+                bridged([network_name(&service.name)], &service.workload_name(&component.name), &component.name)
+            }
+            Network::Named { names } => bridged(names, &service.workload_name(&component.name), &component.name),
         };
         Self {
             image: component.image,
@@ -188,20 +169,10 @@ impl Plan {
     }
 }
 
-fn bridged(
-    networks: impl IntoIterator<Item = String>,
-    workload: &str,
-    component: &str,
-) -> PlanNetwork {
+fn bridged(networks: impl IntoIterator<Item = String>, workload: &str, component: &str) -> PlanNetwork {
     let mut aliases = vec![component.to_owned(), workload.to_owned()];
     aliases.dedup();
-    let attachments = networks
-        .into_iter()
-        .map(|network| Attachment {
-            network,
-            aliases: aliases.clone(),
-        })
-        .collect();
+    let attachments = networks.into_iter().map(|network| Attachment { network, aliases: aliases.clone() }).collect();
     PlanNetwork::Bridged { attachments }
 }
 

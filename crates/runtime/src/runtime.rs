@@ -9,8 +9,8 @@ use hythe_spec::{RuntimeKind, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capability, Cursor, EventStream, Exec, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Stats, Volumes,
+    Capability, Cursor, EventStream, Exec, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
+    Result, Stats, Volumes,
 };
 
 /// What was found when the runtime was connected.
@@ -60,9 +60,7 @@ pub struct Filter {
 impl Filter {
     /// Whatever carries this agent's owner label.
     pub fn owned_by(owner: &str) -> Self {
-        Self {
-            labels: BTreeMap::from([(crate::identity::OWNER.to_owned(), owner.to_owned())]),
-        }
+        Self { labels: BTreeMap::from([(crate::identity::OWNER.to_owned(), owner.to_owned())]) }
     }
 }
 

@@ -62,10 +62,15 @@ impl Core {
 
 fn check(container: &Container, id: &InstanceId, request: AttachRequest) -> Result<()> {
     if container.state.status != "running" {
-        return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("`{id}` is {}, not running", container.state.status)));
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            OPERATION,
+            format!("`{id}` is {}, not running", container.state.status),
+        ));
     }
     if request.stdin && !container.config.open_stdin {
-        return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("the stdin of `{id}` was not kept open")).hint("set `stdin = true`"));
+        return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("the stdin of `{id}` was not kept open"))
+            .hint("set `stdin = true`"));
     }
     Ok(())
 }
@@ -79,7 +84,11 @@ fn held(input: Input, output: OutputStream) -> (Pin<Box<dyn AsyncWrite + Send>>,
 }
 
 /// Hands output on, or throws it away once nobody takes it; ends early only when stdin was ended properly.
-async fn pump(mut output: OutputStream, sender: mpsc::Sender<Result<(hythe_runtime::StdStream, Bytes)>>, kept: oneshot::Receiver<Input>) {
+async fn pump(
+    mut output: OutputStream,
+    sender: mpsc::Sender<Result<(hythe_runtime::StdStream, Bytes)>>,
+    kept: oneshot::Receiver<Input>,
+) {
     let forward = async {
         while let Some(part) = output.next().await {
             // Without a taker it goes nowhere, but the engine must be able to write it.
@@ -89,12 +98,9 @@ async fn pump(mut output: OutputStream, sender: mpsc::Sender<Result<(hythe_runti
     let abandoned = async {
         let input = kept.await;
         sender.closed().await;
-        match input {
-            Ok(input) => {
-                std::future::pending::<()>().await;
-                drop(input);
-            }
-            Err(_) => {}
+        if let Ok(input) = input {
+            std::future::pending::<()>().await;
+            drop(input);
         }
     };
     tokio::select! {

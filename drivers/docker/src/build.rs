@@ -38,7 +38,12 @@ impl Core {
         let (tag, file) = (image.to_string(), source.dockerfile.clone());
         let no_cache = if *no_cache { "1" } else { "0" };
         let query = [
-            ("t", tag.as_str()), ("dockerfile", &file), ("buildargs", &args), ("labels", &labels), ("nocache", no_cache), ("rm", "1"),
+            ("t", tag.as_str()),
+            ("dockerfile", &file),
+            ("buildargs", &args),
+            ("labels", &labels),
+            ("nocache", no_cache),
+            ("rm", "1"),
             ("forcerm", "1"),
         ];
         let mut headers = headers;
@@ -71,7 +76,12 @@ async fn base_auth(dockerfile: &str) -> Result<serde_json::Value> {
 fn bases(dockerfile: &str) -> Vec<ImageRef> {
     let lines = dockerfile.lines().map(str::split_whitespace);
     lines
-        .filter_map(|mut words| words.next().filter(|word| word.eq_ignore_ascii_case("from")).and_then(|_| words.find(|word| !word.starts_with("--"))))
+        .filter_map(|mut words| {
+            words
+                .next()
+                .filter(|word| word.eq_ignore_ascii_case("from"))
+                .and_then(|_| words.find(|word| !word.starts_with("--")))
+        })
         .filter(|word| *word != "scratch" && !word.contains('$'))
         .filter_map(|word| word.parse().ok())
         .collect()
@@ -129,7 +139,11 @@ impl Source {
     async fn new(context: &Path, dockerfile: &Path) -> Result<Self> {
         let metadata = tokio::fs::metadata(context).await.map_err(|error| unreadable(context).source(error))?;
         if !metadata.is_dir() {
-            return Err(Error::new(ErrorKind::Invalid, OPERATION, format!("`{}` is not a directory", context.display())));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                OPERATION,
+                format!("`{}` is not a directory", context.display()),
+            ));
         }
         let inside = dockerfile.strip_prefix(context).ok().map(|path| path.to_string_lossy().into_owned());
         let foreign = inside.is_none().then(|| dockerfile.to_owned());
@@ -145,7 +159,12 @@ impl Source {
                 Err(error) => return Err(unreadable(&path).source(error)),
             }
         }
-        Ok(Self { context: context.to_owned(), dockerfile: inside.unwrap_or_else(|| FOREIGN_DOCKERFILE.to_owned()), foreign, ignore })
+        Ok(Self {
+            context: context.to_owned(),
+            dockerfile: inside.unwrap_or_else(|| FOREIGN_DOCKERFILE.to_owned()),
+            foreign,
+            ignore,
+        })
     }
 
     /// The archive, made while it is sent.
@@ -172,7 +191,9 @@ impl Source {
     }
 
     fn pack_directory(&self, archive: &mut tar::Builder<&mut Pipe>, below: &Path) -> io::Result<()> {
-        let mut names: Vec<_> = std::fs::read_dir(self.context.join(below))?.map(|entry| entry.map(|entry| entry.file_name())).collect::<io::Result<_>>()?;
+        let mut names: Vec<_> = std::fs::read_dir(self.context.join(below))?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<io::Result<_>>()?;
         names.sort();
         for name in names {
             let inner = below.join(name);

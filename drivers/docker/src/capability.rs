@@ -27,7 +27,8 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
         capability = capability.without(Feature::SeccompDefault, reason).without(Feature::SeccompFile, reason);
     }
     if engine == Engine::Podman {
-        let nat = "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks";
+        let nat =
+            "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks";
         capability = capability
             .without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`")
             .without(Feature::PublishIpv6, nat);
@@ -35,10 +36,14 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
     if engine == Engine::Podman && !local {
         capability = capability
             .without(Feature::SeccompFile, "Podman reads the file itself, and this one is on another machine")
-            .without(Feature::Binds, "Podman's Docker API makes missing paths, and on another machine that cannot be checked");
+            .without(
+                Feature::Binds,
+                "Podman's Docker API makes missing paths, and on another machine that cannot be checked",
+            );
     }
     if !config.allow_privileged {
-        capability = capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");
+        capability =
+            capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");
     }
     capability
 }
@@ -52,8 +57,17 @@ pub(crate) fn has_security(info: &Info, name: &str) -> bool {
 /// What works but should be known.
 pub(crate) fn warnings(info: &Info) -> Vec<String> {
     let mut warnings = info.warnings.clone();
-    let lacks = [(info.memory_limit, "memory limits"), (info.cpu_cfs_quota, "cpu limits"), (info.pids_limit, "limits of processes")];
-    warnings.extend(lacks.into_iter().filter(|(there, _)| !there).map(|(_, what)| format!("no {what}: the cgroup controller is missing")));
+    let lacks = [
+        (info.memory_limit, "memory limits"),
+        (info.cpu_cfs_quota, "cpu limits"),
+        (info.pids_limit, "limits of processes"),
+    ];
+    warnings.extend(
+        lacks
+            .into_iter()
+            .filter(|(there, _)| !there)
+            .map(|(_, what)| format!("no {what}: the cgroup controller is missing")),
+    );
     if info.memory_limit && !info.swap_limit {
         warnings.push("swap cannot be limited: a memory limit leaves swap open".to_owned());
     }

@@ -68,7 +68,8 @@ impl Client {
             async move { http.request(request).await.map_err(Native::from) }
         };
         let spoken = ClientVersion { major_version: version.0.into(), minor_version: version.1.into() };
-        let docker = bollard::Docker::connect_with_custom_transport(transport, Some(AUTHORITY), FORGOTTEN.as_secs(), &spoken)?;
+        let docker =
+            bollard::Docker::connect_with_custom_transport(transport, Some(AUTHORITY), FORGOTTEN.as_secs(), &spoken)?;
         Ok(Self { http, docker, version })
     }
 
@@ -97,7 +98,12 @@ impl Client {
     }
 
     /// A JSON answer to a JSON document.
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, query: Query<'_>, body: &impl Serialize) -> Result<T, Native> {
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: &impl Serialize,
+    ) -> Result<T, Native> {
         decode(self.send(Method::POST, path, query, &HeaderMap::new(), json(body)?).await?).await
     }
 
@@ -110,13 +116,25 @@ impl Client {
     }
 
     /// An answer that comes bit by bit.
-    pub(crate) async fn stream(&self, method: Method, path: &str, query: Query<'_>, headers: &HeaderMap, body: Body) -> Result<ByteStream, Native> {
+    pub(crate) async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<ByteStream, Native> {
         let response = self.send(method, path, query, headers, body).await?;
         Ok(response.into_body().into_data_stream().map_err(Native::from).boxed())
     }
 
     /// A connection taken over from HTTP.
-    pub(crate) async fn upgrade(&self, path: &str, query: Query<'_>, body: Body) -> Result<hyper::upgrade::Upgraded, Native> {
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        query: Query<'_>,
+        body: Body,
+    ) -> Result<hyper::upgrade::Upgraded, Native> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, http::HeaderValue::from_static("tcp"));
@@ -124,7 +142,14 @@ impl Client {
         Ok(hyper::upgrade::on(response).await?)
     }
 
-    async fn send(&self, method: Method, path: &str, query: Query<'_>, headers: &HeaderMap, body: Body) -> Result<Response<Incoming>, Native> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, Native> {
         let ApiVersion(major, minor) = self.version;
         let mut address = format!("{AUTHORITY}/v{major}.{minor}{path}");
         if !query.is_empty() {
@@ -148,7 +173,8 @@ pub(crate) fn segment(text: &str) -> String {
 
 /// The `filters` parameter.
 pub(crate) fn filters(filters: &[(&str, Vec<String>)]) -> String {
-    let map: std::collections::BTreeMap<&str, &Vec<String>> = filters.iter().map(|(key, values)| (*key, values)).collect();
+    let map: std::collections::BTreeMap<&str, &Vec<String>> =
+        filters.iter().map(|(key, values)| (*key, values)).collect();
     serde_json::json!(map).to_string()
 }
 

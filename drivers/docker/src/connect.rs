@@ -117,7 +117,9 @@ fn reason(native: &Native) -> String {
 fn io_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "absent".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied (join the group that owns the socket, or use a rootless engine)".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied (join the group that owns the socket, or use a rootless engine)".to_owned()
+        }
         io::ErrorKind::ConnectionRefused => "refused (nothing listens on it)".to_owned(),
         io::ErrorKind::TimedOut => "no answer".to_owned(),
         _ => error.to_string(),
@@ -160,7 +162,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_that_cannot_be_read_says_so() {
-        for (host, words) in [("ssh://box", "`ssh` is not supported"), ("tcp://box", "the port is missing"), ("unix://relative", "not absolute")] {
+        for (host, words) in [
+            ("ssh://box", "`ssh` is not supported"),
+            ("tcp://box", "the port is missing"),
+            ("unix://relative", "not absolute"),
+        ] {
             let config = Config { host: Some(host.to_owned()), ..Config::default() };
             let error = connect_in(config, &Environment::default()).await.unwrap_err();
             assert!(error.message().contains(words), "{error}");

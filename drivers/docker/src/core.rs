@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind, Exit, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State};
+use hythe_runtime::{
+    Error, ErrorKind, Exit, Filter, Health, Identity, InstanceId, Listed, Observed, Plan, Result, State,
+};
 use hythe_spec::{Seccomp, Ulimit};
 use rustix::process::{Resource, getrlimit};
 
@@ -74,7 +76,8 @@ impl Core {
             observed.state = State::Stopping;
         }
         if observed.state == State::Created && observed.exit.is_none() {
-            observed.exit = self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner).get(&observed.id.0).cloned();
+            observed.exit =
+                self.failed_starts.lock().unwrap_or_else(PoisonError::into_inner).get(&observed.id.0).cloned();
         }
         if let Some(exit) = observed.exit.as_mut().filter(|exit| !exit.oom && exit.code == KILLED)
             && self.engine == Engine::Podman
@@ -120,8 +123,9 @@ impl Core {
 
     pub(crate) fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
         let body = translate::create(plan, &self.surroundings("explain", plan)?);
-        let body = serde_json::to_value(body)
-            .map_err(|error| Error::new(ErrorKind::Internal, "explain", "the document cannot be written").source(error))?;
+        let body = serde_json::to_value(body).map_err(|error| {
+            Error::new(ErrorKind::Internal, "explain", "the document cannot be written").source(error)
+        })?;
         Ok(translate::explained(&plan.name(), body))
     }
 
@@ -160,7 +164,7 @@ fn own_limits() -> Vec<Ulimit> {
 fn profile(operation: &'static str, path: &str) -> Result<String> {
     let invalid = |what: String| Error::new(ErrorKind::Invalid, operation, format!("seccomp profile `{path}` {what}"));
     let text = std::fs::read_to_string(path).map_err(|error| invalid("cannot be read".to_owned()).source(error))?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| invalid("is not JSON".to_owned()).source(error))?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| invalid("is not JSON".to_owned()).source(error))?;
     Ok(value.to_string())
 }
-

@@ -75,7 +75,8 @@ impl Environment {
     pub fn of_process() -> Self {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = text("HOME").map(PathBuf::from);
-        let docker_config = text("DOCKER_CONFIG").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(".docker")));
+        let docker_config =
+            text("DOCKER_CONFIG").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(".docker")));
         Self {
             docker_host: text("DOCKER_HOST"),
             docker_context: text("DOCKER_CONTEXT"),
@@ -105,7 +106,8 @@ pub fn candidates(environment: &Environment, config: &Config) -> Result<Vec<Cand
     }
     let mut seen = Vec::new();
     list.retain(|candidate| {
-        let key = Endpoint::parse(&candidate.host).map_or_else(|_| candidate.host.clone(), |endpoint| endpoint.to_string());
+        let key =
+            Endpoint::parse(&candidate.host).map_or_else(|_| candidate.host.clone(), |endpoint| endpoint.to_string());
         let new = !seen.contains(&key);
         seen.push(key);
         new
@@ -220,18 +222,21 @@ mod tests {
     fn the_usual_places_in_their_order() {
         let directory = tempfile::tempdir().unwrap();
         let hosts = hosts(&user(directory.path()), &Config::default());
-        assert_eq!(hosts, [
-            "unix:///var/run/docker.sock",
-            "unix:///run/user/1000/docker.sock",
-            "unix:///home/u/.docker/run/docker.sock",
-            "unix:///home/u/.docker/desktop/docker.sock",
-            "unix:///run/podman/podman.sock",
-            "unix:///run/user/1000/podman/podman.sock",
-            "unix:///home/u/.colima/default/docker.sock",
-            "unix:///home/u/.config/colima/default/docker.sock",
-            "unix:///home/u/.rd/docker.sock",
-            "unix:///home/u/.orbstack/run/docker.sock",
-        ]);
+        assert_eq!(
+            hosts,
+            [
+                "unix:///var/run/docker.sock",
+                "unix:///run/user/1000/docker.sock",
+                "unix:///home/u/.docker/run/docker.sock",
+                "unix:///home/u/.docker/desktop/docker.sock",
+                "unix:///run/podman/podman.sock",
+                "unix:///run/user/1000/podman/podman.sock",
+                "unix:///home/u/.colima/default/docker.sock",
+                "unix:///home/u/.config/colima/default/docker.sock",
+                "unix:///home/u/.rd/docker.sock",
+                "unix:///home/u/.orbstack/run/docker.sock",
+            ]
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
-    Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
+    OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
 };
 
 use crate::core::Core;
@@ -39,15 +39,17 @@ impl Runtime for Docker {
 
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
         let (core, plan) = (self.core.clone(), plan.clone());
-        carried(cx, "create", async move { core.create("create", &plan).await }).await
+        carried(cx, "create", async move { Ok(core.create("create", &plan).await?.id) }).await
     }
 
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
         let (core, plan) = (self.core.clone(), plan.clone());
         carried(cx, "run", async move {
-            let id = core.create("run", &plan).await?;
-            core.start("run", &id).await?;
-            Ok(id)
+            let attempt = core.create("run", &plan).await?;
+            if !attempt.has_run {
+                core.start("run", &attempt.id).await?;
+            }
+            Ok(attempt.id)
         })
         .await
     }

@@ -36,7 +36,8 @@ impl Phrase {
 }
 
 const EXIT_CODE: &str = "exit_code";
-const RLIMIT: &str = "the hard limit asked for is above the engine's own; lower it in `ulimits`, or in the engine's `default-ulimits`";
+const RLIMIT: &str =
+    "the hard limit asked for is above the engine's own; lower it in `ulimits`, or in the engine's `default-ulimits`";
 
 /// Messages of dockerd, Podman's API, containerd and runc, in lower case; the more specific first.
 const PHRASES: &[Phrase] = &[
@@ -48,7 +49,8 @@ const PHRASES: &[Phrase] = &[
     phrase("resource temporarily unavailable", ErrorKind::Exhausted),
     phrase("available, non-overlapping", ErrorKind::Exhausted).hint("remove networks that are not used"),
     phrase("no available ipv4", ErrorKind::Exhausted),
-    phrase("port is already allocated", ErrorKind::Conflict).hint("stop what listens there, or publish another host port"),
+    phrase("port is already allocated", ErrorKind::Conflict)
+        .hint("stop what listens there, or publish another host port"),
     phrase("address already in use", ErrorKind::Conflict).hint("stop what listens there, or publish another host port"),
     phrase("cannot assign requested address", ErrorKind::Invalid).hint("publish on an address that this host has"),
     phrase("ports are not available", ErrorKind::Conflict),
@@ -84,8 +86,10 @@ const PHRASES: &[Phrase] = &[
     phrase("manifest unknown", ErrorKind::NotFound),
     phrase("name unknown", ErrorKind::NotFound),
     phrase("unauthorized", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
-    phrase("no basic auth credentials", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
-    phrase("authentication required", ErrorKind::Unauthorized).hint("log in to the registry: `docker login`, or `podman login`"),
+    phrase("no basic auth credentials", ErrorKind::Unauthorized)
+        .hint("log in to the registry: `docker login`, or `podman login`"),
+    phrase("authentication required", ErrorKind::Unauthorized)
+        .hint("log in to the registry: `docker login`, or `podman login`"),
     phrase("incorrect username or password", ErrorKind::Unauthorized),
     phrase("access to the resource is denied", ErrorKind::Unauthorized),
     phrase("pull access denied", ErrorKind::NotFound).hint("it does not exist, or needs a login"),
@@ -132,7 +136,8 @@ pub(crate) fn said(operation: &'static str, subject: &str, words: &str, status: 
     let lower = words.to_lowercase();
     let found = PHRASES.iter().find(|phrase| lower.contains(phrase.words) && lower.contains(phrase.also));
     let kind = found.map_or_else(|| by_status(status), |phrase| phrase.kind);
-    let message = if subject.is_empty() || words.contains(subject) { words.to_owned() } else { format!("`{subject}`: {words}") };
+    let message =
+        if subject.is_empty() || words.contains(subject) { words.to_owned() } else { format!("`{subject}`: {words}") };
     let mut error = Error::new(kind, operation, message);
     if let Some(hint) = found.and_then(|phrase| phrase.hint) {
         error = error.hint(hint);
@@ -176,7 +181,11 @@ pub(crate) fn is_absent(native: &Native) -> bool {
 }
 
 /// Waits for the work, the deadline or the caller's withdrawal, whichever is first.
-pub(crate) async fn bounded<T>(cx: &OpContext, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn bounded<T>(
+    cx: &OpContext,
+    operation: &'static str,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let late = async {
         match cx.deadline {
             Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -199,7 +208,9 @@ pub(crate) async fn carried<T: Send + 'static>(
 ) -> Result<T> {
     let task = tokio::spawn(work);
     bounded(cx, operation, async {
-        task.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, operation, "the call ended early").source(error)))
+        task.await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, operation, "the call ended early").source(error))
+        })
     })
     .await
 }
@@ -216,20 +227,60 @@ mod tests {
         (404, "network x not found", ErrorKind::NotFound),
         (500, "container create: unable to find network with name or ID x: network not found", ErrorKind::NotFound),
         (404, "volume with name x not found: no such volume", ErrorKind::NotFound),
-        (409, "Conflict. The container name \"/x\" is already in use by container \"8e30\". You have to remove (or rename) that container to be able to reuse that name.", ErrorKind::AlreadyExists),
-        (500, "container create: creating container storage: the container name \"x\" is already in use by 5429. You have to remove that container to be able to reuse that name: that name is already in use", ErrorKind::AlreadyExists),
-        (409, "You cannot remove a running container 7d77. Stop the container before attempting removal or force remove", ErrorKind::Conflict),
-        (500, "cannot remove container 37f9 as it is running - running or paused containers cannot be removed without force: container state improper", ErrorKind::Conflict),
+        (
+            409,
+            "Conflict. The container name \"/x\" is already in use by container \"8e30\". You have to remove (or rename) that container to be able to reuse that name.",
+            ErrorKind::AlreadyExists,
+        ),
+        (
+            500,
+            "container create: creating container storage: the container name \"x\" is already in use by 5429. You have to remove that container to be able to reuse that name: that name is already in use",
+            ErrorKind::AlreadyExists,
+        ),
+        (
+            409,
+            "You cannot remove a running container 7d77. Stop the container before attempting removal or force remove",
+            ErrorKind::Conflict,
+        ),
+        (
+            500,
+            "cannot remove container 37f9 as it is running - running or paused containers cannot be removed without force: container state improper",
+            ErrorKind::Conflict,
+        ),
         (409, "Container x is paused, unpause the container before exec", ErrorKind::Conflict),
-        (500, "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:80 failed: port is already allocated", ErrorKind::Conflict),
-        (500, "cannot listen on the TCP port: listen tcp4 127.0.0.1:80: bind: address already in use", ErrorKind::Conflict),
-        (400, "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/no/such\": stat /no/such: no such file or directory: unknown", ErrorKind::Invalid),
+        (
+            500,
+            "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:80 failed: port is already allocated",
+            ErrorKind::Conflict,
+        ),
+        (
+            500,
+            "cannot listen on the TCP port: listen tcp4 127.0.0.1:80: bind: address already in use",
+            ErrorKind::Conflict,
+        ),
+        (
+            400,
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/no/such\": stat /no/such: no such file or directory: unknown",
+            ErrorKind::Invalid,
+        ),
         (400, "invalid mount config for type \"bind\": bind source path does not exist: /x", ErrorKind::Invalid),
         (500, "unable to find user x: no matching entries in passwd file", ErrorKind::Invalid),
-        (500, "runc: runc create failed: error setting rlimit type 6: operation not permitted: OCI permission denied", ErrorKind::Invalid),
+        (
+            500,
+            "runc: runc create failed: error setting rlimit type 6: operation not permitted: OCI permission denied",
+            ErrorKind::Invalid,
+        ),
         (500, "write /var/lib/docker/x: no space left on device", ErrorKind::Exhausted),
-        (500, "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network", ErrorKind::Exhausted),
-        (500, "Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused", ErrorKind::Unavailable),
+        (
+            500,
+            "could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network",
+            ErrorKind::Exhausted,
+        ),
+        (
+            500,
+            "Get \"http://127.0.0.1:9/v2/\": dial tcp 127.0.0.1:9: connect: connection refused",
+            ErrorKind::Unavailable,
+        ),
         (500, "unauthorized: authentication required", ErrorKind::Unauthorized),
         (500, "something new", ErrorKind::Internal),
     ];
@@ -246,7 +297,10 @@ mod tests {
     #[test]
     fn a_start_that_fails_has_its_exit_code() {
         let code = |words: &str| exit_code(&said("start", "", words, Some(400)));
-        assert_eq!(code("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown"), Some(127));
+        assert_eq!(
+            code("unable to start container process: exec: \"/x\": stat /x: no such file or directory: unknown"),
+            Some(127)
+        );
         assert_eq!(code("exec: \"x\": executable file not found in $PATH: unknown"), Some(127));
         assert_eq!(code("unable to start container process: exec: \"/etc\": permission denied: unknown"), Some(126));
         assert_eq!(code("port is already allocated"), None);

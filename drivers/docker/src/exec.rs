@@ -63,7 +63,8 @@ impl Core {
         let created: Created = self.client.post(&path, &[], &config).await.map_err(failed)?;
         let path = format!("/exec/{}", segment(&created.id));
         let start = ExecStartConfig { detach: Some(false), tty: Some(*tty), console_size: console };
-        let upgraded = self.client.upgrade(&format!("{path}/start"), &[], json(&start).map_err(failed)?).await.map_err(failed)?;
+        let upgraded =
+            self.client.upgrade(&format!("{path}/start"), &[], json(&start).map_err(failed)?).await.map_err(failed)?;
         let resize = tty.then(|| self.resizer(path.clone()));
         if let (Some(resize), Some(size)) = (&resize, size) {
             // An engine before API 1.42 does not take the size at start.
@@ -83,7 +84,8 @@ impl Core {
 
     async fn exec_exit(&self, path: &str) -> Result<i32> {
         for _ in 0..SETTLE_STEPS {
-            let state: ExecState = self.client.get(&format!("{path}/json"), &[]).await.map_err(|error| translate("exec", "", error))?;
+            let state: ExecState =
+                self.client.get(&format!("{path}/json"), &[]).await.map_err(|error| translate("exec", "", error))?;
             match state.exit_code {
                 Some(code) if !state.running => return Ok(code),
                 Some(_) | None => tokio::time::sleep(SETTLE_STEP).await,
@@ -99,7 +101,8 @@ impl Core {
         tokio::spawn(async move {
             while let Some(size) = sizes.recv().await {
                 let (rows, columns) = (size.rows.to_string(), size.columns.to_string());
-                let resized = client.act(Method::POST, &format!("{path}/resize"), &[("h", &rows), ("w", &columns)]).await;
+                let resized =
+                    client.act(Method::POST, &format!("{path}/resize"), &[("h", &rows), ("w", &columns)]).await;
                 if let Err(error) = resized {
                     tracing::debug!(%error, path, "the terminal was not resized");
                 }

@@ -12,7 +12,11 @@ const HEADER: usize = 8;
 const LARGEST_FRAME: usize = 256 << 20;
 
 /// Whole frames of a stream; `raw`: there are none, everything is stdout.
-pub(crate) fn frames(operation: &'static str, bytes: ByteStream, raw: bool) -> impl Stream<Item = Result<(StdStream, Bytes)>> + Send {
+pub(crate) fn frames(
+    operation: &'static str,
+    bytes: ByteStream,
+    raw: bool,
+) -> impl Stream<Item = Result<(StdStream, Bytes)>> + Send {
     let state = (bytes, Deframer::default(), false);
     stream::unfold(state, move |(mut bytes, mut deframer, ended)| async move {
         if ended {
@@ -31,7 +35,9 @@ pub(crate) fn frames(operation: &'static str, bytes: ByteStream, raw: bool) -> i
                 Some(Ok(chunk)) => deframer.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => return Some((Err(translate(operation, "", error)), (bytes, deframer, true))),
                 None if deframer.buffer.is_empty() => return None,
-                None => return Some((Err(broken(operation, "the output ended inside a frame")), (bytes, deframer, true))),
+                None => {
+                    return Some((Err(broken(operation, "the output ended inside a frame")), (bytes, deframer, true)));
+                }
             }
         }
     })

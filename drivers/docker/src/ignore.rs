@@ -96,8 +96,19 @@ mod tests {
     fn patterns_decide_as_docker_says() {
         let ignore = Ignore::parse("# comment\n/target\n**/*.log\n!keep.log\ndocs/*\n!docs/README.md\na?c\n[xy]z\n");
         for (path, excluded) in [
-            ("target", true), ("target/debug/x", true), ("sub/target", false), ("a.log", true), ("b/c/a.log", true), ("keep.log", false),
-            ("docs/x.md", true), ("docs/README.md", false), ("docs", false), ("abc", true), ("abbc", false), ("xz", true), ("zz", false),
+            ("target", true),
+            ("target/debug/x", true),
+            ("sub/target", false),
+            ("a.log", true),
+            ("b/c/a.log", true),
+            ("keep.log", false),
+            ("docs/x.md", true),
+            ("docs/README.md", false),
+            ("docs", false),
+            ("abc", true),
+            ("abbc", false),
+            ("xz", true),
+            ("zz", false),
             ("src/main.rs", false),
         ] {
             assert_eq!(ignore.excludes(path), excluded, "{path}");

@@ -25,7 +25,8 @@ use crate::native::{ImageRow, Report};
 use crate::translate::{reference, timestamp};
 
 /// What a reference is made of, beside letters and digits.
-const IN_REFERENCES: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/').remove(b':').remove(b'@');
+const IN_REFERENCES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/').remove(b':').remove(b'@');
 
 #[async_trait]
 impl Images for Core {
@@ -39,8 +40,10 @@ impl Images for Core {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
         bounded(cx, "list images", async {
-            let rows: Vec<ImageRow> = self.client.get("/images/json", &[]).await.map_err(|error| translate("list images", "", error))?;
-            let mut images: Vec<Image> = rows.into_iter().map(described).filter(|image| !image.tags.is_empty()).collect();
+            let rows: Vec<ImageRow> =
+                self.client.get("/images/json", &[]).await.map_err(|error| translate("list images", "", error))?;
+            let mut images: Vec<Image> =
+                rows.into_iter().map(described).filter(|image| !image.tags.is_empty()).collect();
             images.sort_by(|a, b| a.tags.cmp(&b.tags));
             Ok(images)
         })
@@ -79,7 +82,11 @@ impl Images for Core {
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
         bounded(cx, "resolve", async {
-            let config = RegistryConfig { insecure: self.config.insecure_registries.clone(), auth: auth_files(), ..RegistryConfig::default() };
+            let config = RegistryConfig {
+                insecure: self.config.insecure_registries.clone(),
+                auth: auth_files(),
+                ..RegistryConfig::default()
+            };
             let registry = Registry::new(config).map_err(|error| of_registry("resolve", error))?;
             let resolved = registry.resolve(image).await.map_err(|error| of_registry("resolve", error))?;
             Ok(RemoteImage { digest: resolved.digest })
@@ -104,7 +111,10 @@ impl Core {
         let query = [("fromImage", repository.as_str()), ("tag", version.as_str())];
         let headers = registry_auth("pull", image).await?;
         let failed = |error| translate("pull", &image.to_string(), error);
-        let bytes = self.client.stream(Method::POST, "/images/create", &query, &headers, bollard::body_full(Bytes::new())).await;
+        let bytes = self
+            .client
+            .stream(Method::POST, "/images/create", &query, &headers, bollard::body_full(Bytes::new()))
+            .await;
         self.follow("pull", image, bytes.map_err(failed)?, progress).await?;
         self.image("pull", image).await
     }
@@ -114,23 +124,37 @@ impl Core {
         let headers = registry_auth("push", image).await?;
         let path = format!("/images/{}/push", utf8_percent_encode(&image.repository(), IN_REFERENCES));
         let tag = image.tag.clone().unwrap_or_else(|| "latest".to_owned());
-        let bytes = self.client.stream(Method::POST, &path, &[("tag", &tag)], &headers, bollard::body_full(Bytes::new())).await;
+        let bytes =
+            self.client.stream(Method::POST, &path, &[("tag", &tag)], &headers, bollard::body_full(Bytes::new())).await;
         let bytes = bytes.map_err(|error| translate("push", &image.to_string(), error))?;
         self.follow("push", image, bytes, progress).await
     }
 
     /// Passes progress on to its end; an error among it is an error.
-    async fn follow(&self, operation: &'static str, image: &ImageRef, bytes: ByteStream, progress: &ProgressSink) -> Result<()> {
+    async fn follow(
+        &self,
+        operation: &'static str,
+        image: &ImageRef,
+        bytes: ByteStream,
+        progress: &ProgressSink,
+    ) -> Result<()> {
         let mut reports = Reports::new(operation, bytes);
         while let Some(report) = reports.next().await? {
             if let Some(words) = report.error {
                 return Err(said(operation, &image.to_string(), &words, None));
             }
             if let Some(status) = report.status {
-                let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0);
+                let count = |number: Option<i64>| {
+                    number.and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0)
+                };
                 let (current, total) = (count(report.detail.current), count(report.detail.total));
                 // A full channel drops the report.
-                let _ = progress.try_send(Progress { item: report.id.unwrap_or_default(), status: status_word(&status), current, total });
+                let _ = progress.try_send(Progress {
+                    item: report.id.unwrap_or_default(),
+                    status: status_word(&status),
+                    current,
+                    total,
+                });
             }
         }
         Ok(())
@@ -176,7 +200,8 @@ impl Reports {
     }
 
     fn read(&self, line: &[u8]) -> Result<Report> {
-        serde_json::from_slice(line).map_err(|error| broken(self.operation, "its progress cannot be read").source(error))
+        serde_json::from_slice(line)
+            .map_err(|error| broken(self.operation, "its progress cannot be read").source(error))
     }
 }
 
@@ -203,7 +228,8 @@ fn described(row: ImageRow) -> Image {
 
 /// Engines shorten names; here they are whole. `<none>:<none>` is no name.
 fn full(names: Vec<String>) -> Vec<String> {
-    let mut names: Vec<String> = names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).map(|image| image.to_string()).collect();
+    let mut names: Vec<String> =
+        names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).map(|image| image.to_string()).collect();
     names.sort();
     names.dedup();
     names
@@ -232,7 +258,9 @@ pub(crate) async fn auth_document(operation: &'static str, image: &ImageRef) -> 
     let server = server_address(image);
     let found = auth_files().find(image).await.map_err(|error| of_registry(operation, error))?;
     Ok(found.map(|credential| match credential {
-        Credential::Password { username, password } => json!({ "username": username, "password": password, "serveraddress": server }),
+        Credential::Password { username, password } => {
+            json!({ "username": username, "password": password, "serveraddress": server })
+        }
         Credential::Token(token) => json!({ "identitytoken": token, "serveraddress": server }),
     }))
 }
@@ -244,8 +272,13 @@ async fn registry_auth(operation: &'static str, image: &ImageRef) -> Result<Head
 }
 
 /// A document in a header, kept out of logs.
-pub(crate) fn secret_header(operation: &'static str, name: &'static str, document: &serde_json::Value) -> Result<HeaderMap> {
-    let unusable = |error| Error::new(ErrorKind::Invalid, operation, "the credentials do not fit a header").source(error);
+pub(crate) fn secret_header(
+    operation: &'static str,
+    name: &'static str,
+    document: &serde_json::Value,
+) -> Result<HeaderMap> {
+    let unusable =
+        |error| Error::new(ErrorKind::Invalid, operation, "the credentials do not fit a header").source(error);
     let mut value = HeaderValue::try_from(URL_SAFE.encode(document.to_string())).map_err(unusable)?;
     value.set_sensitive(true);
     let mut headers = HeaderMap::new();

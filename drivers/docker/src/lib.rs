@@ -2,7 +2,8 @@
 //!
 //! For: finding the engine's socket, saying what it can honour, and turning plans into its words and its words into what was observed.
 //! Not for: retries, timeouts by default and capability checks (layers of `hythe_runtime`), nor for any policy.
-//! `docs.md` beside this crate says how each part of a plan is honoured and which answers of the engines are made alike.
+//! How each part of a plan is honoured, and which answers of the engines are made alike, is said below.
+#![doc = include_str!("docs.md")]
 
 mod attach;
 mod build;

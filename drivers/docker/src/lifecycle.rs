@@ -27,9 +27,17 @@ const KILL_LIMIT: Duration = Duration::from_secs(30);
 /// First version whose stop takes a signal.
 const STOP_SIGNAL: ApiVersion = ApiVersion(1, 42);
 
+/// The container of an attempt.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) id: InstanceId,
+    /// An earlier call has started it, whatever became of it.
+    pub(crate) has_run: bool,
+}
+
 impl Core {
     /// Makes the container, or finds the one that an earlier call of this attempt made.
-    pub(crate) async fn create(&self, operation: &'static str, plan: &Plan) -> Result<InstanceId> {
+    pub(crate) async fn create(&self, operation: &'static str, plan: &Plan) -> Result<Attempt> {
         let around = self.surroundings(operation, plan)?;
         self.check_binds(operation, plan).await?;
         self.check_volumes(operation, plan).await?;
@@ -38,14 +46,15 @@ impl Core {
         let name = plan.name();
         let give_up = Instant::now() + SETTLE_LIMIT;
         loop {
-            let create = async { Ok(self.client.post::<Created>("/containers/create", &[("name", &name)], &body).await) };
+            let create =
+                async { Ok(self.client.post::<Created>("/containers/create", &[("name", &name)], &body).await) };
             // dockerd only looks for networks at start; asked at the same time, this costs no time.
             let (made, networks) = tokio::join!(create, self.check_networks(operation, plan));
             match made? {
                 Ok(created) => return self.finish(operation, plan, created, networks, &later).await,
                 Err(error) if is_taken(&error) => {
-                    if let Some(id) = self.earlier(operation, plan, &later).await? {
-                        return Ok(id);
+                    if let Some(attempt) = self.earlier(operation, plan, &later).await? {
+                        return Ok(attempt);
                     }
                     if Instant::now() > give_up {
                         return Err(translate(operation, &name, error).temporary(true));
@@ -65,7 +74,7 @@ impl Core {
         created: Created,
         networks: Result<()>,
         later: &BTreeMap<String, EndpointSettings>,
-    ) -> Result<InstanceId> {
+    ) -> Result<Attempt> {
         for warning in &created.warnings {
             tracing::warn!(instance = plan.name(), warning, "the engine warns");
         }
@@ -74,7 +83,7 @@ impl Core {
             self.connect_all(operation, &created.id, later).await
         };
         match rest.await {
-            Ok(()) => Ok(InstanceId(created.id)),
+            Ok(()) => Ok(Attempt { id: InstanceId(created.id), has_run: false }),
             Err(error) => Err(match self.delete(&created.id, true).await {
                 Ok(()) => error,
                 Err(left) => error.with("left_behind", left),
@@ -83,7 +92,12 @@ impl Core {
     }
 
     /// The container under the attempt's name, if it is this attempt; `None` while it is not visible yet.
-    async fn earlier(&self, operation: &'static str, plan: &Plan, later: &BTreeMap<String, EndpointSettings>) -> Result<Option<InstanceId>> {
+    async fn earlier(
+        &self,
+        operation: &'static str,
+        plan: &Plan,
+        later: &BTreeMap<String, EndpointSettings>,
+    ) -> Result<Option<Attempt>> {
         let name = plan.name();
         let holder = match self.container(operation, &name).await {
             Ok(holder) => holder,
@@ -102,10 +116,15 @@ impl Core {
                 .collect();
             self.connect_all(operation, &holder.id, &missing).await?;
         }
-        Ok(Some(InstanceId(holder.id)))
+        Ok(Some(Attempt { id: InstanceId(holder.id), has_run: holder.state.status != "created" }))
     }
 
-    async fn connect_all(&self, operation: &'static str, id: &str, networks: &BTreeMap<String, EndpointSettings>) -> Result<()> {
+    async fn connect_all(
+        &self,
+        operation: &'static str,
+        id: &str,
+        networks: &BTreeMap<String, EndpointSettings>,
+    ) -> Result<()> {
         for (network, settings) in networks {
             let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: Some(settings.clone()) };
             if let Err(error) = self.client.docker().connect_network(&segment(network), request).await {
@@ -156,11 +175,14 @@ impl Core {
                 continue;
             }
             if !self.local {
-                let message = format!("`{path}` cannot be checked on an engine of another machine, which would make it where it is missing");
+                let message = format!(
+                    "`{path}` cannot be checked on an engine of another machine, which would make it where it is missing"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, operation, message));
             }
             if let Err(error) = tokio::fs::symlink_metadata(path).await {
-                return Err(Error::new(ErrorKind::Invalid, operation, format!("bind source `{path}` does not exist")).source(error));
+                return Err(Error::new(ErrorKind::Invalid, operation, format!("bind source `{path}` does not exist"))
+                    .source(error));
             }
         }
         Ok(())
@@ -168,7 +190,8 @@ impl Core {
 
     /// Starts it; running already is success.
     pub(crate) async fn start(&self, operation: &'static str, id: &InstanceId) -> Result<()> {
-        let started = self.client.docker().start_container(&id.0, None).await.map_err(|error| translate(operation, &id.0, error));
+        let started =
+            self.client.docker().start_container(&id.0, None).await.map_err(|error| translate(operation, &id.0, error));
         self.note_start(&id.0, started.as_ref().err());
         started
     }
@@ -314,7 +337,10 @@ fn is_taken(error: &Native) -> bool {
 
 fn is_stopped(error: &Native) -> bool {
     let words = words(error);
-    has_status(error, 304) || words.contains("is not running") || words.contains("container state improper") || words.contains("can only kill running")
+    has_status(error, 304)
+        || words.contains("is not running")
+        || words.contains("container state improper")
+        || words.contains("can only kill running")
 }
 
 fn is_being_removed(error: &Native) -> bool {

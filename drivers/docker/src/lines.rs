@@ -168,13 +168,20 @@ mod tests {
             lines.push(*stream, &Bytes::from(frame.clone()));
         }
         lines.finish();
-        std::iter::from_fn(|| lines.next()).map(|line| (String::from_utf8(line.line.to_vec()).unwrap(), line.terminated)).collect()
+        std::iter::from_fn(|| lines.next())
+            .map(|line| (String::from_utf8(line.line.to_vec()).unwrap(), line.terminated))
+            .collect()
     }
 
     #[test]
     fn pieces_of_one_time_are_one_line() {
         let out = StdStream::Stdout;
-        let frames = [(out, format!("{T1} aa")), (StdStream::Stderr, format!("{T1} e\n")), (out, format!("{T1} bb\n")), (out, format!("{T2} c"))];
+        let frames = [
+            (out, format!("{T1} aa")),
+            (StdStream::Stderr, format!("{T1} e\n")),
+            (out, format!("{T1} bb\n")),
+            (out, format!("{T2} c")),
+        ];
         let lines = read(Format::Framed { one_time: true }, &frames);
         assert_eq!(lines, [("e".to_owned(), true), ("aabb".to_owned(), true), ("c".to_owned(), false)]);
     }
@@ -182,7 +189,8 @@ mod tests {
     #[test]
     fn an_unterminated_end_does_not_swallow_the_next_run() {
         let out = StdStream::Stdout;
-        let lines = read(Format::Framed { one_time: true }, &[(out, format!("{T1} end")), (out, format!("{T2} start\n"))]);
+        let lines =
+            read(Format::Framed { one_time: true }, &[(out, format!("{T1} end")), (out, format!("{T2} start\n"))]);
         assert_eq!(lines, [("end".to_owned(), false), ("start".to_owned(), true)]);
     }
 
@@ -196,6 +204,9 @@ mod tests {
 
     #[test]
     fn an_empty_line_is_a_line() {
-        assert_eq!(read(Format::Framed { one_time: true }, &[(StdStream::Stdout, format!("{T1} \n"))]), [(String::new(), true)]);
+        assert_eq!(
+            read(Format::Framed { one_time: true }, &[(StdStream::Stdout, format!("{T1} \n"))]),
+            [(String::new(), true)]
+        );
     }
 }

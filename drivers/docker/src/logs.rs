@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Method};
-use hythe_runtime::{InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, StdStream};
+use hythe_runtime::{InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, OutputStream, Result, StdStream};
 use jiff::Timestamp;
 
 use crate::client::segment;
@@ -25,6 +25,8 @@ use crate::translate::Engine;
 mod poll;
 
 const OPERATION: &str = "logs";
+/// Pieces asked of dockerd's tail beyond two for each line.
+const PIECES_MORE: u64 = 64;
 /// How long after its end a follow waits for lines that were written before it.
 const LAG: Duration = Duration::from_millis(250);
 
@@ -57,12 +59,45 @@ impl Core {
         }
         let whole = Reading { since, until, follow: false, skip: 0 };
         let Some(tail) = tail else { return self.read(&container, Reading { follow, ..whole }).await };
-        let history = self.read(&container, whole).await?;
-        let (kept, before) = last(history, tail).await?;
+        let (kept, before) = self.tail(&container, whole, tail).await?;
         if !follow {
             return Ok(stream::iter(kept.into_iter().map(Ok)).boxed());
         }
         self.read(&container, Reading { follow, ..before.rest(self.engine, whole) }).await
+    }
+
+    /// The last so many lines, and what is known of those before them.
+    async fn tail(&self, container: &Container, whole: Reading, tail: u64) -> Result<(VecDeque<LogLine>, Seen)> {
+        let simple = whole.since.is_none()
+            && whole.until.is_none()
+            && self.format(container.config.tty) == Format::Framed { one_time: true };
+        if simple && let Some(recent) = self.recent(container, whole, tail).await? {
+            return Ok(recent);
+        }
+        last(self.read(container, whole).await?, tail).await
+    }
+
+    /// The same from dockerd's own tail, which counts pieces: `None` where too few lines come whole, so that all must be read.
+    async fn recent(
+        &self,
+        container: &Container,
+        whole: Reading,
+        tail: u64,
+    ) -> Result<Option<(VecDeque<LogLine>, Seen)>> {
+        let pieces = tail.saturating_mul(2).saturating_add(PIECES_MORE);
+        let (frames, format) = self.frames(container, whole, Some(pieces)).await?;
+        let frames: Vec<_> = frames.try_collect().await?;
+        let all_there = (frames.len() as u64) < pieces;
+        let frames = stream::iter(frames.into_iter().map(Ok));
+        let mut lines: Vec<LogLine> = joined(frames, Lines::new(format), true).try_collect().await?;
+        if !all_there {
+            // It may have lost its beginning.
+            lines.drain(..lines.len().min(1));
+        }
+        let first_time = lines.first().and_then(|line| line.time);
+        let (kept, before) = last(stream::iter(lines.into_iter().map(Ok)).boxed(), tail).await?;
+        let known = all_there || (before.lines > 0 && before.last_time != first_time);
+        Ok(known.then_some((kept, before)))
     }
 
     async fn read(&self, container: &Container, reading: Reading) -> Result<LogStream> {
@@ -103,28 +138,46 @@ impl Core {
     fn wanted(&self, lines: LogStream, reading: Reading) -> LogStream {
         // Podman's times are whole seconds, so it filters itself; dockerd's are exact.
         let trusted = self.engine == Engine::Podman;
-        lines.filter(move |line| std::future::ready(trusted || line.as_ref().map_or(true, |line| within(line, reading)))).boxed()
+        lines
+            .filter(move |line| std::future::ready(trusted || line.as_ref().map_or(true, |line| within(line, reading))))
+            .boxed()
     }
 
     /// Lines as the engine has them; `whole`: the last one too, if nothing ended it.
     async fn lines(&self, container: &Container, reading: Reading, whole: bool) -> Result<LogStream> {
+        let (frames, format) = self.frames(container, reading, None).await?;
+        let skip = usize::try_from(reading.skip).unwrap_or(usize::MAX);
+        Ok(joined(frames, Lines::new(format), whole).skip(skip).boxed())
+    }
+
+    async fn frames(
+        &self,
+        container: &Container,
+        reading: Reading,
+        tail: Option<u64>,
+    ) -> Result<(OutputStream, Format)> {
         let format = self.format(container.config.tty);
         let path = format!("/containers/{}/logs", segment(&container.id));
         let flag = |on: bool| if on { "1" } else { "0" };
-        let mut query = vec![("stdout", "1"), ("stderr", "1"), ("follow", flag(reading.follow)), ("timestamps", flag(format != Format::RawBare))];
+        let mut query = vec![
+            ("stdout", "1"),
+            ("stderr", "1"),
+            ("follow", flag(reading.follow)),
+            ("timestamps", flag(format != Format::RawBare)),
+        ];
         let since = reading.since.map(seconds);
         query.extend(since.as_deref().map(|since| ("since", since)));
         // dockerd 20.10 waits for a line after the end of a follow, so that end is kept here.
         let until = reading.until.filter(|_| !reading.follow).map(seconds);
         query.extend(until.as_deref().map(|until| ("until", until)));
+        let tail = tail.map(|pieces| pieces.to_string());
+        query.extend(tail.as_deref().map(|tail| ("tail", tail)));
         let bytes = self
             .client
             .stream(Method::GET, &path, &query, &HeaderMap::new(), bollard::body_full(Bytes::new()))
             .await
             .map_err(|error| translate(OPERATION, &container.id, error))?;
-        let frames = frames(OPERATION, bytes, !matches!(format, Format::Framed { .. }));
-        let skip = usize::try_from(reading.skip).unwrap_or(usize::MAX);
-        Ok(joined(frames.boxed(), Lines::new(format), whole).skip(skip).boxed())
+        Ok((frames(OPERATION, bytes, !matches!(format, Format::Framed { .. })).boxed(), format))
     }
 
     fn format(&self, tty: bool) -> Format {

@@ -21,7 +21,8 @@ impl Networks for Core {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
         bounded(cx, "list networks", async {
-            let networks: Vec<Network> = self.client.get("/networks", &[]).await.map_err(|error| translate("list networks", "", error))?;
+            let networks: Vec<Network> =
+                self.client.get("/networks", &[]).await.map_err(|error| translate("list networks", "", error))?;
             let mut list: Vec<NetworkInfo> = networks.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)
@@ -74,8 +75,11 @@ impl Core {
     /// The networks of exactly that name, the oldest first.
     async fn networks_named(&self, operation: &'static str, name: &str) -> Result<Vec<Network>> {
         let filters = filters(&[("name", vec![name.to_owned()])]);
-        let mut found: Vec<Network> =
-            self.client.get("/networks", &[("filters", &filters)]).await.map_err(|error| translate(operation, name, error))?;
+        let mut found: Vec<Network> = self
+            .client
+            .get("/networks", &[("filters", &filters)])
+            .await
+            .map_err(|error| translate(operation, name, error))?;
         found.retain(|network| network.name == name);
         found.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
         Ok(found)
@@ -116,7 +120,8 @@ fn same_owner(there: &Network, spec: &NetworkSpec) -> Result<()> {
 }
 
 fn described(network: Network) -> NetworkInfo {
-    let mut subnets: Vec<String> = network.ipam.config.into_iter().map(|config| config.subnet).filter(|subnet| !subnet.is_empty()).collect();
+    let mut subnets: Vec<String> =
+        network.ipam.config.into_iter().map(|config| config.subnet).filter(|subnet| !subnet.is_empty()).collect();
     subnets.sort();
     NetworkInfo { name: network.name, labels: network.labels, driver: network.driver, subnets }
 }

@@ -25,7 +25,11 @@ impl Core {
         // Asked first: for what does not run, dockerd answers with zeros and Podman with nothing.
         let container = self.container("stats", &id.0).await?;
         if !matches!(container.state.status.as_str(), "running" | "paused") {
-            return Err(Error::new(ErrorKind::Conflict, "stats", format!("`{id}` is {}, not running", container.state.status)));
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "stats",
+                format!("`{id}` is {}, not running", container.state.status),
+            ));
         }
         let path = format!("/containers/{}/stats", segment(&container.id));
         let raw: RawStats = self
@@ -56,8 +60,10 @@ fn sample(raw: RawStats, limited: bool) -> StatsSample {
 
 /// Without the cache that the kernel gives back first: `total_inactive_file` (cgroup v1) or `inactive_file` (v2).
 fn in_use(memory: &RawMemory) -> u64 {
-    let number = |stats: &BTreeMap<String, serde_json::Value>, key: &str| stats.get(key).and_then(serde_json::Value::as_u64);
-    let cache = number(&memory.stats, "total_inactive_file").or_else(|| number(&memory.stats, "inactive_file")).unwrap_or(0);
+    let number =
+        |stats: &BTreeMap<String, serde_json::Value>, key: &str| stats.get(key).and_then(serde_json::Value::as_u64);
+    let cache =
+        number(&memory.stats, "total_inactive_file").or_else(|| number(&memory.stats, "inactive_file")).unwrap_or(0);
     memory.usage.saturating_sub(cache)
 }
 

@@ -34,7 +34,11 @@ impl Endpoint {
     /// Reads `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`; otherwise says why not.
     pub(crate) fn parse(host: &str) -> Result<Self, String> {
         if let Some(path) = host.strip_prefix("unix://").or_else(|| host.starts_with('/').then_some(host)) {
-            return if path.starts_with('/') { Ok(Self::Unix(PathBuf::from(path))) } else { Err("the socket's path is not absolute".to_owned()) };
+            return if path.starts_with('/') {
+                Ok(Self::Unix(PathBuf::from(path)))
+            } else {
+                Err("the socket's path is not absolute".to_owned())
+            };
         }
         if let Some(address) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) {
             return tcp(address.trim_end_matches('/'));
@@ -167,7 +171,11 @@ impl AsyncWrite for Socket {
         }
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, parts),

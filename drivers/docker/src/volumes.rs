@@ -20,7 +20,8 @@ impl Volumes for Core {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
         bounded(cx, "list volumes", async {
-            let volumes: native::Volumes = self.client.get("/volumes", &[]).await.map_err(|error| translate("list volumes", "", error))?;
+            let volumes: native::Volumes =
+                self.client.get("/volumes", &[]).await.map_err(|error| translate("list volumes", "", error))?;
             let mut list: Vec<VolumeInfo> = volumes.volumes.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)
@@ -89,5 +90,9 @@ fn same_owner(there: &Volume, spec: &VolumeSpec) -> Result<()> {
 }
 
 fn described(volume: Volume) -> VolumeInfo {
-    VolumeInfo { name: volume.name, labels: volume.labels, path: (!volume.mountpoint.is_empty()).then_some(volume.mountpoint) }
+    VolumeInfo {
+        name: volume.name,
+        labels: volume.labels,
+        path: (!volume.mountpoint.is_empty()).then_some(volume.mountpoint),
+    }
 }

@@ -30,13 +30,15 @@ impl Core {
             None => Place { nanos: self.engine_time().await?, seen: 0 },
         };
         let bytes = self.subscribe(place).await?;
-        let state = Reader { bytes, buffer: BytesMut::new(), place, repeated: 0, out_of_memory: HashSet::new(), ended: false };
+        let state =
+            Reader { bytes, buffer: BytesMut::new(), place, repeated: 0, out_of_memory: HashSet::new(), ended: false };
         Ok(stream::unfold(state, |mut reader| async move { reader.next().await.map(|event| (event, reader)) }).boxed())
     }
 
     async fn engine_time(&self) -> Result<i64> {
         let info: Info = self.client.get("/info", &[]).await.map_err(|error| translate(OPERATION, "", error))?;
-        let time: Timestamp = info.system_time.parse().map_err(|_| broken(OPERATION, "it does not say what time it is"))?;
+        let time: Timestamp =
+            info.system_time.parse().map_err(|_| broken(OPERATION, "it does not say what time it is"))?;
         Ok(i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX))
     }
 
@@ -89,8 +91,12 @@ struct Place {
 
 impl Place {
     fn parse(text: &str) -> Result<Self> {
-        let parts = text.split_once('/').and_then(|(nanos, seen)| Some(Self { nanos: nanos.parse().ok()?, seen: seen.parse().ok()? }));
-        parts.ok_or_else(|| Error::new(ErrorKind::Invalid, OPERATION, format!("`{text}` is no place in this engine's events")))
+        let parts = text
+            .split_once('/')
+            .and_then(|(nanos, seen)| Some(Self { nanos: nanos.parse().ok()?, seen: seen.parse().ok()? }));
+        parts.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, OPERATION, format!("`{text}` is no place in this engine's events"))
+        })
     }
 
     fn time(self) -> Timestamp {
@@ -217,11 +223,13 @@ impl Reader {
 
 fn network(raw: &RawEvent) -> Option<EventKind> {
     let network = raw.actor.attributes.get("name").map_or("", String::as_str);
-    matches!(raw.action.as_str(), "connect" | "disconnect").then(|| EventKind::Updated { what: format!("network {} {network}", raw.action).trim_end().to_owned() })
+    matches!(raw.action.as_str(), "connect" | "disconnect")
+        .then(|| EventKind::Updated { what: format!("network {} {network}", raw.action).trim_end().to_owned() })
 }
 
 fn exit(attributes: &BTreeMap<String, String>, oom: bool) -> Exit {
-    let code = ["exitCode", "containerExitCode"].iter().find_map(|key| attributes.get(*key)?.parse().ok()).unwrap_or(-1);
+    let code =
+        ["exitCode", "containerExitCode"].iter().find_map(|key| attributes.get(*key)?.parse().ok()).unwrap_or(-1);
     // A child may have been killed and the main process have ended otherwise.
     Exit { oom: oom && code == 137, ..Exit::from_code(code) }
 }
@@ -238,7 +246,9 @@ mod tests {
     }
 
     fn line(action: &str, nanos: i64, attributes: &str) -> String {
-        format!("{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"c\",\"Attributes\":{{{attributes}}}}},\"time\":1,\"timeNano\":{nanos}}}\n")
+        format!(
+            "{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"c\",\"Attributes\":{{{attributes}}}}},\"time\":1,\"timeNano\":{nanos}}}\n"
+        )
     }
 
     async fn read(mut reader: Reader) -> Vec<Event> {
@@ -251,12 +261,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_cursor_resumes_after_its_event_even_within_one_moment() {
-        let lines = [line("create", 5, ""), line("start", 7, ""), line("pause", 7, ""), line("unpause", 9, "")].concat();
+        let lines =
+            [line("create", 5, ""), line("start", 7, ""), line("pause", 7, ""), line("unpause", 9, "")].concat();
         let all = read(reader(&lines, Place { nanos: 0, seen: 0 })).await;
         assert_eq!(all.len(), 4);
         for (at, event) in all.iter().enumerate() {
             let place = Place::parse(event.cursor.0.as_deref().unwrap()).unwrap();
-            let repeated: String = lines.lines().skip(if at == 2 { 1 } else { at }).map(|line| format!("{line}\n")).collect();
+            let repeated: String =
+                lines.lines().skip(if at == 2 { 1 } else { at }).map(|line| format!("{line}\n")).collect();
             let rest = read(reader(&repeated, place)).await;
             assert_eq!(rest, all[at + 1..], "from {}", event.cursor);
         }
@@ -265,12 +277,24 @@ mod tests {
     #[tokio::test]
     async fn a_kill_is_no_end_and_an_end_knows_about_memory() {
         let lines = [
-            line("kill", 1, "\"signal\":\"1\""), line("oom", 2, ""), line("die", 3, "\"exitCode\":\"137\""), line("exec_start: sh", 4, ""),
+            line("kill", 1, "\"signal\":\"1\""),
+            line("oom", 2, ""),
+            line("die", 3, "\"exitCode\":\"137\""),
+            line("exec_start: sh", 4, ""),
             line("destroy", 5, ""),
         ];
-        let kinds: Vec<EventKind> = read(reader(&lines.concat(), Place { nanos: 0, seen: 0 })).await.into_iter().map(|event| event.kind).collect();
+        let kinds: Vec<EventKind> = read(reader(&lines.concat(), Place { nanos: 0, seen: 0 }))
+            .await
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
         let exit = Exit { oom: true, ..Exit::from_code(137) };
-        let expected = [EventKind::Signalled { signal: "1".to_owned() }, EventKind::OutOfMemory, EventKind::Stopped { exit }, EventKind::Removed];
+        let expected = [
+            EventKind::Signalled { signal: "1".to_owned() },
+            EventKind::OutOfMemory,
+            EventKind::Stopped { exit },
+            EventKind::Removed,
+        ];
         assert_eq!(kinds, expected);
     }
 }

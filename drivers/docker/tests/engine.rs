@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use hythe_driver_docker::{Config, Docker, connect};
 use hythe_runtime::{
-    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, Identity, InstanceId, LogLine, LogOptions, NetworkSpec, OpContext,
-    Plan, PlanNetwork, Runtime, Security, State, StdStream, Stop, VolumeSpec,
+    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, Identity, InstanceId, LogLine, LogOptions,
+    NetworkSpec, OpContext, Plan, PlanNetwork, Runtime, Security, State, StdStream, Stop, VolumeSpec,
 };
 use hythe_spec::{ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Permissions, Port, Protocol, Resources};
 use tokio::io::AsyncWriteExt;
@@ -137,7 +137,12 @@ on_both! { lifecycle failures confinement logs follows execs watches networks vo
 async fn lifecycle(bench: Bench) {
     let Bench { docker, cx, .. } = &bench;
     let mut plan = bench.plan("echo hello; sleep 100");
-    plan.resources = Resources { memory: Some(ByteSize(64 << 20)), cpus: Some(Millicores(500)), pids: Some(40), ..Resources::default() };
+    plan.resources = Resources {
+        memory: Some(ByteSize(64 << 20)),
+        cpus: Some(Millicores(500)),
+        pids: Some(40),
+        ..Resources::default()
+    };
     let (first, second) = tokio::join!(docker.create(cx, &plan), docker.create(cx, &plan));
     let id = first.unwrap();
     assert_eq!(second.unwrap(), id);
@@ -148,7 +153,10 @@ async fn lifecycle(bench: Bench) {
     assert_eq!((seen.state, seen.name.as_str(), seen.exit.as_ref()), (State::Running, plan.name().as_str(), None));
     assert_eq!(seen.identity.as_ref(), Some(&plan.identity));
     assert_eq!(seen.labels.get("user").unwrap(), "la\"bel");
-    assert_eq!((seen.resources.memory, seen.resources.cpus, seen.resources.pids), (plan.resources.memory, plan.resources.cpus, plan.resources.pids));
+    assert_eq!(
+        (seen.resources.memory, seen.resources.cpus, seen.resources.pids),
+        (plan.resources.memory, plan.resources.cpus, plan.resources.pids)
+    );
     assert_eq!(seen.env.get("A").unwrap(), "b=c d");
     assert!(seen.pid.is_some() && seen.started.is_some() && seen.image_id.is_some());
     let row = docker.list(cx, &Filter { labels: plan.identity.labels() }).await.unwrap();
@@ -206,7 +214,11 @@ fn bind(source: &str, target: &str) -> Mount {
 }
 
 fn volume(name: &str, target: &str) -> Mount {
-    Mount { target: target.to_owned(), source: MountSource::Volume { name: name.to_owned(), external: false }, read_only: false }
+    Mount {
+        target: target.to_owned(),
+        source: MountSource::Volume { name: name.to_owned(), external: false },
+        read_only: false,
+    }
 }
 
 fn bridged(networks: &[&str]) -> PlanNetwork {
@@ -228,19 +240,41 @@ async fn confinement(bench: Bench) {
     plan.resources.ulimits = vec![hythe_spec::Ulimit::parse("nofile", "512:1024").unwrap()];
     plan.extra_hosts = vec!["db:10.1.2.3".parse().unwrap(), "six:::1".parse().unwrap()];
     let tmpfs = MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o1770) };
-    plan.mounts = vec![bind(directory.path().to_str().unwrap(), "/b"), Mount { target: "/t".to_owned(), source: tmpfs, read_only: false }];
+    plan.mounts = vec![
+        bind(directory.path().to_str().unwrap(), "/b"),
+        Mount { target: "/t".to_owned(), source: tmpfs, read_only: false },
+    ];
     let id = bench.docker.create(&bench.cx, &plan).await.unwrap();
     let seen = bench.docker.inspect(&bench.cx, &id).await.unwrap();
-    assert_eq!(seen.mounts.iter().map(|mount| (mount.target.as_str(), mount.kind.as_str(), mount.read_only)).collect::<Vec<_>>(), [
-        ("/b", "bind", true),
-        ("/t", "tmpfs", false)
-    ]);
+    assert_eq!(
+        seen.mounts
+            .iter()
+            .map(|mount| (mount.target.as_str(), mount.kind.as_str(), mount.read_only))
+            .collect::<Vec<_>>(),
+        [("/b", "bind", true), ("/t", "tmpfs", false)]
+    );
     assert!(seen.read_only);
-    assert_eq!(seen.resources.ulimits.iter().filter(|limit| limit.name == "nofile").collect::<Vec<_>>(), [&plan.resources.ulimits[0]]);
+    assert_eq!(
+        seen.resources.ulimits.iter().filter(|limit| limit.name == "nofile").collect::<Vec<_>>(),
+        [&plan.resources.ulimits[0]]
+    );
     let text = bench.output(&plan).await;
     let words = [
-        "/new/dir\n", "box\n", "bound\n", "/b/x: Read-only", "/tmp/x: Read-only", "/x: Read-only", "written\n", "nosuid,nodev,noexec", "size=1024k,mode=1770",
-        "CapEff:\t0000000000000001", "NoNewPrivs:\t1", "Seccomp:\t2", "512\n", "10.1.2.3", "::1",
+        "/new/dir\n",
+        "box\n",
+        "bound\n",
+        "/b/x: Read-only",
+        "/tmp/x: Read-only",
+        "/x: Read-only",
+        "written\n",
+        "nosuid,nodev,noexec",
+        "size=1024k,mode=1770",
+        "CapEff:\t0000000000000001",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "512\n",
+        "10.1.2.3",
+        "::1",
     ];
     for word in words {
         assert!(text.contains(word), "{word} is not in:\n{text}");
@@ -257,13 +291,25 @@ async fn logs(bench: Bench) {
     let sizes: Vec<(usize, bool)> = out.iter().map(|line| (line.line.len(), line.terminated)).collect();
     assert!(matches!(sizes[..], [(1, true), (0, true), (3 | 5, true), (1_000_000, true), (4, false)]), "{sizes:?}");
     assert!(out[3].line.iter().all(|byte| *byte == b'x'));
-    assert_eq!(all.iter().filter(|line| line.stream == StdStream::Stderr).map(|line| &line.line[..]).collect::<Vec<_>>(), [b"err"]);
+    assert_eq!(
+        all.iter().filter(|line| line.stream == StdStream::Stderr).map(|line| &line.line[..]).collect::<Vec<_>>(),
+        [b"err"]
+    );
     assert!(all.iter().all(|line| line.time.is_some()));
     for (tail, expected) in [(0, 0), (1, 1), (2, 2), (100, 6)] {
         let tail = LogOptions { tail: Some(tail), ..LogOptions::default() };
         assert_eq!(bench.lines(&id, tail.clone()).await, all[all.len() - expected..]);
         assert_eq!(bench.lines(&id, LogOptions { follow: true, ..tail }).await, all[all.len() - expected..]);
     }
+    let id2 = bench.run(&bench.plan("seq 1 3000; sleep 0.5; seq 3001 3003")).await;
+    bench.ended(&id2).await;
+    for (tail, first) in [(5, "2999"), (500, "2504"), (4000, "1")] {
+        for follow in [false, true] {
+            let lines = bench.lines(&id2, LogOptions { tail: Some(tail), follow, ..LogOptions::default() }).await;
+            assert_eq!((lines.len() as u64, &lines[0].line[..]), (tail.min(3003), first.as_bytes()), "{tail} {follow}");
+        }
+    }
+    bench.end(&id2).await;
     let future = LogOptions { since: Some(jiff::Timestamp::now() + Duration::from_secs(100)), ..LogOptions::default() };
     assert_eq!(bench.lines(&id, future).await, []);
     let past = LogOptions { until: Some(jiff::Timestamp::now() - Duration::from_secs(100)), ..LogOptions::default() };
@@ -284,7 +330,8 @@ async fn logs(bench: Bench) {
 async fn follows(bench: Bench) {
     let id = bench.run(&bench.plan("for i in 1 2 3 4 5; do echo $i; sleep 0.3; done; printf end")).await;
     let follow = LogOptions { follow: true, ..LogOptions::default() };
-    let words: Vec<String> = bench.lines(&id, follow).await.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned()).collect();
+    let words: Vec<String> =
+        bench.lines(&id, follow).await.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned()).collect();
     assert_eq!(words, ["1", "2", "3", "4", "5", "end"]);
     bench.end(&id).await;
     let id = bench.run(&bench.plan("while true; do echo x; sleep 0.2; done")).await;
@@ -298,10 +345,15 @@ async fn execs(bench: Bench) {
     let Bench { docker, cx, .. } = &bench;
     let id = bench.run(&bench.plan("sleep 100")).await;
     let exec = docker.exec().unwrap();
-    let request = |command: &[&str]| ExecRequest { command: command.iter().map(|word| (*word).to_owned()).collect(), ..ExecRequest::default() };
+    let request = |command: &[&str]| ExecRequest {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        ..ExecRequest::default()
+    };
     let session = exec.exec(cx, &id, &request(&["sh", "-c", "echo out; echo err >&2; exit 7"])).await.unwrap();
     let parts: Vec<_> = session.output.try_collect().await.unwrap();
-    let of = |stream| parts.iter().filter(|(from, _)| *from == stream).flat_map(|(_, bytes)| bytes.to_vec()).collect::<Vec<u8>>();
+    let of = |stream| {
+        parts.iter().filter(|(from, _)| *from == stream).flat_map(|(_, bytes)| bytes.to_vec()).collect::<Vec<u8>>()
+    };
     assert_eq!((of(StdStream::Stdout), of(StdStream::Stderr)), (b"out\n".to_vec(), b"err\n".to_vec()));
     assert_eq!(session.exit.await.unwrap(), 7);
     for (command, code) in [("/no/such", 127), ("/etc", 126)] {
@@ -321,20 +373,27 @@ async fn execs(bench: Bench) {
     let mut at = 0;
     while let Some((stream, bytes)) = session.output.try_next().await.unwrap() {
         if stream == StdStream::Stdout {
-            assert!(bytes.iter().enumerate().all(|(offset, byte)| *byte == ((at + offset) % 251) as u8), "wrong after {at}");
+            assert!(
+                bytes.iter().enumerate().all(|(offset, byte)| *byte == ((at + offset) % 251) as u8),
+                "wrong after {at}"
+            );
             at += bytes.len();
         }
     }
     writer.await.unwrap();
     assert_eq!((at, session.exit.await.unwrap()), (total, 0));
     let size = hythe_runtime::TerminalSize { columns: 91, rows: 17 };
-    let shown = ExecRequest { tty: true, size: Some(size), ..request(&["sh", "-c", "sleep 0.5; stty size; printf prompt"]) };
+    let shown =
+        ExecRequest { tty: true, size: Some(size), ..request(&["sh", "-c", "sleep 0.5; stty size; printf prompt"]) };
     let session = exec.exec(cx, &id, &shown).await.unwrap();
     let parts: Vec<_> = session.output.map(|part| part.unwrap().1).collect().await;
     assert_eq!(String::from_utf8_lossy(&parts.concat()), "17 91\r\nprompt");
     bench.docker.stop(cx, &id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
     assert_eq!(exec.exec(cx, &id, &request(&["true"])).await.unwrap_err().kind(), ErrorKind::Conflict);
-    assert_eq!(exec.attach(cx, &id, &hythe_runtime::AttachRequest::default()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(
+        exec.attach(cx, &id, &hythe_runtime::AttachRequest::default()).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
     bench.end(&id).await;
     let mut plan = bench.plan("read line; echo got $line; exit 5");
     plan.stdin = true;
@@ -381,7 +440,8 @@ async fn networks(bench: Bench) {
     for name in &names {
         let labels = BTreeMap::from([("hythe.owner".to_owned(), "driver-test".to_owned())]);
         let spec = NetworkSpec { name: name.clone(), labels, internal: false };
-        let (first, second, third) = tokio::join!(networks.ensure(cx, &spec), networks.ensure(cx, &spec), networks.ensure(cx, &spec));
+        let (first, second, third) =
+            tokio::join!(networks.ensure(cx, &spec), networks.ensure(cx, &spec), networks.ensure(cx, &spec));
         first.and(second).and(third).unwrap();
         let same = networks.list(cx).await.unwrap().into_iter().filter(|network| network.name == *name).count();
         assert_eq!(same, 1);
@@ -390,13 +450,23 @@ async fn networks(bench: Bench) {
     }
     let mut plan = bench.plan("sleep 100");
     plan.network = bridged(&[&names[0], &names[1]]);
-    let port = |protocol, host_ip: Option<&str>| Port { host_ip: host_ip.map(|ip| ip.parse().unwrap()), host_port: None, container_port: 53, protocol };
+    let port = |protocol, host_ip: Option<&str>| Port {
+        host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+        host_port: None,
+        container_port: 53,
+        protocol,
+    };
     plan.ports = vec![port(Protocol::Tcp, Some("127.0.0.1")), port(Protocol::Udp, Some("127.0.0.1"))];
     let id = bench.run(&plan).await;
     let seen = docker.inspect(cx, &id).await.unwrap();
     assert_eq!(seen.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>(), names);
-    assert!(seen.networks.iter().all(|network| !network.addresses.is_empty() && network.aliases.contains(&"me".to_owned())), "{:?}", seen.networks);
-    let mut shown: Vec<_> = seen.ports.iter().map(|port| (port.container_port, port.protocol, port.host_port.is_some())).collect();
+    assert!(
+        seen.networks.iter().all(|network| !network.addresses.is_empty() && network.aliases.contains(&"me".to_owned())),
+        "{:?}",
+        seen.networks
+    );
+    let mut shown: Vec<_> =
+        seen.ports.iter().map(|port| (port.container_port, port.protocol, port.host_port.is_some())).collect();
     shown.sort();
     assert_eq!(shown, [(53, Protocol::Tcp, true), (53, Protocol::Udp, true)].to_vec(), "{:?}", seen.ports);
     let row = docker.list(cx, &Filter { labels: plan.identity.labels() }).await.unwrap().remove(0);
@@ -418,7 +488,10 @@ async fn volumes(bench: Bench) {
     let Bench { docker, cx, .. } = &bench;
     let name = format!("dt{}-{}", std::process::id(), docker.info().engine);
     let volumes = docker.volumes().unwrap();
-    let spec = VolumeSpec { name: name.clone(), labels: BTreeMap::from([("hythe.owner".to_owned(), "driver-test".to_owned())]) };
+    let spec = VolumeSpec {
+        name: name.clone(),
+        labels: BTreeMap::from([("hythe.owner".to_owned(), "driver-test".to_owned())]),
+    };
     let (first, second) = tokio::join!(volumes.ensure(cx, &spec), volumes.ensure(cx, &spec));
     first.and(second).unwrap();
     let foreign = VolumeSpec { labels: BTreeMap::new(), ..spec.clone() };
@@ -476,7 +549,8 @@ async fn images(bench: Bench) {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("about-to-fail"), "{error}");
     if let Some(registry) = registry {
-        let remote: hythe_spec::ImageRef = format!("{registry}/dt{}/{}:1", std::process::id(), docker.info().engine).parse().unwrap();
+        let remote: hythe_spec::ImageRef =
+            format!("{registry}/dt{}/{}:1", std::process::id(), docker.info().engine).parse().unwrap();
         images.tag(cx, &request.image, &remote).await.unwrap();
         images.push(cx, &remote, &sink).await.unwrap();
         let digest = images.resolve(cx, &remote).await.unwrap().digest;

@@ -36,10 +36,11 @@ impl Bed {
         if engines.is_empty() {
             return Err(Failure::new("no engine to measure is up"));
         }
+        let hythe = program()?;
         let directory = std::env::temp_dir().join(format!("hythe-bench-{}", std::process::id()));
         fs::create_dir_all(&directory).context(|| format!("creating `{}`", directory.display()))?;
         Ok(Self {
-            hythe: program()?,
+            hythe,
             engines,
             image: description["image"].as_str().unwrap_or_default().to_owned(),
             runs,

@@ -1,6 +1,7 @@
 //! From desired to running: adopt, start again or replace. Each step is safe to repeat after a crash anywhere in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Observed, Plan, Runtime, State};
 use hythe_store::{DesiredRecord, InstanceRecord, Phase};
@@ -9,6 +10,9 @@ use jiff::Timestamp;
 use super::instance::with_details;
 use super::{Message, Worker};
 use crate::policy;
+
+/// Longer than engines take to tell of a start.
+const LOOK_LATER: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// Makes the current instance the one of the desired generation, running.
@@ -21,7 +25,7 @@ impl Worker {
         let runtime = self.runtime(&desired.placement.runtime)?;
         let made = observed.current.as_ref().is_some_and(|current| is_wanted(current, &desired));
         match if made { self.inspect_current().await? } else { None } {
-            Some(seen) if seen.state == State::Running => self.adopt(&seen),
+            Some(seen) if seen.state == State::Running => self.adopt(&seen).await,
             Some(seen) => self.start_again(&runtime, seen).await,
             None => self.replace(&runtime, &desired, made).await,
         }
@@ -34,13 +38,13 @@ impl Worker {
         };
         let runtime = self.runtime(&current.runtime)?;
         match self.inspect_current().await? {
-            Some(seen) if seen.state == State::Running => self.adopt(&seen),
+            Some(seen) if seen.state == State::Running => self.adopt(&seen).await,
             Some(seen) => self.start_again(&runtime, seen).await,
             None => Err(Error::new(ErrorKind::Conflict, "start", "the instance it was rolled back to is gone")),
         }
     }
 
-    pub(super) fn adopt(&mut self, seen: &Observed) -> Result<(), Error> {
+    pub(super) async fn adopt(&mut self, seen: &Observed) -> Result<(), Error> {
         let proven = self.was_healthy(seen);
         self.update(Vec::new(), |observed| {
             observed.phase = Phase::Running;
@@ -50,6 +54,7 @@ impl Worker {
         })?;
         self.phase("running", "runs already");
         self.probe(seen, proven);
+        self.prove_again().await;
         Ok(())
     }
 
@@ -133,14 +138,24 @@ impl Worker {
         }
         if must_prove || picked {
             self.refresh().await;
-        } else if let Some(handle) = self.controller.directory.get(&self.desired().name) {
-            handle.send(Message::Refresh);
+        } else {
+            self.look_later();
         }
         if !must_prove {
             self.unproven = false;
             self.retire_previous().await?;
         }
         Ok(())
+    }
+
+    /// The engine's own event of the start has the details read; should none come, a later look does.
+    fn look_later(&self) {
+        if let Some(handle) = self.controller.directory.get(&self.desired().name) {
+            tokio::spawn(async move {
+                tokio::time::sleep(LOOK_LATER).await;
+                handle.send(Message::Refresh);
+            });
+        }
     }
 
     pub(super) fn is_new_generation(&self, desired: &DesiredRecord) -> bool {

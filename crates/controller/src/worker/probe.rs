@@ -24,6 +24,16 @@ impl Worker {
         self.answer(Ok(()));
     }
 
+    /// After a crash in the middle of a replacement: the new instance must still prove itself, unless it has no probe or has passed it.
+    pub(crate) async fn prove_again(&mut self) {
+        let observed = self.observed();
+        let good = self.component().health.is_none() || observed.health == HealthState::Healthy;
+        self.unproven = observed.previous.is_some() && !good;
+        if good && let Err(error) = self.retire_previous().await {
+            tracing::warn!(workload = self.desired().name, %error, "the replaced instance was not removed yet");
+        }
+    }
+
     /// Reads pid, addresses and ports of the current instance and starts its probes.
     pub(crate) async fn refresh(&mut self) {
         if let Ok(Some(seen)) = self.inspect_current().await {
@@ -31,8 +41,11 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::refresh`]; an end that came before anybody listened for it is noticed too.
+    /// As [`Worker::refresh`] where nothing is known yet; an end that came before anybody listened for it is noticed too.
     pub(crate) async fn look(&mut self) {
+        if self.observed().current.is_none_or(|current| current.pid.is_some()) {
+            return;
+        }
         match self.inspect_current().await {
             Ok(Some(seen)) if seen.state == State::Exited => {
                 if let Some(exit) = exit_record(&seen) {

@@ -22,7 +22,8 @@ impl Worker {
         let running = self.desired().desired == Desired::Running;
         match event.kind {
             EventKind::Stopped { exit } => self.on_stopped(exit_of(exit), event.time).await,
-            EventKind::Removed if running => {
+            // What could not be started was removed by whoever tried.
+            EventKind::Removed if running && self.observed().phase != Phase::Failed => {
                 self.stop_probing();
                 let event =
                     self.event("drift", "the instance was removed by hand", json!({ "instance": current.name }));
@@ -100,6 +101,9 @@ impl Worker {
             observed.message = Some(message.clone());
             observed.exit = Some(exit.clone());
             observed.failures = failures;
+            if let Some(current) = &mut observed.current {
+                current.pid = None;
+            }
             observed.next_try = next_try;
         });
     }
@@ -119,6 +123,9 @@ impl Worker {
         let Some(current) = observed.current else {
             return self.converge_if_wanted().await;
         };
+        if self.is_behind() {
+            return self.converge().await;
+        }
         let row = listed.iter().find(|row| is_same(&current, &row.id, Some(&row.name)));
         let seen = match row {
             Some(row) => Some((row.state, row.exit_code)),
@@ -145,18 +152,17 @@ impl Worker {
         Flow::Goes
     }
 
+    /// Something newer is desired than what there is, and was not given up: its replacement was interrupted.
+    fn is_behind(&self) -> bool {
+        let (desired, observed) = (self.desired(), self.observed());
+        let behind = observed.current.is_some_and(|current| current.generation != desired.generation);
+        behind && desired.desired == Desired::Running && observed.gave_up != Some(desired.generation)
+    }
+
     /// A list may be older than the current instance, which has perhaps run and ended since.
     async fn missed_by_list(&self) -> Option<(State, Option<i32>)> {
         let seen = self.inspect_current().await.ok().flatten()?;
         Some((seen.state, seen.exit.map(|exit| exit.code)))
-    }
-
-    /// After a restart of the agent in the middle of a replacement: the new instance must still prove itself, by running where it has no probe.
-    pub(super) async fn prove_again(&mut self) {
-        self.unproven = self.observed().previous.is_some();
-        if self.unproven && self.component().health.is_none() {
-            self.proven().await;
-        }
     }
 
     /// What has ended for good is not tried again because an engine came back.

@@ -48,7 +48,10 @@ impl Runtime for Memory {
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
         let act = async {
             let id = create(&self.engine, "run", plan)?;
-            start(&self.engine, "run", &id)?;
+            let ran = self.engine.world().find("run", &id)?.started.is_some();
+            if !ran {
+                start(&self.engine, "run", &id)?;
+            }
             Ok(id)
         };
         self.engine.answer(cx, "run", act).await

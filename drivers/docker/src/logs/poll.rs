@@ -19,7 +19,8 @@ const PAUSE_PER_LOOK: u32 = 4;
 
 /// Lines until the instance has ended, and the last of them.
 pub(super) fn polled(core: Core, id: String, reading: Reading) -> LogStream {
-    let follower = Follower { core, id, reading, ready: VecDeque::new(), held: None, pause: Duration::ZERO, ended: false };
+    let follower =
+        Follower { core, id, reading, ready: VecDeque::new(), held: None, pause: Duration::ZERO, ended: false };
     stream::unfold(follower, |mut follower| async move { follower.next().await.map(|line| (line, follower)) }).boxed()
 }
 

@@ -11,7 +11,9 @@ pub(crate) fn explained(name: &str, body: Value) -> Value {
     if let Some(Value::Array(env)) = body.get_mut("Env") {
         env.iter_mut().for_each(mask);
     }
-    sorted(serde_json::json!({ "method": "POST", "path": "/containers/create", "query": { "name": name }, "body": body }))
+    sorted(
+        serde_json::json!({ "method": "POST", "path": "/containers/create", "query": { "name": name }, "body": body }),
+    )
 }
 
 fn mask(variable: &mut Value) {

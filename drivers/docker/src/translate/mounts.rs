@@ -34,7 +34,13 @@ pub(crate) fn translate(mounts: &[Mount], read_only_root: bool, around: &Surroun
                 translated.mounts.get_or_insert_default().push(plain(MountType::VOLUME, name, target, *read_only));
             }
             MountSource::Bind { path, propagation, selinux: Some(label) } if around.selinux => {
-                translated.binds.get_or_insert_default().push(relabelled(path, target, *read_only, propagation.as_deref(), *label));
+                translated.binds.get_or_insert_default().push(relabelled(
+                    path,
+                    target,
+                    *read_only,
+                    propagation.as_deref(),
+                    *label,
+                ));
             }
             // Without SELinux a label means nothing.
             MountSource::Bind { path, propagation, selinux: _ } => {

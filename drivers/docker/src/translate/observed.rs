@@ -18,9 +18,11 @@ const MODES: [&str; 2] = ["none", "host"];
 /// A row of a list.
 pub(crate) fn listed(row: Row) -> Listed {
     let state = state_of(&row.state);
-    let ports = row.ports.iter().filter(|port| port.public_port != 0).filter_map(|port| {
-        published(&port.ip, port.public_port, port.private_port, port.protocol.parse().ok()?)
-    });
+    let ports = row
+        .ports
+        .iter()
+        .filter(|port| port.public_port != 0)
+        .filter_map(|port| published(&port.ip, port.public_port, port.private_port, port.protocol.parse().ok()?));
     let mut networks: Vec<String> = row.network_settings.networks.into_keys().filter(|name| is_network(name)).collect();
     networks.sort();
     Listed {
@@ -39,7 +41,8 @@ pub(crate) fn listed(row: Row) -> Listed {
 
 /// Everything about one container.
 pub(crate) fn observed(container: Container) -> Observed {
-    let Container { id, name, created, image, restart_count, state, config, host_config, mounts, network_settings } = container;
+    let Container { id, name, created, image, restart_count, state, config, host_config, mounts, network_settings } =
+        container;
     let some = |text: String| (!text.is_empty()).then_some(text);
     let read_only = host_config.readonly_rootfs;
     let now = state_of(&state.status);
@@ -53,7 +56,7 @@ pub(crate) fn observed(container: Container) -> Observed {
         state: now,
         pid: (state.pid != 0).then_some(state.pid),
         created: timestamp(&created),
-        started: timestamp(&state.started_at),
+        started: started(now, &state),
         finished: timestamp(&state.finished_at),
         restarts: restart_count,
         exit: exit(now, &state),
@@ -74,6 +77,12 @@ pub(crate) fn observed(container: Container) -> Observed {
 /// Reads the engine's time; the year 1 is its word for never.
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     if text.starts_with("0001-") { None } else { text.parse().ok() }
+}
+
+/// A process that ends at once may have ended before the engine wrote down that it started.
+fn started(now: State, state: &ContainerState) -> Option<Timestamp> {
+    let (started, finished) = (timestamp(&state.started_at), timestamp(&state.finished_at));
+    if now == State::Exited { started.map(|at| finished.map_or(at, |end| at.min(end))) } else { started }
 }
 
 fn state_of(word: &str) -> State {
@@ -184,7 +193,13 @@ fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<
             continue;
         }
         let read_only = options.iter().any(|option| option == "ro");
-        let mount = ObservedMount { target: target.clone(), kind: "tmpfs".to_owned(), source: String::new(), read_only, options };
+        let mount = ObservedMount {
+            target: target.clone(),
+            kind: "tmpfs".to_owned(),
+            source: String::new(),
+            read_only,
+            options,
+        };
         all.insert(target.clone(), mount);
     }
     for mount in mounts {
@@ -194,7 +209,8 @@ fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<
         options.dedup();
         let source = if mount.kind == "volume" { mount.name } else { mount.source };
         let target = mount.destination;
-        let observed = ObservedMount { target: target.clone(), kind: mount.kind, source, read_only: !mount.rw, options };
+        let observed =
+            ObservedMount { target: target.clone(), kind: mount.kind, source, read_only: !mount.rw, options };
         all.entry(target).or_insert(observed);
     }
     all.into_values().collect()

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, NetworkingConfig,
+    PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
 use hythe_spec::permissions::STANDARD_CAPABILITIES;
@@ -18,11 +18,47 @@ use crate::client::ApiVersion;
 const SEVERAL_NETWORKS: ApiVersion = ApiVersion(1, 44);
 /// Every capability of Linux 5.9 and later.
 const LINUX_CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL", "AUDIT_READ", "AUDIT_WRITE", "BLOCK_SUSPEND", "BPF", "CHECKPOINT_RESTORE", "CHOWN", "DAC_OVERRIDE",
-    "DAC_READ_SEARCH", "FOWNER", "FSETID", "IPC_LOCK", "IPC_OWNER", "KILL", "LEASE", "LINUX_IMMUTABLE", "MAC_ADMIN", "MAC_OVERRIDE",
-    "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_RAW", "PERFMON", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
-    "SYSLOG", "SYS_ADMIN", "SYS_BOOT", "SYS_CHROOT", "SYS_MODULE", "SYS_NICE", "SYS_PACCT", "SYS_PTRACE", "SYS_RAWIO",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "WAKE_ALARM",
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
 ];
 const NANOS_PER_MILLICORE: u64 = 1_000_000;
 
@@ -159,7 +195,9 @@ fn secure(config: &mut HostConfig, security: &Security, around: &Surroundings) {
         (Seccomp::Unconfined, _) => options.push("seccomp=unconfined".to_owned()),
         // Podman's API takes the file's path and reads it itself.
         (Seccomp::File(path), Engine::Podman) => options.push(format!("seccomp={path}")),
-        (Seccomp::File(path), Engine::Docker) => options.push(format!("seccomp={}", around.seccomp.as_ref().unwrap_or(path))),
+        (Seccomp::File(path), Engine::Docker) => {
+            options.push(format!("seccomp={}", around.seccomp.as_ref().unwrap_or(path)))
+        }
     }
     config.security_opt = (!options.is_empty()).then_some(options);
 }
@@ -173,7 +211,8 @@ fn capability_lists(wanted: &[String], engine: Engine) -> (Vec<String>, Vec<Stri
         Engine::Docker => (vec!["ALL".to_owned()], wanted.to_vec()),
         Engine::Podman => {
             let is_wanted = |name: &&str| wanted.iter().any(|other| other == name);
-            let drop = LINUX_CAPABILITIES.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()).collect();
+            let drop =
+                LINUX_CAPABILITIES.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()).collect();
             let add = wanted.iter().filter(|name| !STANDARD_CAPABILITIES.contains(&name.as_str())).cloned().collect();
             (drop, add)
         }
@@ -229,7 +268,9 @@ fn network_mode(network: &PlanNetwork) -> String {
     match network {
         PlanNetwork::None => "none".to_owned(),
         PlanNetwork::Host => "host".to_owned(),
-        PlanNetwork::Bridged { attachments } => attachments.first().map(|first| first.network.clone()).unwrap_or_default(),
+        PlanNetwork::Bridged { attachments } => {
+            attachments.first().map(|first| first.network.clone()).unwrap_or_default()
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security, State};
-use hythe_spec::{ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Permissions, Port, Resources, Seccomp, Signal, Ulimit};
+use hythe_spec::{
+    ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Permissions, Port, Resources, Seccomp, Signal, Ulimit,
+};
 use serde_json::{Value, json};
 
 use super::{Engine, Surroundings, create, explained, later_networks, listed, observed};
@@ -52,18 +54,37 @@ fn bare_plan() -> Plan {
 }
 
 fn full_plan() -> Plan {
-    let attach = |network: &str| Attachment { network: network.to_owned(), aliases: vec!["web".to_owned(), "shop-web".to_owned()] };
+    let attach = |network: &str| Attachment {
+        network: network.to_owned(),
+        aliases: vec!["web".to_owned(), "shop-web".to_owned()],
+    };
     let mount = |target: &str, source, read_only| Mount { target: target.to_owned(), source, read_only };
     Plan {
-        image: "127.0.0.1:5000/shop/web:1@sha256:0123456789012345678901234567890123456789012345678901234567890123".parse().unwrap(),
+        image: "127.0.0.1:5000/shop/web:1@sha256:0123456789012345678901234567890123456789012345678901234567890123"
+            .parse()
+            .unwrap(),
         entrypoint: Some(Vec::new()),
         command: Some(vec!["serve".to_owned(), "--all".to_owned()]),
-        env: BTreeMap::from([("API_KEY", "s3cret"), ("EMPTY", ""), ("WORD", "a=b c")].map(|(key, value)| (key.to_owned(), value.to_owned()))),
+        env: BTreeMap::from(
+            [("API_KEY", "s3cret"), ("EMPTY", ""), ("WORD", "a=b c")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        ),
         labels: BTreeMap::from([("team".to_owned(), "ops".to_owned())]),
-        ports: ["127.0.0.1:8080:80", "[::1]:8080:80", "53/udp"].iter().flat_map(|spec| Port::parse_spec(spec).unwrap()).collect(),
+        ports: ["127.0.0.1:8080:80", "[::1]:8080:80", "53/udp"]
+            .iter()
+            .flat_map(|spec| Port::parse_spec(spec).unwrap())
+            .collect(),
         mounts: vec![
             mount("/cache", MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700) }, false),
-            mount("/config", MountSource::Bind { path: "/srv/config".to_owned(), propagation: Some("rslave".to_owned()), selinux: Some('Z') }, true),
+            mount(
+                "/config",
+                MountSource::Bind {
+                    path: "/srv/config".to_owned(),
+                    propagation: Some("rslave".to_owned()),
+                    selinux: Some('Z'),
+                },
+                true,
+            ),
             mount("/data", MountSource::Volume { name: "shop_data".to_owned(), external: false }, false),
         ],
         user: Some("1000:1000".to_owned()),
@@ -175,7 +196,10 @@ fn a_row_says_what_the_engine_says() {
 
 #[test]
 fn a_state_nobody_knows_spoils_nothing() {
-    let row = listed(serde_json::from_value(json!({"Id": "c1", "State": "dreaming", "Names": null, "Ports": null, "Labels": null})).unwrap());
+    let row = listed(
+        serde_json::from_value(json!({"Id": "c1", "State": "dreaming", "Names": null, "Ports": null, "Labels": null}))
+            .unwrap(),
+    );
     assert_eq!((row.state, row.exit_code), (State::Unknown, None));
 }
 

@@ -19,10 +19,12 @@ fn a_damaged_one_is_set_aside_and_workloads_are_adopted(scene: &mut Scene<'_>) {
     scene.agent.stop();
     damage(scene);
     scene.agent.start_again();
-    scene.hythe(&["version"]).ok().says(&["warning:", "damaged", "hythe.db"]);
+    scene.hythe(&["version"]).ok().says(&["warning:", "damaged", "state/hythe"]);
     let it = scene.await_state("running");
     assert_eq!(it["instance"]["id"], id, "{it:#}");
     scene.hythe(&["exec", &scene.service, "true"]).ok();
+    // What the labels do not tell is learnt from the file, without touching the instance.
+    scene.deploy(&text).ok();
     scene.deploy(&text).ok().says(&["nothing changed"]);
     assert_eq!(scene.it()["instance"]["id"], id, "replaced though nothing changed");
     scene.has_instances(1);

@@ -46,7 +46,7 @@ fn a_command_that_cannot_be_executed_fails_the_deploy(scene: &mut Scene<'_>) {
 fn a_missing_image_fails_the_deploy(scene: &mut Scene<'_>) {
     let image = format!("{}/never/pushed:1", scene.environment.registry.as_ref().unwrap().address);
     let text = one(&scene.service, "true", "").replace(crate::files::IMAGE, &image);
-    scene.deploy(&text).ends_with(1).says(&["error:", &image, "is not in its registry"]);
+    scene.deploy(&text).ends_with(1).says(&["error:", &image, "manifest unknown"]);
     assert_eq!(scene.it()["state"], "failed");
     scene.has_instances(0);
 }

@@ -1,9 +1,10 @@
 //! The daemon, in a build that has it.
 
+use hythe_agent::StartError;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Agent, LogFormat};
-use crate::report::{Failure, Outcome};
+use crate::report::{AgentFailure, CONFLICT, Failure, Outcome, UNAVAILABLE, USAGE};
 
 /// Filter of the log, in the syntax of `tracing_subscriber::EnvFilter`.
 const FILTER: &str = "HYTHE_LOG";
@@ -19,12 +20,12 @@ pub(in crate::commands) fn run(args: Agent) -> Outcome {
     let outcome = runtime.block_on(hythe_agent::run(options(args)));
     // What is still under way is on record; a thread that waits for an engine must not hold up the end.
     runtime.shutdown_background();
-    outcome.map_err(|error| Failure::Agent(Box::new(error)))
+    outcome.map_err(failure)
 }
 
 /// An agent in this process that keeps no log and leaves signals to others.
 pub(in crate::commands) async fn run_until(args: Agent, shutdown: impl Future<Output = ()>) -> Outcome {
-    hythe_agent::run_until(options(args), shutdown).await.map_err(|error| Failure::Agent(Box::new(error)))
+    hythe_agent::run_until(options(args), shutdown).await.map_err(failure)
 }
 
 /// The log goes to stderr: systemd and the background start keep it from there.
@@ -39,4 +40,15 @@ fn log(format: LogFormat) {
 
 fn options(args: Agent) -> hythe_agent::Options {
     hythe_agent::Options { config: args.config, socket: args.socket, state_dir: args.state_dir }
+}
+
+fn failure(error: StartError) -> Failure {
+    let code = match &error {
+        StartError::Config { .. } | StartError::OpenListener { .. } | StartError::Group { .. } => USAGE,
+        StartError::Taken { .. } => CONFLICT,
+        StartError::Io { .. } | StartError::Owner { .. } | StartError::Store(_) | StartError::Controller(_) => {
+            UNAVAILABLE
+        }
+    };
+    Failure::Agent(AgentFailure { code, error: Box::new(error) })
 }
