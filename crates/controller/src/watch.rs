@@ -80,7 +80,7 @@ impl Watcher {
                         () = shutdown.cancelled() => return,
                         reason = self.follow(stream) => reason,
                     };
-                    // An ended stream is no dead engine (podman ends it when its log is rotated): the next look tells.
+                    // An ended stream is no dead engine (some end it when their log is rotated): the next look tells.
                     if begun.elapsed() > STEADY {
                         tracing::debug!(runtime = self.name, reason, "its events are subscribed to anew");
                         continue;

@@ -7,19 +7,14 @@ use serde::Deserialize;
 const WORDS_LIMIT: usize = 200;
 
 pub(crate) fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| HeaderValue::to_str(value).ok())
-        .map(str::to_owned)
+    headers.get(name).and_then(|value| HeaderValue::to_str(value).ok()).map(str::to_owned)
 }
 
 /// The content type where it is one of a manifest; some registries say no more than `application/json`.
 pub(crate) fn manifest_type(headers: &HeaderMap) -> Option<String> {
     let value = text(headers, &CONTENT_TYPE)?;
     let media_type = value.split(';').next()?.trim();
-    media_type
-        .starts_with("application/vnd.")
-        .then(|| media_type.to_owned())
+    media_type.starts_with("application/vnd.").then(|| media_type.to_owned())
 }
 
 pub(crate) fn media_type_within(body: &[u8]) -> Option<String> {
@@ -43,22 +38,14 @@ struct Complaint {
 /// The registry's own words: its error envelope, or else the start of what it sent.
 pub(crate) fn words(body: &[u8]) -> String {
     if let Ok(envelope) = serde_json::from_slice::<Envelope>(body) {
-        let texts =
-            envelope
-                .errors
-                .into_iter()
-                .map(|complaint| match complaint.message.is_empty() {
-                    true => complaint.code,
-                    false => complaint.message,
-                });
+        let texts = envelope.errors.into_iter().map(|complaint| match complaint.message.is_empty() {
+            true => complaint.code,
+            false => complaint.message,
+        });
         return texts.collect::<Vec<_>>().join("; ");
     }
     let text = String::from_utf8_lossy(body);
-    text.trim()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(WORDS_LIMIT)
-        .collect()
+    text.trim().chars().filter(|c| !c.is_control()).take(WORDS_LIMIT).collect()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -45,11 +45,7 @@ impl fmt::Debug for Credential {
 
 /// The `serveraddress` that the Docker Engine API wants beside a credential for this image.
 pub fn server_address(image: &ImageRef) -> &str {
-    if image.domain == DOCKER_HUB {
-        DOCKER_HUB_ADDRESS
-    } else {
-        &image.domain
-    }
+    if image.domain == DOCKER_HUB { DOCKER_HUB_ADDRESS } else { &image.domain }
 }
 
 /// Where credentials are looked for, first match first.
@@ -68,13 +64,7 @@ impl Files {
         let directory = |name| set(name).map(PathBuf::from);
         let home = |below: &str| directory("HOME").map(|home| home.join(below));
         let runtime = directory("XDG_RUNTIME_DIR").map_or_else(
-            || {
-                format!(
-                    "/run/containers/{}/auth.json",
-                    rustix::process::getuid().as_raw()
-                )
-                .into()
-            },
+            || format!("/run/containers/{}/auth.json", rustix::process::getuid().as_raw()).into(),
             |runtime| runtime.join("containers/auth.json"),
         );
         let config = directory("XDG_CONFIG_HOME").or_else(|| home(".config"));
@@ -86,14 +76,9 @@ impl Files {
                 docker.map(|docker| docker.join("config.json")),
             ]
         };
-        let paths = directory("REGISTRY_AUTH_FILE").map_or_else(
-            || usual().into_iter().flatten().collect(),
-            |only| vec![only],
-        );
-        Self {
-            paths,
-            helper_path: set("PATH"),
-        }
+        let paths =
+            directory("REGISTRY_AUTH_FILE").map_or_else(|| usual().into_iter().flatten().collect(), |only| vec![only]);
+        Self { paths, helper_path: set("PATH") }
     }
 
     /// The credential for an image: the longest matching `host/namespace/repository` prefix of the first file that has one.
@@ -113,21 +98,8 @@ impl Files {
     }
 
     /// A helper named for the registry comes first, then the file's own entries, then the helper for all registries.
-    async fn find_in(
-        &self,
-        path: &Path,
-        contents: &Contents,
-        image: &ImageRef,
-    ) -> Result<Option<Credential>, Error> {
-        let ask = |name, server| {
-            Helper {
-                name,
-                server,
-                file: path,
-                search: self.helper_path.as_deref(),
-            }
-            .get()
-        };
+    async fn find_in(&self, path: &Path, contents: &Contents, image: &ImageRef) -> Result<Option<Credential>, Error> {
+        let ask = |name, server| Helper { name, server, file: path, search: self.helper_path.as_deref() }.get();
         for server in [image.domain.as_str(), server_address(image)] {
             if let Some(name) = contents.helpers().get(server) {
                 return ask(name, server).await;
@@ -159,25 +131,16 @@ impl Contents {
     async fn read(path: &Path) -> Result<Option<Self>, Error> {
         let bytes = match tokio::fs::read(path).await {
             Ok(bytes) => bytes,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
             Err(error) => return Err(broken(path, &format!("cannot be read: {error}"))),
         };
         // The parser's own text may quote the value it stumbled over, which may be a secret.
         let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|error| {
-            broken(
-                path,
-                &format!(
-                    "is malformed at line {}, column {}",
-                    error.line(),
-                    error.column()
-                ),
-            )
-        })
+        parsed
+            .map(Some)
+            .map_err(|error| broken(path, &format!("is malformed at line {}, column {}", error.line(), error.column())))
     }
 
     fn helpers(&self) -> &BTreeMap<String, String> {
@@ -200,18 +163,13 @@ impl Contents {
             key = shorter;
         }
         let same_host = |key: &str| canonical_host(key) == Some(canonical_name(&image.domain));
-        auths
-            .iter()
-            .find(|(key, _)| same_host(key))
-            .map(|(key, entry)| (key.as_str(), entry))
+        auths.iter().find(|(key, _)| same_host(key)).map(|(key, entry)| (key.as_str(), entry))
     }
 }
 
 /// The host of a key; of a key that is no URL only where nothing follows the host.
 fn canonical_host(key: &str) -> Option<&str> {
-    let url = key
-        .strip_prefix("https://")
-        .or_else(|| key.strip_prefix("http://"));
+    let url = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
     match url {
         Some(rest) => rest.split('/').next().map(canonical_name),
         None => (!key.contains('/')).then(|| canonical_name(key)),
@@ -219,11 +177,7 @@ fn canonical_host(key: &str) -> Option<&str> {
 }
 
 fn canonical_name(host: &str) -> &str {
-    if matches!(host, "index.docker.io" | "registry-1.docker.io") {
-        DOCKER_HUB
-    } else {
-        host
-    }
+    if matches!(host, "index.docker.io" | "registry-1.docker.io") { DOCKER_HUB } else { host }
 }
 
 #[derive(Deserialize)]
@@ -243,9 +197,7 @@ impl Entry {
         }
         if let Some(auth) = given(&self.auth) {
             let login = decode_login(&auth);
-            return login
-                .map(Some)
-                .ok_or_else(|| broken(path, &format!("has a malformed `auth` for `{key}`")));
+            return login.map(Some).ok_or_else(|| broken(path, &format!("has a malformed `auth` for `{key}`")));
         }
         let login = given(&self.username).zip(given(&self.password));
         Ok(login.map(|(username, password)| Credential::Password { username, password }))
@@ -255,16 +207,10 @@ impl Entry {
 fn decode_login(auth: &str) -> Option<Credential> {
     let text = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
-    Some(Credential::Password {
-        username: username.into(),
-        password: password.trim_matches('\0').into(),
-    })
+    Some(Credential::Password { username: username.into(), password: password.trim_matches('\0').into() })
 }
 
 pub(crate) fn broken(path: &Path, what: &str) -> Error {
-    Error::new(
-        Kind::Invalid,
-        format!("registry auth file `{}` {what}", path.display()),
-    )
-    .hint("repair the file, or remove it and log in again with `podman login` or `docker login`")
+    Error::new(Kind::Invalid, format!("registry auth file `{}` {what}", path.display()))
+        .hint("repair the file, or remove it and log in again with `podman login` or `docker login`")
 }

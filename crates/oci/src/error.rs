@@ -25,12 +25,7 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            temporary: false,
-            message: message.into(),
-            hint: None,
-        }
+        Self { kind, temporary: false, message: message.into(), hint: None }
     }
 
     pub(crate) fn temporary(mut self) -> Self {

@@ -59,20 +59,14 @@ impl Helper<'_> {
         };
         Ok(Some(match answer.username.as_str() {
             TOKEN_USER => Credential::Token(answer.secret),
-            _ => Credential::Password {
-                username: answer.username,
-                password: answer.secret,
-            },
+            _ => Credential::Password { username: answer.username, password: answer.secret },
         }))
     }
 
     async fn run(&self) -> std::io::Result<Output> {
         let mut command = Command::new(format!("docker-credential-{}", self.name));
         command.arg("get").kill_on_drop(true);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(search) = self.search {
             command.env("PATH", search);
         }
@@ -85,12 +79,6 @@ impl Helper<'_> {
     }
 
     fn failed(&self, what: &str) -> Error {
-        broken(
-            self.file,
-            &format!(
-                "names the credential helper `docker-credential-{}`, which {what}",
-                self.name
-            ),
-        )
+        broken(self.file, &format!("names the credential helper `docker-credential-{}`, which {what}", self.name))
     }
 }

@@ -63,17 +63,11 @@ impl Registry {
     pub fn new(config: RegistryConfig) -> Result<Self, Error> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             // Losing this race means that somebody else installed one, which serves as well.
-            rustls::crypto::ring::default_provider()
-                .install_default()
-                .ok();
+            rustls::crypto::ring::default_provider().install_default().ok();
         }
         let plain = client(&config).no_proxy().tls_certs_only([]).build();
         let plain = plain.map_err(|error| set_up_failed(&error))?;
-        Ok(Self {
-            config,
-            plain,
-            secure: OnceCell::new(),
-        })
+        Ok(Self { config, plain, secure: OnceCell::new() })
     }
 
     /// Digest and media type of an image, without fetching a layer.
@@ -82,14 +76,11 @@ impl Registry {
     /// `NotFound` only when the registry itself says so; `Unauthorized`, `Unavailable`, `Invalid`.
     pub async fn resolve(&self, image: &ImageRef) -> Result<Resolved, Error> {
         let bound = self.config.timeout;
-        tokio::time::timeout(bound, self.resolve_with_retries(image))
-            .await
-            .unwrap_or_else(|_| {
-                let (host, seconds) = (&image.domain, bound.as_secs_f32());
-                let message =
-                    format!("registry `{host}` gave no answer about `{image}` within {seconds} s");
-                Err(Error::new(Kind::Unavailable, message).temporary())
-            })
+        tokio::time::timeout(bound, self.resolve_with_retries(image)).await.unwrap_or_else(|_| {
+            let (host, seconds) = (&image.domain, bound.as_secs_f32());
+            let message = format!("registry `{host}` gave no answer about `{image}` within {seconds} s");
+            Err(Error::new(Kind::Unavailable, message).temporary())
+        })
     }
 
     /// Whether the registry has the image; `false` only when the registry itself says that it has not.
@@ -124,21 +115,9 @@ impl Registry {
 
     /// The registry's address: `https://registry-1.docker.io` for `docker.io`.
     pub(crate) fn base(&self, domain: &str) -> String {
-        let insecure = self
-            .config
-            .insecure
-            .iter()
-            .any(|host| host.eq_ignore_ascii_case(domain));
-        let scheme = if insecure || is_loopback(domain) {
-            "http"
-        } else {
-            "https"
-        };
-        let host = if domain == "docker.io" {
-            "registry-1.docker.io"
-        } else {
-            domain
-        };
+        let insecure = self.config.insecure.iter().any(|host| host.eq_ignore_ascii_case(domain));
+        let scheme = if insecure || is_loopback(domain) { "http" } else { "https" };
+        let host = if domain == "docker.io" { "registry-1.docker.io" } else { domain };
         format!("{scheme}://{host}")
     }
 
@@ -146,29 +125,19 @@ impl Registry {
         if url.scheme() == "http" {
             return Ok(&self.plain);
         }
-        let make = || async {
-            client(&self.config)
-                .build()
-                .map_err(|error| set_up_failed(&error))
-        };
+        let make = || async { client(&self.config).build().map_err(|error| set_up_failed(&error)) };
         self.secure.get_or_try_init(make).await
     }
 }
 
 fn client(config: &RegistryConfig) -> reqwest::ClientBuilder {
     let agent = concat!("hythe/", env!("CARGO_PKG_VERSION"));
-    Client::builder()
-        .connect_timeout(config.connect_timeout)
-        .user_agent(agent)
+    Client::builder().connect_timeout(config.connect_timeout).user_agent(agent)
 }
 
 fn set_up_failed(error: &reqwest::Error) -> Error {
-    let message = format!(
-        "cannot set up a client for registries: {}",
-        root_cause(error)
-    );
-    Error::new(Kind::Invalid, message)
-        .hint("install the system's CA certificates (package `ca-certificates`)")
+    let message = format!("cannot set up a client for registries: {}", root_cause(error));
+    Error::new(Kind::Invalid, message).hint("install the system's CA certificates (package `ca-certificates`)")
 }
 
 /// The innermost words: the outer layers of an HTTP error say only that there is one.
@@ -181,17 +150,12 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn is_loopback(domain: &str) -> bool {
-    let host = match domain
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
+    let host = match domain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
         None => domain.split(':').next().unwrap_or(domain),
     };
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -202,10 +166,7 @@ mod tests {
     #[test]
     fn only_loopback_and_named_registries_are_spoken_to_in_plain() {
         let insecure = vec!["lan.test:5000".to_owned()];
-        let config = RegistryConfig {
-            insecure,
-            ..RegistryConfig::default()
-        };
+        let config = RegistryConfig { insecure, ..RegistryConfig::default() };
         let registry = Registry::new(config).unwrap();
         let cases = [
             ("docker.io", "https://registry-1.docker.io"),

@@ -21,43 +21,25 @@ pub(crate) struct Authorization {
 /// The challenges that registries make.
 enum Challenge {
     Basic,
-    Bearer {
-        realm: String,
-        service: Option<String>,
-    },
+    Bearer { realm: String, service: Option<String> },
 }
 
 impl Challenge {
     /// The strongest challenge of an answer that we can meet.
     fn among(headers: &HeaderMap) -> Option<Self> {
-        let values = headers
-            .get_all(WWW_AUTHENTICATE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let offered: Vec<_> = values
-            .flat_map(|value| ChallengeParser::new(value).map_while(Result::ok))
-            .collect();
-        let offers = |scheme: &str| {
-            offered
-                .iter()
-                .find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme))
-        };
+        let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+        let offered: Vec<_> = values.flat_map(|value| ChallengeParser::new(value).map_while(Result::ok)).collect();
+        let offers = |scheme: &str| offered.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
         let bearer = offers("bearer").and_then(|challenge| {
             let realm = parameter(challenge, "realm")?;
-            Some(Self::Bearer {
-                realm,
-                service: parameter(challenge, "service"),
-            })
+            Some(Self::Bearer { realm, service: parameter(challenge, "service") })
         });
         bearer.or_else(|| offers("basic").map(|_| Self::Basic))
     }
 }
 
 fn parameter(challenge: &ChallengeRef<'_>, name: &str) -> Option<String> {
-    let found = challenge
-        .params
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name));
+    let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.to_unescaped())
 }
 
@@ -69,28 +51,19 @@ struct Token {
 
 impl Exchange<'_> {
     /// The answer to a challenge; `None` where there is nothing to answer with.
-    pub(crate) async fn authorize(
-        &self,
-        headers: &HeaderMap,
-    ) -> Result<Option<Authorization>, Error> {
+    pub(crate) async fn authorize(&self, headers: &HeaderMap) -> Result<Option<Authorization>, Error> {
         let Some(challenge) = Challenge::among(headers) else {
             return Ok(None);
         };
         let credential = self.registry.auth().find(self.image).await?;
         let header = match (challenge, &credential) {
-            (Challenge::Basic, Some(Credential::Password { username, password })) => {
-                self.basic(username, password)?
-            }
+            (Challenge::Basic, Some(Credential::Password { username, password })) => self.basic(username, password)?,
             (Challenge::Basic, _) => return Ok(None),
             (Challenge::Bearer { realm, service }, _) => {
-                self.bearer(&realm, service.as_deref(), credential.as_ref())
-                    .await?
+                self.bearer(&realm, service.as_deref(), credential.as_ref()).await?
             }
         };
-        Ok(Some(Authorization {
-            header,
-            with_credentials: credential.is_some(),
-        }))
+        Ok(Some(Authorization { header, with_credentials: credential.is_some() }))
     }
 
     async fn bearer(
@@ -119,12 +92,10 @@ impl Exchange<'_> {
         service: Option<&str>,
         credential: Option<&Credential>,
     ) -> Result<Response, Error> {
-        let mut url = Url::parse(realm)
-            .map_err(|error| self.invalid(&format!("`{realm}` is not an address: {error}")))?;
+        let mut url =
+            Url::parse(realm).map_err(|error| self.invalid(&format!("`{realm}` is not an address: {error}")))?;
         if self.base.starts_with("https:") && url.scheme() != "https" {
-            return Err(self.invalid(&format!(
-                "it wants credentials sent unencrypted to `{realm}`"
-            )));
+            return Err(self.invalid(&format!("it wants credentials sent unencrypted to `{realm}`")));
         }
         let scope = format!("repository:{}:pull", self.image.path);
         let mut fields = vec![("scope", scope.as_str())];
@@ -132,9 +103,7 @@ impl Exchange<'_> {
         let Some(Credential::Token(refresh)) = credential else {
             url.query_pairs_mut().extend_pairs(fields);
             let basic = match credential {
-                Some(Credential::Password { username, password }) => {
-                    Some(self.basic(username, password)?)
-                }
+                Some(Credential::Password { username, password }) => Some(self.basic(username, password)?),
                 _ => None,
             };
             return self
@@ -144,32 +113,22 @@ impl Exchange<'_> {
                 })
                 .await;
         };
-        fields.extend([
-            ("grant_type", "refresh_token"),
-            ("client_id", "hythe"),
-            ("refresh_token", refresh),
-        ]);
+        fields.extend([("grant_type", "refresh_token"), ("client_id", "hythe"), ("refresh_token", refresh)]);
         // A form is written like a query, and the URL type writes queries.
         let mut form = url.clone();
         form.query_pairs_mut().clear().extend_pairs(fields);
         let form = form.query().unwrap_or_default().to_owned();
         let form_type = "application/x-www-form-urlencoded";
-        self.send(Method::POST, url.as_str(), |request| {
-            request.header(CONTENT_TYPE, form_type).body(form)
-        })
-        .await
+        self.send(Method::POST, url.as_str(), |request| request.header(CONTENT_TYPE, form_type).body(form)).await
     }
 
     fn basic(&self, username: &str, password: &str) -> Result<HeaderValue, Error> {
-        self.secret(&format!(
-            "Basic {}",
-            STANDARD.encode(format!("{username}:{password}"))
-        ))
+        self.secret(&format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
     }
 
     fn secret(&self, text: &str) -> Result<HeaderValue, Error> {
-        let mut value = HeaderValue::from_str(text)
-            .map_err(|_| self.invalid("the token has characters no header can hold"))?;
+        let mut value =
+            HeaderValue::from_str(text).map_err(|_| self.invalid("the token has characters no header can hold"))?;
         value.set_sensitive(true);
         Ok(value)
     }

@@ -14,16 +14,8 @@ fn files(root: &Path, set: &[&str]) -> Files {
     Files::from_env(&move |name| match name {
         "XDG_RUNTIME_DIR" => place("runtime"),
         "HOME" => place("home"),
-        "PATH" => Some(format!(
-            "{}:{}",
-            root.join("bin").display(),
-            std::env::var("PATH").unwrap()
-        )),
-        other => set
-            .iter()
-            .any(|name| name == other)
-            .then(|| place(other))
-            .flatten(),
+        "PATH" => Some(format!("{}:{}", root.join("bin").display(), std::env::var("PATH").unwrap())),
+        other => set.iter().any(|name| name == other).then(|| place(other)).flatten(),
     })
 }
 
@@ -52,16 +44,13 @@ async fn find(files: &Files, image: &str) -> Result<Option<Credential>, Error> {
 }
 
 async fn user(files: &Files, image: &str) -> Option<String> {
-    find(files, image)
-        .await
-        .unwrap()
-        .map(|credential| match credential {
-            Credential::Password { username, password } => {
-                assert_eq!(password, "secret");
-                username
-            }
-            Credential::Token(token) => format!("token {token}"),
-        })
+    find(files, image).await.unwrap().map(|credential| match credential {
+        Credential::Password { username, password } => {
+            assert_eq!(password, "secret");
+            username
+        }
+        Credential::Token(token) => format!("token {token}"),
+    })
 }
 
 #[tokio::test]
@@ -78,16 +67,8 @@ async fn files_are_tried_in_the_order_of_the_tools() {
     write(root, "runtime/containers/auth.json", &only("one"));
     assert_eq!(user(&all, "r.test/a").await.as_deref(), Some("one"));
     write(root, "REGISTRY_AUTH_FILE", &only("two"));
-    assert_eq!(
-        user(&files(root, &["REGISTRY_AUTH_FILE"]), "r.test/a")
-            .await
-            .as_deref(),
-        Some("two")
-    );
-    assert_eq!(
-        user(&files(root, &["REGISTRY_AUTH_FILE"]), "other.test/a").await,
-        None
-    );
+    assert_eq!(user(&files(root, &["REGISTRY_AUTH_FILE"]), "r.test/a").await.as_deref(), Some("two"));
+    assert_eq!(user(&files(root, &["REGISTRY_AUTH_FILE"]), "other.test/a").await, None);
 }
 
 #[tokio::test]
@@ -111,24 +92,15 @@ async fn the_longest_prefix_wins_and_other_spellings_match() {
         ("r.test:5000/team/app", None),
         ("old.test/a", Some("two")),
         ("alpine", Some("one")),
-        (
-            "team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            Some("two"),
-        ),
+        ("team/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", Some("two")),
         ("t.test/a", Some("token refresh")),
         ("empty.test/a", None),
     ];
     for (image, expected) in cases {
         assert_eq!(user(&files, image).await.as_deref(), expected, "{image}");
     }
-    assert_eq!(
-        auth::server_address(&"alpine".parse().unwrap()),
-        "https://index.docker.io/v1/"
-    );
-    assert_eq!(
-        auth::server_address(&"r.test:5000/a".parse().unwrap()),
-        "r.test:5000"
-    );
+    assert_eq!(auth::server_address(&"alpine".parse().unwrap()), "https://index.docker.io/v1/");
+    assert_eq!(auth::server_address(&"r.test:5000/a".parse().unwrap()), "r.test:5000");
 }
 
 #[tokio::test]
@@ -146,37 +118,20 @@ case "$1 $server" in
 esac
 "#;
     write(root, "bin/docker-credential-test", script);
-    fs::set_permissions(
-        root.join("bin/docker-credential-test"),
-        fs::Permissions::from_mode(0o755),
-    )
-    .unwrap();
-    let config =
-        r#"{"auths":{"r.test":{}},"credsStore":"test","credHelpers":{"gone.test":"absent"}}"#;
+    fs::set_permissions(root.join("bin/docker-credential-test"), fs::Permissions::from_mode(0o755)).unwrap();
+    let config = r#"{"auths":{"r.test":{}},"credsStore":"test","credHelpers":{"gone.test":"absent"}}"#;
     write(root, "home/.docker/config.json", config);
     let files = files(root, &[]);
     assert_eq!(user(&files, "r.test/a").await.as_deref(), Some("helped"));
-    assert_eq!(
-        user(&files, "alpine").await.as_deref(),
-        Some("token refresh")
-    );
+    assert_eq!(user(&files, "alpine").await.as_deref(), Some("token refresh"));
     assert_eq!(user(&files, "unknown.test/a").await, None);
-    for (image, words) in [
-        ("broken.test/a", "the keychain is locked"),
-        ("gone.test/a", "`docker-credential-absent`"),
-    ] {
+    for (image, words) in [("broken.test/a", "the keychain is locked"), ("gone.test/a", "`docker-credential-absent`")] {
         let error = find(&files, image).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid);
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.to_string().contains("config.json"), "{error}");
     }
-    assert!(
-        !find(&files, "odd.test/a")
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("hunter2")
-    );
+    assert!(!find(&files, "odd.test/a").await.unwrap_err().to_string().contains("hunter2"));
 }
 
 #[tokio::test]
@@ -184,26 +139,12 @@ async fn a_damaged_file_is_an_error_without_its_secrets() {
     let root = tempfile::tempdir().unwrap();
     let files = files(root.path(), &[]);
     let hunter = r#"{"auths":{"r.test":{"auth":"aHVudGVyMg=="}}}"#;
-    for text in [
-        "",
-        "{",
-        r#"{"auths":"hunter2"}"#,
-        r#"{"auths":{"r.test":{"auth":"hunter2!"}}}"#,
-        hunter,
-    ] {
+    for text in ["", "{", r#"{"auths":"hunter2"}"#, r#"{"auths":{"r.test":{"auth":"hunter2!"}}}"#, hunter] {
         write(root.path(), "home/.config/containers/auth.json", text);
         let error = find(&files, "r.test/a").await.unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(
-            shown.contains(".config/containers/auth.json") && !shown.contains("hunter2"),
-            "{shown}"
-        );
+        assert!(shown.contains(".config/containers/auth.json") && !shown.contains("hunter2"), "{shown}");
     }
-    let credential = Credential::Password {
-        username: "hunter".into(),
-        password: "hunter2".into(),
-    };
-    assert!(
-        !format!("{credential:?} {:?}", Credential::Token("hunter2".into())).contains("hunter")
-    );
+    let credential = Credential::Password { username: "hunter".into(), password: "hunter2".into() };
+    assert!(!format!("{credential:?} {:?}", Credential::Token("hunter2".into())).contains("hunter"));
 }

@@ -6,8 +6,7 @@ use std::str::FromStr;
 use crate::{ByteSize, ParseError};
 
 const UNITS: [(char, u32); 5] = [('p', 50), ('t', 40), ('g', 30), ('m', 20), ('k', 10)];
-const FORM: &str =
-    "write a number with an optional unit: `64m`, `1.5g`, `512KiB`; units are powers of 1024";
+const FORM: &str = "write a number with an optional unit: `64m`, `1.5g`, `512KiB`; units are powers of 1024";
 
 impl FromStr for ByteSize {
     type Err = ParseError;
@@ -39,24 +38,14 @@ fn scaled(number: &str, shift: u32) -> Result<u64, ParseError> {
     if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
         let whole: u64 = number.parse().map_err(|_| too_large())?;
         let bytes = whole.checked_mul(1 << shift).ok_or_else(too_large)?;
-        return if i64::try_from(bytes).is_ok() {
-            Ok(bytes)
-        } else {
-            Err(too_large())
-        };
+        return if i64::try_from(bytes).is_ok() { Ok(bytes) } else { Err(too_large()) };
     }
-    let value: f64 = number
-        .parse()
-        .map_err(|_| ParseError::new(format!("`{number}` is not a number")).hint(FORM))?;
+    let value: f64 = number.parse().map_err(|_| ParseError::new(format!("`{number}` is not a number")).hint(FORM))?;
     if value < 0.0 {
         return Err(ParseError::new("a size cannot be negative"));
     }
     let bytes = value * (1u64 << shift) as f64;
-    if bytes < i64::MAX as f64 {
-        Ok(bytes as u64)
-    } else {
-        Err(too_large())
-    }
+    if bytes < i64::MAX as f64 { Ok(bytes as u64) } else { Err(too_large()) }
 }
 
 impl fmt::Display for ByteSize {
@@ -64,11 +53,7 @@ impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |shift: u32| self.0 != 0 && self.0.is_multiple_of(1 << shift);
         match UNITS.into_iter().find(|(_, shift)| fits(*shift)) {
-            Some((unit, shift)) => f.pad(&format!(
-                "{}{}iB",
-                self.0 >> shift,
-                unit.to_ascii_uppercase()
-            )),
+            Some((unit, shift)) => f.pad(&format!("{}{}iB", self.0 >> shift, unit.to_ascii_uppercase())),
             None => f.pad(&format!("{}B", self.0)),
         }
     }

@@ -15,11 +15,7 @@ impl FromStr for Millicores {
         let wrong = || ParseError::new(format!("`{text}` is not an amount of cores")).hint(FORM);
         if let Some(thousandths) = text.strip_suffix('m') {
             let valid = !thousandths.is_empty() && digits(thousandths);
-            return valid
-                .then(|| thousandths.parse().ok())
-                .flatten()
-                .map(Self)
-                .ok_or_else(wrong);
+            return valid.then(|| thousandths.parse().ok()).flatten().map(Self).ok_or_else(wrong);
         }
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
@@ -29,17 +25,9 @@ impl FromStr for Millicores {
         if fraction.len() > 3 {
             return Err(ParseError::new("finer than a thousandth of a core").hint(FORM));
         }
-        let whole: u64 = if whole.is_empty() {
-            0
-        } else {
-            whole.parse().map_err(|_| wrong())?
-        };
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
         let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| wrong())?;
-        whole
-            .checked_mul(1000)
-            .and_then(|millis| millis.checked_add(fraction))
-            .map(Self)
-            .ok_or_else(wrong)
+        whole.checked_mul(1000).and_then(|millis| millis.checked_add(fraction)).map(Self).ok_or_else(wrong)
     }
 }
 

@@ -90,48 +90,25 @@ impl Position {
 
 /// The nearest start of a character at or before the byte.
 fn boundary(source: &str, byte: usize) -> usize {
-    (0..=byte.min(source.len()))
-        .rev()
-        .find(|at| source.is_char_boundary(*at))
-        .unwrap_or(0)
+    (0..=byte.min(source.len())).rev().find(|at| source.is_char_boundary(*at)).unwrap_or(0)
 }
 
 impl Diagnostics {
     /// Findings about a file with this name and text.
-    pub fn new(
-        file: impl Into<String>,
-        text: impl Into<String>,
-        mut diagnostics: Vec<Diagnostic>,
-    ) -> Self {
+    pub fn new(file: impl Into<String>, text: impl Into<String>, mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|one| (one.position.offset, one.position.length));
-        Self {
-            file: file.into(),
-            text: text.into(),
-            diagnostics,
-        }
+        Self { file: file.into(), text: text.into(), diagnostics }
     }
 
     /// How many of the findings are errors.
     pub fn errors(&self) -> usize {
-        self.diagnostics
-            .iter()
-            .filter(|one| one.severity == Severity::Error)
-            .count()
+        self.diagnostics.iter().filter(|one| one.severity == Severity::Error).count()
     }
 
     /// The findings for people: the text they are about underlined, hints as help. `color` adds ANSI colours.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        }
-        .decor_style(DecorStyle::Ascii);
-        let blocks: Vec<String> = self
-            .diagnostics
-            .iter()
-            .map(|one| renderer.render(&[self.group(one)]))
-            .collect();
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+        let blocks: Vec<String> = self.diagnostics.iter().map(|one| renderer.render(&[self.group(one)])).collect();
         let mut text = blocks.join("\n\n");
         if !text.is_empty() {
             text.push('\n');
@@ -144,20 +121,15 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let related = one.related.iter().map(|other| {
-            AnnotationKind::Context
-                .span(other.position.span())
-                .label(other.message.as_str())
-        });
+        let related = one
+            .related
+            .iter()
+            .map(|other| AnnotationKind::Context.span(other.position.span()).label(other.message.as_str()));
         let snippet = Snippet::source(self.text.as_str())
             .path(self.file.as_str())
             .annotation(AnnotationKind::Primary.span(one.position.span()))
             .annotations(related);
         let group = level.primary_title(one.message.as_str()).element(snippet);
-        group.elements(
-            one.hint
-                .iter()
-                .map(|hint| Level::HELP.message(hint.as_str())),
-        )
+        group.elements(one.hint.iter().map(|hint| Level::HELP.message(hint.as_str())))
     }
 }

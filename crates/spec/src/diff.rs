@@ -45,11 +45,8 @@ pub fn diff(old: &Service, new: &Service) -> Vec<Change> {
 /// The service as JSON with its components keyed by name instead of position.
 fn by_name(service: &Service) -> Value {
     let mut value = to_value(service);
-    let components: Map<String, Value> = service
-        .components
-        .iter()
-        .map(|component| (component.name.clone(), to_value(component)))
-        .collect();
+    let components: Map<String, Value> =
+        service.components.iter().map(|component| (component.name.clone(), to_value(component))).collect();
     value["components"] = Value::Object(components);
     value
 }
@@ -60,13 +57,8 @@ fn compare(path: &str, old: &Value, new: &Value, changes: &mut Vec<Change>) {
         (Value::Object(before), Value::Object(after)) => {
             let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
             for key in keys {
-                let path = if path.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{path}.{key}")
-                };
-                let value =
-                    |fields: &Map<String, Value>| fields.get(key).cloned().unwrap_or(Value::Null);
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let value = |fields: &Map<String, Value>| fields.get(key).cloned().unwrap_or(Value::Null);
                 compare(&path, &value(before), &value(after), changes);
             }
         }
@@ -83,11 +75,6 @@ impl Change {
             (_, None) => ChangeKind::Removed,
             _ => ChangeKind::Changed,
         };
-        Self {
-            path: path.to_owned(),
-            kind,
-            old,
-            new,
-        }
+        Self { path: path.to_owned(), kind, old, new }
     }
 }

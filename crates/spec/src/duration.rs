@@ -36,9 +36,7 @@ impl FromStr for Millis {
         if !nanos.is_multiple_of(NANOS_PER_MILLI) {
             return Err(ParseError::new("finer than a millisecond").hint(FORM));
         }
-        u64::try_from(nanos / NANOS_PER_MILLI)
-            .map(Self)
-            .map_err(|_| wrong())
+        u64::try_from(nanos / NANOS_PER_MILLI).map(Self).map_err(|_| wrong())
     }
 }
 
@@ -48,9 +46,7 @@ fn sum_of_parts(text: &str) -> Option<u128> {
     while !rest.is_empty() {
         let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(number_end);
-        let unit_end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
         let (_, length) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
         total = total.checked_add(part(number, length)?)?;
@@ -65,32 +61,18 @@ fn part(number: &str, length: u128) -> Option<u128> {
     if whole.len() + fraction.len() == 0 || fraction.contains('.') {
         return None;
     }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let fraction = &fraction[..fraction.len().min(18)];
     let scale = 10u128.pow(u32::try_from(fraction.len()).ok()?);
-    let parts: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    whole
-        .checked_mul(length)?
-        .checked_add(parts * length / scale)
+    let parts: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    whole.checked_mul(length)?.checked_add(parts * length / scale)
 }
 
 impl fmt::Display for Millis {
     /// `1h`, `1m30s`, `1s500ms`, `0s`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            (self.0 / 3_600_000, "h"),
-            (self.0 / 60_000 % 60, "m"),
-            (self.0 / 1000 % 60, "s"),
-            (self.0 % 1000, "ms"),
-        ];
+        let parts =
+            [(self.0 / 3_600_000, "h"), (self.0 / 60_000 % 60, "m"), (self.0 / 1000 % 60, "s"), (self.0 % 1000, "ms")];
         let text: String = parts
             .into_iter()
             .filter(|(amount, _)| *amount != 0)

@@ -33,17 +33,12 @@ fn without_defaults(value: Value, default: &Value) -> Value {
                 .into_iter()
                 .filter(|(key, value)| !value.is_null() && defaults.get(key) != Some(value))
                 .map(|(key, value)| {
-                    let default = defaults
-                        .get(&key)
-                        .cloned()
-                        .unwrap_or(Value::Object(Map::new()));
+                    let default = defaults.get(&key).cloned().unwrap_or(Value::Object(Map::new()));
                     (key, without_defaults(value, &default))
                 })
                 .collect(),
         ),
-        (Value::Object(fields), _) => {
-            without_defaults(Value::Object(fields), &Value::Object(Map::new()))
-        }
+        (Value::Object(fields), _) => without_defaults(Value::Object(fields), &Value::Object(Map::new())),
         (value, _) => value,
     }
 }
@@ -70,15 +65,10 @@ fn write_sorted(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            out.push_str(&value.to_string())
-        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => out.push_str(&value.to_string()),
     }
 }
 
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

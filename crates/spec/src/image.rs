@@ -16,9 +16,7 @@ const MAX_TAG: usize = 128;
 ///
 /// `alpine` becomes domain `docker.io`, path `library/alpine`, tag `latest` (the tag is added only where neither tag nor digest is given).
 /// Serialises as its full text (`docker.io/library/alpine:latest`).
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
 pub struct ImageRef {
@@ -41,12 +39,9 @@ impl ImageRef {
     /// The repository as a user of Docker writes it: without the default registry and its `library/`.
     pub fn familiar_name(&self) -> String {
         match self.domain.as_str() {
-            DEFAULT_DOMAIN => self
-                .path
-                .strip_prefix("library/")
-                .filter(|rest| !rest.contains('/'))
-                .unwrap_or(&self.path)
-                .to_owned(),
+            DEFAULT_DOMAIN => {
+                self.path.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(&self.path).to_owned()
+            }
             _ => self.repository(),
         }
     }
@@ -100,12 +95,7 @@ impl std::str::FromStr for ImageRef {
         check_domain(domain)?;
         check_path(name, path.as_ref())?;
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
-        Ok(Self {
-            domain: domain.to_owned(),
-            path,
-            tag,
-            digest,
-        })
+        Ok(Self { domain: domain.to_owned(), path, tag, digest })
     }
 }
 
@@ -113,43 +103,26 @@ impl std::str::FromStr for ImageRef {
 fn split_domain(name: &str) -> (&str, String) {
     let (domain, path) = match name.split_once('/') {
         Some(("index.docker.io", rest)) => (DEFAULT_DOMAIN, rest),
-        Some((host, rest))
-            if host == "localhost" || host.contains(['.', ':']) || host.to_lowercase() != host =>
-        {
+        Some((host, rest)) if host == "localhost" || host.contains(['.', ':']) || host.to_lowercase() != host => {
             (host, rest)
         }
         _ => (DEFAULT_DOMAIN, name),
     };
     let official = domain == DEFAULT_DOMAIN && !path.contains('/');
-    (
-        domain,
-        if official {
-            format!("library/{path}")
-        } else {
-            path.to_owned()
-        },
-    )
+    (domain, if official { format!("library/{path}") } else { path.to_owned() })
 }
 
 fn check_domain(domain: &str) -> Result<(), ParseError> {
-    let (host, port) = match domain
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
+    let (host, port) = match domain.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
-            let valid =
-                !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+            let valid = !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
             (if valid { "ipv6" } else { "" }, rest)
         }
-        None => domain
-            .find(':')
-            .map_or((domain, ""), |at| domain.split_at(at)),
+        None => domain.find(':').map_or((domain, ""), |at| domain.split_at(at)),
     };
     let label = |label: &str| {
         !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -160,33 +133,26 @@ fn check_domain(domain: &str) -> Result<(), ParseError> {
     if host.split('.').all(label) && port_valid {
         Ok(())
     } else {
-        Err(ParseError::new(format!(
-            "`{domain}` is not a registry host"
-        )))
+        Err(ParseError::new(format!("`{domain}` is not a registry host")))
     }
 }
 
 fn check_path(name: &str, path: &str) -> Result<(), ParseError> {
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(
-            ParseError::new(format!("repository name `{name}` must be lower case"))
-                .hint(format!("write it as `{}`", name.to_lowercase())),
-        );
+        return Err(ParseError::new(format!("repository name `{name}` must be lower case"))
+            .hint(format!("write it as `{}`", name.to_lowercase())));
     }
     if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(
-            ParseError::new("a bare image id is not a reference").hint("name the repository")
-        );
+        return Err(ParseError::new("a bare image id is not a reference").hint("name the repository"));
     }
     if path.len() > MAX_PATH {
-        return Err(ParseError::new(format!(
-            "repository name is longer than {MAX_PATH} characters"
-        )));
+        return Err(ParseError::new(format!("repository name is longer than {MAX_PATH} characters")));
     }
     if path.split('/').all(is_path_component) {
         Ok(())
     } else {
-        Err(ParseError::new("not an image reference").hint("write `[host[:port]/]path[:tag][@digest]`, for example `docker.io/library/alpine:3.20`"))
+        Err(ParseError::new("not an image reference")
+            .hint("write `[host[:port]/]path[:tag][@digest]`, for example `docker.io/library/alpine:3.20`"))
     }
 }
 
@@ -209,42 +175,27 @@ fn parse_tag(tag: &str) -> Result<String, ParseError> {
     let valid = tag.len() <= MAX_TAG
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-');
-    if valid {
-        Ok(tag.to_owned())
-    } else {
-        Err(ParseError::new(format!("`{tag}` is not a tag")))
-    }
+    if valid { Ok(tag.to_owned()) } else { Err(ParseError::new(format!("`{tag}` is not a tag"))) }
 }
 
 /// Only the algorithms that registries use: a digest of another length or name is refused.
 fn parse_digest(digest: &str) -> Result<String, ParseError> {
-    let (algorithm, hex) = digest
-        .split_once(':')
-        .ok_or_else(|| ParseError::new(format!("`{digest}` is not a digest")))?;
+    let (algorithm, hex) =
+        digest.split_once(':').ok_or_else(|| ParseError::new(format!("`{digest}` is not a digest")))?;
     let length = match algorithm {
         "sha256" => 64,
         "sha384" => 96,
         "sha512" => 128,
         _ => {
-            return Err(ParseError::new(format!(
-                "unsupported digest algorithm `{algorithm}`"
-            )));
+            return Err(ParseError::new(format!("unsupported digest algorithm `{algorithm}`")));
         }
     };
     if hex.len() != length {
-        return Err(ParseError::new(format!(
-            "a {algorithm} digest has {length} digits, this one {}",
-            hex.len()
-        )));
+        return Err(ParseError::new(format!("a {algorithm} digest has {length} digits, this one {}", hex.len())));
     }
-    if hex
-        .bytes()
-        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    {
+    if hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
         Ok(digest.to_owned())
     } else {
-        Err(ParseError::new(
-            "a digest is written in lower-case hexadecimal",
-        ))
+        Err(ParseError::new("a digest is written in lower-case hexadecimal"))
     }
 }

@@ -28,9 +28,7 @@ pub enum Network {
 }
 
 /// A line for the workload's hosts file.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ExtraHost {
     /// Host name.
     pub name: String,
@@ -39,9 +37,7 @@ pub struct ExtraHost {
 }
 
 /// An address for a hosts file line.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostAddress {
     /// A literal address.
@@ -78,39 +74,25 @@ impl Network {
         for (at, name) in names.iter().enumerate() {
             check_name(name)?;
             if matches!(*name, "service" | "none" | "host") {
-                return Err(ParseError::new(format!(
-                    "`{name}` cannot be combined with other networks"
-                ))
-                .hint(NETWORK_FORM));
+                return Err(
+                    ParseError::new(format!("`{name}` cannot be combined with other networks")).hint(NETWORK_FORM)
+                );
             }
             if names[..at].contains(name) {
                 return Err(ParseError::new(format!("network `{name}` is named twice")));
             }
         }
-        Ok(Self::Named {
-            names: names.into_iter().map(str::to_owned).collect(),
-        })
+        Ok(Self::Named { names: names.into_iter().map(str::to_owned).collect() })
     }
 }
 
 fn check_name(name: &str) -> Result<(), ParseError> {
     if name.starts_with("container:") || name.starts_with("ns:") {
-        return Err(
-            ParseError::new("the network of another container cannot be joined").hint(NETWORK_FORM),
-        );
+        return Err(ParseError::new("the network of another container cannot be joined").hint(NETWORK_FORM));
     }
-    let valid = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && name
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphanumeric());
-    if valid {
-        Ok(())
-    } else {
-        Err(ParseError::new(format!("`{name}` is not a network name")).hint(NETWORK_FORM))
-    }
+    let valid = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if valid { Ok(()) } else { Err(ParseError::new(format!("`{name}` is not a network name")).hint(NETWORK_FORM)) }
 }
 
 impl fmt::Display for Network {
@@ -124,8 +106,7 @@ impl fmt::Display for Network {
     }
 }
 
-const HOST_FORM: &str =
-    "write `name:address` or `name:host-gateway`, for example `db.local:10.0.0.5`";
+const HOST_FORM: &str = "write `name:address` or `name:host-gateway`, for example `db.local:10.0.0.5`";
 
 impl FromStr for ExtraHost {
     type Err = ParseError;
@@ -146,17 +127,11 @@ impl ExtraHost {
     /// # Errors
     /// A name with characters that no hosts file takes, or something that is no address.
     pub fn new(name: &str, address: &str) -> Result<Self, ParseError> {
-        let valid = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        let valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if !valid {
             return Err(ParseError::new(format!("`{name}` is not a host name")).hint(HOST_FORM));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            address: address.parse()?,
-        })
+        Ok(Self { name: name.to_owned(), address: address.parse()? })
     }
 }
 
@@ -167,10 +142,7 @@ impl FromStr for HostAddress {
         if text == "host-gateway" {
             return Ok(Self::HostGateway);
         }
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(text);
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         let wrong = |_| ParseError::new(format!("`{text}` is not an IP address")).hint(HOST_FORM);
         bare.parse().map(Self::Ip).map_err(wrong)
     }

@@ -127,29 +127,17 @@ impl Permissions {
         let outbound = match name {
             "standard" => return Some(Self::standard()),
             "none" => Outbound::default(),
-            "network" => Outbound {
-                insecure_allow_all: true,
-                ..Outbound::default()
-            },
+            "network" => Outbound { insecure_allow_all: true, ..Outbound::default() },
             _ => return None,
         };
-        let nothing = Self {
-            capabilities: Vec::new(),
-            outbound: Some(outbound),
-            ..Self::standard()
-        };
-        Some(Self {
-            profile: name.to_owned(),
-            ..nothing
-        })
+        let nothing = Self { capabilities: Vec::new(), outbound: Some(outbound), ..Self::standard() };
+        Some(Self { profile: name.to_owned(), ..nothing })
     }
 
     /// Whether there is anything to reach: a component whose profile opens nothing has no network.
     pub fn opens_network(&self) -> bool {
         self.outbound.as_ref().is_none_or(|outbound| {
-            outbound.insecure_allow_all
-                || !outbound.allow_host.is_empty()
-                || !outbound.allow_port.is_empty()
+            outbound.insecure_allow_all || !outbound.allow_host.is_empty() || !outbound.allow_port.is_empty()
         })
     }
 

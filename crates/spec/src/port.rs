@@ -10,20 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ParseError;
 
 /// Transport protocol of a port.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
@@ -36,9 +23,7 @@ pub enum Protocol {
 }
 
 /// One published port; a range is spread into one of these per port.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// Host address to listen on; absent: every address of the host.
     pub host_ip: Option<IpAddr>,
@@ -50,8 +35,7 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
-const FORM: &str =
-    "write `[[host_ip:]host_port:]port[/protocol]`, for example `127.0.0.1:8080:80/tcp`";
+const FORM: &str = "write `[[host_ip:]host_port:]port[/protocol]`, for example `127.0.0.1:8080:80/tcp`";
 
 impl Port {
     /// Reads one port specification; a range is spread into its ports, in order.
@@ -74,12 +58,7 @@ impl Port {
         let ports = host_ports(host, container.clone().count())?;
         Ok(container
             .zip(ports)
-            .map(|(container_port, host_port)| Self {
-                host_ip,
-                host_port,
-                container_port,
-                protocol,
-            })
+            .map(|(container_port, host_port)| Self { host_ip, host_port, container_port, protocol })
             .collect())
     }
 }
@@ -99,14 +78,11 @@ fn host_address(text: &str) -> Result<Option<IpAddr>, ParseError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let bracketed = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let wrong = || ParseError::new(format!("`{text}` is not an IP address")).hint(FORM);
     match bracketed.unwrap_or(text).parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) if bracketed.is_none() => {
-            Err(ParseError::new("an IPv6 address stands in brackets")
-                .hint(format!("write `[{address}]:port:port`")))
+            Err(ParseError::new("an IPv6 address stands in brackets").hint(format!("write `[{address}]:port:port`")))
         }
         Ok(address) => Ok(Some(address)),
         Err(_) => Err(wrong()),
@@ -123,11 +99,8 @@ fn host_ports(text: &str, wanted: usize) -> Result<Vec<Option<u16>>, ParseError>
         return Ok(vec![None; wanted]);
     }
     if length != wanted {
-        return Err(
-            ParseError::new(format!("{length} host ports for {wanted} container ports")).hint(
-                "give both ranges the same length, or leave the host port out for a free one",
-            ),
-        );
+        return Err(ParseError::new(format!("{length} host ports for {wanted} container ports"))
+            .hint("give both ranges the same length, or leave the host port out for a free one"));
     }
     Ok(range.map(|port| (port != 0).then_some(port)).collect())
 }
@@ -136,9 +109,7 @@ fn range(what: &str, text: &str) -> Result<std::ops::RangeInclusive<u16>, ParseE
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(what, first)?, number(what, last)?);
     if first > last {
-        return Err(ParseError::new(format!(
-            "the {what} range ends before it starts"
-        )));
+        return Err(ParseError::new(format!("the {what} range ends before it starts")));
     }
     Ok(first..=last)
 }
@@ -167,10 +138,7 @@ impl FromStr for Port {
 impl fmt::Display for Port {
     /// `127.0.0.1:8080:80/tcp`, `8080:80/tcp`, `80/tcp`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self
-            .host_port
-            .map(|port| port.to_string())
-            .unwrap_or_default();
+        let host = self.host_port.map(|port| port.to_string()).unwrap_or_default();
         match self.host_ip {
             Some(IpAddr::V6(address)) => write!(f, "[{address}]:{host}:")?,
             Some(IpAddr::V4(address)) => write!(f, "{address}:{host}:")?,
@@ -189,8 +157,7 @@ impl FromStr for Protocol {
             "tcp" => Ok(Self::Tcp),
             "udp" => Ok(Self::Udp),
             "sctp" => Ok(Self::Sctp),
-            _ => Err(ParseError::new(format!("`{text}` is not a protocol"))
-                .hint("one of tcp, udp, sctp")),
+            _ => Err(ParseError::new(format!("`{text}` is not a protocol")).hint("one of tcp, udp, sctp")),
         }
     }
 }

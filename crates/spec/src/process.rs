@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ParseError;
 
 /// A signal, by number; written by name (`TERM`, `SIGTERM`) or number, shown as `SIGTERM`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Signal(
     /// Linux x86-64 signal number, 1 to 64.
@@ -23,9 +21,7 @@ impl Signal {
 }
 
 /// A limit of the process (`setrlimit(2)`); -1 is unlimited.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Ulimit {
     /// Lower-case name without `RLIMIT_`: `nofile`.
     pub name: String,
@@ -84,18 +80,12 @@ impl Ulimit {
         let (soft, hard) = value.split_once(':').unwrap_or((value, value));
         let number = |text: &str| match text {
             "unlimited" => Ok(-1),
-            _ => text
-                .parse::<i64>()
-                .map_err(|_| ParseError::new(format!("`{text}` is not a whole number"))),
+            _ => text.parse::<i64>().map_err(|_| ParseError::new(format!("`{text}` is not a whole number"))),
         };
         let (soft, hard) = (number(soft)?, number(hard)?);
         if hard != -1 && (soft == -1 || soft > hard) {
             return Err(ParseError::new("the soft limit is above the hard limit"));
         }
-        Ok(Self {
-            name: name.to_owned(),
-            soft,
-            hard,
-        })
+        Ok(Self { name: name.to_owned(), soft, hard })
     }
 }

@@ -20,14 +20,10 @@ impl FromStr for Restart {
             "always" => Self::Always,
             "unless-stopped" => Self::UnlessStopped,
             "on-failure" => {
-                return retries
-                    .map_or(Ok(None), max_retries)
-                    .map(|max_retries| Self::OnFailure { max_retries });
+                return retries.map_or(Ok(None), max_retries).map(|max_retries| Self::OnFailure { max_retries });
             }
             _ => {
-                return Err(
-                    ParseError::new(format!("`{policy}` is not a restart policy")).hint(FORM),
-                );
+                return Err(ParseError::new(format!("`{policy}` is not a restart policy")).hint(FORM));
             }
         };
         match retries {
@@ -52,9 +48,7 @@ impl fmt::Display for Restart {
         match self {
             Self::No => f.pad("no"),
             Self::OnFailure { max_retries: None } => f.pad("on-failure"),
-            Self::OnFailure {
-                max_retries: Some(most),
-            } => f.pad(&format!("on-failure:{most}")),
+            Self::OnFailure { max_retries: Some(most) } => f.pad(&format!("on-failure:{most}")),
             Self::Always => f.pad("always"),
             Self::UnlessStopped => f.pad("unless-stopped"),
         }

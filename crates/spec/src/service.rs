@@ -8,14 +8,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port,
-    Restart, Signal, Ulimit,
+    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port, Restart, Signal,
+    Ulimit,
 };
 
 /// What can run a workload.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
     /// Podman.
@@ -203,32 +201,19 @@ impl Service {
 
     /// The component of that name.
     pub fn component(&self, name: &str) -> Option<&Component> {
-        self.components
-            .iter()
-            .find(|component| component.name == name)
+        self.components.iter().find(|component| component.name == name)
     }
 }
 
 /// The workload name of a component: `<service>-<component>`, or `<service>` where both are equal.
 pub fn workload_name(service: &str, component: &str) -> String {
-    if service == component {
-        service.to_owned()
-    } else {
-        format!("{service}-{component}")
-    }
+    if service == component { service.to_owned() } else { format!("{service}-{component}") }
 }
 
 impl RuntimeKind {
     /// Every kind, in the order in which placement prefers them.
-    pub const ALL: [Self; 7] = [
-        Self::Podman,
-        Self::Docker,
-        Self::Containerd,
-        Self::Kubernetes,
-        Self::Vm,
-        Self::Embedded,
-        Self::Memory,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Podman, Self::Docker, Self::Containerd, Self::Kubernetes, Self::Vm, Self::Embedded, Self::Memory];
 
     /// The name used in files, on the wire and on the command line.
     pub const fn as_str(self) -> &'static str {
@@ -254,12 +239,9 @@ impl std::str::FromStr for RuntimeKind {
     type Err = crate::ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                crate::ParseError::new(format!("`{text}` is not a runtime"))
-                    .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
-            })
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            crate::ParseError::new(format!("`{text}` is not a runtime"))
+                .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
+        })
     }
 }

@@ -60,26 +60,17 @@ impl FromStr for Signal {
         }
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-        named(name)
-            .or_else(|| real_time(name))
-            .map(Self)
-            .ok_or_else(|| unknown(text, name))
+        named(name).or_else(|| real_time(name)).map(Self).ok_or_else(|| unknown(text, name))
     }
 }
 
 fn named(name: &str) -> Option<u8> {
-    NAMES
-        .into_iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, number)| number)
+    NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, number)| number)
 }
 
 fn real_time(name: &str) -> Option<u8> {
     let offset = |digits: &str, max| {
-        digits
-            .parse()
-            .ok()
-            .filter(|n: &u8| (1..=max).contains(n) && digits.starts_with(|c| c != '+'))
+        digits.parse().ok().filter(|n: &u8| (1..=max).contains(n) && digits.starts_with(|c| c != '+'))
     };
     match name {
         "RTMIN" => Some(RTMIN),

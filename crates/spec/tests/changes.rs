@@ -3,25 +3,13 @@
 use hythe_spec::{ChangeKind, Component, Drift, ImageRef, Restart, Service, diff, fingerprint};
 
 fn component(name: &str) -> Component {
-    let image = ImageRef {
-        domain: "docker.io".into(),
-        path: "library/x".into(),
-        tag: Some("1".into()),
-        digest: None,
-    };
+    let image = ImageRef { domain: "docker.io".into(), path: "library/x".into(), tag: Some("1".into()), digest: None };
     Component::new(name, image)
 }
 
 fn service(components: Vec<Component>) -> Service {
     let labels = Default::default();
-    Service {
-        name: "shop".into(),
-        node: None,
-        labels,
-        active: true,
-        drift: Drift::Report,
-        components,
-    }
+    Service { name: "shop".into(), node: None, labels, active: true, drift: Drift::Report, components }
 }
 
 #[test]
@@ -62,10 +50,7 @@ fn differences_are_named_field_by_field() {
     web.user = Some("1000".into());
     web.image.tag = Some("2".into());
     let new = service(vec![component("new"), web]);
-    let changes: Vec<_> = diff(&old, &new)
-        .into_iter()
-        .map(|change| (change.path, change.kind))
-        .collect();
+    let changes: Vec<_> = diff(&old, &new).into_iter().map(|change| (change.path, change.kind)).collect();
     let expected = [
         ("components.new", ChangeKind::Added),
         ("components.old", ChangeKind::Removed),
@@ -73,9 +58,6 @@ fn differences_are_named_field_by_field() {
         ("components.web.image", ChangeKind::Changed),
         ("components.web.user", ChangeKind::Added),
     ];
-    assert_eq!(
-        changes,
-        expected.map(|(path, kind)| (path.to_owned(), kind))
-    );
+    assert_eq!(changes, expected.map(|(path, kind)| (path.to_owned(), kind)));
     assert!(diff(&new, &new).is_empty());
 }

@@ -6,15 +6,12 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use hythe_spec::{
-    ByteSize, ExtraHost, Files, HostAddress, ImageRef, Millicores, Millis, Mount, MountSource,
-    Network, ParseError, Paths, Port, Protocol, Restart, Signal, Ulimit, env_file, parse,
+    ByteSize, ExtraHost, Files, HostAddress, ImageRef, Millicores, Millis, Mount, MountSource, Network, ParseError,
+    Paths, Port, Protocol, Restart, Signal, Ulimit, env_file, parse,
 };
 use proptest::prelude::*;
 
-const PATHS: Paths<'_> = Paths {
-    base: "/base",
-    home: None,
-};
+const PATHS: Paths<'_> = Paths { base: "/base", home: None };
 
 struct Nothing;
 
@@ -43,28 +40,16 @@ fn reads_back<T: FromStr<Err = ParseError> + Display + PartialEq + Debug>(value:
 
 fn mount() -> impl Strategy<Value = Mount> {
     let path = "/[a-zA-Z0-9 ,\"=:_.-]{1,12}[a-z]";
-    let volume = "[a-z][a-zA-Z0-9_.-]{0,8}".prop_map(|name| MountSource::Volume {
-        name,
-        external: false,
-    });
-    let bind =
-        (path, proptest::option::of(Just("rshared".to_owned()))).prop_map(|(path, propagation)| {
-            MountSource::Bind {
-                path,
-                propagation,
-                selinux: None,
-            }
-        });
+    let volume = "[a-z][a-zA-Z0-9_.-]{0,8}".prop_map(|name| MountSource::Volume { name, external: false });
+    let bind = (path, proptest::option::of(Just("rshared".to_owned())))
+        .prop_map(|(path, propagation)| MountSource::Bind { path, propagation, selinux: None });
     let size = proptest::option::of((1u64..1 << 40).prop_map(ByteSize));
-    let tmpfs = (size, proptest::option::of(0u32..0o10000))
-        .prop_map(|(size, mode)| MountSource::Tmpfs { size, mode });
-    (path, prop_oneof![volume, bind, tmpfs], any::<bool>()).prop_map(
-        |(target, source, read_only)| Mount {
-            target,
-            source,
-            read_only,
-        },
-    )
+    let tmpfs = (size, proptest::option::of(0u32..0o10000)).prop_map(|(size, mode)| MountSource::Tmpfs { size, mode });
+    (path, prop_oneof![volume, bind, tmpfs], any::<bool>()).prop_map(|(target, source, read_only)| Mount {
+        target,
+        source,
+        read_only,
+    })
 }
 
 proptest! {

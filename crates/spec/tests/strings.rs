@@ -1,13 +1,8 @@
 //! String formats beyond the recorded answers.
 
-use hythe_spec::{
-    ByteSize, ExtraHost, Millicores, Millis, Mount, MountSource, Paths, Port, Signal, env_file,
-};
+use hythe_spec::{ByteSize, ExtraHost, Millicores, Millis, Mount, MountSource, Paths, Port, Signal, env_file};
 
-const PATHS: Paths<'_> = Paths {
-    base: "/base",
-    home: None,
-};
+const PATHS: Paths<'_> = Paths { base: "/base", home: None };
 
 #[test]
 fn signals_have_dockers_names_and_numbers() {
@@ -57,85 +52,33 @@ fn quantities_beyond_the_vectors() {
     assert_eq!(size("9223372036854775807"), Some(i64::MAX as u64));
     assert_eq!(size("9223372036854775808"), None);
     assert_eq!(size("8192P"), None);
-    assert_eq!(
-        [
-            size("k"),
-            size("1x"),
-            size("1kib2"),
-            size("1kbb"),
-            size("0x10")
-        ],
-        [None; 5]
-    );
+    assert_eq!([size("k"), size("1x"), size("1kib2"), size("1kbb"), size("0x10")], [None; 5]);
     let cores = |text: &str| text.parse::<Millicores>().map(|cores| cores.0).ok();
     assert_eq!(
-        [
-            cores("0.5"),
-            cores("2"),
-            cores("1500m"),
-            cores(".25"),
-            cores("1.")
-        ],
+        [cores("0.5"), cores("2"), cores("1500m"), cores(".25"), cores("1.")],
         [Some(500), Some(2000), Some(1500), Some(250), Some(1000)]
     );
     assert_eq!(
-        [
-            cores(""),
-            cores("."),
-            cores("m"),
-            cores("-1"),
-            cores("0.0001"),
-            cores("1e3"),
-            cores("1.5m")
-        ],
+        [cores(""), cores("."), cores("m"), cores("-1"), cores("0.0001"), cores("1e3"), cores("1.5m")],
         [None; 7]
     );
     let time = |text: &str| text.parse::<Millis>().map(|time| time.0).ok();
     assert_eq!(
-        [
-            time("1m30s"),
-            time("500ms"),
-            time("1.5h"),
-            time("30"),
-            time("1d"),
-            time("0")
-        ],
-        [
-            Some(90_000),
-            Some(500),
-            Some(5_400_000),
-            Some(30_000),
-            Some(86_400_000),
-            Some(0)
-        ]
+        [time("1m30s"), time("500ms"), time("1.5h"), time("30"), time("1d"), time("0")],
+        [Some(90_000), Some(500), Some(5_400_000), Some(30_000), Some(86_400_000), Some(0)]
     );
     assert_eq!([time(""), time("1"), time("1.5")], [None, Some(1000), None]);
-    assert_eq!(
-        [
-            time("s"),
-            time("1x"),
-            time("-1s"),
-            time("1ns"),
-            time("1s "),
-            time("1..5s")
-        ],
-        [None; 6]
-    );
+    assert_eq!([time("s"), time("1x"), time("-1s"), time("1ns"), time("1s "), time("1..5s")], [None; 6]);
 }
 
 #[test]
 fn ports_beyond_the_vectors() {
-    let ports = |text: &str| {
-        Port::parse_spec(text)
-            .map(|ports| ports.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .ok()
-    };
+    let ports =
+        |text: &str| Port::parse_spec(text).map(|ports| ports.iter().map(ToString::to_string).collect::<Vec<_>>()).ok();
     assert_eq!(ports("0:80"), ports("80"));
     assert_eq!(ports("127.0.0.1:0:80"), ports("127.0.0.1::80"));
     assert_eq!(
-        ports("[::1]:8000-8001:80-81/udp")
-            .map(|ports| ports.join(" "))
-            .as_deref(),
+        ports("[::1]:8000-8001:80-81/udp").map(|ports| ports.join(" ")).as_deref(),
         Some("[::1]:8000:80/udp [::1]:8001:81/udp")
     );
     for text in [
@@ -161,10 +104,7 @@ fn ports_beyond_the_vectors() {
 #[test]
 fn a_target_alone_is_a_volume_of_the_service() {
     let name = |text: &str| match Mount::parse_short(text, &PATHS).map(|mount| mount.source) {
-        Ok(MountSource::Volume {
-            name,
-            external: false,
-        }) => name,
+        Ok(MountSource::Volume { name, external: false }) => name,
         other => panic!("{other:?}"),
     };
     assert!(name("/var/lib/db").starts_with("var-lib-db-"));
@@ -207,14 +147,7 @@ fn volumes_that_mean_something_else_are_refused() {
 
 #[test]
 fn hosts_take_both_separators_and_brackets() {
-    for text in [
-        "db:10.0.0.5",
-        "db=10.0.0.5",
-        "db:::1",
-        "db:[::1]",
-        "db=[::1]",
-        "db:host-gateway",
-    ] {
+    for text in ["db:10.0.0.5", "db=10.0.0.5", "db:::1", "db:[::1]", "db=[::1]", "db:host-gateway"] {
         assert!(text.parse::<ExtraHost>().is_ok(), "{text}");
     }
     for text in ["db", "db:", ":1.1.1.1", "db:host", "a b:1.1.1.1"] {
@@ -224,16 +157,10 @@ fn hosts_take_both_separators_and_brackets() {
 
 #[test]
 fn environment_files_substitute_and_say_where_they_are_wrong() {
-    let read =
-        |text: &str| env_file::dotenv(text, &|name| (name == "HOST").then(|| "here".to_owned()));
+    let read = |text: &str| env_file::dotenv(text, &|name| (name == "HOST").then(|| "here".to_owned()));
     let value = |text: &str| {
         read(text)
-            .map(|entries| {
-                entries
-                    .last()
-                    .map(|(_, value)| value.clone())
-                    .unwrap_or_default()
-            })
+            .map(|entries| entries.last().map(|(_, value)| value.clone()).unwrap_or_default())
             .map_err(|e| e.to_string())
     };
     for (text, expected) in [
@@ -253,14 +180,9 @@ fn environment_files_substitute_and_say_where_they_are_wrong() {
     ] {
         assert_eq!(value(text).as_deref(), Ok(expected), "{text}");
     }
-    for (text, line) in [
-        ("\n\nA='x' y", 3),
-        ("A=1\nB=${", 2),
-        ("A=$", 1),
-        ("A=${NO:?needed}", 1),
-        ("A B=1", 1),
-        ("\"\nA", 1),
-    ] {
+    for (text, line) in
+        [("\n\nA='x' y", 3), ("A=1\nB=${", 2), ("A=$", 1), ("A=${NO:?needed}", 1), ("A B=1", 1), ("\"\nA", 1)]
+    {
         assert_eq!(read(text).map_err(|error| error.line), Err(line), "{text}");
     }
 }

@@ -102,8 +102,23 @@ impl Client {
         about: About<'_>,
         invocation: impl Into<Invocation>,
     ) -> Result<Finished> {
+        self.act_holding(cx, about, invocation, ()).await
+    }
+
+    /// [`Client::act`] that lets go of a guard when the call has ended, whoever still waits.
+    pub(crate) async fn act_holding(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        invocation: impl Into<Invocation>,
+        guard: impl Send + 'static,
+    ) -> Result<Finished> {
         let mut command = self.command(&invocation.into());
-        let task = tokio::spawn(async move { command.output().await });
+        let task = tokio::spawn(async move {
+            let output = command.output().await;
+            drop(guard);
+            output
+        });
         let ended = withdrawn(cx, about, task).await?;
         self.finished(about, ended.unwrap_or_else(|lost| Err(io::Error::other(lost))))
     }

@@ -209,12 +209,22 @@ pub(crate) fn host_address() -> Option<IpAddr> {
     (!address.is_loopback() && !address.is_unspecified()).then_some(address)
 }
 
-/// Podman's version, if it works now: the answer needs its store and its database.
+/// What `podman version` prints; `Client` is the program itself, and the only side where podman is local.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Versions {
+    client: Version,
+    #[serde(default)]
+    server: Option<Version>,
+}
+
+/// Podman's version, if it works now: even for this it opens its store and its database.
+/// `podman info` says no more that matters and costs a dozen processes, which look up the packages of podman's helpers.
 pub(crate) async fn probe(podman: &Podman, cx: &OpContext) -> Result<String> {
     let about = About { operation: "probe", subject: "podman" };
-    let asked = podman.client.document::<Info>(cx, about, ["info", "--format=json"]);
-    let info = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
-    Ok(info.version.version)
+    let asked = podman.client.document::<Versions>(cx, about, ["version", "--format=json"]);
+    let versions = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
+    Ok(versions.server.unwrap_or(versions.client).version)
 }
 
 #[cfg(test)]
@@ -238,6 +248,16 @@ mod tests {
 
     fn supported(info: &Info, feature: Feature) -> bool {
         capability(&Config::default(), info).supports(feature)
+    }
+
+    #[test]
+    fn a_remote_podman_is_its_servers_version() {
+        let version = |text| {
+            let versions: Versions = serde_json::from_str(text).unwrap();
+            versions.server.unwrap_or(versions.client).version
+        };
+        assert_eq!(version(r#"{"Client":{"APIVersion":"4.3.1","Version":"4.3.1","Os":"linux"}}"#), "4.3.1");
+        assert_eq!(version(r#"{"Client":{"Version":"5.0.0"},"Server":{"Version":"4.3.1"}}"#), "4.3.1");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The seam, implemented: each method hands over to the module that does it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hythe_runtime::{
@@ -9,6 +10,7 @@ use hythe_runtime::{
 };
 
 use hythe_spec::Ulimit;
+use tokio::sync::Mutex;
 
 use crate::client::{About, Client};
 use crate::keeper::Keepers;
@@ -23,6 +25,8 @@ pub struct Podman {
     /// Registries asked directly, for what podman cannot tell apart.
     pub(crate) registry: hythe_oci::Registry,
     pub(crate) keepers: Keepers,
+    /// Held by whoever changes the names of images.
+    pub(crate) image_names: Arc<Mutex<()>>,
     /// What podman may not raise here.
     ceilings: Vec<Ulimit>,
     default_capabilities: Vec<String>,
@@ -60,6 +64,7 @@ impl Podman {
             ceilings: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| ceilings::of_this_host()),
             client,
             keepers: Keepers::default(),
+            image_names: Arc::default(),
             default_capabilities,
             config,
             registry,

@@ -180,7 +180,7 @@ const RLIMITS: [&str; 16] = [
 /// The error of a call that ended with another code than 0.
 pub(crate) fn translate(about: About<'_>, code: i32, stderr: &str) -> Error {
     let words = words(stderr);
-    let (kind, hint) = classify(&words);
+    let (kind, hint) = classify(&words).unwrap_or((unknown(code), None));
     let mut error = Error::new(kind, about.operation, format!("`{}`: {words}", about.subject)).with("exit", code);
     if stderr.trim().lines().count() > 1 {
         error = error.with("stderr", stderr.trim());
@@ -201,19 +201,26 @@ pub(crate) fn words(stderr: &str) -> String {
     }
 }
 
-fn classify(words: &str) -> (ErrorKind, Option<String>) {
+/// Whether these are words of podman that the table has, so that their kind can be relied upon.
+pub(crate) fn is_known(stderr: &str) -> bool {
+    classify(&words(stderr)).is_some()
+}
+
+fn classify(words: &str) -> Option<(ErrorKind, Option<String>)> {
     let lower = words.to_lowercase();
     if let Some(hint) = rlimit_hint(&lower) {
-        return (ErrorKind::Invalid, Some(hint));
+        return Some((ErrorKind::Invalid, Some(hint)));
     }
     if let Some(hint) = file_hint(&lower) {
-        return (ErrorKind::Invalid, Some(hint.to_owned()));
+        return Some((ErrorKind::Invalid, Some(hint.to_owned())));
     }
     let row = TABLE.iter().find(|Row(needles, ..)| needles.iter().any(|needle| lower.contains(needle)));
-    match row {
-        Some(Row(_, kind, hint)) => (*kind, hint.map(str::to_owned)),
-        None => (ErrorKind::Internal, None),
-    }
+    row.map(|Row(_, kind, hint)| (*kind, hint.map(str::to_owned)))
+}
+
+/// What words that nobody knows mean: 126 and 127 speak of the command, all else of a podman that broke while answering.
+fn unknown(code: i32) -> ErrorKind {
+    if matches!(code, 126 | 127) { ErrorKind::Internal } else { ErrorKind::Unavailable }
 }
 
 /// `error setting rlimit type 7: operation not permitted`: say which limit and what to do.
@@ -308,8 +315,9 @@ mod tests {
         ),
         ("Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use", ErrorKind::Conflict),
         ("Error: database is locked", ErrorKind::Unavailable),
-        ("Error: something nobody has seen", ErrorKind::Internal),
-        ("", ErrorKind::Internal),
+        ("Error: something nobody has seen", ErrorKind::Unavailable),
+        ("Error: {\\0garbage", ErrorKind::Unavailable),
+        ("", ErrorKind::Unavailable),
     ];
 
     #[test]
@@ -319,6 +327,13 @@ mod tests {
             assert_eq!(error.kind(), *kind, "{stderr}");
             assert!(error.message().contains(words(stderr).as_str()));
         }
+    }
+
+    #[test]
+    fn unknown_words_may_pass_unless_they_speak_of_the_command() {
+        let about = About { operation: "run", subject: "a" };
+        assert!(translate(about, 125, "Error: something nobody has seen").is_temporary());
+        assert_eq!(translate(about, 126, "Error: something nobody has seen").kind(), ErrorKind::Internal);
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn ended(mut held: Held, about: About<'_>, words: LastWords) -> impl Future<Outp
 /// Podman ends with 125 or 255 where it could not even try; a command may do that too, but not with these words last.
 fn never_ran(about: About<'_>, code: i32, heard: &str) -> Option<Error> {
     let own = matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "));
-    let error = own.then(|| error::translate(about, code, heard))?;
+    let error = (own && error::is_known(heard)).then(|| error::translate(about, code, heard))?;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable)
         .then_some(error)
 }
@@ -278,6 +278,7 @@ mod tests {
         let user = never_ran(about, 255, "Error: unable to find user nosuch: no matching entries in passwd file\n");
         assert_eq!(user.map(|error| error.kind()), Some(ErrorKind::Invalid));
         assert!(never_ran(about, 255, "connection refused\n").is_none());
+        assert!(never_ran(about, 125, "Error: something of the command's own\n").is_none());
         assert!(
             never_ran(about, 127, "Error: runc: exec failed: attempted to invoke a command that was not found\n")
                 .is_none()

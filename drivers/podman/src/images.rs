@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use hythe_oci::Kind;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use crate::client::{About, Invocation, exit_code, withdrawn};
+use crate::client::{About, Finished, Invocation, exit_code, withdrawn};
 use crate::document::{digest, time};
 use crate::driver::Podman;
 use crate::error;
@@ -85,7 +86,7 @@ impl Images for Podman {
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
         let name = native_image(image);
         let about = About { operation: "image remove", subject: &name };
-        match self.client.act(cx, about, ["rmi", &name]).await?.success(about) {
+        match self.rename(cx, about, ["rmi", &name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
@@ -94,7 +95,7 @@ impl Images for Podman {
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
         let from = native_image(image);
         let about = About { operation: "tag", subject: &from };
-        self.client.act(cx, about, ["tag", &from, &native_image(name)]).await?.success(about).map(drop)
+        self.rename(cx, about, ["tag", &from, &native_image(name)]).await?.success(about).map(drop)
     }
 
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
@@ -107,7 +108,9 @@ impl Images for Podman {
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
         let name = native_image(&request.image);
         let about = About { operation: "build", subject: &name };
+        let naming = withdrawn(cx, about, self.image_names.lock()).await?;
         let told = self.told(cx, about, build_call(request, &name), progress, spoken).await?;
+        drop(naming);
         if told.code != 0 {
             return Err(failed_build(about, &told));
         }
@@ -137,6 +140,13 @@ impl Podman {
         let verify = plain.then(|| "--tls-verify=false".to_owned());
         let args: Vec<String> = std::iter::once(verb.to_owned()).chain(verify).chain([name.to_owned()]).collect();
         args.into()
+    }
+
+    /// Runs a call that changes images' names, alone: podman 4.3 reads an image's names, changes them and writes them back without
+    /// a lock, so that of two at once one is forgotten.
+    async fn rename<const N: usize>(&self, cx: &OpContext, about: About<'_>, args: [&str; N]) -> Result<Finished> {
+        let naming = withdrawn(cx, about, Arc::clone(&self.image_names).lock_owned()).await?;
+        self.client.act_holding(cx, about, args, naming).await
     }
 
     /// Runs a long call and passes each line on; it is killed when nobody waits any more, which leaves the store sound.
@@ -207,7 +217,9 @@ fn failed_build(about: About<'_>, told: &Told) -> Error {
     let said: Vec<&str> = told.stdout.lines().chain(told.stderr.lines()).collect();
     let last = said[said.len().saturating_sub(LAST_LINES)..].join("\n");
     match known.kind() {
-        ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Unauthorized => known.with("output", last),
+        ErrorKind::Unavailable | ErrorKind::Exhausted | ErrorKind::Unauthorized if error::is_known(&told.stderr) => {
+            known.with("output", last)
+        }
         _ => Error::new(
             ErrorKind::Invalid,
             about.operation,

@@ -83,8 +83,8 @@ impl Podman {
             return Err(failure.with("holder", &container.id));
         }
         let id = container.instance();
-        let resting = matches!(container.state(), State::Created | State::Exited);
-        if verb == Verb::Run && resting {
+        // An attempt runs once.
+        if verb == Verb::Run && container.started().is_none() {
             self.start_instance(cx, &id).await?;
         }
         Ok(id)

@@ -33,7 +33,7 @@ struct Record<'a> {
 }
 
 impl Assembler {
-    /// An assembler for an instance whose main process was last started then.
+    /// An assembler for an instance whose last run wrote nothing before that moment, and earlier ones nothing after it.
     pub(crate) fn new(started: Option<Timestamp>) -> Self {
         Self { started, ..Self::default() }
     }
@@ -51,6 +51,11 @@ impl Assembler {
                 self.take(record, lines);
             }
         }
+    }
+
+    /// Whether the last line of a stream is not ended yet.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.rest.is_empty() || [&self.stdout, &self.stderr].into_iter().any(|part| part.time.is_some())
     }
 
     /// The lines that were never ended, in the order in which they were begun.
@@ -125,6 +130,19 @@ mod tests {
             let expected = [("x", true), ("ab", true), ("", true), ("tail", false)];
             assert_eq!(lines, expected.map(|(line, ended)| (line.to_owned(), ended)));
         }
+    }
+
+    #[test]
+    fn a_part_leaves_the_line_open() {
+        let (mut assembler, mut lines) = (Assembler::default(), Vec::new());
+        let mut open_after = |bytes: String| {
+            assembler.feed(bytes.as_bytes(), &mut lines);
+            assembler.is_open()
+        };
+        assert!(!open_after(String::new()));
+        assert!(open_after(format!("{AT} stdout P a\n")));
+        assert!(!open_after(format!("{AT} stdout F b\n")));
+        assert!(open_after(format!("{AT} stdout F half a rec")));
     }
 
     #[test]

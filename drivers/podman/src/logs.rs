@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -30,6 +30,8 @@ const CHUNK: usize = 64 * 1024;
 const QUEUE: usize = 256;
 /// Pause between looks at a log that just grew: short, so that no rotation falls between two looks.
 const BUSY: Duration = Duration::from_millis(5);
+/// How long the monitor of an ended instance may take for the rest of its last line.
+const LINGER: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_millis(40);
 
 #[async_trait]
@@ -68,6 +70,10 @@ struct Reader {
     options: LogOptions,
     /// `None`: nothing more will be written.
     monitor: Option<Monitor>,
+    /// It reads on while the instance runs.
+    follow: bool,
+    /// Until when an unended last line may still be written to its end.
+    linger: Option<Instant>,
     assembler: Assembler,
     sender: Sender,
     /// Lines held back for `tail`; `None` once they are out.
@@ -79,13 +85,16 @@ struct Deaf;
 
 impl Reader {
     fn new(container: &Container, options: &LogOptions, sender: Sender) -> Self {
-        let follow = options.follow && !matches!(container.state(), State::Exited | State::Removing);
+        let ended = matches!(container.state(), State::Exited | State::Removing);
+        let follow = options.follow && !ended;
         Self {
+            monitor: (follow || ended).then(|| Monitor::of(container.state.conmon_pid)).flatten(),
+            follow,
+            linger: ended.then(|| Instant::now() + LINGER),
             path: PathBuf::from(&container.host_config.log_config.path),
             id: container.id.clone(),
             options: options.clone(),
-            monitor: follow.then(|| Monitor::of(container.state.conmon_pid)).flatten(),
-            assembler: Assembler::new(container.started()),
+            assembler: Assembler::new(container.monitored()),
             sender,
             held: options.tail.map(|_| VecDeque::new()),
         }
@@ -117,7 +126,7 @@ impl Reader {
                 file = next;
                 continue;
             }
-            if over {
+            if over || !(self.follow || self.lingers()) {
                 let _nobody_listens = self.finish().await;
                 return Ok(());
             }
@@ -134,6 +143,11 @@ impl Reader {
     fn is_over(&self) -> bool {
         let late = self.options.until.is_some_and(|until| Timestamp::now() >= until);
         late || self.monitor.as_ref().is_none_or(Monitor::is_over)
+    }
+
+    /// Whether the monitor of an ended instance may still be writing the rest of its last line.
+    fn lingers(&self) -> bool {
+        self.assembler.is_open() && self.linger.is_some_and(|end| Instant::now() < end)
     }
 
     /// Reads to the end of the file; says whether there was anything.

@@ -19,17 +19,10 @@ struct Reader<'a> {
 /// A line without a name, a character that no name has, a quote that is not closed, a `$` that starts no variable.
 pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Entries, EnvFileError> {
     let text = decode(text);
-    let mut reader = Reader {
-        rest: &text,
-        line: 1,
-        entries: Entries::new(),
-        lookup,
-    };
+    let mut reader = Reader { rest: &text, line: 1, entries: Entries::new(), lookup };
     while reader.skip_blank() {
         let line = reader.line;
-        reader
-            .statement()
-            .map_err(|error| EnvFileError { line, error })?;
+        reader.statement().map_err(|error| EnvFileError { line, error })?;
     }
     Ok(reader.entries)
 }
@@ -59,11 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     fn statement(&mut self) -> Result<(), ParseError> {
-        if let Some(tail) = self
-            .rest
-            .strip_prefix("export")
-            .filter(|tail| tail.starts_with([' ', '\t']))
-        {
+        if let Some(tail) = self.rest.strip_prefix("export").filter(|tail| tail.starts_with([' ', '\t'])) {
             let name = tail.trim_start_matches([' ', '\t']);
             self.advance(self.rest.len() - name.len());
         }
@@ -71,8 +60,7 @@ impl<'a> Reader<'a> {
         let name = self.advance(end).trim_end();
         check_name(name)?;
         if !self.rest.starts_with(['=', ':']) {
-            self.entries
-                .extend((self.lookup)(name).map(|value| (name.to_owned(), value)));
+            self.entries.extend((self.lookup)(name).map(|value| (name.to_owned(), value)));
             return Ok(());
         }
         self.advance(1);
@@ -115,29 +103,19 @@ impl<'a> Reader<'a> {
                 _ => value.push(c),
             }
         }
-        let end =
-            end.ok_or_else(|| ParseError::new(format!("the quote `{quote}` is not closed")))?;
+        let end = end.ok_or_else(|| ParseError::new(format!("the quote `{quote}` is not closed")))?;
         self.advance(end);
         let tail = self.rest[..self.rest_of_line()].trim();
         if !tail.is_empty() && !tail.starts_with('#') {
             return Err(ParseError::new("there is text after the closing quote"));
         }
         self.advance(self.rest_of_line());
-        if quote == '"' {
-            self.substitute(&unescape(&value))
-        } else {
-            Ok(value)
-        }
+        if quote == '"' { self.substitute(&unescape(&value)) } else { Ok(value) }
     }
 
     fn substitute(&self, value: &str) -> Result<String, ParseError> {
-        let earlier = |name: &str| {
-            self.entries
-                .iter()
-                .rev()
-                .find(|(known, _)| known == name)
-                .map(|(_, value)| value.clone())
-        };
+        let earlier =
+            |name: &str| self.entries.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         template::substitute(value, &|name| (self.lookup)(name).or_else(|| earlier(name)))
     }
 }
@@ -146,15 +124,11 @@ fn check_name(name: &str) -> Result<(), ParseError> {
     if name.is_empty() {
         return Err(ParseError::new("there is no name before `=`"));
     }
-    match name
-        .chars()
-        .find(|c| !c.is_alphanumeric() && !"_.-[]".contains(*c))
-    {
+    match name.chars().find(|c| !c.is_alphanumeric() && !"_.-[]".contains(*c)) {
         None => Ok(()),
-        Some(wrong) => Err(ParseError::new(format!(
-            "unexpected character `{}` in the name `{name}`",
-            wrong.escape_debug()
-        ))),
+        Some(wrong) => {
+            Err(ParseError::new(format!("unexpected character `{}` in the name `{name}`", wrong.escape_debug())))
+        }
     }
 }
 
@@ -195,9 +169,7 @@ fn escape(tail: &str) -> (usize, Option<char>) {
 
 /// `\0123`: three octal digits after the zero.
 fn octal(tail: &str) -> (usize, Option<char>) {
-    let digits = tail
-        .get(1..4)
-        .filter(|digits| digits.bytes().all(|b| (b'0'..=b'7').contains(&b)));
+    let digits = tail.get(1..4).filter(|digits| digits.bytes().all(|b| (b'0'..=b'7').contains(&b)));
     match digits
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .filter(|code| *code <= 0xff)

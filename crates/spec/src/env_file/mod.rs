@@ -26,7 +26,5 @@ pub type Entries = Vec<(String, String)>;
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn decode(text: &str) -> String {
-    text.strip_prefix('\u{feff}')
-        .unwrap_or(text)
-        .replace("\r\n", "\n")
+    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
 }

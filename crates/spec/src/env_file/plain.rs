@@ -13,10 +13,7 @@ pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Entries, EnvFileError> {
     for (at, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if !line.is_empty() && !line.starts_with('#') {
-            entry(line, lookup, &mut entries).map_err(|error| EnvFileError {
-                line: at + 1,
-                error,
-            })?;
+            entry(line, lookup, &mut entries).map_err(|error| EnvFileError { line: at + 1, error })?;
         }
     }
     Ok(entries)
@@ -31,9 +28,7 @@ fn entry(line: &str, lookup: Lookup<'_>, entries: &mut Entries) -> Result<(), Pa
         return Err(ParseError::new("there is no name before `=`"));
     }
     if name.contains(char::is_whitespace) {
-        return Err(ParseError::new(format!(
-            "the name `{name}` contains white space"
-        )));
+        return Err(ParseError::new(format!("the name `{name}` contains white space")));
     }
     entries.extend(value.map(|value| (name.to_owned(), value)));
     Ok(())

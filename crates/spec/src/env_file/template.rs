@@ -6,18 +6,11 @@ use crate::ParseError;
 const MAX_DEPTH: usize = 32;
 
 /// The text with its variables replaced; one that is not set is empty.
-pub(super) fn substitute(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-) -> Result<String, ParseError> {
+pub(super) fn substitute(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, ParseError> {
     expand(text, lookup, MAX_DEPTH)
 }
 
-fn expand(
-    text: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    depth: usize,
-) -> Result<String, ParseError> {
+fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>, depth: usize) -> Result<String, ParseError> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, tail)) = rest.split_once('$') {
@@ -42,21 +35,14 @@ fn expand(
     Ok(out)
 }
 
-fn braced(
-    inner: &str,
-    lookup: &dyn Fn(&str) -> Option<String>,
-    depth: usize,
-) -> Result<String, ParseError> {
+fn braced(inner: &str, lookup: &dyn Fn(&str) -> Option<String>, depth: usize) -> Result<String, ParseError> {
     let (name, operation) = inner.split_at(name_end(inner));
     if name.is_empty() || depth == 0 {
         return Err(invalid());
     }
     let value = lookup(name);
     let (filled, operation) = match operation.strip_prefix(':') {
-        Some(operation) => (
-            value.as_ref().is_some_and(|value| !value.is_empty()),
-            operation,
-        ),
+        Some(operation) => (value.as_ref().is_some_and(|value| !value.is_empty()), operation),
         None => (value.is_some(), operation),
     };
     let value = value.unwrap_or_default();
@@ -80,10 +66,7 @@ fn braced(
             }
         }
         Some('?') if filled => Ok(value),
-        Some('?') => Err(ParseError::new(format!(
-            "`{name}` is required: {}",
-            word()?
-        ))),
+        Some('?') => Err(ParseError::new(format!("`{name}` is required: {}", word()?))),
         _ => Err(invalid()),
     }
 }
@@ -92,8 +75,7 @@ fn name_end(text: &str) -> usize {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return 0;
     }
-    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(text.len())
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len())
 }
 
 fn closing_brace(text: &str) -> Option<usize> {
@@ -110,6 +92,5 @@ fn closing_brace(text: &str) -> Option<usize> {
 }
 
 fn invalid() -> ParseError {
-    ParseError::new("a `$` starts no variable")
-        .hint("write `$NAME` or `${NAME}`, or `$$` for a dollar sign")
+    ParseError::new("a `$` starts no variable").hint("write `$NAME` or `${NAME}`, or `$$` for a dollar sign")
 }

@@ -18,14 +18,7 @@ pub(crate) trait Decode: Sized {
         if Self::accepts(&node.kind) {
             return Self::decode(node, findings);
         }
-        findings.error(
-            &node.place,
-            format!(
-                "expected {}, found {}",
-                Self::expected(),
-                node.kind.describe()
-            ),
-        );
+        findings.error(&node.place, format!("expected {}, found {}", Self::expected(), node.kind.describe()));
         None
     }
 }
@@ -48,10 +41,7 @@ impl<T: Decode> Decode for At<T> {
     }
 
     fn decode(node: &Node, findings: &mut Findings) -> Option<Self> {
-        T::read(node, findings).map(|value| Self {
-            value,
-            place: node.place.clone(),
-        })
+        T::read(node, findings).map(|value| Self { value, place: node.place.clone() })
     }
 }
 
@@ -69,20 +59,14 @@ pub(crate) fn check_keys(node: &Node, known: &[&str], required: &[&str], finding
     let Kind::Table(entries) = &node.kind else {
         return;
     };
-    for entry in entries
-        .iter()
-        .filter(|entry| !known.contains(&entry.key.as_str()))
-    {
+    for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
         let finding = findings.error(&entry.key_place, format!("unknown key `{}`", entry.key));
         match nearest(&entry.key, known.iter().copied()) {
             Some(name) => finding.hint(format!("did you mean `{name}`?")),
             None => finding.hint(format!("known keys are {}", known.join(", "))),
         };
     }
-    for key in required
-        .iter()
-        .filter(|key| !entries.iter().any(|entry| entry.key == **key))
-    {
+    for key in required.iter().filter(|key| !entries.iter().any(|entry| entry.key == **key)) {
         findings.error(&node.place, format!("the key `{key}` is missing"));
     }
 }

@@ -35,40 +35,25 @@ impl Findings {
 
     /// The value, or nothing once the error has been noted at the place.
     pub(crate) fn check<T>(&mut self, place: &Place, result: Result<T, ParseError>) -> Option<T> {
-        result
-            .map_err(|error| self.error(place, error.message).hint = error.hint)
-            .ok()
+        result.map_err(|error| self.error(place, error.message).hint = error.hint).ok()
     }
 
     fn add(&mut self, severity: Severity, place: &Place, message: String) -> &mut Finding {
         let at = self.0.len();
-        self.0.push(Finding {
-            severity,
-            place: place.clone(),
-            message,
-            hint: None,
-            related: Vec::new(),
-        });
+        self.0.push(Finding { severity, place: place.clone(), message, hint: None, related: Vec::new() });
         &mut self.0[at]
     }
 
     /// Whether an error stands at this path or below it.
     pub(crate) fn broken(&self, path: &str) -> bool {
-        let below = |found: &str| {
-            found
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.0
-            .iter()
-            .any(|one| one.severity == Severity::Error && below(&one.place.path))
+        let below =
+            |found: &str| found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        self.0.iter().any(|one| one.severity == Severity::Error && below(&one.place.path))
     }
 
     pub(crate) fn locate(self, source: &str) -> Vec<Diagnostic> {
-        let related = |(place, message): (Place, String)| Related {
-            message,
-            position: Position::of(source, &place.span),
-        };
+        let related =
+            |(place, message): (Place, String)| Related { message, position: Position::of(source, &place.span) };
         let locate = |one: Finding| Diagnostic {
             severity: one.severity,
             position: Position::of(source, &one.place.span),

@@ -53,15 +53,9 @@ pub fn parse(file_name: &str, text: &str, files: &dyn Files) -> Result<Parsed, D
     let mut findings = Findings::default();
     let parsed = read(text, files, &mut findings);
     let diagnostics = findings.locate(text);
-    let failed = diagnostics
-        .iter()
-        .any(|one| one.severity == Severity::Error);
+    let failed = diagnostics.iter().any(|one| one.severity == Severity::Error);
     match parsed {
-        Some((service, builds)) if !failed => Ok(Parsed {
-            service,
-            builds,
-            warnings: diagnostics,
-        }),
+        Some((service, builds)) if !failed => Ok(Parsed { service, builds, warnings: diagnostics }),
         _ => Err(Diagnostics::new(file_name, text, diagnostics)),
     }
 }

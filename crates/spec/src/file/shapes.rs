@@ -47,10 +47,7 @@ impl<T: Decode> Decode for Map<T> {
             return None;
         };
         let read = entries.iter().filter_map(|entry| {
-            let key = At {
-                value: entry.key.clone(),
-                place: entry.key_place.clone(),
-            };
+            let key = At { value: entry.key.clone(), place: entry.key_place.clone() };
             At::read(&entry.value, findings).map(|value| (key, value))
         });
         Some(Self(read.collect()))
@@ -111,12 +108,7 @@ impl<T: Decode> Decode for Vec<At<T>> {
         let Kind::Array(items) = &node.kind else {
             return None;
         };
-        Some(
-            items
-                .iter()
-                .filter_map(|item| At::read(item, findings))
-                .collect(),
-        )
+        Some(items.iter().filter_map(|item| At::read(item, findings)).collect())
     }
 }
 
@@ -187,10 +179,7 @@ impl Decode for Scalar {
     }
 
     fn accepts(kind: &Kind) -> bool {
-        matches!(
-            kind,
-            Kind::Text(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Boolean(_)
-        )
+        matches!(kind, Kind::Text(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Boolean(_))
     }
 
     fn decode(node: &Node, _: &mut Findings) -> Option<Self> {

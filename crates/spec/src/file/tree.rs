@@ -53,56 +53,29 @@ pub(crate) fn from_toml(text: &str, findings: &mut Findings) -> Option<Node> {
         let span = error.span().unwrap_or_default();
         // The parser repeats itself while it looks for a place to go on.
         if last.replace(span.clone()).as_ref() != Some(&span) {
-            let place = Place {
-                path: String::new(),
-                span,
-            };
-            findings.error(
-                &place,
-                error.message().lines().collect::<Vec<_>>().join(": "),
-            );
+            let place = Place { path: String::new(), span };
+            findings.error(&place, error.message().lines().collect::<Vec<_>>().join(": "));
         }
     }
-    let place = Place {
-        path: String::new(),
-        span: table.span(),
-    };
-    errors.is_empty().then(|| Node {
-        place,
-        kind: from_table(table.get_ref(), "", findings),
-    })
+    let place = Place { path: String::new(), span: table.span() };
+    errors.is_empty().then(|| Node { place, kind: from_table(table.get_ref(), "", findings) })
 }
 
 fn from_table(table: &DeTable<'_>, path: &str, findings: &mut Findings) -> Kind {
-    let mut entries: Vec<Entry> = table
-        .iter()
-        .map(|(key, value)| entry(key.get_ref(), key.span(), value, path, findings))
-        .collect();
+    let mut entries: Vec<Entry> =
+        table.iter().map(|(key, value)| entry(key.get_ref(), key.span(), value, path, findings)).collect();
     entries.sort_by_key(|entry| entry.key_place.span.start);
     Kind::Table(entries)
 }
 
-fn entry(
-    key: &str,
-    span: Range<usize>,
-    value: &Spanned<DeValue<'_>>,
-    path: &str,
-    findings: &mut Findings,
-) -> Entry {
+fn entry(key: &str, span: Range<usize>, value: &Spanned<DeValue<'_>>, path: &str, findings: &mut Findings) -> Entry {
     let path = join(path, key);
     let value = from_value(value, path.clone(), findings);
-    Entry {
-        key: key.to_owned(),
-        key_place: Place { path, span },
-        value,
-    }
+    Entry { key: key.to_owned(), key_place: Place { path, span }, value }
 }
 
 fn from_value(value: &Spanned<DeValue<'_>>, path: String, findings: &mut Findings) -> Node {
-    let place = Place {
-        path,
-        span: value.span(),
-    };
+    let place = Place { path, span: value.span() };
     let kind = match value.get_ref() {
         DeValue::String(text) => Kind::Text(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -128,26 +101,17 @@ fn from_value(value: &Spanned<DeValue<'_>>, path: String, findings: &mut Finding
 }
 
 /// The tree of a JSON value whose spans all are `span`; `null` is the same as absent.
-pub(crate) fn from_json(
-    value: &serde_json::Value,
-    path: String,
-    span: &Range<usize>,
-) -> Option<Node> {
+pub(crate) fn from_json(value: &serde_json::Value, path: String, span: &Range<usize>) -> Option<Node> {
     use serde_json::Value;
     let kind = match value {
         Value::Null => return None,
         Value::Bool(value) => Kind::Boolean(*value),
-        Value::Number(number) => number.as_i64().map_or_else(
-            || Kind::Float(number.as_f64().unwrap_or(f64::NAN)),
-            Kind::Integer,
-        ),
+        Value::Number(number) => {
+            number.as_i64().map_or_else(|| Kind::Float(number.as_f64().unwrap_or(f64::NAN)), Kind::Integer)
+        }
         Value::String(text) => Kind::Text(text.clone()),
         Value::Array(items) => Kind::Array(
-            items
-                .iter()
-                .enumerate()
-                .filter_map(|(at, item)| from_json(item, format!("{path}[{at}]"), span))
-                .collect(),
+            items.iter().enumerate().filter_map(|(at, item)| from_json(item, format!("{path}[{at}]"), span)).collect(),
         ),
         Value::Object(fields) => Kind::Table(
             fields
@@ -155,32 +119,15 @@ pub(crate) fn from_json(
                 .filter_map(|(key, value)| {
                     let path = join(&path, key);
                     let value = from_json(value, path.clone(), span)?;
-                    Some(Entry {
-                        key: key.clone(),
-                        key_place: Place {
-                            path,
-                            span: span.clone(),
-                        },
-                        value,
-                    })
+                    Some(Entry { key: key.clone(), key_place: Place { path, span: span.clone() }, value })
                 })
                 .collect(),
         ),
     };
-    Some(Node {
-        place: Place {
-            path,
-            span: span.clone(),
-        },
-        kind,
-    })
+    Some(Node { place: Place { path, span: span.clone() }, kind })
 }
 
 /// `a` + `b` is `a.b`.
 pub(crate) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }

@@ -18,14 +18,12 @@ impl fmt::Display for Mount {
         }
         match &self.source {
             MountSource::Volume { .. } => Ok(()),
-            MountSource::Bind { propagation, .. } => propagation
-                .iter()
-                .try_for_each(|word| write!(f, ",bind-propagation={word}")),
+            MountSource::Bind { propagation, .. } => {
+                propagation.iter().try_for_each(|word| write!(f, ",bind-propagation={word}"))
+            }
             MountSource::Tmpfs { size, mode } => {
-                size.iter()
-                    .try_for_each(|size| write!(f, ",tmpfs-size={size}"))?;
-                mode.iter()
-                    .try_for_each(|mode| write!(f, ",tmpfs-mode={mode:o}"))
+                size.iter().try_for_each(|size| write!(f, ",tmpfs-size={size}"))?;
+                mode.iter().try_for_each(|mode| write!(f, ",tmpfs-mode={mode:o}"))
             }
         }
     }

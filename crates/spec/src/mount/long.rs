@@ -44,27 +44,20 @@ impl Mount {
 
 fn check_field(key: &str, value: Option<&str>) -> Result<(), ParseError> {
     if key.trim() != key {
-        return Err(ParseError::new(format!(
-            "there is white space around `{}`",
-            key.trim()
-        )));
+        return Err(ParseError::new(format!("there is white space around `{}`", key.trim())));
     }
     match value {
         Some("") => Err(ParseError::new(format!("the value of `{key}` is empty"))),
-        Some(value) if value.trim() != value => Err(ParseError::new(format!(
-            "there is white space around the value of `{key}`"
-        ))),
+        Some(value) if value.trim() != value => {
+            Err(ParseError::new(format!("there is white space around the value of `{key}`")))
+        }
         _ => Ok(()),
     }
 }
 
 impl Long {
     fn set(&mut self, key: &str, value: Option<&str>) -> Result<(), ParseError> {
-        let text = || {
-            value
-                .map(str::to_owned)
-                .ok_or_else(|| ParseError::new(format!("`{key}` needs a value")))
-        };
+        let text = || value.map(str::to_owned).ok_or_else(|| ParseError::new(format!("`{key}` needs a value")));
         match key {
             "type" => self.kind = Some(text()?.to_ascii_lowercase()),
             "source" | "src" => self.source = Some(text()?),
@@ -76,8 +69,8 @@ impl Long {
             "consistency" => drop(text()?),
             "bind-recursive" if value == Some("enabled") => {}
             "volume-nocopy" | "bind-create-src" | "bind-nonrecursive" if !boolean(key, value)? => {}
-            "volume-nocopy" | "volume-label" | "volume-driver" | "volume-opt"
-            | "volume-subpath" | "bind-create-src" | "bind-nonrecursive" | "bind-recursive" => {
+            "volume-nocopy" | "volume-label" | "volume-driver" | "volume-opt" | "volume-subpath"
+            | "bind-create-src" | "bind-nonrecursive" | "bind-recursive" => {
                 return Err(ParseError::new(format!("`{key}` is not supported")));
             }
             _ => return Err(unknown(key)),
@@ -89,55 +82,35 @@ impl Long {
     pub(crate) fn build(self, paths: &Paths<'_>) -> Result<Mount, ParseError> {
         let kind = self.kind.as_deref().unwrap_or("volume");
         self.check_mix(kind)?;
-        let target = self
-            .target
-            .as_deref()
-            .ok_or_else(|| ParseError::new("the mount has no target"))?;
+        let target = self.target.as_deref().ok_or_else(|| ParseError::new("the mount has no target"))?;
         let source = match (kind, self.source.as_deref()) {
             ("volume", None) if self.external => {
                 return Err(ParseError::new("an external volume needs a source"));
             }
             ("volume", None) => short::anonymous(target)?.source,
-            ("volume", Some(name)) => MountSource::Volume {
-                name: short::volume_name(name)?,
-                external: self.external,
-            },
+            ("volume", Some(name)) => MountSource::Volume { name: short::volume_name(name)?, external: self.external },
             ("bind", None) => return Err(ParseError::new("a bind mount needs a source")),
-            ("bind", Some(path)) => MountSource::Bind {
-                path: paths.resolve(path)?,
-                propagation: self.propagation,
-                selinux: self.selinux,
-            },
-            ("tmpfs", None) => MountSource::Tmpfs {
-                size: self.size,
-                mode: self.mode,
-            },
+            ("bind", Some(path)) => {
+                MountSource::Bind { path: paths.resolve(path)?, propagation: self.propagation, selinux: self.selinux }
+            }
+            ("tmpfs", None) => MountSource::Tmpfs { size: self.size, mode: self.mode },
             ("tmpfs", Some(_)) => return Err(ParseError::new("a tmpfs has no source")),
             _ => {
-                return Err(ParseError::new(format!("`{kind}` is not a mount type"))
-                    .hint("one of volume, bind, tmpfs"));
+                return Err(ParseError::new(format!("`{kind}` is not a mount type")).hint("one of volume, bind, tmpfs"));
             }
         };
-        Ok(Mount {
-            target: paths::target(target)?,
-            source,
-            read_only: self.read_only,
-        })
+        Ok(Mount { target: paths::target(target)?, source, read_only: self.read_only })
     }
 
     fn check_mix(&self, kind: &str) -> Result<(), ParseError> {
         let mixed = |option: &str, wanted: &str| {
-            Err(ParseError::new(format!(
-                "`{option}` is an option of {wanted} mounts, not of {kind}"
-            )))
+            Err(ParseError::new(format!("`{option}` is an option of {wanted} mounts, not of {kind}")))
         };
         match &self.propagation {
             Some(_) if kind != "bind" => return mixed("propagation", "bind"),
             Some(word) if !PROPAGATIONS.contains(&word.as_str()) => {
-                return Err(
-                    ParseError::new(format!("`{word}` is not a mount propagation"))
-                        .hint(format!("one of {}", PROPAGATIONS.join(", "))),
-                );
+                return Err(ParseError::new(format!("`{word}` is not a mount propagation"))
+                    .hint(format!("one of {}", PROPAGATIONS.join(", "))));
             }
             _ => {}
         }
@@ -163,15 +136,7 @@ fn boolean(key: &str, value: Option<&str>) -> Result<bool, ParseError> {
 }
 
 fn unknown(key: &str) -> ParseError {
-    const KEYS: [&str; 7] = [
-        "type",
-        "source",
-        "target",
-        "readonly",
-        "bind-propagation",
-        "tmpfs-size",
-        "tmpfs-mode",
-    ];
+    const KEYS: [&str; 7] = ["type", "source", "target", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode"];
     let error = ParseError::new(format!("unknown mount option `{key}`"));
     match crate::nearest::nearest(key, KEYS) {
         Some(known) => error.hint(format!("did you mean `{known}`?")),

@@ -14,9 +14,7 @@ use crate::ByteSize;
 pub use paths::Paths;
 
 /// One mount of a component.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Mount {
     /// Absolute, cleaned path inside the workload.
     pub target: String,
@@ -27,9 +25,7 @@ pub struct Mount {
 }
 
 /// What a mount shows.
-#[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum MountSource {
     /// A named volume of the engine that outlives instances. First use copies up what the image has at the target.

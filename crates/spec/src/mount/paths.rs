@@ -20,15 +20,12 @@ impl Paths<'_> {
         check_text(path)?;
         match path.strip_prefix('~') {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-                let home = self.home.ok_or_else(|| {
-                    ParseError::new("the home directory that `~` stands for is not known")
-                })?;
+                let home =
+                    self.home.ok_or_else(|| ParseError::new("the home directory that `~` stands for is not known"))?;
                 Ok(clean(&format!("{home}{rest}")))
             }
-            Some(_) => Err(ParseError::new(format!(
-                "the home of another user is not looked up in `{path}`"
-            ))
-            .hint("write the full path")),
+            Some(_) => Err(ParseError::new(format!("the home of another user is not looked up in `{path}`"))
+                .hint("write the full path")),
             None if path.starts_with('/') => Ok(clean(path)),
             None => Ok(clean(&format!("{}/{path}", self.base))),
         }
@@ -42,15 +39,11 @@ impl Paths<'_> {
 pub(crate) fn target(path: &str) -> Result<String, ParseError> {
     check_text(path)?;
     if !path.starts_with('/') {
-        return Err(
-            ParseError::new(format!("`{path}` is not an absolute path in the workload"))
-                .hint("start the path inside the workload with `/`"),
-        );
+        return Err(ParseError::new(format!("`{path}` is not an absolute path in the workload"))
+            .hint("start the path inside the workload with `/`"));
     }
     match clean(path).as_str() {
-        "/" => Err(ParseError::new(
-            "nothing can be mounted over the root of a workload",
-        )),
+        "/" => Err(ParseError::new("nothing can be mounted over the root of a workload")),
         cleaned => Ok(cleaned.to_owned()),
     }
 }
@@ -63,9 +56,7 @@ fn check_text(path: &str) -> Result<(), ParseError> {
         return Err(ParseError::new("a path cannot contain a NUL byte"));
     }
     if path.contains("${") {
-        return Err(
-            ParseError::new("variables are not substituted in paths").hint("write the path itself")
-        );
+        return Err(ParseError::new("variables are not substituted in paths").hint("write the path itself"));
     }
     let bytes = path.as_bytes();
     let drive = bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && &bytes[1..3] == b":\\";

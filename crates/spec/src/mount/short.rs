@@ -3,11 +3,8 @@
 use super::paths::{self, Paths};
 use crate::{Mount, MountSource, ParseError};
 
-const FORM: &str =
-    "write `name:/target`, `./path:/target` or `/path:/target`, with options as in `:ro`";
-pub(crate) const PROPAGATIONS: [&str; 6] = [
-    "rprivate", "private", "rshared", "shared", "rslave", "slave",
-];
+const FORM: &str = "write `name:/target`, `./path:/target` or `/path:/target`, with options as in `:ro`";
+pub(crate) const PROPAGATIONS: [&str; 6] = ["rprivate", "private", "rshared", "shared", "rslave", "slave"];
 
 #[derive(Default)]
 struct Options {
@@ -41,80 +38,40 @@ impl Mount {
     }
 }
 
-fn mount(
-    source: &str,
-    target: &str,
-    options: Options,
-    paths: &Paths<'_>,
-) -> Result<Mount, ParseError> {
+fn mount(source: &str, target: &str, options: Options, paths: &Paths<'_>) -> Result<Mount, ParseError> {
     let target = paths::target(target)?;
-    let Options {
-        read_only,
-        propagation,
-        selinux,
-    } = options;
+    let Options { read_only, propagation, selinux } = options;
     let source = if source.starts_with(['/', '.', '~']) {
-        MountSource::Bind {
-            path: paths.resolve(source)?,
-            propagation,
-            selinux,
-        }
+        MountSource::Bind { path: paths.resolve(source)?, propagation, selinux }
     } else {
         if propagation.is_some() {
             return Err(ParseError::new("mount propagation is for host paths only"));
         }
-        MountSource::Volume {
-            name: volume_name(source)?,
-            external: false,
-        }
+        MountSource::Volume { name: volume_name(source)?, external: false }
     };
-    Ok(Mount {
-        target,
-        source,
-        read_only,
-    })
+    Ok(Mount { target, source, read_only })
 }
 
 /// A volume of the service whose name follows from the target, so that its data survives a redeploy.
 pub(super) fn anonymous(target: &str) -> Result<Mount, ParseError> {
     let target = paths::target(target)?;
-    let readable: String = target[1..]
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    let name = format!(
-        "{}-{}",
-        readable.trim_matches('-'),
-        &crate::fingerprint::sha256_hex(target.as_bytes())[..8]
-    );
+    let readable: String = target[1..].chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = format!("{}-{}", readable.trim_matches('-'), &crate::fingerprint::sha256_hex(target.as_bytes())[..8]);
     let name = name.trim_start_matches('-').to_owned();
-    Ok(Mount {
-        target,
-        source: MountSource::Volume {
-            name,
-            external: false,
-        },
-        read_only: false,
-    })
+    Ok(Mount { target, source: MountSource::Volume { name, external: false }, read_only: false })
 }
 
 /// A name that every engine accepts for a volume.
 pub(crate) fn volume_name(name: &str) -> Result<String, ParseError> {
-    let valid = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        && name
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_alphanumeric());
+    let valid = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     match valid {
         true => Ok(name.to_owned()),
-        false if name.contains('/') => {
-            Err(ParseError::new(format!("`{name}` is not a volume name"))
-                .hint(format!("write `./{name}` for a path of the host")))
+        false if name.contains('/') => Err(ParseError::new(format!("`{name}` is not a volume name"))
+            .hint(format!("write `./{name}` for a path of the host"))),
+        false => {
+            Err(ParseError::new(format!("`{name}` is not a volume name")).hint("use letters, digits, `_`, `.` and `-`"))
         }
-        false => Err(ParseError::new(format!("`{name}` is not a volume name"))
-            .hint("use letters, digits, `_`, `.` and `-`")),
     }
 }
 
@@ -129,9 +86,7 @@ fn read_options(text: &str) -> Result<Options, ParseError> {
             "cached" | "delegated" | "consistent" => {}
             _ if PROPAGATIONS.contains(&option) => options.propagation = Some(option.to_owned()),
             "nocopy" => {
-                return Err(ParseError::new(
-                    "`nocopy` is not supported: a new volume starts with what the image has",
-                ));
+                return Err(ParseError::new("`nocopy` is not supported: a new volume starts with what the image has"));
             }
             _ => return Err(unknown(option)),
         }

@@ -21,27 +21,19 @@ impl Mount {
                 ("ro", "") => read_only = true,
                 ("nosuid" | "nodev" | "noexec", "") => {}
                 _ => {
-                    return Err(
-                        ParseError::new(format!("unknown tmpfs option `{option}`")).hint(FORM)
-                    );
+                    return Err(ParseError::new(format!("unknown tmpfs option `{option}`")).hint(FORM));
                 }
             }
         }
-        Ok(Self {
-            target: paths::target(target)?,
-            source: MountSource::Tmpfs { size, mode },
-            read_only,
-        })
+        Ok(Self { target: paths::target(target)?, source: MountSource::Tmpfs { size, mode }, read_only })
     }
 }
 
 /// Permission bits in octal.
 pub(crate) fn parse_mode(text: &str) -> Result<u32, ParseError> {
-    let octal =
-        !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let octal = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
         Ok(mode @ 0..=0o7777) if octal => Ok(mode),
-        _ => Err(ParseError::new(format!("`{text}` is not a file mode"))
-            .hint("write octal digits: `1777`, `0700`")),
+        _ => Err(ParseError::new(format!("`{text}` is not a file mode")).hint("write octal digits: `1777`, `0700`")),
     }
 }

@@ -23,40 +23,22 @@ pub(super) fn check(service: &Service) -> Vec<Problem> {
 }
 
 fn one(service: &Service, path: String, name: &str, condition: Condition) -> Option<Problem> {
-    let Some(at) = service
-        .components
-        .iter()
-        .position(|component| component.name == name)
-    else {
+    let Some(at) = service.components.iter().position(|component| component.name == name) else {
         let problem = Problem::new(path, format!("there is no component `{name}`"));
-        return Some(
-            match nearest(
-                name,
-                service
-                    .components
-                    .iter()
-                    .map(|component| component.name.as_str()),
-            ) {
-                Some(known) => problem.hint(format!("did you mean `{known}`?")),
-                None => problem,
-            },
-        );
+        return Some(match nearest(name, service.components.iter().map(|component| component.name.as_str())) {
+            Some(known) => problem.hint(format!("did you mean `{known}`?")),
+            None => problem,
+        });
     };
     let dependency = &service.components[at];
     if condition == Condition::Healthy && dependency.health.is_none() {
-        let problem = Problem::new(
-            path,
-            format!("`{name}` has no health check, so it never becomes healthy"),
-        );
+        let problem = Problem::new(path, format!("`{name}` has no health check, so it never becomes healthy"));
         let problem = problem.hint("add `[components.health]` to it, or wait for `started`");
         return Some(problem.related(format!("components[{at}].health"), "this component"));
     }
     let endless = matches!(dependency.restart, Restart::Always | Restart::UnlessStopped);
     if condition == Condition::Completed && endless {
-        let problem = Problem::new(
-            path,
-            format!("`{name}` is started again whenever it ends, so it never completes"),
-        );
+        let problem = Problem::new(path, format!("`{name}` is started again whenever it ends, so it never completes"));
         let problem = problem.hint("give it `restart = \"no\"` or `restart = \"on-failure\"`");
         return Some(problem.related(format!("components[{at}].restart"), "this component"));
     }
@@ -69,16 +51,9 @@ fn cycle(service: &Service) -> Option<Problem> {
     for (index, component) in service.components.iter().enumerate() {
         let mut trail = Vec::new();
         if let Some(names) = walk(service, &component.name, &mut trail, &mut done) {
-            let start = service
-                .components
-                .iter()
-                .position(|one| one.name == names[0])
-                .unwrap_or(index);
+            let start = service.components.iter().position(|one| one.name == names[0]).unwrap_or(index);
             let message = format!("components depend on each other: {}", names.join(" -> "));
-            return Some(Problem::new(
-                format!("components[{start}].depends_on"),
-                message,
-            ));
+            return Some(Problem::new(format!("components[{start}].depends_on"), message));
         }
     }
     None
@@ -98,13 +73,8 @@ fn walk<'a>(
         return None;
     }
     trail.push(name);
-    let dependencies = service
-        .component(name)
-        .into_iter()
-        .flat_map(|component| component.depends_on.keys());
-    let found = dependencies
-        .filter(|next| *next != name)
-        .find_map(|next| walk(service, next, trail, done));
+    let dependencies = service.component(name).into_iter().flat_map(|component| component.depends_on.keys());
+    let found = dependencies.filter(|next| *next != name).find_map(|next| walk(service, next, trail, done));
     trail.pop();
     found
 }

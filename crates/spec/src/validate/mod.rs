@@ -35,12 +35,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            message: message.into(),
-            hint: None,
-            related: Vec::new(),
-        }
+        Self { path: path.into(), message: message.into(), hint: None, related: Vec::new() }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -76,12 +71,9 @@ fn unique_names(service: &Service) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, component) in service.components.iter().enumerate() {
         if let Some(first) = seen.insert(&component.name, index) {
-            let problem = Problem::new(
-                format!("components[{index}].name"),
-                format!("the name `{}` is taken", component.name),
-            );
-            problems
-                .push(problem.related(format!("components[{first}].name"), "by this component"));
+            let problem =
+                Problem::new(format!("components[{index}].name"), format!("the name `{}` is taken", component.name));
+            problems.push(problem.related(format!("components[{first}].name"), "by this component"));
         }
     }
     problems

@@ -5,50 +5,30 @@ use std::collections::BTreeMap;
 use super::{MAX_SERVICE_NAME, MAX_WORKLOAD_NAME, Problem};
 use crate::Service;
 
-const LABEL_FORM: &str =
-    "use lower-case letters, digits and `-`, with a letter or digit at both ends";
+const LABEL_FORM: &str = "use lower-case letters, digits and `-`, with a letter or digit at both ends";
 const RESERVED_LABEL: &str = "hythe.";
 
 pub(super) fn service(service: &Service) -> Vec<Problem> {
     let mut problems = Vec::new();
     if !is_dns_label(&service.name) {
-        problems.push(
-            Problem::new("name", format!("`{}` is not a DNS label", service.name)).hint(LABEL_FORM),
-        );
+        problems.push(Problem::new("name", format!("`{}` is not a DNS label", service.name)).hint(LABEL_FORM));
     } else if service.name.len() > MAX_SERVICE_NAME {
-        problems.push(Problem::new(
-            "name",
-            format!("a service name has at most {MAX_SERVICE_NAME} characters"),
-        ));
+        problems.push(Problem::new("name", format!("a service name has at most {MAX_SERVICE_NAME} characters")));
     }
     if service.node.is_some() {
-        problems.push(Problem::new(
-            "node",
-            "`node` is reserved: a service runs on the agent it is sent to",
-        ));
+        problems.push(Problem::new("node", "`node` is reserved: a service runs on the agent it is sent to"));
     }
     if service.components.is_empty() {
-        problems.push(Problem::new(
-            "components",
-            "a service has at least one component",
-        ));
+        problems.push(Problem::new("components", "a service has at least one component"));
     }
     for (index, component) in service.components.iter().enumerate() {
         let path = format!("components[{index}].name");
         let workload = service.workload_name(&component.name);
         if !is_dns_label(&component.name) {
-            problems.push(
-                Problem::new(path, format!("`{}` is not a DNS label", component.name))
-                    .hint(LABEL_FORM),
-            );
+            problems.push(Problem::new(path, format!("`{}` is not a DNS label", component.name)).hint(LABEL_FORM));
         } else if workload.len() > MAX_WORKLOAD_NAME {
-            let message = format!(
-                "the workload name `{workload}` is longer than {MAX_WORKLOAD_NAME} characters"
-            );
-            problems.push(
-                Problem::new(path, message)
-                    .hint("shorten the name of the service or of the component"),
-            );
+            let message = format!("the workload name `{workload}` is longer than {MAX_WORKLOAD_NAME} characters");
+            problems.push(Problem::new(path, message).hint("shorten the name of the service or of the component"));
         }
     }
     problems
@@ -61,10 +41,7 @@ pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>) -> Vec<Probl
         if key.is_empty() || key.contains('\0') {
             Some(Problem::new(path, "a label needs a key"))
         } else if key.starts_with(RESERVED_LABEL) {
-            Some(Problem::new(
-                path,
-                format!("labels that start with `{RESERVED_LABEL}` are reserved"),
-            ))
+            Some(Problem::new(path, format!("labels that start with `{RESERVED_LABEL}` are reserved")))
         } else {
             None
         }
@@ -83,8 +60,5 @@ pub(super) fn is_dns_label(name: &str) -> bool {
 
 /// Host names are DNS labels of either case, joined by dots; Linux takes at most 64 bytes.
 pub(super) fn is_hostname(name: &str) -> bool {
-    name.len() <= 64
-        && name
-            .split('.')
-            .all(|label| is_dns_label(&label.to_ascii_lowercase()))
+    name.len() <= 64 && name.split('.').all(|label| is_dns_label(&label.to_ascii_lowercase()))
 }

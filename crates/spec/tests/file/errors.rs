@@ -14,10 +14,7 @@ fn every_error_is_there_for_programs() {
 
 #[test]
 fn all_syntax_errors_are_shown() {
-    let error = bad(
-        "name = \"shop\nlabels = { a = }\n[[components]\nname = 'x'\n",
-        &memory([]),
-    );
+    let error = bad("name = \"shop\nlabels = { a = }\n[[components]\nname = 'x'\n", &memory([]));
     insta::assert_snapshot!("syntax", error.render(false));
 }
 

@@ -1,33 +1,18 @@
 use std::collections::BTreeMap;
 
-use hythe_spec::{
-    ByteSize, Millicores, Millis, MountSource, Network, Probe, Restart, RuntimeKind, Signal,
-};
+use hythe_spec::{ByteSize, Millicores, Millis, MountSource, Network, Probe, Restart, RuntimeKind, Signal};
 
 use crate::support::{Memory, component, good, memory, messages, one};
 
 #[test]
 fn synonyms_of_earlier_tools_are_accepted() {
-    let web = component(
-        "cmd = 'httpd -f \"a b\"'\nmemory_mb = 64\nvcpus = 2",
-        &memory([]),
-    );
-    assert_eq!(
-        web.command,
-        Some(vec!["httpd".to_owned(), "-f".to_owned(), "a b".to_owned()])
-    );
+    let web = component("cmd = 'httpd -f \"a b\"'\nmemory_mb = 64\nvcpus = 2", &memory([]));
+    assert_eq!(web.command, Some(vec!["httpd".to_owned(), "-f".to_owned(), "a b".to_owned()]));
     assert_eq!(web.resources.memory, Some(ByteSize(64 << 20)));
     assert_eq!(web.resources.cpus, Some(Millicores(2000)));
-    assert!(
-        !good(&format!("active = false\n{}", one("")), &memory([]))
-            .service
-            .active
-    );
+    assert!(!good(&format!("active = false\n{}", one("")), &memory([])).service.active);
     let twice = messages("cmd = 'a'\ncommand = 'b'", &memory([]));
-    assert_eq!(
-        twice,
-        ["components[0].cmd: `command` and `cmd` mean the same"]
-    );
+    assert_eq!(twice, ["components[0].cmd: `command` and `cmd` mean the same"]);
 }
 
 #[test]
@@ -42,75 +27,38 @@ fn quantities_have_units() {
     assert_eq!(web.resources.shm_size, Some(ByteSize(1 << 20)));
     assert_eq!(web.stop_grace, Millis(3000));
     assert_eq!(web.stop_signal, Some(Signal(2)));
-    assert_eq!(
-        web.restart,
-        Restart::OnFailure {
-            max_retries: Some(3)
-        }
-    );
-    let limits: Vec<_> = web
-        .resources
-        .ulimits
-        .iter()
-        .map(|limit| (limit.name.as_str(), limit.soft, limit.hard))
-        .collect();
-    assert_eq!(
-        limits,
-        [("core", 0, 0), ("nofile", 512, 1024), ("nproc", 64, 64)]
-    );
+    assert_eq!(web.restart, Restart::OnFailure { max_retries: Some(3) });
+    let limits: Vec<_> =
+        web.resources.ulimits.iter().map(|limit| (limit.name.as_str(), limit.soft, limit.hard)).collect();
+    assert_eq!(limits, [("core", 0, 0), ("nofile", 512, 1024), ("nproc", 64, 64)]);
 }
 
 #[test]
 fn variables_come_from_files_then_from_the_component() {
-    let mut files = memory([
-        ("/srv/shop/a.env", "A=1\nB=\"${A}2\"\nC=3\nE"),
-        ("/srv/shop/raw.env", "Q=\"1\"\n"),
-    ]);
+    let mut files = memory([("/srv/shop/a.env", "A=1\nB=\"${A}2\"\nC=3\nE"), ("/srv/shop/raw.env", "Q=\"1\"\n")]);
     files.variables = BTreeMap::from([("HOME", "/home/me"), ("E", "here")]);
     let web = component(
         "env_file = ['a.env', { path = 'raw.env', format = 'raw' }, { path = 'none.env', required = false }]\n\
          env = ['C=4', 'C=5', 'EMPTY=', 'HOME', 'UNSET']",
         &files,
     );
-    let expected = [
-        ("A", "1"),
-        ("B", "12"),
-        ("C", "5"),
-        ("E", "here"),
-        ("EMPTY", ""),
-        ("HOME", "/home/me"),
-        ("Q", "\"1\""),
-    ];
+    let expected =
+        [("A", "1"), ("B", "12"), ("C", "5"), ("E", "here"), ("EMPTY", ""), ("HOME", "/home/me"), ("Q", "\"1\"")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(web.env.into_iter().collect::<Vec<_>>(), expected);
     let parsed = good(&one("env = ['UNSET']"), &Memory::default());
-    assert_eq!(
-        parsed.warnings[0].message,
-        "`UNSET` is not set here, so it is left out"
-    );
-    let table = component(
-        "env = { A = 1, B = true, C = 1.5, D = 'x' }",
-        &Memory::default(),
-    );
-    assert_eq!(
-        table.env.into_values().collect::<Vec<_>>(),
-        ["1", "true", "1.5", "x"]
-    );
+    assert_eq!(parsed.warnings[0].message, "`UNSET` is not set here, so it is left out");
+    let table = component("env = { A = 1, B = true, C = 1.5, D = 'x' }", &Memory::default());
+    assert_eq!(table.env.into_values().collect::<Vec<_>>(), ["1", "true", "1.5", "x"]);
 }
 
 #[test]
 fn a_bad_environment_file_is_named_with_its_line() {
     let files = memory([("/srv/shop/a.env", "A=1\nB='x\n")]);
     let found = messages("env_file = 'a.env'", &files);
-    assert_eq!(
-        found,
-        ["components[0].env_file: `a.env`, line 2: the quote `'` is not closed"]
-    );
+    assert_eq!(found, ["components[0].env_file: `a.env`, line 2: the quote `'` is not closed"]);
     let found = messages("env_file = 'b.env'", &files);
-    assert_eq!(
-        found,
-        ["components[0].env_file: cannot read `/srv/shop/b.env`: no such file"]
-    );
+    assert_eq!(found, ["components[0].env_file: cannot read `/srv/shop/b.env`: no such file"]);
 }
 
 #[test]
@@ -121,114 +69,51 @@ fn volumes_have_three_forms_and_relative_paths_a_base() {
          tmpfs = ['/run', '/tmp:size=2m,mode=1777']",
         &memory([]),
     );
-    let bind = |path: &str| MountSource::Bind {
-        path: path.to_owned(),
-        propagation: None,
-        selinux: None,
-    };
-    let sources: BTreeMap<_, _> = web
-        .mounts
-        .into_iter()
-        .map(|mount| (mount.target, (mount.source, mount.read_only)))
-        .collect();
+    let bind = |path: &str| MountSource::Bind { path: path.to_owned(), propagation: None, selinux: None };
+    let sources: BTreeMap<_, _> =
+        web.mounts.into_iter().map(|mount| (mount.target, (mount.source, mount.read_only))).collect();
     assert_eq!(sources["/etc/x"], (bind("/srv/shop/conf"), true));
     assert_eq!(sources["/d"], (bind("/home/me/d"), false));
     assert_eq!(sources["/up"], (bind("/srv/up"), true));
-    assert_eq!(
-        sources["/v"],
-        (
-            MountSource::Volume {
-                name: "v".to_owned(),
-                external: true
-            },
-            false
-        )
-    );
-    assert_eq!(
-        sources["/t"],
-        (
-            MountSource::Tmpfs {
-                size: Some(ByteSize(1 << 20)),
-                mode: Some(0o700)
-            },
-            false
-        )
-    );
-    assert_eq!(
-        sources["/run"],
-        (
-            MountSource::Tmpfs {
-                size: None,
-                mode: None
-            },
-            false
-        )
-    );
+    assert_eq!(sources["/v"], (MountSource::Volume { name: "v".to_owned(), external: true }, false));
+    assert_eq!(sources["/t"], (MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700) }, false));
+    assert_eq!(sources["/run"], (MountSource::Tmpfs { size: None, mode: None }, false));
 }
 
 #[test]
 fn the_path_of_a_service_is_the_base_of_its_relative_paths() {
-    let text = format!(
-        "path = 'src'\n{}[build.images]\n'busybox:1' = 'web/Dockerfile'\n",
-        one("volumes = ['./a:/a']")
-    );
+    let text = format!("path = 'src'\n{}[build.images]\n'busybox:1' = 'web/Dockerfile'\n", one("volumes = ['./a:/a']"));
     let parsed = good(&text, &memory([]));
     assert_eq!(parsed.builds[0].context, "/srv/shop/src");
     assert_eq!(parsed.builds[0].dockerfile, "/srv/shop/src/web/Dockerfile");
     assert!(
         matches!(&parsed.service.components[0].mounts[0].source, MountSource::Bind { path, .. } if path == "/srv/shop/src/a")
     );
-    let text = format!(
-        "{}[build.images]\n'busybox:1' = {{ context = 'web' }}\n",
-        one("")
-    );
-    assert_eq!(
-        good(&text, &memory([])).builds[0].dockerfile,
-        "/srv/shop/web/Dockerfile"
-    );
+    let text = format!("{}[build.images]\n'busybox:1' = {{ context = 'web' }}\n", one(""));
+    assert_eq!(good(&text, &memory([])).builds[0].dockerfile, "/srv/shop/web/Dockerfile");
 }
 
 #[test]
 fn the_runtime_of_a_service_is_the_default_of_its_components() {
     let text = format!("runtime = 'docker'\n{}", one(""));
-    assert_eq!(
-        good(&text, &memory([])).service.components[0].runtime,
-        Some(RuntimeKind::Docker)
-    );
+    assert_eq!(good(&text, &memory([])).service.components[0].runtime, Some(RuntimeKind::Docker));
     let text = format!("runtime = 'docker'\n{}", one("runtime = 'podman'"));
-    assert_eq!(
-        good(&text, &memory([])).service.components[0].runtime,
-        Some(RuntimeKind::Podman)
-    );
+    assert_eq!(good(&text, &memory([])).service.components[0].runtime, Some(RuntimeKind::Podman));
 }
 
 #[test]
 fn networks_are_keywords_or_names() {
     assert_eq!(component("", &memory([])).network, Network::Service);
-    assert_eq!(
-        component("network = 'none'", &memory([])).network,
-        Network::None
-    );
+    assert_eq!(component("network = 'none'", &memory([])).network, Network::None);
     let names = vec!["a".to_owned(), "b".to_owned()];
-    assert_eq!(
-        component("network = ['a', 'b']", &memory([])).network,
-        Network::Named { names }
-    );
+    assert_eq!(component("network = ['a', 'b']", &memory([])).network, Network::Named { names });
 }
 
 #[test]
 fn health_checks_have_three_kinds() {
-    let probe = |line: &str| {
-        component(&format!("[components.health]\n{line}"), &memory([]))
-            .health
-            .map(|health| health.probe)
-    };
-    let http = |port, path: &str| {
-        Some(Probe::Http {
-            port,
-            path: path.to_owned(),
-        })
-    };
+    let probe =
+        |line: &str| component(&format!("[components.health]\n{line}"), &memory([])).health.map(|health| health.probe);
+    let http = |port, path: &str| Some(Probe::Http { port, path: path.to_owned() });
     assert_eq!(probe("http = ':8080/healthz'"), http(8080, "/healthz"));
     assert_eq!(probe("http = 8080"), http(8080, "/"));
     assert_eq!(probe("http = 'http://localhost/x'"), http(80, "/x"));
@@ -236,8 +121,6 @@ fn health_checks_have_three_kinds() {
     assert_eq!(probe("tcp = 5432"), Some(Probe::Tcp { port: 5432 }));
     assert_eq!(
         probe("exec = 'test -f /x'"),
-        Some(Probe::Exec {
-            command: vec!["test".into(), "-f".into(), "/x".into()]
-        })
+        Some(Probe::Exec { command: vec!["test".into(), "-f".into(), "/x".into()] })
     );
 }

@@ -12,10 +12,7 @@ pub(crate) struct Memory {
 
 impl Files for Memory {
     fn read(&self, path: &str) -> io::Result<String> {
-        let text = self
-            .files
-            .get(path)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))?;
+        let text = self.files.get(path).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))?;
         Ok((*text).to_owned())
     }
 
@@ -33,10 +30,7 @@ impl Files for Memory {
 }
 
 pub(crate) fn memory<const F: usize>(files: [(&'static str, &'static str); F]) -> Memory {
-    Memory {
-        files: files.into_iter().collect(),
-        variables: BTreeMap::new(),
-    }
+    Memory { files: files.into_iter().collect(), variables: BTreeMap::new() }
 }
 
 pub(crate) fn good(text: &str, files: &Memory) -> Parsed {
@@ -62,9 +56,5 @@ pub(crate) fn component(lines: &str, files: &Memory) -> Component {
 
 /// The messages for one component with these lines.
 pub(crate) fn messages(lines: &str, files: &Memory) -> Vec<String> {
-    bad(&one(lines), files)
-        .diagnostics
-        .into_iter()
-        .map(|one| format!("{}: {}", one.path, one.message))
-        .collect()
+    bad(&one(lines), files).diagnostics.into_iter().map(|one| format!("{}: {}", one.path, one.message)).collect()
 }

@@ -13,9 +13,7 @@ const SHA512: Difference = Difference {
 };
 
 fn ours(input: &str) -> Result<Value, String> {
-    let image: ImageRef = input
-        .parse()
-        .map_err(|error: hythe_spec::ParseError| error.to_string())?;
+    let image: ImageRef = input.parse().map_err(|error: hythe_spec::ParseError| error.to_string())?;
     Ok(json!({
         "domain": image.domain,
         "path": image.path,
@@ -30,19 +28,8 @@ fn theirs(answer: &Value) -> Result<Value, String> {
     if answer["err"].is_string() {
         return Err(text(&answer["err"]));
     }
-    let keys = [
-        "domain",
-        "path",
-        "name",
-        "familiar_name",
-        "digest",
-        "tag_name_only",
-    ];
-    Ok(keys
-        .into_iter()
-        .map(|key| (key.to_owned(), answer[key].clone()))
-        .collect::<serde_json::Map<_, _>>()
-        .into())
+    let keys = ["domain", "path", "name", "familiar_name", "digest", "tag_name_only"];
+    Ok(keys.into_iter().map(|key| (key.to_owned(), answer[key].clone())).collect::<serde_json::Map<_, _>>().into())
 }
 
 #[test]

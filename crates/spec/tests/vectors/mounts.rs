@@ -3,20 +3,11 @@ use serde_json::{Map, Value, json};
 
 use crate::support::{Difference, Row, check, rows_of, text};
 
-const PATHS: Paths<'_> = Paths {
-    base: "/base/dir",
-    home: Some("/home/me"),
-};
+const PATHS: Paths<'_> = Paths { base: "/base/dir", home: Some("/home/me") };
 
 const SHORT_DIFFERENCES: &[Difference] = &[
-    Difference {
-        reason: "An unknown mount option is refused",
-        inputs: &["name:/target:bogus"],
-    },
-    Difference {
-        reason: "A target is an absolute path",
-        inputs: &["."],
-    },
+    Difference { reason: "An unknown mount option is refused", inputs: &["name:/target:bogus"] },
+    Difference { reason: "A target is an absolute path", inputs: &["."] },
     Difference {
         reason: "Windows paths are not supported",
         inputs: &[
@@ -76,9 +67,7 @@ const LONG_DIFFERENCES: &[Difference] = &[
     },
     Difference {
         reason: "Recursive read-only binds are refused",
-        inputs: &[
-            "type=bind,source=/foo,target=/bar,bind-recursive=readonly,readonly,bind-propagation=rprivate",
-        ],
+        inputs: &["type=bind,source=/foo,target=/bar,bind-recursive=readonly,readonly,bind-propagation=rprivate"],
     },
 ];
 
@@ -93,11 +82,7 @@ fn common(mount: Mount) -> Value {
             put("type", json!("volume"));
             put("source", json!(name));
         }
-        MountSource::Bind {
-            path,
-            propagation,
-            selinux,
-        } => {
+        MountSource::Bind { path, propagation, selinux } => {
             put("type", json!("bind"));
             put("source", json!(path));
             put("propagation", json!(propagation));
@@ -164,17 +149,9 @@ fn compare(
         .into_iter()
         .map(|row| {
             let input = text(&row["in"]);
-            let theirs = if row["err"].is_string() {
-                Err(text(&row["err"]))
-            } else {
-                Ok(record(&row["out"]))
-            };
+            let theirs = if row["err"].is_string() { Err(text(&row["err"])) } else { Ok(record(&row["out"])) };
             let ours = parse(&input).map(common).map_err(|error| error.to_string());
-            let ours = ours.map(|ours| {
-                theirs
-                    .as_ref()
-                    .map_or(ours.clone(), |theirs| unnamed(ours, theirs))
-            });
+            let ours = ours.map(|ours| theirs.as_ref().map_or(ours.clone(), |theirs| unnamed(ours, theirs)));
             (input, ours, theirs)
         })
         .collect()
@@ -183,24 +160,16 @@ fn compare(
 #[test]
 fn the_short_form_is_read_as_compose_reads_it() {
     let keys = ["type", "source", "target", "read_only", "propagation"];
-    let rows = compare(
-        "volumes_short",
-        "ParseVolume",
-        |t| Mount::parse_short(t, &PATHS),
-        |out| recorded(out, keys, "bind"),
-    );
+    let rows =
+        compare("volumes_short", "ParseVolume", |t| Mount::parse_short(t, &PATHS), |out| recorded(out, keys, "bind"));
     check(rows, SHORT_DIFFERENCES);
 }
 
 #[test]
 fn the_long_form_is_read_as_docker_reads_it() {
     let keys = ["Type", "Source", "Target", "ReadOnly", "Propagation"];
-    let rows = compare(
-        "mounts",
-        "MountOpt",
-        |t| Mount::parse_long(t, &PATHS),
-        |out| recorded(out, keys, "BindOptions"),
-    );
+    let rows =
+        compare("mounts", "MountOpt", |t| Mount::parse_long(t, &PATHS), |out| recorded(out, keys, "BindOptions"));
     check(
         rows.into_iter().map(|(input, ours, theirs)| {
             // The recording has one placeholder for its directory and for that directory's parent.

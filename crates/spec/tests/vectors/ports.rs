@@ -4,14 +4,8 @@ use serde_json::Value;
 use crate::support::{Difference, check, rows, text};
 
 const DIFFERENCES: &[Difference] = &[
-    Difference {
-        reason: "Port 0 is not a container port",
-        inputs: &["0"],
-    },
-    Difference {
-        reason: "A host range for one container port is refused",
-        inputs: &["80-90:8080"],
-    },
+    Difference { reason: "Port 0 is not a container port", inputs: &["0"] },
+    Difference { reason: "A host range for one container port is refused", inputs: &["80-90:8080"] },
     Difference {
         reason: "An IPv6 address stands in brackets",
         inputs: &["2001:4860:0:2001::68::333", "::1:80:80", "::::80"],
@@ -24,10 +18,7 @@ fn ours(spec: &str) -> Result<Vec<String>, String> {
         .into_iter()
         .map(|port| {
             let ip = port.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
-            let host = port
-                .host_port
-                .map(|port| port.to_string())
-                .unwrap_or_default();
+            let host = port.host_port.map(|port| port.to_string()).unwrap_or_default();
             format!("{ip}|{host}|{}/{}", port.container_port, port.protocol)
         })
         .collect();
@@ -68,15 +59,8 @@ fn port_specifications_are_read_as_docker_reads_them() {
 
 #[test]
 fn where_docker_compose_and_podman_agree_we_agree() {
-    for row in rows("port_specs")
-        .iter()
-        .filter(|row| row["agree_accept"] == true)
-    {
+    for row in rows("port_specs").iter().filter(|row| row["agree_accept"] == true) {
         let spec = text(&row["spec"]);
-        assert_eq!(
-            ours(&spec).is_ok(),
-            row["podman"]["ok"].is_array(),
-            "{spec:?}"
-        );
+        assert_eq!(ours(&spec).is_ok(), row["podman"]["ok"].is_array(), "{spec:?}");
     }
 }

@@ -194,6 +194,13 @@ impl Container {
         time(self.state.started_at.as_deref())
     }
 
+    /// When the monitor of its last run began, before the first word of its main process; podman notes its own time of
+    /// starting only after that. A look at a file.
+    pub(crate) fn monitored(&self) -> Option<Timestamp> {
+        let written = std::fs::metadata(&self.conmon_pid_file).and_then(|file| file.modified()).ok()?;
+        Timestamp::try_from(written).ok()
+    }
+
     /// File in which the OCI runtime says why a start failed.
     pub(crate) fn runtime_log(&self) -> Option<PathBuf> {
         let pid_file = Path::new(&self.conmon_pid_file);

@@ -18,25 +18,10 @@ const NO_IMAGE: &str = "localhost/unreadable:0";
 pub(super) fn component(index: usize, raw: &At<ComponentFile>, cx: &mut Context<'_>) -> Component {
     let path = format!("components[{index}]");
     let At { value: raw, place } = raw;
-    let name = raw
-        .name
-        .as_ref()
-        .map_or(format!("component-{index}"), |name| name.value.clone());
-    cx.places.put(
-        path.clone(),
-        raw.name.as_ref().map_or(place, |name| &name.place),
-    );
-    let image = raw
-        .image
-        .as_ref()
-        .and_then(|image| cx.parse::<ImageRef>(image))
-        .or_else(|| NO_IMAGE.parse().ok());
-    let fallback = || ImageRef {
-        domain: String::new(),
-        path: String::new(),
-        tag: None,
-        digest: None,
-    };
+    let name = raw.name.as_ref().map_or(format!("component-{index}"), |name| name.value.clone());
+    cx.places.put(path.clone(), raw.name.as_ref().map_or(place, |name| &name.place));
+    let image = raw.image.as_ref().and_then(|image| cx.parse::<ImageRef>(image)).or_else(|| NO_IMAGE.parse().ok());
+    let fallback = || ImageRef { domain: String::new(), path: String::new(), tag: None, digest: None };
     let mut component = Component::new(&name, image.unwrap_or_else(fallback));
     process(raw, &mut component, cx);
     surroundings(&path, raw, &mut component, cx);
@@ -54,15 +39,9 @@ fn process(raw: &ComponentFile, component: &mut Component, cx: &mut Context<'_>)
     component.command = command.and_then(|words| cx.command(words));
     component.entrypoint = raw.entrypoint.as_ref().and_then(|words| cx.command(words));
     component.runtime = raw.runtime.as_ref().and_then(|runtime| cx.parse(runtime));
-    component.restart = raw
-        .restart
-        .as_ref()
-        .and_then(|restart| cx.parse(restart))
-        .unwrap_or_default();
+    component.restart = raw.restart.as_ref().and_then(|restart| cx.parse(restart)).unwrap_or_default();
     component.stop_signal = cx.parse_scalar(raw.stop_signal.as_ref());
-    component.stop_grace = cx
-        .parse_scalar(raw.stop_grace.as_ref())
-        .unwrap_or(Component::DEFAULT_STOP_GRACE);
+    component.stop_grace = cx.parse_scalar(raw.stop_grace.as_ref()).unwrap_or(Component::DEFAULT_STOP_GRACE);
     component.user = raw.user.as_ref().map(|user| user.value.text());
     component.workdir = raw.workdir.as_ref().map(|workdir| workdir.value.clone());
     component.read_only = flag(&raw.read_only);
@@ -89,19 +68,9 @@ fn close_network(raw: &ComponentFile, component: &mut Component, cx: &mut Contex
     if component.permissions.opens_network() {
         return;
     }
-    if let Some(network) = raw
-        .network
-        .as_ref()
-        .filter(|_| component.network != Network::None)
-    {
-        let message = format!(
-            "the profile `{}` opens no network, but one is asked for",
-            component.permissions.profile
-        );
-        let place = raw
-            .permissions
-            .as_ref()
-            .map(|permissions| cx.places.find(&permissions.place.path));
+    if let Some(network) = raw.network.as_ref().filter(|_| component.network != Network::None) {
+        let message = format!("the profile `{}` opens no network, but one is asked for", component.permissions.profile);
+        let place = raw.permissions.as_ref().map(|permissions| cx.places.find(&permissions.place.path));
         let finding = cx.findings.error(&network.place, message);
         finding.hint("open it with `network.outbound` in the profile, or leave `network` out");
         finding.related(&place.unwrap_or_default(), "the profile");
@@ -139,8 +108,7 @@ fn extra_hosts(raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<ExtraHost> {
     match &hosts.value {
         Or::First(table) => {
             let line = |(name, address): &(At<String>, At<String>)| {
-                cx.findings
-                    .check(&address.place, ExtraHost::new(&name.value, &address.value))
+                cx.findings.check(&address.place, ExtraHost::new(&name.value, &address.value))
             };
             table.0.iter().filter_map(line).collect()
         }
@@ -151,10 +119,7 @@ fn extra_hosts(raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<ExtraHost> {
 fn ports(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<Port> {
     let mut ports: Vec<(Port, Place)> = Vec::new();
     for item in raw.ports.iter().flat_map(|list| &list.value) {
-        let spread = cx
-            .findings
-            .check(&item.place, Port::parse_spec(&item.value.text()))
-            .unwrap_or_default();
+        let spread = cx.findings.check(&item.place, Port::parse_spec(&item.value.text())).unwrap_or_default();
         ports.extend(spread.into_iter().map(|port| (port, item.place.clone())));
     }
     ports.sort_by(|(one, _), (two, _)| one.cmp(two));
@@ -177,23 +142,13 @@ fn depends_on(raw: &ComponentFile, cx: &mut Context<'_>) -> BTreeMap<String, Con
         return BTreeMap::new();
     };
     let pairs: Vec<(At<String>, Option<&At<String>>)> = match &raw.value {
-        Or::First(table) => table
-            .0
-            .iter()
-            .map(|(name, condition)| (name.clone(), Some(condition)))
-            .collect(),
-        Or::Second(list) => list
-            .iter()
-            .map(|name| (at(name.value.clone(), &name.place), None))
-            .collect(),
+        Or::First(table) => table.0.iter().map(|(name, condition)| (name.clone(), Some(condition))).collect(),
+        Or::Second(list) => list.iter().map(|name| (at(name.value.clone(), &name.place), None)).collect(),
     };
     let mut out = BTreeMap::new();
     for (name, condition) in pairs {
-        cx.places
-            .put(format!("{}.{}", raw.place.path, name.value), &name.place);
-        let condition = condition.map_or(Some(Condition::Started), |word| {
-            cx.choose(word, "condition", &CONDITIONS)
-        });
+        cx.places.put(format!("{}.{}", raw.place.path, name.value), &name.place);
+        let condition = condition.map_or(Some(Condition::Started), |word| cx.choose(word, "condition", &CONDITIONS));
         out.extend(condition.map(|condition| (name.value, condition)));
     }
     out

@@ -22,20 +22,11 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(files: &'a dyn Files, findings: &'a mut Findings, places: Places) -> Self {
-        Self {
-            files,
-            findings,
-            places,
-            base: files.base_dir().to_owned(),
-            home: files.home(),
-        }
+        Self { files, findings, places, base: files.base_dir().to_owned(), home: files.home() }
     }
 
     pub(super) fn paths(&self) -> Paths<'_> {
-        Paths {
-            base: &self.base,
-            home: self.home.as_deref(),
-        }
+        Paths { base: &self.base, home: self.home.as_deref() }
     }
 
     pub(super) fn resolve(&mut self, path: &At<String>) -> Option<String> {
@@ -47,28 +38,18 @@ impl<'a> Context<'a> {
         self.findings.check(&at.place, at.value.parse())
     }
 
-    pub(super) fn parse_scalar<T: FromStr<Err = ParseError>>(
-        &mut self,
-        at: Option<&At<Scalar>>,
-    ) -> Option<T> {
+    pub(super) fn parse_scalar<T: FromStr<Err = ParseError>>(&mut self, at: Option<&At<Scalar>>) -> Option<T> {
         let at = at?;
         self.findings.check(&at.place, at.value.text().parse())
     }
 
     /// One of a few words.
-    pub(super) fn choose<T: Clone>(
-        &mut self,
-        at: &At<String>,
-        what: &str,
-        options: &[(&str, T)],
-    ) -> Option<T> {
+    pub(super) fn choose<T: Clone>(&mut self, at: &At<String>, what: &str, options: &[(&str, T)]) -> Option<T> {
         if let Some((_, value)) = options.iter().find(|(word, _)| *word == at.value) {
             return Some(value.clone());
         }
         let words: Vec<&str> = options.iter().map(|(word, _)| *word).collect();
-        let finding = self
-            .findings
-            .error(&at.place, format!("`{}` is not a {what}", at.value));
+        let finding = self.findings.error(&at.place, format!("`{}` is not a {what}", at.value));
         match nearest(&at.value, words.iter().copied()) {
             Some(word) => finding.hint(format!("did you mean `{word}`?")),
             None => finding.hint(format!("one of {}", words.join(", "))),
@@ -86,8 +67,7 @@ impl<'a> Context<'a> {
         let at = at?;
         let number = T::try_from(at.value).ok().filter(|number| *number >= least);
         if number.is_none() {
-            self.findings
-                .error(&at.place, format!("`{}` is not {bounds}", at.value));
+            self.findings.error(&at.place, format!("`{}` is not {bounds}", at.value));
         }
         number
     }
@@ -115,10 +95,7 @@ impl<'a> Context<'a> {
         two: (&str, Option<&'t At<T>>),
     ) -> Option<&'t At<T>> {
         if let (Some(first), Some(second)) = (one.1, two.1) {
-            let finding = self.findings.error(
-                &second.place,
-                format!("`{}` and `{}` mean the same", one.0, two.0),
-            );
+            let finding = self.findings.error(&second.place, format!("`{}` and `{}` mean the same", one.0, two.0));
             finding.related(&first.place, "given here already");
         }
         one.1.or(two.1)
@@ -129,24 +106,12 @@ impl<'a> Context<'a> {
 pub(super) fn strings(words: Option<&At<Words>>) -> Vec<At<String>> {
     match words {
         None => Vec::new(),
-        Some(At {
-            value: Or::First(text),
-            place,
-        }) => vec![At {
-            value: text.clone(),
-            place: place.clone(),
-        }],
-        Some(At {
-            value: Or::Second(list),
-            ..
-        }) => list.clone(),
+        Some(At { value: Or::First(text), place }) => vec![At { value: text.clone(), place: place.clone() }],
+        Some(At { value: Or::Second(list), .. }) => list.clone(),
     }
 }
 
 /// A value with another place's address.
 pub(super) fn at<T>(value: T, place: &Place) -> At<T> {
-    At {
-        value,
-        place: place.clone(),
-    }
+    At { value, place: place.clone() }
 }

@@ -31,18 +31,11 @@ pub(crate) fn service(
     let mut cx = Context::new(files, findings, Places::of(tree));
     cx.base = base_dir(file, &mut cx);
     if let Some(node) = &file.node {
-        let finding = cx.findings.error(
-            &node.place,
-            "`node` is reserved: a service runs on the agent it is sent to",
-        );
+        let finding = cx.findings.error(&node.place, "`node` is reserved: a service runs on the agent it is sent to");
         finding.hint("remove the key; choose the agent on the command line");
     }
     let service = Service {
-        name: file
-            .name
-            .as_ref()
-            .map(|name| name.value.clone())
-            .unwrap_or_default(),
+        name: file.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         node: None,
         labels: environment::labels(file.labels.as_ref(), &mut cx),
         active: file.active.as_ref().is_none_or(|active| active.value),
@@ -61,10 +54,7 @@ fn base_dir(file: &ServiceFile, cx: &mut Context<'_>) -> String {
 
 fn drift(file: &ServiceFile, cx: &mut Context<'_>) -> Drift {
     let options = [("report", Drift::Report), ("heal", Drift::Heal)];
-    file.drift
-        .as_ref()
-        .and_then(|drift| cx.choose(drift, "drift policy", &options))
-        .unwrap_or_default()
+    file.drift.as_ref().and_then(|drift| cx.choose(drift, "drift policy", &options)).unwrap_or_default()
 }
 
 fn components(file: &ServiceFile, cx: &mut Context<'_>) -> Vec<Component> {
@@ -84,11 +74,7 @@ fn components(file: &ServiceFile, cx: &mut Context<'_>) -> Vec<Component> {
 }
 
 fn builds(file: &ServiceFile, components: &[Component], cx: &mut Context<'_>) -> Vec<Build> {
-    let Some(images) = file
-        .build
-        .as_ref()
-        .and_then(|build| build.value.images.as_ref())
-    else {
+    let Some(images) = file.build.as_ref().and_then(|build| build.value.images.as_ref()) else {
         return Vec::new();
     };
     let mut builds: BTreeMap<ImageRef, Build> = BTreeMap::new();
@@ -97,34 +83,19 @@ fn builds(file: &ServiceFile, components: &[Component], cx: &mut Context<'_>) ->
             continue;
         };
         let (context, dockerfile) = match &how.value {
-            Or::First(dockerfile) => (
-                None,
-                Some(At {
-                    value: dockerfile.clone(),
-                    place: how.place.clone(),
-                }),
-            ),
+            Or::First(dockerfile) => (None, Some(At { value: dockerfile.clone(), place: how.place.clone() })),
             Or::Second(table) => (table.context.clone(), table.dockerfile.clone()),
         };
         let base = cx.base.clone();
         let context = context.map_or(Some(base.clone()), |context| cx.resolve(&context));
         let Some(context) = context else { continue };
         cx.base = context.clone();
-        let dockerfile = dockerfile.map_or(Some(format!("{context}/Dockerfile")), |file| {
-            cx.resolve(&file)
-        });
+        let dockerfile = dockerfile.map_or(Some(format!("{context}/Dockerfile")), |file| cx.resolve(&file));
         cx.base = base;
         if !components.iter().any(|component| component.image == image) {
-            cx.findings.warn(
-                &key.place,
-                format!("no component uses the image `{image}` that is built here"),
-            );
+            cx.findings.warn(&key.place, format!("no component uses the image `{image}` that is built here"));
         }
-        let build = dockerfile.map(|dockerfile| Build {
-            image: image.clone(),
-            context,
-            dockerfile,
-        });
+        let build = dockerfile.map(|dockerfile| Build { image: image.clone(), context, dockerfile });
         if build.is_some_and(|build| builds.insert(image, build).is_some()) {
             cx.findings.error(&key.place, "this image is built twice");
         }
@@ -135,23 +106,15 @@ fn builds(file: &ServiceFile, components: &[Component], cx: &mut Context<'_>) ->
 /// Applies the rules for normalised services, leaving out what only follows from an error that is already known.
 fn check(service: &Service, file: &ServiceFile, cx: &mut Context<'_>) {
     let known = Known::new(file, cx);
-    let problems: Vec<Problem> = service
-        .validate()
-        .into_iter()
-        .filter(|problem| !known.explains(problem, cx))
-        .collect();
+    let problems: Vec<Problem> =
+        service.validate().into_iter().filter(|problem| !known.explains(problem, cx)).collect();
     let mut conflicts = HashSet::new();
     for problem in problems {
         let place = cx.places.find(&problem.path);
-        let related: Vec<(Place, String)> = problem
-            .related
-            .iter()
-            .map(|(path, message)| (cx.places.find(path), message.clone()))
-            .collect();
+        let related: Vec<(Place, String)> =
+            problem.related.iter().map(|(path, message)| (cx.places.find(path), message.clone())).collect();
         // Two ranges that overlap conflict in many ports, and once for the reader.
-        let conflict = related
-            .first()
-            .map(|(other, _)| (place.span.start, other.span.start));
+        let conflict = related.first().map(|(other, _)| (place.span.start, other.span.start));
         if conflict.is_none_or(|conflict| conflicts.insert(conflict)) {
             let finding = cx.findings.error(&place, problem.message);
             finding.hint = problem.hint;
@@ -183,9 +146,6 @@ impl Known {
             || problem.path == "components" && self.components_broken
             || about_names && self.component_nameless
             || cx.findings.broken(cx.places.path(&problem.path))
-            || problem
-                .related
-                .iter()
-                .any(|(path, _)| cx.findings.broken(cx.places.path(path)))
+            || problem.related.iter().any(|(path, _)| cx.findings.broken(cx.places.path(path)))
     }
 }

@@ -16,9 +16,7 @@ pub(super) fn mounts(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> V
         mounts.extend(volume(item, cx).map(|mount| (mount, item.place.clone())));
     }
     for item in strings(raw.tmpfs.as_ref()) {
-        let mount = cx
-            .findings
-            .check(&item.place, Mount::parse_tmpfs(&item.value));
+        let mount = cx.findings.check(&item.place, Mount::parse_tmpfs(&item.value));
         mounts.extend(mount.map(|mount| (mount, item.place)));
     }
     mounts.sort_by(|(one, _), (two, _)| one.cmp(two));
@@ -44,31 +42,17 @@ fn long(table: &MountTable) -> Result<Long, ParseError> {
     let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
     let flag = |at: &Option<At<bool>>| at.as_ref().is_some_and(|at| at.value);
     let source = text(&table.source);
-    let is_path = source
-        .as_ref()
-        .is_some_and(|source| source.starts_with(['/', '.', '~']));
+    let is_path = source.as_ref().is_some_and(|source| source.starts_with(['/', '.', '~']));
     Ok(Long {
         kind: text(&table.r#type).or_else(|| is_path.then(|| "bind".to_owned())),
         source,
         target: text(&table.target),
         read_only: flag(&table.read_only),
         propagation: text(&table.propagation),
-        selinux: table
-            .selinux
-            .as_ref()
-            .map(|at| selinux(&at.value))
-            .transpose()?,
+        selinux: table.selinux.as_ref().map(|at| selinux(&at.value)).transpose()?,
         external: flag(&table.external),
-        size: table
-            .size
-            .as_ref()
-            .map(|at| at.value.text().parse())
-            .transpose()?,
-        mode: table
-            .mode
-            .as_ref()
-            .map(|at| parse_mode(&at.value))
-            .transpose()?,
+        size: table.size.as_ref().map(|at| at.value.text().parse()).transpose()?,
+        mode: table.mode.as_ref().map(|at| parse_mode(&at.value)).transpose()?,
     })
 }
 
@@ -76,7 +60,6 @@ fn selinux(text: &str) -> Result<char, ParseError> {
     match text {
         "z" => Ok('z'),
         "Z" => Ok('Z'),
-        _ => Err(ParseError::new(format!("`{text}` is not a relabelling"))
-            .hint("`z` is shared, `Z` private")),
+        _ => Err(ParseError::new(format!("`{text}` is not a relabelling")).hint("`z` is shared, `Z` private")),
     }
 }

@@ -24,8 +24,7 @@ impl Places {
                 // variable is its name.
                 let named = node.place.path.ends_with("labels") || node.place.path.ends_with("env");
                 if named || matches!(entry.value.kind, Kind::Table(_)) {
-                    self.0
-                        .insert(entry.key_place.path.clone(), entry.key_place.clone());
+                    self.0.insert(entry.key_place.path.clone(), entry.key_place.clone());
                 }
             }),
             Kind::Array(items) => items.iter().for_each(|item| self.collect(item)),

@@ -11,13 +11,7 @@ use crate::{ByteSize, ParseError, Resources, Ulimit};
 pub(super) fn resources(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> Resources {
     let cpus = cx.either(("cpus", raw.cpus.as_ref()), ("vcpus", raw.vcpus.as_ref()));
     let parts: [(&str, Option<&Place>); 5] = [
-        (
-            "memory",
-            raw.memory
-                .as_ref()
-                .map(|at| &at.place)
-                .or(raw.memory_mb.as_ref().map(|at| &at.place)),
-        ),
+        ("memory", raw.memory.as_ref().map(|at| &at.place).or(raw.memory_mb.as_ref().map(|at| &at.place))),
         ("cpus", cpus.map(|at| &at.place)),
         ("pids", raw.pids.as_ref().map(|at| &at.place)),
         ("shm_size", raw.shm_size.as_ref().map(|at| &at.place)),
@@ -39,26 +33,18 @@ pub(super) fn resources(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -
 
 fn memory(raw: &ComponentFile, cx: &mut Context<'_>) -> Option<ByteSize> {
     if let (Some(memory), Some(mebibytes)) = (&raw.memory, &raw.memory_mb) {
-        let finding = cx
-            .findings
-            .error(&mebibytes.place, "`memory` and `memory_mb` mean the same");
+        let finding = cx.findings.error(&mebibytes.place, "`memory` and `memory_mb` mean the same");
         finding.related(&memory.place, "given here already");
     }
     let mebibytes = cx.number(raw.memory_mb.as_ref(), 1u64, "a number of mebibytes");
-    let from_mebibytes = mebibytes
-        .and_then(|mebibytes| mebibytes.checked_mul(1 << 20))
-        .map(ByteSize);
+    let from_mebibytes = mebibytes.and_then(|mebibytes| mebibytes.checked_mul(1 << 20)).map(ByteSize);
     cx.parse_scalar(raw.memory.as_ref()).or(from_mebibytes)
 }
 
 fn ulimits(raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<Ulimit> {
     let mut limits = Vec::new();
     for (name, limit) in raw.ulimits.iter().flat_map(|table| &table.value.0) {
-        let place = if Ulimit::NAMES.contains(&name.value.as_str()) {
-            &limit.place
-        } else {
-            &name.place
-        };
+        let place = if Ulimit::NAMES.contains(&name.value.as_str()) { &limit.place } else { &name.place };
         limits.extend(cx.findings.check(place, ulimit(&name.value, limit)));
     }
     limits.sort_by(|one, two| one.name.cmp(&two.name));

@@ -7,9 +7,7 @@ use super::ServiceFile;
 
 /// Generated from the raw types; without the `null` that an optional Rust field allows and TOML cannot write.
 pub(crate) fn schema() -> Value {
-    let schema = SchemaSettings::draft07()
-        .into_generator()
-        .into_root_schema_for::<ServiceFile>();
+    let schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<ServiceFile>();
     let mut schema = schema.to_value();
     tidy(&mut schema);
     schema["title"] = Value::from("Hythe service file");
@@ -33,9 +31,7 @@ fn without_null(fields: &mut Map<String, Value>) {
             continue;
         };
         choices.retain(|choice| {
-            !choice.is_null()
-                && choice != "null"
-                && choice.get("type").is_none_or(|name| name != "null")
+            !choice.is_null() && choice != "null" && choice.get("type").is_none_or(|name| name != "null")
         });
         let only = match choices.as_slice() {
             [only] => only.clone(),

@@ -20,14 +20,9 @@ pub(super) fn apply(table: &PermissionsFile, permissions: &mut Permissions, cx: 
     }
     for raw in table.cap_add.iter().flat_map(|list| &list.value) {
         match capability(raw, cx).as_deref() {
-            Some(ALL) if permissions.privileged => {
-                permissions.capabilities = CAPABILITIES.map(str::to_owned).to_vec()
-            }
+            Some(ALL) if permissions.privileged => permissions.capabilities = CAPABILITIES.map(str::to_owned).to_vec(),
             Some(ALL) => {
-                let finding = cx.findings.error(
-                    &raw.place,
-                    "every capability is only for a privileged component",
-                );
+                let finding = cx.findings.error(&raw.place, "every capability is only for a privileged component");
                 finding.hint("name the capabilities it needs");
             }
             Some(name) => permissions.capabilities.push(name.to_owned()),
@@ -44,9 +39,7 @@ fn capability(raw: &At<String>, cx: &mut Context<'_>) -> Option<String> {
     if name == ALL || CAPABILITIES.contains(&name) {
         return Some(name.to_owned());
     }
-    let finding = cx
-        .findings
-        .error(&raw.place, format!("`{}` is not a capability", raw.value));
+    let finding = cx.findings.error(&raw.place, format!("`{}` is not a capability", raw.value));
     if let Some(known) = nearest(name, CAPABILITIES) {
         finding.hint(format!("did you mean `{known}`?"));
     }

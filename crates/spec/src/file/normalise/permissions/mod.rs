@@ -14,21 +14,12 @@ use crate::file::tree::{self, Node};
 use crate::{Inbound, Outbound, Permissions, Seccomp};
 
 /// The permissions that a component's `permissions` asks for; nothing where it has none or it is wrong.
-pub(super) fn permissions(
-    raw: Option<&At<Or<String, PermissionsFile>>>,
-    cx: &mut Context<'_>,
-) -> Option<Permissions> {
+pub(super) fn permissions(raw: Option<&At<Or<String, PermissionsFile>>>, cx: &mut Context<'_>) -> Option<Permissions> {
     let At { value, place } = raw?;
     match value {
         Or::First(name) => match Permissions::built_in(name) {
             Some(profile) => Some(profile),
-            None => from_file(
-                &At {
-                    value: name.clone(),
-                    place: place.clone(),
-                },
-                cx,
-            ),
+            None => from_file(&At { value: name.clone(), place: place.clone() }, cx),
         },
         Or::Second(table) => resolve("inline", table, cx),
     }
@@ -40,21 +31,16 @@ fn from_file(path: &At<String>, cx: &mut Context<'_>) -> Option<Permissions> {
     let text = match cx.files.read(&full) {
         Ok(text) => text,
         Err(error) => {
-            let finding = cx.findings.error(
-                &path.place,
-                format!("cannot read the permission profile `{full}`: {error}"),
-            );
+            let finding =
+                cx.findings.error(&path.place, format!("cannot read the permission profile `{full}`: {error}"));
             finding.hint("one of `standard`, `none`, `network`, or the path of a profile");
             return None;
         }
     };
     let mut inner = Findings::default();
-    let table = read(&full, &text, &path.place.span, &mut inner)
-        .and_then(|node| PermissionsFile::read(&node, &mut inner));
-    let base = full
-        .rsplit_once('/')
-        .map_or("/", |(directory, _)| directory)
-        .to_owned();
+    let table =
+        read(&full, &text, &path.place.span, &mut inner).and_then(|node| PermissionsFile::read(&node, &mut inner));
+    let base = full.rsplit_once('/').map_or("/", |(directory, _)| directory).to_owned();
     let permissions = table.and_then(|table| {
         let mut cx = Context::new(cx.files, &mut inner, super::places::Places::default());
         cx.base = base;
@@ -68,10 +54,7 @@ fn read(path: &str, text: &str, span: &Range<usize>, findings: &mut Findings) ->
     if !path.ends_with(".json") {
         return tree::from_toml(text, findings);
     }
-    let place = Place {
-        path: String::new(),
-        span: span.clone(),
-    };
+    let place = Place { path: String::new(), span: span.clone() };
     let json = serde_json::from_str::<serde_json::Value>(text)
         .map_err(|error| findings.error(&place, error.to_string()))
         .ok()?;
@@ -80,15 +63,8 @@ fn read(path: &str, text: &str, span: &Range<usize>, findings: &mut Findings) ->
 
 fn adopt(inner: Findings, path: &At<String>, cx: &mut Context<'_>) {
     for mut finding in inner.0 {
-        let key = if finding.place.path.is_empty() {
-            String::new()
-        } else {
-            format!(", `{}`", finding.place.path)
-        };
-        finding.message = format!(
-            "in the permission profile `{}`{key}: {}",
-            path.value, finding.message
-        );
+        let key = if finding.place.path.is_empty() { String::new() } else { format!(", `{}`", finding.place.path) };
+        finding.message = format!("in the permission profile `{}`{key}: {}", path.value, finding.message);
         finding.place = path.place.clone();
         finding.related.clear();
         cx.findings.0.push(finding);
@@ -103,15 +79,8 @@ fn resolve(name: &str, table: &PermissionsFile, cx: &mut Context<'_>) -> Option<
         None => Permissions::built_in("none"),
     };
     let mut permissions = base?;
-    permissions.profile = table
-        .name
-        .as_ref()
-        .map_or(name, |name| &name.value)
-        .to_owned();
-    permissions.privileged = table
-        .privileged
-        .as_ref()
-        .is_some_and(|privileged| privileged.value);
+    permissions.profile = table.name.as_ref().map_or(name, |name| &name.value).to_owned();
+    permissions.privileged = table.privileged.as_ref().is_some_and(|privileged| privileged.value);
     capabilities::apply(table, &mut permissions, cx);
     if let Some(network) = &table.network {
         apply_network(&network.value, &mut permissions, cx);
@@ -135,10 +104,8 @@ fn filter(seccomp: &At<String>, cx: &mut Context<'_>) -> Option<Seccomp> {
             match cx.files.read(&full) {
                 Ok(_) => Some(Seccomp::File(full)),
                 Err(error) => {
-                    let finding = cx.findings.error(
-                        &seccomp.place,
-                        format!("cannot read the seccomp profile `{full}`: {error}"),
-                    );
+                    let finding =
+                        cx.findings.error(&seccomp.place, format!("cannot read the seccomp profile `{full}`: {error}"));
                     finding.hint("`default`, `unconfined`, or the path of a profile");
                     None
                 }
@@ -153,22 +120,13 @@ fn apply_network(network: &NetworkFile, permissions: &mut Permissions, cx: &mut 
     }
     if let Some(inbound) = &network.inbound {
         let hosts = inbound.value.allow_host.iter().flat_map(|list| &list.value);
-        permissions.inbound = Inbound {
-            allow_host: hosts.map(|host| host.value.clone()).collect(),
-        };
+        permissions.inbound = Inbound { allow_host: hosts.map(|host| host.value.clone()).collect() };
     }
     let Some(mode) = &network.mode else { return };
-    let closed = cx.choose(
-        mode,
-        "network mode",
-        &[("none", true), ("bridge", false), ("default", false)],
-    );
+    let closed = cx.choose(mode, "network mode", &[("none", true), ("bridge", false), ("default", false)]);
     if closed == Some(true) {
         if network.outbound.is_some() && permissions.opens_network() {
-            cx.findings.error(
-                &mode.place,
-                "`mode = \"none\"` closes what `outbound` opens",
-            );
+            cx.findings.error(&mode.place, "`mode = \"none\"` closes what `outbound` opens");
         }
         permissions.outbound = Some(Outbound::default());
     }

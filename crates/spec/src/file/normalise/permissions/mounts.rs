@@ -27,10 +27,7 @@ pub(super) fn mounts(table: &PermissionsFile, cx: &mut Context<'_>) -> Vec<Mount
 fn mount(item: &At<String>, read_only: bool, paths: &Paths<'_>) -> Result<Mount, ParseError> {
     let text = item.value.as_str();
     if let Some(wrong) = text.chars().find(|c| REFUSED.contains(*c)) {
-        return Err(ParseError::new(format!(
-            "a path in a profile cannot contain `{}`",
-            wrong.escape_default()
-        )));
+        return Err(ParseError::new(format!("a path in a profile cannot contain `{}`", wrong.escape_default())));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         return resource(scheme, rest, read_only);
@@ -39,36 +36,17 @@ fn mount(item: &At<String>, read_only: bool, paths: &Paths<'_>) -> Result<Mount,
         Some((host, target)) => (paths.resolve(host)?, paths::target(target)?),
         None => (paths.resolve(text)?, paths::target(&paths.resolve(text)?)?),
     };
-    Ok(Mount {
-        target,
-        source: MountSource::Bind {
-            path: host,
-            propagation: None,
-            selinux: None,
-        },
-        read_only,
-    })
+    Ok(Mount { target, source: MountSource::Bind { path: host, propagation: None, selinux: None }, read_only })
 }
 
 fn resource(scheme: &str, rest: &str, read_only: bool) -> Result<Mount, ParseError> {
     match (scheme, rest.split_once(':')) {
         ("volume", Some((name, target))) => {
-            let source = MountSource::Volume {
-                name: short::volume_name(name)?,
-                external: false,
-            };
-            Ok(Mount {
-                target: paths::target(target)?,
-                source,
-                read_only,
-            })
+            let source = MountSource::Volume { name: short::volume_name(name)?, external: false };
+            Ok(Mount { target: paths::target(target)?, source, read_only })
         }
-        ("volume", None) => {
-            Err(ParseError::new("a volume needs a target").hint("write `volume://name:/target`"))
-        }
-        _ => Err(ParseError::new(format!(
-            "resources of the kind `{scheme}` are not supported"
-        ))
-        .hint("write a path, or `volume://name:/target`")),
+        ("volume", None) => Err(ParseError::new("a volume needs a target").hint("write `volume://name:/target`")),
+        _ => Err(ParseError::new(format!("resources of the kind `{scheme}` are not supported"))
+            .hint("write a path, or `volume://name:/target`")),
     }
 }
