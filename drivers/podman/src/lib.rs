@@ -15,6 +15,7 @@ mod driver;
 mod error;
 mod evidence;
 mod exec;
+mod follower;
 mod images;
 mod input;
 mod keeper;

@@ -130,7 +130,8 @@ impl Reader {
                 let _nobody_listens = self.finish().await;
                 return Ok(());
             }
-            if self.release().await.is_err() {
+            // What an ended instance may still say counts for `tail`.
+            if self.follow && self.release().await.is_err() {
                 return Ok(());
             }
             tokio::select! {

@@ -2,7 +2,7 @@
 
 use hythe_runtime::{Cursor, EventKind, Exit};
 
-use super::{Line, event, since};
+use super::{Line, beginning, event};
 
 fn read(line: &str) -> Option<EventKind> {
     event(serde_json::from_str::<Line>(line).unwrap()).map(|event| event.kind)
@@ -24,6 +24,7 @@ fn real_lines_are_read() {
 
 #[test]
 fn a_resumed_watch_begins_early() {
-    assert_eq!(since(&Cursor::at("1795341456162605102")).unwrap(), "1795341455.162605102");
-    assert!(since(&Cursor::at("yesterday")).is_err());
+    let early: i128 = 1_795_341_455_162_605_102;
+    assert_eq!(beginning(&Cursor::at("1795341456162605102")).unwrap().as_nanosecond(), early);
+    assert!(beginning(&Cursor::at("yesterday")).is_err());
 }

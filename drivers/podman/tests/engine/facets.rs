@@ -48,6 +48,31 @@ async fn logs_are_exact() {
     bench.remove(&created).await;
 }
 
+#[tokio::test]
+async fn an_early_long_line_is_one() {
+    let Some(bench) = crate::bench::bench("early").await else {
+        return;
+    };
+    for round in 0..5 {
+        let mut plan = bench.plan("early", &["sh", "-c", "head -c 1048576 /dev/zero | tr '\\0' x; printf 'y\nz'"]);
+        plan.identity.attempt = round + 1;
+        let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
+        let followed = lines(&bench, &id, LogOptions { follow: true, ..LogOptions::default() }).await;
+        assert_eq!(followed.iter().map(|line| line.line.len()).collect::<Vec<_>>(), [(1 << 20) + 1, 1]);
+        assert_eq!(lines(&bench, &id, LogOptions::default()).await, followed);
+        bench.ended(&id).await;
+        // Another run: its first word does not go on with the last one of the run before.
+        bench.podman.start(&bench.cx, &id).await.unwrap();
+        bench.ended(&id).await;
+        let both: Vec<usize> =
+            lines(&bench, &id, LogOptions::default()).await.iter().map(|line| line.line.len()).collect();
+        assert_eq!(both, [(1 << 20) + 1, 1, (1 << 20) + 1, 1]);
+        let last = lines(&bench, &id, LogOptions { tail: Some(1), ..LogOptions::default() }).await;
+        assert_eq!(texts(&last), ["z"]);
+        bench.remove(&id).await;
+    }
+}
+
 async fn output(session: &mut Session) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     while let Some(chunk) = session.output.next().await {
@@ -274,6 +299,25 @@ async fn images_are_named_and_unnamed() {
     images.remove(&bench.cx, &name).await.unwrap();
     assert!(images.get(&bench.cx, &name).await.unwrap_err().is_not_found());
     assert!(images.get(&bench.cx, &image).await.is_ok());
+}
+
+#[tokio::test]
+async fn names_given_at_once_are_all_kept() {
+    let Some(bench) = crate::bench::bench("names").await else {
+        return;
+    };
+    let images = bench.podman.images().unwrap();
+    let image: ImageRef = bench.image.parse().unwrap();
+    let names: Vec<ImageRef> =
+        (0..8).map(|n| format!("localhost/{}/name{n}:1", bench.owner).parse().unwrap()).collect();
+    let given = names.iter().map(|name| images.tag(&bench.cx, &image, name));
+    futures_util::future::join_all(given).await.into_iter().for_each(Result::unwrap);
+    let kept = images.get(&bench.cx, &image).await.unwrap().tags;
+    assert!(names.iter().all(|name| kept.contains(&name.to_string())), "{kept:?}");
+    let taken = names.iter().map(|name| images.remove(&bench.cx, name));
+    futures_util::future::join_all(taken).await.into_iter().for_each(Result::unwrap);
+    let kept = images.get(&bench.cx, &image).await.unwrap().tags;
+    assert!(names.iter().all(|name| !kept.contains(&name.to_string())), "{kept:?}");
 }
 
 #[tokio::test]

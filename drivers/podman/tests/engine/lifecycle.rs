@@ -63,6 +63,21 @@ async fn a_short_life_is_never_missed() {
 }
 
 #[tokio::test]
+async fn an_attempt_runs_once() {
+    let Some(bench) = crate::bench::bench("once").await else {
+        return;
+    };
+    let plan = bench.plan("once", &["sh", "-c", "exit 7"]);
+    let id = bench.podman.create(&bench.cx, &plan).await.unwrap();
+    assert_eq!(bench.podman.run(&bench.cx, &plan).await.unwrap(), id, "made, never started: it is started");
+    let first = bench.ended(&id).await;
+    assert_eq!(bench.podman.run(&bench.cx, &plan).await.unwrap(), id);
+    let again = bench.podman.inspect(&bench.cx, &id).await.unwrap();
+    assert_eq!((again.state, again.started, again.finished), (State::Exited, first.started, first.finished));
+    bench.remove(&id).await;
+}
+
+#[tokio::test]
 async fn failures_are_told_apart() {
     let Some(bench) = crate::bench::bench("fail").await else {
         return;

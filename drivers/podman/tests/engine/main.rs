@@ -5,3 +5,4 @@
 mod bench;
 mod facets;
 mod lifecycle;
+mod rotation;

@@ -4,131 +4,24 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why it did nothing")]
 
+mod bench;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bench::Bench;
 use futures_util::{StreamExt, TryStreamExt};
-use hythe_driver_docker::{Config, Docker, connect};
 use hythe_runtime::{
-    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, Identity, InstanceId, LogLine, LogOptions,
-    NetworkSpec, OpContext, Plan, PlanNetwork, Runtime, Security, State, StdStream, Stop, VolumeSpec,
+    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, InstanceId, LogLine, LogOptions, NetworkSpec, Plan,
+    PlanNetwork, Runtime, State, StdStream, Stop, VolumeSpec,
 };
-use hythe_spec::{ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Permissions, Port, Protocol, Resources};
+use hythe_spec::{ByteSize, Millicores, Mount, MountSource, Port, Protocol, Resources};
 use tokio::io::AsyncWriteExt;
-
-struct Bench {
-    docker: Docker,
-    image: String,
-    registry: Option<String>,
-    cx: OpContext,
-}
-
-fn environment() -> Option<serde_json::Value> {
-    let path = std::env::var_os("HYTHE_TEST_ENV")?;
-    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-}
-
-async fn bench(engine: &str) -> Option<Bench> {
-    let found = environment();
-    let socket = found.as_ref().and_then(|env| env[engine]["socket"].as_str());
-    let Some(socket) = socket else {
-        eprintln!("nothing is proved here: HYTHE_TEST_ENV names no `{engine}`");
-        return None;
-    };
-    let config = Config { host: Some(format!("unix://{socket}")), ..Config::default() };
-    let env = found.as_ref().unwrap();
-    Some(Bench {
-        docker: connect(config).await.unwrap(),
-        image: env["image"].as_str().unwrap().to_owned(),
-        registry: env["registry"]["address"].as_str().map(str::to_owned),
-        cx: OpContext::new("test"),
-    })
-}
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
-impl Bench {
-    fn plan(&self, script: &str) -> Plan {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let standard = Permissions::standard();
-        Plan {
-            identity: Identity {
-                owner: "driver-test".to_owned(),
-                service: format!("dt{}", std::process::id()),
-                component: format!("c{count}"),
-                generation: 1,
-                attempt: 1,
-                plan_hash: "0".repeat(16),
-            },
-            image: self.image.parse().unwrap(),
-            entrypoint: None,
-            command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
-            env: BTreeMap::from([("A".to_owned(), "b=c d".to_owned())]),
-            labels: BTreeMap::from([("user".to_owned(), "la\"bel".to_owned())]),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            user: None,
-            workdir: None,
-            hostname: "box".to_owned(),
-            network: PlanNetwork::None,
-            dns: Vec::new(),
-            extra_hosts: Vec::new(),
-            stop_signal: None,
-            stop_grace: Millis(1_000),
-            resources: Resources::default(),
-            read_only: false,
-            init: false,
-            tty: false,
-            stdin: false,
-            security: Security {
-                capabilities: standard.capabilities,
-                seccomp: standard.seccomp,
-                no_new_privileges: true,
-                privileged: false,
-            },
-            outbound: None,
-            inbound: Inbound::default(),
-        }
-    }
-
-    async fn run(&self, plan: &Plan) -> InstanceId {
-        self.docker.run(&self.cx, plan).await.unwrap()
-    }
-
-    async fn ended(&self, id: &InstanceId) {
-        for _ in 0..400 {
-            if self.docker.inspect(&self.cx, id).await.unwrap().state == State::Exited {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{id} does not end");
-    }
-
-    async fn lines(&self, id: &InstanceId, options: LogOptions) -> Vec<LogLine> {
-        let logs = self.docker.logs().unwrap().logs(&self.cx, id, &options).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(20), logs.try_collect()).await.unwrap().unwrap()
-    }
-
-    async fn output(&self, plan: &Plan) -> String {
-        let id = self.run(plan).await;
-        self.ended(&id).await;
-        let lines = self.lines(&id, LogOptions::default()).await;
-        self.docker.remove(&self.cx, &id).await.unwrap();
-        lines.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned() + "\n").collect()
-    }
-
-    async fn end(&self, id: &InstanceId) {
-        self.docker.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
-        self.docker.remove(&self.cx, id).await.unwrap();
-    }
-}
 
 macro_rules! on_both {
     ($($name:ident)*) => {
-        mod docker { $(#[tokio::test] async fn $name() { if let Some(bench) = super::bench("docker").await { super::$name(bench).await } })* }
-        mod podman_api { $(#[tokio::test] async fn $name() { if let Some(bench) = super::bench("podman_api").await { super::$name(bench).await } })* }
+        mod docker { $(#[tokio::test] async fn $name() { if let Some(bench) = super::bench::bench("docker").await { super::$name(bench).await } })* }
+        mod podman_api { $(#[tokio::test] async fn $name() { if let Some(bench) = super::bench::bench("podman_api").await { super::$name(bench).await } })* }
     };
 }
 
@@ -585,15 +478,17 @@ async fn stats(bench: Bench) {
 
 async fn stops(bench: Bench) {
     let Bench { docker, cx, .. } = &bench;
-    let id = bench.run(&bench.plan("trap 'exit 42' TERM; trap 'exit 43' USR1; while true; do sleep 0.1; done")).await;
+    let id = bench.run(&bench.plan("trap 'exit 42' TERM; trap 'exit 43' USR1; echo ready; while true; do sleep 0.1; done")).await;
+    bench.ready(&id, 1).await;
     docker.stop(cx, &id, &Stop { signal: None, grace: Duration::from_secs(10) }).await.unwrap();
     assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, 42);
     docker.start(cx, &id).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    bench.ready(&id, 2).await;
     docker.stop(cx, &id, &Stop { signal: Some(hythe_spec::Signal(10)), grace: Duration::from_secs(10) }).await.unwrap();
     assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, 43);
     bench.end(&id).await;
-    let id = bench.run(&bench.plan("trap '' TERM; while true; do sleep 0.1; done")).await;
+    let id = bench.run(&bench.plan("trap '' TERM; echo ready; while true; do sleep 0.1; done")).await;
+    bench.ready(&id, 1).await;
     let slow = Stop { signal: None, grace: Duration::from_secs(2) };
     let (stopped, ()) = tokio::join!(docker.stop(cx, &id, &slow), async {
         tokio::time::sleep(Duration::from_millis(600)).await;
