@@ -17,6 +17,7 @@ pub enum Feature {
     PublishSctp,
     PublishIpv6,
     BridgeNetwork,
+    IsolatedNetworks,
     HostNetwork,
     NoNetwork,
     Dns,
@@ -24,6 +25,7 @@ pub enum Feature {
     HostGateway,
     Volumes,
     Binds,
+    BindsWithComma,
     Tmpfs,
     ReadOnlyRoot,
     User,
@@ -47,12 +49,13 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of the capability table.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::PublishTcp,
         Self::PublishUdp,
         Self::PublishSctp,
         Self::PublishIpv6,
         Self::BridgeNetwork,
+        Self::IsolatedNetworks,
         Self::HostNetwork,
         Self::NoNetwork,
         Self::Dns,
@@ -60,6 +63,7 @@ impl Feature {
         Self::HostGateway,
         Self::Volumes,
         Self::Binds,
+        Self::BindsWithComma,
         Self::Tmpfs,
         Self::ReadOnlyRoot,
         Self::User,
@@ -89,6 +93,7 @@ impl Feature {
             Self::PublishSctp => "published sctp ports",
             Self::PublishIpv6 => "ports published on an IPv6 address",
             Self::BridgeNetwork => "bridge networks with name resolution",
+            Self::IsolatedNetworks => "networks that cannot reach each other by address",
             Self::HostNetwork => "the host's network",
             Self::NoNetwork => "no network",
             Self::Dns => "own name servers",
@@ -96,6 +101,7 @@ impl Feature {
             Self::HostGateway => "the host's address as `host-gateway`",
             Self::Volumes => "named volumes",
             Self::Binds => "host paths",
+            Self::BindsWithComma => "host paths with a comma",
             Self::Tmpfs => "tmpfs",
             Self::ReadOnlyRoot => "read-only root",
             Self::User => "user",
@@ -240,7 +246,10 @@ fn needs_files(plan: &Plan, needs: &mut Needs) {
             MountSource::Bind { .. } => Feature::Binds,
             MountSource::Tmpfs { .. } => Feature::Tmpfs,
         };
-        need(needs, true, feature, &format!("volumes ({})", mount.target));
+        let field = format!("volumes ({})", mount.target);
+        need(needs, true, feature, &field);
+        let comma = matches!(&mount.source, MountSource::Bind { path, .. } if path.contains(','));
+        need(needs, comma, Feature::BindsWithComma, &field);
     }
     need(needs, plan.read_only, Feature::ReadOnlyRoot, "read_only");
 }

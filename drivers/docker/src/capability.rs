@@ -31,7 +31,12 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
             "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks";
         capability = capability
             .without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`")
-            .without(Feature::PublishIpv6, nat);
+            .without(Feature::PublishIpv6, nat)
+            .without(Feature::BindsWithComma, "Podman's Docker API takes the comma for a separator")
+            .without(
+                Feature::IsolatedNetworks,
+                "podman's network backend forgets the rule when any such network is torn down",
+            );
     }
     if engine == Engine::Podman && !local {
         capability = capability

@@ -145,6 +145,10 @@ fn capability(config: &Config, info: &Info) -> Capability {
         .without(Feature::EgressAllowList, "podman's networks cannot filter by host name; not built yet")
         .without(Feature::IngressAllowList, "podman's networks cannot filter by host name; not built yet")
         .without(
+            Feature::IsolatedNetworks,
+            "podman's network backend forgets the rule when any such network is torn down",
+        )
+        .without(
             Feature::PublishIpv6,
             "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks",
         );
@@ -220,8 +224,7 @@ struct Versions {
 
 /// Podman's version, if it works now: even for this it opens its store and its database.
 /// `podman info` says no more that matters and costs a dozen processes, which look up the packages of podman's helpers.
-pub(crate) async fn probe(podman: &Podman, cx: &OpContext) -> Result<String> {
-    let about = About { operation: "probe", subject: "podman" };
+pub(crate) async fn answers(podman: &Podman, cx: &OpContext, about: About<'_>) -> Result<String> {
     let asked = podman.client.document::<Versions>(cx, about, ["version", "--format=json"]);
     let versions = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
     Ok(versions.server.unwrap_or(versions.client).version)

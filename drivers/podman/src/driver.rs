@@ -96,7 +96,7 @@ impl Runtime for Podman {
     }
 
     async fn probe(&self, cx: &OpContext) -> Result<Health> {
-        let version = connect::probe(self, cx).await?;
+        let version = connect::answers(self, cx, About { operation: "probe", subject: "podman" }).await?;
         Ok(Health { version, warnings: self.warnings.clone() })
     }
 
@@ -130,7 +130,7 @@ impl Runtime for Podman {
     }
 
     async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream> {
-        self.watch_events(cx, &from)
+        self.watch_events(cx, &from).await
     }
 
     fn images(&self) -> Option<&dyn Images> {

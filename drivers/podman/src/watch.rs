@@ -13,9 +13,10 @@ use hythe_runtime::{
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::client::About;
 use crate::driver::Podman;
-use crate::evidence;
 use crate::follower::Follower;
+use crate::{connect, evidence};
 
 /// How much earlier than its cursor a resumed watch begins.
 const SLACK: Duration = Duration::from_secs(1);
@@ -42,8 +43,10 @@ pub(crate) struct Line {
 }
 
 impl Podman {
-    pub(crate) fn watch_events(&self, cx: &OpContext, from: &Cursor) -> Result<EventStream> {
+    pub(crate) async fn watch_events(&self, cx: &OpContext, from: &Cursor) -> Result<EventStream> {
         let follower = Follower::begin(self.client.clone(), beginning(from)?)?;
+        // `podman events` says nothing while nothing happens: whether podman works is asked beside it.
+        connect::answers(self, cx, About { operation: "watch", subject: "podman" }).await?;
         let local = self.local.is_some();
         let events = follower.lines().filter_map(move |line| async move {
             match line {

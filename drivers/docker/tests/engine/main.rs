@@ -478,7 +478,9 @@ async fn stats(bench: Bench) {
 
 async fn stops(bench: Bench) {
     let Bench { docker, cx, .. } = &bench;
-    let id = bench.run(&bench.plan("trap 'exit 42' TERM; trap 'exit 43' USR1; echo ready; while true; do sleep 0.1; done")).await;
+    let id = bench
+        .run(&bench.plan("trap 'exit 42' TERM; trap 'exit 43' USR1; echo ready; while true; do sleep 0.1; done"))
+        .await;
     bench.ready(&id, 1).await;
     docker.stop(cx, &id, &Stop { signal: None, grace: Duration::from_secs(10) }).await.unwrap();
     assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, 42);

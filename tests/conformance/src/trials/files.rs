@@ -6,7 +6,7 @@ use hythe_runtime::{ErrorKind, Feature, State};
 use hythe_spec::{ByteSize, Mount, MountSource};
 
 use crate::failure::{Outcome, refused};
-use crate::need::Need::{Can, Exec, Images, Logs, Real, Volumes};
+use crate::need::Need::{Can, Cannot, Exec, Images, Logs, Real, Volumes};
 use crate::scene::{Scene, bind_mount, volume_mount};
 use crate::trial::trials;
 use crate::trials::build::built;
@@ -28,6 +28,8 @@ trials! { "files":
     a_host_file_is_read [Logs, Can(Feature::Binds)],
     a_host_path_can_be_read_only [Logs, Can(Feature::Binds)],
     a_host_path_with_odd_characters [Logs, Can(Feature::Binds)],
+    a_host_path_with_a_comma [Logs, Can(Feature::BindsWithComma)],
+    a_host_path_with_a_comma_is_refused [Cannot(Feature::BindsWithComma)],
     a_missing_host_path_is_refused_and_not_made [Can(Feature::Binds)],
     inspect_tells_every_mount [Volumes, Can(Feature::Binds), Can(Feature::Tmpfs)],
 }
@@ -206,13 +208,29 @@ async fn a_host_path_can_be_read_only(scene: &Scene) -> Outcome {
 }
 
 async fn a_host_path_with_odd_characters(scene: &Scene) -> Outcome {
+    reads_below(scene, "a b:c=d 'e' \u{e9}").await
+}
+
+async fn a_host_path_with_a_comma(scene: &Scene) -> Outcome {
+    reads_below(scene, "a,b,readonly").await
+}
+
+async fn reads_below(scene: &Scene, name: &str) -> Outcome {
     let host = tempfile::tempdir()?;
-    let odd = host.path().join("a b,c:d=e é");
+    let odd = host.path().join(name);
     std::fs::create_dir(&odd)?;
     std::fs::write(odd.join("file"), "found\n")?;
     let mut plan = scene.script("cat /host/file");
     plan.mounts = vec![bind_mount(&odd, "/host")];
     assert_eq!(scene.output(&plan).await?, "found\n");
+    Ok(())
+}
+
+async fn a_host_path_with_a_comma_is_refused(scene: &Scene) -> Outcome {
+    let mut plan = scene.server();
+    plan.mounts = vec![bind_mount(std::path::Path::new("/tmp/a,b"), "/host")];
+    let error = refused(scene.runtime().run(&scene.cx, &plan).await, ErrorKind::Unsupported);
+    assert!(error.message().contains("volumes"), "{error}");
     Ok(())
 }
 
