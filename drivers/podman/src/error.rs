@@ -83,6 +83,8 @@ const TABLE: &[Row] = &[
         ErrorKind::Conflict,
         Some("free the host port, or leave its choice to the engine"),
     ),
+    // A bridge of somebody else's went while podman looked for a free name.
+    Row(&["no such network interface"], ErrorKind::Unavailable, None),
     Row(&["network not found", "no such network"], ErrorKind::NotFound, None),
     Row(&["no such volume"], ErrorKind::NotFound, None),
     Row(&["network already exists", "volume already exists"], ErrorKind::AlreadyExists, None),
@@ -314,6 +316,7 @@ mod tests {
             ErrorKind::AlreadyExists,
         ),
         ("Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use", ErrorKind::Conflict),
+        ("Error: route ip+net: no such network interface", ErrorKind::Unavailable),
         ("Error: database is locked", ErrorKind::Unavailable),
         ("Error: something nobody has seen", ErrorKind::Unavailable),
         ("Error: {\\0garbage", ErrorKind::Unavailable),

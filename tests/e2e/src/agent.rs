@@ -142,5 +142,6 @@ fn spawn(directory: &TempDir) -> Child {
     let mut command = program::command(program::path());
     command.arg("agent").arg("--config").arg(path("agent.toml"));
     command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
+    command.env("HYTHE_LOG", "info,hythe_controller=debug");
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

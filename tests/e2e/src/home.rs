@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::program;
+use crate::program::{self, Ran};
 
 /// Root's agent has fixed paths, so root becomes this user.
 const NOBODY: u32 = 65534;
@@ -27,8 +27,9 @@ impl Home {
             home.give(path);
         }
         std::fs::write(home.path("config/hythe/agent.toml"), config).unwrap();
-        // The checkout may lie where others cannot look.
-        std::fs::copy(program::path(), home.path("hythe")).unwrap();
+        // The checkout may lie where others cannot look. Another process copies: while a file is open for writing here, a
+        // child that a trial beside this one starts has it open too, and then it cannot be executed.
+        Ran::of(program::command("cp".as_ref()).arg(program::path()).arg(home.path("hythe"))).ok();
         home
     }
 

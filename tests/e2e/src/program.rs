@@ -5,8 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+/// A command that takes longer hangs.
+const LONGEST: Duration = Duration::from_secs(120);
 
 /// The program: what `HYTHE_BIN` names, else built here.
 pub(crate) fn path() -> &'static Path {
@@ -27,7 +33,7 @@ fn build() -> PathBuf {
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for name in
-        ["HYTHE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "COLUMNS", "CLICOLOR_FORCE", "RUST_LOG"]
+        ["HYTHE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "COLUMNS", "CLICOLOR_FORCE", "HYTHE_LOG"]
     {
         command.env_remove(name);
     }
@@ -46,18 +52,15 @@ pub(crate) struct Ran {
 
 impl Ran {
     pub(crate) fn of(command: &mut Command) -> Self {
-        let words = words(command);
-        let output = command.output().unwrap_or_else(|error| panic!("{words}: {error}"));
-        Self::new(words, &output)
+        Running::start(command).end()
     }
 
     /// With something to read on its stdin.
     pub(crate) fn fed(command: &mut Command, input: &[u8]) -> Self {
-        let words = words(command);
-        let mut child = spawn(command.stdin(Stdio::piped()));
+        let mut running = Running::start(command.stdin(Stdio::piped()));
         // A program that reads no more is judged by how it ends.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        Self::new(words, &child.wait_with_output().unwrap())
+        let _ = running.child.stdin.take().unwrap().write_all(input);
+        running.end()
     }
 
     fn new(words: String, output: &Output) -> Self {
@@ -116,9 +119,20 @@ impl Running {
         Self { words: words(command), child: spawn(command) }
     }
 
+    /// Waits for its end; killed when that takes too long.
     pub(crate) fn end(self) -> Ran {
-        let words = self.words.clone();
-        Ran::new(words, &self.child.wait_with_output().unwrap())
+        let pid = Pid::from_child(&self.child);
+        let (ended, waiting) = mpsc::channel::<()>();
+        let watchdog = std::thread::spawn(move || {
+            if waiting.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let output = self.child.wait_with_output().unwrap();
+        drop(ended);
+        watchdog.join().unwrap();
+        Ran::new(self.words, &output)
     }
 
     pub(crate) fn is_over(&mut self) -> bool {

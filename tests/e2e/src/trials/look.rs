@@ -31,7 +31,7 @@ fn explain_masks_secrets(scene: &mut Scene<'_>) {
 
 fn events_can_be_followed_from_a_cursor(scene: &mut Scene<'_>) {
     scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
-    let before = scene.events();
+    let before = wait::until("its start is an event", || scene.events(), |events| events.len() > 1);
     let after = before[0]["cursor"].to_string();
     let follow = scene.agent.spawn(&["events", "-f", "--after", &after, "--service", &scene.service, "--json"]);
     scene.hythe(&["stop", &scene.service]).ok();
