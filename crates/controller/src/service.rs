@@ -147,7 +147,9 @@ impl Controller {
     /// Forgets a service whose removal is complete, unless it was deployed again meanwhile.
     fn forget(&self, service: &str) -> Result<(), Error> {
         let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.service(service)?.removing.is_none() {
+        // Two removals of one service may end one after the other: for the second there is nothing left to do.
+        let known = self.store.service(service).map_err(crate::store_error)?;
+        if known.is_none_or(|record| record.removing.is_none()) {
             return Ok(());
         }
         let changes = Transaction { forget_services: vec![service.to_owned()], ..Transaction::default() };

@@ -64,7 +64,7 @@ fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Finding
     interrupt.check()?;
     let before = env::remains()?;
     let ran = run_stages(options, interrupt, description, findings);
-    for leak in leaks::since(&before)? {
+    for leak in leaks::since(&before, leaks::is_the_engines_own)? {
         findings.problems.push(format!("left behind by the tests: {leak}"));
     }
     ran
@@ -98,7 +98,7 @@ fn take_down(findings: &mut Findings) {
     if let Err(failure) = env::down() {
         findings.problems.push(format!("taking the engines down: {failure}"));
     }
-    match leaks::since(&env::Remains::new()) {
+    match leaks::since(&env::Remains::new(), |_| false) {
         Ok(leaked) => {
             findings.problems.extend(leaked.into_iter().map(|leak| format!("left behind by the engines: {leak}")))
         }

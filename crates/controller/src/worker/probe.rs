@@ -28,7 +28,7 @@ impl Worker {
     pub(crate) async fn prove_again(&mut self) {
         let observed = self.observed();
         let good = self.component().health.is_none() || observed.health == HealthState::Healthy;
-        self.unproven = observed.previous.is_some() && !good;
+        self.unproven = (self.unproven || observed.previous.is_some()) && !good;
         if good && let Err(error) = self.retire_previous().await {
             tracing::warn!(workload = self.desired().name, %error, "the replaced instance was not removed yet");
         }

@@ -1,5 +1,7 @@
 //! The example with three components that wait for each other, from its file to its removal.
 
+use serde_json::Value;
+
 use crate::agent::Agent;
 use crate::http;
 use crate::scene::Scene;
@@ -37,27 +39,29 @@ fn serves(port: u16, body: &str) {
     );
 }
 
-/// Place of an event in the order of all.
-fn place(scene: &Scene<'_>, component: &str, kind: &str) -> usize {
+/// When an event happened, as text that sorts by time. An engine tells late, so that the order of telling is another one.
+fn time(scene: &Scene<'_>, component: &str, kind: &str) -> String {
     let name = format!("{}-{component}", scene.service);
-    let events = scene.events();
-    let found = events.iter().position(|event| event["workload"] == name && event["kind"] == kind);
-    found.unwrap_or_else(|| panic!("no event `{kind}` of `{name}`: {events:#?}"))
+    let is_it = |event: &&Value| event["workload"] == name && event["kind"] == kind;
+    let what = format!("event `{kind}` of `{name}`");
+    let events = wait::until(&what, || scene.events(), |events| events.iter().any(|event| is_it(&event)));
+    let event = events.iter().find(is_it).unwrap();
+    event["time"].as_str().unwrap().to_owned()
 }
 
 fn comes_up_in_order_and_serves(scene: &mut Scene<'_>) {
     let port = http::free_port();
     scene.deploy(&shop(&scene.service, port)).ok().says(&["deployed"]);
     serves(port, "started\n");
-    assert!(place(scene, "db", "ready") < place(scene, "app", "started"), "app did not wait for db");
-    assert!(place(scene, "app", "ready") < place(scene, "front", "started"), "front did not wait for app");
+    assert!(time(scene, "db", "ready") < time(scene, "app", "started"), "app did not wait for db");
+    assert!(time(scene, "app", "ready") < time(scene, "front", "started"), "front did not wait for app");
     let listed = scene.hythe(&["ps", "--service", &scene.service]).ok().out;
     for component in COMPONENTS {
         let line = listed.lines().find(|line| line.starts_with(&format!("{}-{component} ", scene.service)));
         assert!(line.is_some_and(|line| line.contains("running") && line.contains("healthy")), "{listed}");
     }
     assert!(listed.contains(&format!("127.0.0.1:{port}:80")), "{listed}");
-    assert_eq!(scene.differences(), Vec::<serde_json::Value>::new());
+    assert_eq!(scene.differences(), Vec::<Value>::new());
     looked_into(scene);
     scene.has_instances(3);
 }
