@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hythe_controller::{Cell, Connector, Controller, DeployOptions, Settings};
 use hythe_runtime::memory::Memory;
-use hythe_runtime::{Error, ErrorKind, Filter, Listed, OpContext, Runtime};
+use hythe_runtime::{Error, ErrorKind, Filter, Listed, OpContext, Runtime, State};
 use hythe_spec::{
     Component, Condition, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service, Signal,
 };
@@ -318,4 +318,33 @@ async fn two_services_cannot_share_a_workload_name() {
     bench.deploy(&named("a-b", "c")).await.unwrap();
     let error = bench.controller().deploy(&named("a", "b-c"), &DeployOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_was_renamed_by_hand_is_still_ours_to_keep() {
+    let mut bench = Bench::new().await;
+    bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
+    bench.memory.control().rename("shop-web-1-1", "another").unwrap();
+    bench.restart().await;
+    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    let names: Vec<(String, State)> = bench.instances().await.into_iter().map(|row| (row.name, row.state)).collect();
+    assert_eq!(names, [("another".to_owned(), State::Running)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_engine_makes_too_late_goes() {
+    let bench = Bench::new().await;
+    let web = component("web", "sleep 1000");
+    bench.deploy(&service(vec![web.clone()])).await.unwrap();
+    let plan = bench.memory.control().plan("shop-web-1-1").unwrap();
+    let mut late = plan.clone();
+    late.identity.attempt = 7;
+    bench.memory.run(&OpContext::new("test"), &late).await.unwrap();
+    for _ in 0..500 {
+        if bench.names().await == ["shop-web-1-1"] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("still there: {:?}", bench.names().await);
 }

@@ -185,3 +185,12 @@ pub fn network_name(service: &str) -> String {
 pub fn volume_name(service: &str, volume: &str) -> String {
     format!("{service}_{volume}")
 }
+
+/// What is shown in place of a secret value.
+pub const MASK: &str = "********";
+
+/// Whether the name of a variable says that its value must not be shown.
+pub fn is_secret(name: &str) -> bool {
+    let upper = name.to_uppercase();
+    ["PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"].iter().any(|word| upper.contains(word))
+}

@@ -30,7 +30,7 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Opens or makes the file. One that SQLite calls damaged is renamed to `<name>.damaged-<seconds>` and a new one is made.
+    /// Opens or makes the file. One that SQLite calls damaged is renamed to `hythe.damaged-<seconds>` (its extension replaced) and a new one is made.
     ///
     /// # Errors
     /// [`Error::Newer`] and [`Error::Locked`] leave the file as it was.

@@ -35,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) passed_over: Vec<String>,
     /// Ids that a stop of ours is working on; neither engine says it.
     pub(crate) stopping: Arc<Mutex<HashSet<String>>>,
+    /// Held while a network is made: dockerd before API 1.44 makes two of one name for racing calls.
+    pub(crate) making_network: Arc<tokio::sync::Mutex<()>>,
     /// How starts failed, by id, where the engine does not keep it.
     pub(crate) failed_starts: Arc<Mutex<HashMap<String, Exit>>>,
 }

@@ -39,6 +39,7 @@ impl Networks for Core {
 impl Core {
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<()> {
         const OPERATION: &str = "ensure network";
+        let _making = self.making_network.lock().await;
         if let Some(there) = self.networks_named(OPERATION, &spec.name).await?.first() {
             return same_owner(there, spec);
         }

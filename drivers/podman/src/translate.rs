@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Attachment, Error, ErrorKind, Plan, PlanNetwork, Result, Security};
 use hythe_spec::{
     ByteSize, ExtraHost, HostAddress, ImageRef, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit,
@@ -382,9 +383,6 @@ fn csv(field: &str) -> String {
     }
 }
 
-/// Words in a variable's name that make its value a secret.
-const SECRET: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
-
 /// The call as it may be shown: the full argument vector, with values of the child's environment, secrets masked.
 pub(crate) fn explained(program: &str, invocation: &Invocation) -> serde_json::Value {
     let Invocation { args, env } = invocation;
@@ -395,8 +393,7 @@ pub(crate) fn explained(program: &str, invocation: &Invocation) -> serde_json::V
 }
 
 fn masked<'a>(key: &str, value: &'a str) -> &'a str {
-    let upper = key.to_uppercase();
-    if SECRET.iter().any(|word| upper.contains(word)) { "******" } else { value }
+    if is_secret(key) { MASK } else { value }
 }
 
 fn masked_word(word: &str) -> String {

@@ -69,7 +69,12 @@ impl Worker {
             telling
         );
         let event = self.event("image.pulled", format!("pulled {image}"), json!({ "image": image }));
-        pulled?;
+        pulled.map_err(|error| match error.next_step() {
+            None if error.is_not_found() => {
+                error.hint("check the image's name, or describe its build in `[build.images]`")
+            }
+            _ => error,
+        })?;
         self.update(vec![event], |observed| observed.phase = Phase::Starting)
     }
 

@@ -17,6 +17,9 @@ impl Worker {
             return Flow::Goes;
         };
         if !is_same(&current, &event.id, event.name.as_deref()) {
+            if event.identity.is_some() && matches!(event.kind, EventKind::Created | EventKind::Started) {
+                self.remove_latecomers().await;
+            }
             return Flow::Goes;
         }
         let running = self.desired().desired == Desired::Running;

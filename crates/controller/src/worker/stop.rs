@@ -122,18 +122,29 @@ impl Worker {
         runtime.remove(&self.context(), &row.id).await
     }
 
+    /// An engine may finish making what was withdrawn meanwhile: whatever of this workload is not known goes.
+    pub(super) async fn remove_latecomers(&self) {
+        let desired = self.desired();
+        let Ok(runtime) = self.runtime(&desired.placement.runtime) else { return };
+        match runtime.list(&self.context(), &self.filter(&desired)).await {
+            Ok(listed) => self.remove_strays(&listed).await,
+            Err(error) => tracing::warn!(workload = desired.name, %error, "left-over instances were not looked for"),
+        }
+    }
+
     /// Instances of this workload that are neither current nor kept for a rollback are left from an interrupted step.
     pub(crate) async fn remove_strays(&self, listed: &[Listed]) {
         let observed = self.observed();
         let desired = self.desired();
-        let known: Vec<&str> =
-            observed.current.iter().chain(&observed.previous).map(|instance| instance.name.as_str()).collect();
+        let known: Vec<&InstanceRecord> = observed.current.iter().chain(&observed.previous).collect();
         let Ok(runtime) = self.runtime(&desired.placement.runtime) else {
             return;
         };
         let is_stray = |row: &&Listed| {
             let older = row.identity.as_ref().is_some_and(|identity| identity.generation <= desired.generation);
-            older && !known.is_empty() && !known.contains(&row.name.as_str())
+            let is_known =
+                |instance: &&InstanceRecord| instance.name == row.name || instance.id.as_ref() == Some(&row.id.0);
+            older && !known.is_empty() && !known.iter().any(is_known)
         };
         for row in listed.iter().filter(is_stray) {
             if let Err(error) = self.discard_row(&runtime, row).await {

@@ -20,6 +20,7 @@ use super::files::{FileError, MountPoint, Place, SharedTree, View};
 use super::instance::{Input as Stdin, Instance};
 use super::process::Run;
 use super::shell::{self, Input, NotExecutable, Setup, Sink};
+use crate::plan::{MASK, is_secret};
 use crate::{
     Capability, Cursor, Error, ErrorKind, EventKind, EventStream, Exec, Exit, Filter, Health, Images, InstanceId,
     Listed, Logs, Networks, Observed, OpContext, Plan, PlanNetwork, Result, Runtime, RuntimeInfo, State, Stats,
@@ -116,7 +117,9 @@ impl Runtime for Memory {
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
-        Ok(serde_json::json!({ "name": plan.name(), "labels": plan.all_labels(), "plan": plan }))
+        let mut shown = plan.clone();
+        shown.env.iter_mut().filter(|(key, _)| is_secret(key)).for_each(|(_, value)| *value = MASK.to_owned());
+        Ok(serde_json::json!({ "name": plan.name(), "labels": plan.all_labels(), "plan": shown }))
     }
 }
 

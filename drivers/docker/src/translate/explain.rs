@@ -1,9 +1,7 @@
 //! The create document for people: keys in order, secrets masked.
 
+use hythe_runtime::plan::{MASK, is_secret};
 use serde_json::{Map, Value};
-
-const SECRET_WORDS: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
-const MASK: &str = "********";
 
 /// The request with masked environment values and sorted keys.
 pub(crate) fn explained(name: &str, body: Value) -> Value {
@@ -18,8 +16,7 @@ pub(crate) fn explained(name: &str, body: Value) -> Value {
 
 fn mask(variable: &mut Value) {
     let Some((key, _)) = variable.as_str().and_then(|text| text.split_once('=')) else { return };
-    let upper = key.to_uppercase();
-    if SECRET_WORDS.iter().any(|word| upper.contains(word)) {
+    if is_secret(key) {
         *variable = Value::String(format!("{key}={MASK}"));
     }
 }

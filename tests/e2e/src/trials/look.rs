@@ -7,7 +7,7 @@ use crate::trial::trials;
 use crate::wait;
 
 trials!("look":
-    explain_masks_secrets Real,
+    explain_masks_secrets Every,
     events_can_be_followed_from_a_cursor Every,
     exec_passes_streams_and_the_exit_code Every,
     a_difference_made_by_hand_is_shown Real,
