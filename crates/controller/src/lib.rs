@@ -54,8 +54,6 @@ pub struct Controller {
     pub(crate) directory: Arc<directory::Directory>,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
-    /// Held while a network is made: dockerd lets two callers make two networks of one name.
-    pub(crate) networking: tokio::sync::Mutex<()>,
     shutdown: CancellationToken,
 }
 
@@ -72,7 +70,6 @@ impl Controller {
             runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
-            networking: tokio::sync::Mutex::new(()),
             settings,
             store,
             events,

@@ -21,7 +21,6 @@ impl Worker {
         else {
             return Ok(());
         };
-        let _one_at_a_time = self.controller.networking.lock().await;
         for attachment in attachments {
             let spec = NetworkSpec { name: attachment.network.clone(), labels: self.own_labels(), internal: false };
             networks.ensure(&self.context(), &spec).await?;
