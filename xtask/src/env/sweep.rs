@@ -15,9 +15,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Removes processes, mounts, bridges, firewall rules and files; an error names what would not go.
 pub(crate) fn everything(session: &Session) -> Result<()> {
     let root = session.layout.root();
-    for (process, _) in process::belonging_to(root) {
-        process.end(GRACE)?;
-    }
+    end_all(root)?;
     for mount in mounts(root).iter().rev() {
         let _ = unmount(mount, UnmountFlags::DETACH);
     }
@@ -29,6 +27,16 @@ pub(crate) fn everything(session: &Session) -> Result<()> {
     fs::remove_dir_all(root).context(|| format!("removing `{}`", root.display()))?;
     session.state.before.restore();
     Ok(())
+}
+
+/// All at once: an engine may leave dozens that each take their grace.
+fn end_all(root: &Path) -> Result<()> {
+    std::thread::scope(|scope| {
+        let belonging = process::belonging_to(root).into_iter();
+        let ends: Vec<_> = belonging.map(|(process, _)| scope.spawn(move || process.end(GRACE))).collect();
+        ends.into_iter()
+            .try_for_each(|end| end.join().unwrap_or_else(|_| Err(Failure::new("ending a process panicked"))))
+    })
 }
 
 /// Mount points below the directory, in the order they were made.
