@@ -11,10 +11,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What an engine keeps or loses by itself, whoever uses it; it goes when the engine is taken down, which is checked then.
 ///
-/// Podman's API keeps the monitor of an exec for 300 s (`--exit-delay`); netavark 1.4 loses a rule now and then when networks come and go at once.
+/// Podman's API keeps the monitor of an exec for 300 s (`--exit-delay`); netavark 1.4 loses a rule now and then when networks come and go at once;
+/// dockerd keeps the namespace it made for the first instance on the host's network.
 pub(crate) fn is_the_engines_own(leak: &str) -> bool {
     (leak.contains("conmon") && leak.contains("--exec-process-spec"))
         || (leak.starts_with("firewall") && leak.contains("NETAVARK"))
+        || (leak.starts_with("mount") && leak.ends_with("/netns/default"))
 }
 
 /// Lines for everything that exists now and did not exist in `before`, once given time to go away, and is not left to the engines.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use futures_util::{Stream, stream};
 use hythe_runtime::{Error, ErrorKind, Result};
 use jiff::Timestamp;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::client::{About, Client, Invocation};
 use crate::error;
@@ -116,6 +117,7 @@ impl Call {
             "--filter=type=image",
         ];
         let mut command = client.command(&Invocation::from(args));
+        end_with_this_process(&mut command);
         let mut child = command
             .kill_on_drop(true)
             .stderr(Stdio::piped())
@@ -141,6 +143,14 @@ impl Call {
         let gone = Error::new(ErrorKind::Unavailable, "watch", format!("`podman events` ended: {words}"));
         if well { Ok(gone) } else { Err(gone) }
     }
+}
+
+/// An agent that is killed can drop nothing: without this its follower would stay until the next event.
+#[expect(unsafe_code, reason = "the standard library has no safe way to prepare a child between fork and exec")]
+fn end_with_this_process(command: &mut Command) {
+    let bind = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: the closure makes one system call (prctl), which is async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(bind) };
 }
 
 impl Told {
