@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::instance::with_details;
 use super::{Message, Worker};
+use crate::directory::Cell;
 use crate::policy;
 
 /// Longer than engines take to tell of a start.
@@ -114,6 +115,9 @@ impl Worker {
         })?;
         self.unproven = true;
         self.phase("starting", format!("starting on {}", desired.placement.runtime));
+        if self.is_first_of_service(desired) {
+            self.make_networks(runtime, &plan).await?;
+        }
         let id = self.run_plan(runtime, &plan).await?;
         self.update(Vec::new(), |observed| {
             observed.phase = Phase::Running;
@@ -162,6 +166,16 @@ impl Worker {
         let observed = self.observed();
         let newest = observed.current.iter().chain(&observed.previous).map(|instance| instance.generation).max();
         newest != Some(desired.generation) && observed.gave_up != Some(desired.generation)
+    }
+
+    /// Nothing of the service is known to run on its runtime, so its network is probably not there yet: asking for an instance first would be in vain.
+    fn is_first_of_service(&self, desired: &DesiredRecord) -> bool {
+        let elsewhere = |cell: &Cell| {
+            let instances = cell.observed.current.iter().chain(&cell.observed.previous);
+            let made = instances.filter(|instance| instance.runtime == desired.placement.runtime);
+            made.into_iter().any(|instance| instance.id.is_some())
+        };
+        !self.controller.directory.of_service(&desired.service).iter().any(|handle| elsewhere(&handle.cell.borrow()))
     }
 
     /// What ran so far becomes the instance to fall back to. One that never proved good is removed instead.

@@ -285,8 +285,12 @@ fn networking(network: &PlanNetwork, around: &Surroundings) -> Option<Networking
     Some(NetworkingConfig { endpoints_config: Some(endpoints) })
 }
 
+/// dockerd's own network of that name resolves nothing and refuses names for its members.
+const WITHOUT_NAMES: &str = "bridge";
+
 fn endpoint(attachment: &Attachment) -> EndpointSettings {
-    EndpointSettings { aliases: Some(attachment.aliases.clone()), ..EndpointSettings::default() }
+    let aliases = (attachment.network != WITHOUT_NAMES).then(|| attachment.aliases.clone());
+    EndpointSettings { aliases, ..EndpointSettings::default() }
 }
 
 /// Networks to connect between create and start, because the engine takes only one at create.
