@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use crate::Config;
 use crate::capability;
 use crate::client::{Client, filters, segment};
-use crate::error::{broken, translate};
+use crate::error::{broken, listing, translate};
 use crate::evidence::killed_for_memory;
 use crate::native::{Container, Info, Row};
 use crate::translate::{self, Engine, Surroundings};
@@ -97,7 +97,7 @@ impl Core {
             .client
             .get("/containers/json", &[("all", "1"), ("filters", &filters)])
             .await
-            .map_err(|error| translate("list", "", error))?;
+            .map_err(|error| listing("list", error))?;
         let mut list: Vec<Listed> = rows.into_iter().map(translate::listed).collect();
         list.retain(|row| filter.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value)));
         for row in &mut list {

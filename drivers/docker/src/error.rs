@@ -110,6 +110,7 @@ const PHRASES: &[Phrase] = &[
     phrase("is already connected", ErrorKind::Conflict),
     phrase("already exists in network", ErrorKind::Conflict),
     phrase("already exists", ErrorKind::AlreadyExists),
+    phrase("no such process", ErrorKind::Unavailable).also("/proc/"),
     phrase("connection refused", ErrorKind::Unavailable),
     phrase("no such host", ErrorKind::Unavailable),
     phrase("i/o timeout", ErrorKind::Unavailable),
@@ -129,6 +130,12 @@ pub(crate) fn translate(operation: &'static str, subject: &str, native: Native) 
         Native::DockerStreamError { error } => said(operation, subject, &error, None),
         other => broken(operation, &other.to_string()).source(other),
     }
+}
+
+/// The error of a list: what vanished while the engine listed makes the list fail, which is worth another try.
+pub(crate) fn listing(operation: &'static str, native: Native) -> Error {
+    let error = translate(operation, "", native);
+    if error.is_not_found() { Error::new(ErrorKind::Unavailable, operation, error.message()) } else { error }
 }
 
 /// The seam's error for an engine's words, with the HTTP status where there was one.

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::client::ByteStream;
 use crate::core::Core;
-use crate::error::{bounded, broken, carried, is_absent, said, translate};
+use crate::error::{bounded, broken, carried, is_absent, listing, said, translate};
 use crate::native::{ImageRow, Report};
 use crate::translate::{reference, timestamp};
 
@@ -41,7 +41,7 @@ impl Images for Core {
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
         bounded(cx, "list images", async {
             let rows: Vec<ImageRow> =
-                self.client.get("/images/json", &[]).await.map_err(|error| translate("list images", "", error))?;
+                self.client.get("/images/json", &[]).await.map_err(|error| listing("list images", error))?;
             let mut images: Vec<Image> =
                 rows.into_iter().map(described).filter(|image| !image.tags.is_empty()).collect();
             images.sort_by(|a, b| a.tags.cmp(&b.tags));

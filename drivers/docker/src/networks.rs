@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::client::{filters, segment};
 use crate::core::Core;
-use crate::error::{bounded, carried, is_absent, translate};
+use crate::error::{bounded, carried, is_absent, listing, translate};
 use crate::native::{Created, Network};
 use crate::translate::Engine;
 
@@ -22,7 +22,7 @@ impl Networks for Core {
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
         bounded(cx, "list networks", async {
             let networks: Vec<Network> =
-                self.client.get("/networks", &[]).await.map_err(|error| translate("list networks", "", error))?;
+                self.client.get("/networks", &[]).await.map_err(|error| listing("list networks", error))?;
             let mut list: Vec<NetworkInfo> = networks.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)

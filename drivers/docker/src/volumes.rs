@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::client::segment;
 use crate::core::Core;
-use crate::error::{bounded, carried, has_status, is_absent, translate};
+use crate::error::{bounded, carried, has_status, is_absent, listing, translate};
 use crate::native::{self, Volume};
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl Volumes for Core {
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
         bounded(cx, "list volumes", async {
             let volumes: native::Volumes =
-                self.client.get("/volumes", &[]).await.map_err(|error| translate("list volumes", "", error))?;
+                self.client.get("/volumes", &[]).await.map_err(|error| listing("list volumes", error))?;
             let mut list: Vec<VolumeInfo> = volumes.volumes.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)

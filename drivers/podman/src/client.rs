@@ -134,6 +134,22 @@ impl Client {
         json(about, &finished.stdout)
     }
 
+    /// As [`Client::document`] for a list: what vanished while podman listed makes the list fail, which is worth another try.
+    pub(crate) async fn listing<T: DeserializeOwned>(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        invocation: impl Into<Invocation>,
+    ) -> Result<T> {
+        self.document(cx, about, invocation).await.map_err(|error| {
+            if error.is_not_found() {
+                Error::new(ErrorKind::Unavailable, about.operation, error.message())
+            } else {
+                error
+            }
+        })
+    }
+
     fn finished(&self, about: About<'_>, ended: io::Result<std::process::Output>) -> Result<Finished> {
         let output = ended.map_err(|cause| self.not_started(about, cause))?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -74,7 +74,7 @@ impl Images for Podman {
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
         let about = About { operation: "image list", subject: "podman" };
         let found: Vec<ImageDocument> =
-            self.client.document(cx, about, ["images", "--no-trunc", "--format=json"]).await?;
+            self.client.listing(cx, about, ["images", "--no-trunc", "--format=json"]).await?;
         // Podman lists an image once for each of its names.
         let images: BTreeMap<String, Image> =
             found.into_iter().map(ImageDocument::image).map(|image| (image.id.clone(), image)).collect();

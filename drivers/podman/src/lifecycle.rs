@@ -217,7 +217,7 @@ impl Podman {
         let about = About { operation: "list", subject: "podman" };
         let mut args: Vec<String> = ["ps", "--all", "--no-trunc", "--format=json"].map(str::to_owned).to_vec();
         args.extend(filter.labels.iter().map(|(key, value)| format!("--filter=label={key}={value}")));
-        let rows: Vec<Row> = self.client.document(cx, about, args).await?;
+        let rows: Vec<Row> = self.client.listing(cx, about, args).await?;
         let mut listed: Vec<Listed> =
             rows.into_iter().map(Row::listed).filter(|row| carries(&row.labels, &filter.labels)).collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));

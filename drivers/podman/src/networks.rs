@@ -73,7 +73,7 @@ impl Networks for Podman {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
         let about = About { operation: "network list", subject: "podman" };
-        let found: Vec<NetworkDocument> = self.client.document(cx, about, ["network", "ls", "--format=json"]).await?;
+        let found: Vec<NetworkDocument> = self.client.listing(cx, about, ["network", "ls", "--format=json"]).await?;
         let mut networks: Vec<NetworkInfo> = found.into_iter().map(NetworkDocument::info).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(networks)

@@ -59,7 +59,7 @@ impl Volumes for Podman {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
         let about = About { operation: "volume list", subject: "podman" };
-        let found: Vec<VolumeDocument> = self.client.document(cx, about, ["volume", "ls", "--format=json"]).await?;
+        let found: Vec<VolumeDocument> = self.client.listing(cx, about, ["volume", "ls", "--format=json"]).await?;
         let mut volumes: Vec<VolumeInfo> =
             found.into_iter().filter(VolumeDocument::is_named).map(VolumeDocument::info).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
