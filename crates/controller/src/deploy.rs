@@ -145,6 +145,10 @@ impl Controller {
                 None => error,
             });
         }
+        if service.drift == hythe_spec::Drift::Heal {
+            let text = "`drift = \"heal\"` is not built yet: differences are shown, not undone";
+            return Err(Error::new(ErrorKind::Unsupported, "deploy", text).hint("leave `drift` out, or write `report`"));
+        }
         let privileged = service.components.iter().find(|component| component.permissions.privileged);
         match privileged {
             Some(component) if !self.settings.allow_privileged => Err(Error::new(

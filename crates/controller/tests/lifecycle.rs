@@ -348,3 +348,12 @@ async fn what_an_engine_makes_too_late_goes() {
     }
     panic!("still there: {:?}", bench.names().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_not_built_is_refused() {
+    let bench = Bench::new().await;
+    let healing = Service { drift: Drift::Heal, ..service(vec![component("web", "sleep 1000")]) };
+    let error = bench.controller().deploy(&healing, &DeployOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(bench.controller().services().unwrap().is_empty());
+}
