@@ -73,7 +73,8 @@ async fn output_arrives_with_its_stream(scene: &Scene) -> Outcome {
 }
 
 async fn stdin_reaches_the_main_process(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("echo ready; while read line; do echo \"got $line\"; done; echo end; exit 9");
+    // It lives on for a moment: what a process says in its last instant may be lost to those attached (podman), the log has it.
+    let mut plan = scene.script("echo ready; while read line; do echo \"got $line\"; done; echo end; sleep 1; exit 9");
     plan.stdin = true;
     let id = scene.ready(&plan).await?;
     let mut session = attach(scene, &id, true).await?;
