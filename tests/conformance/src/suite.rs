@@ -14,7 +14,7 @@ use crate::trial::Trial;
 use crate::trials;
 
 /// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
-const THREADS: usize = 3;
+const THREADS: usize = 2;
 
 /// Runs the suite with the arguments of this process.
 pub fn main() -> ExitCode {
