@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind, Identity};
+use hythe_runtime::{Error, ErrorKind};
 use hythe_spec::diff::Change;
 use hythe_spec::{Component, Service};
 use hythe_store::{Desired, DesiredRecord, NewEvent, Phase, Placement, Recipe, ServiceRecord, Transaction};
@@ -198,15 +198,7 @@ impl Controller {
         component: &Component,
         stay: Option<&str>,
     ) -> Result<Placement, Error> {
-        let identity = Identity {
-            owner: self.settings.owner.clone(),
-            service: service.name.clone(),
-            component: component.name.clone(),
-            generation: 1,
-            attempt: 1,
-            plan_hash: recipe.hash.clone(),
-        };
-        let plan = crate::rebuild::plan_with_recipe(&service.name, recipe, identity);
+        let plan = self.plan_of(&service.name, recipe, 1, 1);
         placement::place(&plan, component.runtime, stay, &self.runtimes.status())
     }
 
@@ -265,15 +257,8 @@ impl Controller {
                 };
                 let recipe = recipe(service, component);
                 let known = self.directory.get(&service.workload_name(&component.name)).map(|handle| handle.read());
-                let identity = Identity {
-                    owner: self.settings.owner.clone(),
-                    service: service.name.clone(),
-                    component: component.name.clone(),
-                    generation: known.map_or(1, |cell| cell.desired.generation),
-                    attempt: 1,
-                    plan_hash: recipe.hash.clone(),
-                };
-                let plan = crate::rebuild::plan_with_recipe(&service.name, &recipe, identity);
+                let generation = known.map_or(1, |cell| cell.desired.generation);
+                let plan = self.plan_of(&service.name, &recipe, generation, 1);
                 let native = self.runtimes.get(&name)?.explain(&plan)?;
                 Ok((component.name.clone(), name, native))
             })

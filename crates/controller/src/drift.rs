@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{Identity, Observed, OpContext, Plan, PlanNetwork, State};
+use hythe_runtime::{Observed, OpContext, Plan, PlanNetwork, State};
 use hythe_spec::MountSource;
 use hythe_store::Desired;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl Controller {
             Ok(seen) => {
                 let mut found = state_difference(running, seen.state);
                 found.extend(generation_difference(cell, current.generation));
-                found.extend(fields(&self.plan_of(cell), &seen));
+                found.extend(fields(&self.plan_of_current(cell), &seen));
                 found
             }
             Err(error) if error.is_not_found() && running => {
@@ -49,17 +49,12 @@ impl Controller {
         }
     }
 
-    fn plan_of(&self, cell: &Cell) -> Plan {
-        let recipe = cell.observed.current.as_ref().map_or(&cell.desired.recipe, |current| &current.recipe);
-        let identity = Identity {
-            owner: self.settings.owner.clone(),
-            service: cell.desired.service.clone(),
-            component: recipe.component.name.clone(),
-            generation: cell.observed.current.as_ref().map_or(0, |current| current.generation),
-            attempt: cell.observed.current.as_ref().map_or(0, |current| current.attempt),
-            plan_hash: recipe.hash.clone(),
-        };
-        crate::rebuild::plan_with_recipe(&cell.desired.service, recipe, identity)
+    /// The plan that the current instance was made from.
+    fn plan_of_current(&self, cell: &Cell) -> Plan {
+        let current = cell.observed.current.as_ref();
+        let recipe = current.map_or(&cell.desired.recipe, |current| &current.recipe);
+        let (generation, attempt) = current.map_or((0, 0), |current| (current.generation, current.attempt));
+        self.plan_of(&cell.desired.service, recipe, generation, attempt)
     }
 }
 

@@ -19,25 +19,39 @@ const RECIPE: &str = "hythe.recipe";
 /// A larger recipe is not put on a label; such a workload is rebuilt by deploying its file again.
 const LARGEST_LABEL: usize = 32 * 1024;
 
-/// The plan of a recipe, carrying the recipe as a label.
-pub(crate) fn plan_with_recipe(service: &str, recipe: &Recipe, identity: Identity) -> Plan {
-    let named = Service {
-        name: service.to_owned(),
+impl Controller {
+    /// The plan of an attempt at a recipe. The recipe goes along as a label, so that the store can be rebuilt from the engine.
+    pub(crate) fn plan_of(&self, service: &str, recipe: &Recipe, generation: u64, attempt: u32) -> Plan {
+        let identity = Identity {
+            owner: self.settings.owner.clone(),
+            service: service.to_owned(),
+            component: recipe.component.name.clone(),
+            generation,
+            attempt,
+            plan_hash: recipe.hash.clone(),
+        };
+        let mut plan = Plan::resolve(&empty_service(service, recipe), &recipe.component, identity);
+        let mut bare = recipe.clone();
+        bare.component.env.clear();
+        if let Ok(text) = serde_json::to_string(&bare)
+            && text.len() <= LARGEST_LABEL
+        {
+            plan.labels.insert(RECIPE.to_owned(), text);
+        }
+        plan
+    }
+}
+
+/// A service of that name with the recipe's labels and no component yet.
+fn empty_service(name: &str, recipe: &Recipe) -> Service {
+    Service {
+        name: name.to_owned(),
         node: None,
         labels: recipe.labels.clone(),
         active: true,
         drift: hythe_spec::Drift::Report,
         components: Vec::new(),
-    };
-    let mut plan = Plan::resolve(&named, &recipe.component, identity);
-    let mut bare = recipe.clone();
-    bare.component.env.clear();
-    if let Ok(text) = serde_json::to_string(&bare)
-        && text.len() <= LARGEST_LABEL
-    {
-        plan.labels.insert(RECIPE.to_owned(), text);
     }
-    plan
 }
 
 /// Takes the newest instance of an unknown workload as its desired state.
@@ -122,17 +136,7 @@ fn remember(
 /// The service as known so far with this component in it.
 fn with_component(controller: &Controller, name: &str, recipe: &Recipe) -> Result<Service, hythe_runtime::Error> {
     let known = controller.store.service(name).map_err(crate::store_error)?;
-    let mut service = known.map_or_else(
-        || Service {
-            name: name.to_owned(),
-            node: None,
-            labels: recipe.labels.clone(),
-            active: true,
-            drift: hythe_spec::Drift::Report,
-            components: Vec::new(),
-        },
-        |record| record.desired,
-    );
+    let mut service = known.map_or_else(|| empty_service(name, recipe), |record| record.desired);
     let others = |component: &Component| component.name != recipe.component.name;
     service.components.retain(others);
     service.components.push(recipe.component.clone());

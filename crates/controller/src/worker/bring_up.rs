@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Observed, Plan, Runtime, State};
+use hythe_runtime::{Error, ErrorKind, InstanceId, Observed, Plan, Runtime, State};
 use hythe_store::{DesiredRecord, InstanceRecord, Phase};
 use jiff::Timestamp;
 
@@ -87,7 +87,7 @@ impl Worker {
         self.wait_for_dependencies(desired).await?;
         self.make_volumes(runtime, desired).await?;
         let attempt = if self.is_new_generation(desired) { 1 } else { self.observed().attempt + 1 };
-        let plan = self.plan(desired, attempt);
+        let plan = self.controller.plan_of(&desired.service, &desired.recipe, desired.generation, attempt);
         self.make_way(desired).await?;
         let intended = InstanceRecord {
             runtime: desired.placement.runtime.clone(),
@@ -209,19 +209,6 @@ impl Worker {
         }
         self.phase("stopping", "stopping the instance it replaces");
         self.stop_instance(&previous).await
-    }
-
-    /// The plan of an attempt; the recipe goes along as a label, so that the store can be rebuilt from the engine.
-    pub(super) fn plan(&self, desired: &DesiredRecord, attempt: u32) -> Plan {
-        let identity = Identity {
-            owner: self.controller.settings.owner.clone(),
-            service: desired.service.clone(),
-            component: desired.recipe.component.name.clone(),
-            generation: desired.generation,
-            attempt,
-            plan_hash: desired.recipe.hash.clone(),
-        };
-        crate::rebuild::plan_with_recipe(&desired.service, &desired.recipe, identity)
     }
 
     /// Runs the plan; what turns out to be missing in the engine is made or pulled, once.

@@ -7,7 +7,7 @@ use bollard::models::{
     PortBinding, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use hythe_runtime::{Attachment, Plan, PlanNetwork, Security};
-use hythe_spec::permissions::STANDARD_CAPABILITIES;
+use hythe_spec::permissions::{CAPABILITIES, STANDARD_CAPABILITIES};
 use hythe_spec::{ImageRef, Port, Resources, Seccomp, Ulimit};
 
 use super::Engine;
@@ -16,50 +16,6 @@ use crate::client::ApiVersion;
 
 /// First version that connects several networks at create.
 const SEVERAL_NETWORKS: ApiVersion = ApiVersion(1, 44);
-/// Every capability of Linux 5.9 and later.
-const LINUX_CAPABILITIES: [&str; 41] = [
-    "AUDIT_CONTROL",
-    "AUDIT_READ",
-    "AUDIT_WRITE",
-    "BLOCK_SUSPEND",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "KILL",
-    "LEASE",
-    "LINUX_IMMUTABLE",
-    "MAC_ADMIN",
-    "MAC_OVERRIDE",
-    "MKNOD",
-    "NET_ADMIN",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_RAW",
-    "PERFMON",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYSLOG",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_CHROOT",
-    "SYS_MODULE",
-    "SYS_NICE",
-    "SYS_PACCT",
-    "SYS_PTRACE",
-    "SYS_RAWIO",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "WAKE_ALARM",
-];
 const NANOS_PER_MILLICORE: u64 = 1_000_000;
 
 /// What besides the plan decides how it is said.
@@ -211,8 +167,7 @@ fn capability_lists(wanted: &[String], engine: Engine) -> (Vec<String>, Vec<Stri
         Engine::Docker => (vec!["ALL".to_owned()], wanted.to_vec()),
         Engine::Podman => {
             let is_wanted = |name: &&str| wanted.iter().any(|other| other == name);
-            let drop =
-                LINUX_CAPABILITIES.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()).collect();
+            let drop = CAPABILITIES.iter().filter(|name| !is_wanted(name)).map(|name| (*name).to_owned()).collect();
             let add = wanted.iter().filter(|name| !STANDARD_CAPABILITIES.contains(&name.as_str())).cloned().collect();
             (drop, add)
         }
