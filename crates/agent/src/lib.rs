@@ -76,11 +76,13 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         tracing::error!("{warning}");
         warnings.push(warning);
     }
+    let owner = owner::load_or_make(&config.state_dir)?;
     let settings = hythe_controller::Settings {
-        owner: owner::load_or_make(&config.state_dir)?,
         keep_events: config.keep_events,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        boot: boot_id(),
+        ..hythe_controller::Settings::new(owner)
     };
     let listeners = listen::bind(&config).await?;
     let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;
@@ -97,6 +99,12 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
     serve(app, listeners, shutdown).await;
     controller.shutdown();
     Ok(())
+}
+
+/// The kernel's id of this boot; empty where it has none to give.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 async fn serve(app: App, listeners: Vec<listen::Listener>, shutdown: impl Future<Output = ()>) {

@@ -124,6 +124,7 @@ impl Controller {
                 return Ok(Deployed { plan, operation: None });
             }
             self.commit_plan(&plan)?;
+            self.pass_now(crate::crash::ACCEPTED);
             let touched: Vec<Handle> =
                 plan.components.iter().filter(|c| c.action != Action::Keep).map(|c| self.take_up(&c.desired)).collect();
             (plan, touched)
@@ -145,10 +146,6 @@ impl Controller {
                 None => error,
             });
         }
-        if service.drift == hythe_spec::Drift::Heal {
-            let text = "`drift = \"heal\"` is not built yet: differences are shown, not undone";
-            return Err(Error::new(ErrorKind::Unsupported, "deploy", text).hint("leave `drift` out, or write `report`"));
-        }
         let privileged = service.components.iter().find(|component| component.permissions.privileged);
         match privileged {
             Some(component) if !self.settings.allow_privileged => Err(Error::new(
@@ -169,10 +166,11 @@ impl Controller {
             return Err(Error::new(ErrorKind::Conflict, "deploy", text).hint("rename the service or the component"));
         }
         let recipe = recipe(service, component);
+        let heal = service.drift == hythe_spec::Drift::Heal;
         let wanted = if service.active { Desired::Running } else { Desired::Stopped };
         let stay = known.as_ref().map(|cell| cell.desired.placement.runtime.clone());
         let placement = self.place(service, &recipe, component, stay.as_deref())?;
-        let action = action(known.as_ref(), &recipe, wanted, &placement, force);
+        let action = action(known.as_ref(), &recipe, wanted, heal, &placement, force);
         let generation = known.as_ref().map_or(0, |cell| cell.desired.generation);
         let placement = match (&known, action) {
             (Some(cell), Action::Keep | Action::Change) => cell.desired.placement.clone(),
@@ -187,6 +185,9 @@ impl Controller {
             desired: wanted,
             grace: None,
             placement,
+            asked: known.as_ref().map_or(0, |cell| cell.desired.asked) + 1,
+            restart: known.as_ref().map_or(0, |cell| cell.desired.restart),
+            heal,
         };
         Ok(ComponentPlan { action, desired })
     }
@@ -209,7 +210,7 @@ impl Controller {
         gone.filter(|desired| !described.contains(&desired.name))
             .map(|desired| ComponentPlan {
                 action: Action::Remove,
-                desired: DesiredRecord { desired: Desired::Removed, ..desired },
+                desired: DesiredRecord { desired: Desired::Removed, asked: desired.asked + 1, ..desired },
             })
             .collect()
     }
@@ -299,7 +300,14 @@ fn recipe(service: &Service, component: &Component) -> Recipe {
     Recipe { component: component.clone(), labels: service.labels.clone(), hash: hythe_spec::fingerprint(&hashed) }
 }
 
-fn action(known: Option<&Cell>, recipe: &Recipe, wanted: Desired, placement: &Placement, force: bool) -> Action {
+fn action(
+    known: Option<&Cell>,
+    recipe: &Recipe,
+    wanted: Desired,
+    heal: bool,
+    placement: &Placement,
+    force: bool,
+) -> Action {
     let Some(cell) = known else {
         return Action::Create;
     };
@@ -308,7 +316,7 @@ fn action(known: Option<&Cell>, recipe: &Recipe, wanted: Desired, placement: &Pl
         wanted == Desired::Running && (observed.phase == Phase::Failed || observed.gave_up == Some(desired.generation));
     if force || failed || desired.recipe.hash != recipe.hash || desired.placement.runtime != placement.runtime {
         Action::Replace
-    } else if desired.desired != wanted || desired.recipe != *recipe {
+    } else if desired.desired != wanted || desired.recipe != *recipe || desired.heal != heal {
         Action::Change
     } else {
         Action::Keep
@@ -326,21 +334,12 @@ fn deployed_event(component: &ComponentPlan) -> NewEvent {
     )
 }
 
-/// Has every task make true what is desired.
+/// Waits until every task has made true what is desired; the errors are told together.
 pub(crate) async fn converge_all(operation: &Arc<OperationHandle>, handles: Vec<Handle>) -> Result<(), Error> {
-    tell_all(operation, handles, Message::Converge).await
-}
-
-/// Tells every task and waits for all outcomes; the errors are told together.
-pub(crate) async fn tell_all(
-    operation: &Arc<OperationHandle>,
-    handles: Vec<Handle>,
-    message: fn(Request) -> Message,
-) -> Result<(), Error> {
     let mut waiting = Vec::new();
     for handle in handles {
         let (reply, outcome) = oneshot::channel();
-        handle.send(message(Request { operation: operation.clone(), reply }));
+        handle.send(Message::Asked(Request { operation: operation.clone(), reply }));
         waiting.push(outcome);
     }
     let mut errors = Vec::new();

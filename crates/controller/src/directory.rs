@@ -54,6 +54,18 @@ impl Directory {
         self.all().into_iter().filter(|handle| handle.cell.borrow().desired.service == service).collect()
     }
 
+    /// Whether any workload of the service is so.
+    pub(crate) fn any_of_service(&self, service: &str, is: impl Fn(&Cell) -> bool) -> bool {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.values().map(|handle| handle.cell.borrow()).any(|cell| cell.desired.service == service && is(&cell))
+    }
+
+    /// The first workload that is so.
+    pub(crate) fn find(&self, is: impl Fn(&Cell) -> bool) -> Option<Handle> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        handles.values().find(|handle| is(&handle.cell.borrow())).cloned()
+    }
+
     pub(crate) fn insert(&self, name: String, handle: Handle) {
         self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(name, handle);
     }

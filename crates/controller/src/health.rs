@@ -2,21 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use hythe_runtime::{ExecRequest, InstanceId, Observed, OpContext, Runtime};
-use hythe_spec::{Health, Probe, Protocol};
-use hythe_store::HealthState;
+use hythe_runtime::{ExecRequest, InstanceId, OpContext, Runtime};
+use hythe_spec::{Health, Network, Probe, Protocol};
+use hythe_store::{HealthState, InstanceRecord};
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Duration, Instant};
 
-use crate::worker::Message;
+use crate::Controller;
+use crate::worker::{Message, reference};
 
 /// While no probe has succeeded yet they come at least this often, so that a quick start is seen quickly.
 const EAGER: Duration = Duration::from_millis(250);
@@ -78,15 +79,17 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
+    /// Begins with an instance whose id is known.
     pub(crate) fn start(
+        controller: &Controller,
         health: Health,
-        seen: &Observed,
+        instance: &InstanceRecord,
         runtime: Arc<dyn Runtime>,
         inbox: mpsc::UnboundedSender<Message>,
     ) -> Self {
-        let target = Target { id: seen.id.clone(), addresses: addresses(seen, &health.probe), runtime };
-        let id = seen.id.clone();
-        let task = tokio::spawn(async move {
+        let id = reference(instance);
+        let target = Target { id: id.clone(), addresses: addresses(instance, &health.probe), runtime };
+        let task = controller.spawn(async move {
             let mut healthy = false;
             let since = Instant::now();
             loop {
@@ -100,7 +103,7 @@ impl Prober {
                 tokio::time::sleep(if eager { interval.min(EAGER) } else { interval }).await;
             }
         });
-        Self { id, started: seen.started, task }
+        Self { id, started: instance.started, task }
     }
 
     pub(crate) fn is_for(&self, id: &InstanceId, started: Option<Timestamp>) -> bool {
@@ -168,18 +171,18 @@ impl Target {
 }
 
 /// Where the port of a probe may be reached from the agent: in its networks, else where it is published.
-fn addresses(seen: &Observed, probe: &Probe) -> Vec<SocketAddr> {
+fn addresses(instance: &InstanceRecord, probe: &Probe) -> Vec<SocketAddr> {
     let port = match probe {
         Probe::Http { port, .. } | Probe::Tcp { port } => *port,
         Probe::Exec { .. } => return Vec::new(),
     };
     let published =
-        seen.ports.iter().filter(|p| p.container_port == port && p.protocol == Protocol::Tcp).filter_map(|p| {
+        instance.ports.iter().filter(|p| p.container_port == port && p.protocol == Protocol::Tcp).filter_map(|p| {
             let ip = p.host_ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
             p.host_port.map(|port| SocketAddr::new(ip, port))
         });
-    let inside = seen.networks.iter().flat_map(|network| &network.addresses).map(|ip| SocketAddr::new(*ip, port));
-    let host = seen.networks.iter().any(|network| network.name == "host");
+    let inside = instance.addresses.iter().map(|(_, ip)| SocketAddr::new(*ip, port));
+    let host = instance.recipe.component.network == Network::Host;
     let local = host.then_some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     inside.chain(published).chain(local).collect()
 }

@@ -3,11 +3,13 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+mod crash;
 mod deploy;
 mod directory;
 mod drift;
 mod event;
 mod health;
+mod lifecycle;
 mod operation;
 mod placement;
 mod policy;
@@ -18,11 +20,16 @@ mod watch;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hythe_runtime::{Error, ErrorKind};
+use hythe_runtime::{Clock, Error, ErrorKind, Listed, OpContext, Runtime, Stop};
 use hythe_store::Store;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use crash::CrashHook;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
@@ -30,8 +37,11 @@ pub use event::EventHub;
 pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
 
+/// Looks at instances that are under way at once: an engine that comes back is not asked about everything at a time.
+const LOOKS: usize = 4;
+
 /// Limits and identity of a controller.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Id of this agent, on every object it makes.
     pub owner: String,
@@ -41,6 +51,33 @@ pub struct Settings {
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
     pub allow_privileged: bool,
+    /// Id of the host's boot: what ran in another one has ended with it.
+    pub boot: String,
+    /// The clock.
+    pub clock: Clock,
+    /// For tests: told where a crash must do no harm.
+    pub crash: CrashHook,
+}
+
+impl Settings {
+    /// Of an agent with this id and otherwise the usual limits.
+    pub fn new(owner: impl Into<String>) -> Self {
+        Self {
+            owner: owner.into(),
+            keep_events: 10_000,
+            keep_operations: 200,
+            allow_privileged: false,
+            boot: String::new(),
+            clock: Clock::system(),
+            crash: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("owner", &self.owner).field("boot", &self.boot).finish_non_exhaustive()
+    }
 }
 
 /// The controller; share it by `Arc`.
@@ -54,6 +91,7 @@ pub struct Controller {
     pub(crate) directory: Arc<directory::Directory>,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
+    pub(crate) looks: Semaphore,
     shutdown: CancellationToken,
 }
 
@@ -66,10 +104,13 @@ impl Controller {
         let shutdown = CancellationToken::new();
         let events = Arc::new(EventHub::new(store.clone(), settings.keep_events));
         let controller = Arc::new(Self {
-            operations: Arc::new(Operations::open(store.clone(), settings.keep_operations).map_err(store_error)?),
+            operations: Arc::new(
+                Operations::open(store.clone(), settings.keep_operations, shutdown.clone()).map_err(store_error)?,
+            ),
             runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
+            looks: Semaphore::new(LOOKS),
             settings,
             store,
             events,
@@ -80,9 +121,9 @@ impl Controller {
         }
         for name in controller.runtimes.names() {
             let watcher = watch::Watcher::new(controller.clone(), name);
-            tokio::spawn(watcher.run(controller.shutdown.clone()));
+            controller.spawn(watcher.run());
         }
-        tokio::spawn(controller.clone().resume_removals());
+        controller.spawn(controller.clone().resume_removals());
         Ok(controller)
     }
 
@@ -90,6 +131,32 @@ impl Controller {
     pub fn shutdown(&self) {
         self.shutdown.cancel();
         self.directory.clear();
+    }
+
+    /// Runs a task that ends with the controller, wherever it is: what a kill does to it, and as harmless.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                () = task => {}
+            }
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.settings.clock.now()
+    }
+
+    /// Stops and removes an instance of ours that nobody wants.
+    pub(crate) async fn discard(&self, runtime: &Arc<dyn Runtime>, row: &Listed, grace: Duration) -> Result<(), Error> {
+        let cx = OpContext::new(format!("discard {}", row.name));
+        match runtime.stop(&cx, &row.id, &Stop { signal: None, grace }).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+        runtime.remove(&cx, &row.id).await
     }
 
     /// The runtimes.

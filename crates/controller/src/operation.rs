@@ -133,11 +133,13 @@ pub struct Operations {
     keep: u32,
     counter: AtomicU64,
     live: Mutex<BTreeMap<String, Arc<OperationHandle>>>,
+    /// Operations end with the agent, wherever they are.
+    shutdown: CancellationToken,
 }
 
 impl Operations {
     /// Those that an earlier agent left running have lost their task: they are closed here; the workloads' own tasks go on with what is desired.
-    pub(crate) fn open(store: Arc<Store>, keep: u32) -> hythe_store::Result<Self> {
+    pub(crate) fn open(store: Arc<Store>, keep: u32, shutdown: CancellationToken) -> hythe_store::Result<Self> {
         for mut record in store.operations()? {
             if record.state == OperationState::Running {
                 record.state = OperationState::Failed;
@@ -148,7 +150,7 @@ impl Operations {
                 store.save_operation(&record)?;
             }
         }
-        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(BTreeMap::new()) })
+        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(BTreeMap::new()), shutdown })
     }
 
     /// Begins an operation and does its work in a task of its own.
@@ -174,9 +176,11 @@ impl Operations {
         self.remember(handle.clone());
         let work = work(handle.clone());
         let (task, store, keep) = (handle.clone(), self.store.clone(), self.keep);
+        let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let outcome = tokio::select! {
                 biased;
+                () = shutdown.cancelled() => return,
                 () = task.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "operation", "cancelled")),
                 outcome = work => outcome,
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hythe_runtime::{Identity, Listed, Observed, OpContext, Plan, Runtime};
 use hythe_spec::{Component, Service};
 use hythe_store::{
-    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, Placement, Recipe, ServiceRecord, Transaction,
+    Desired, DesiredRecord, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe, ServiceRecord, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -97,6 +97,9 @@ fn remember(
         generation: identity.generation,
         desired: if running { Desired::Running } else { Desired::Stopped },
         grace: None,
+        asked: 1,
+        restart: 0,
+        heal: false,
         placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
     };
     let current = InstanceRecord {
@@ -111,11 +114,19 @@ fn remember(
         addresses: Vec::new(),
         ports: Vec::new(),
         started: None,
+        life: Life::Unknown,
+        tried: true,
+        adopted: false,
+        boot: None,
+        signalled: None,
     };
     let now = Timestamp::now();
     let observed = ObservedRecord {
         phase: if running { Phase::Running } else { Phase::Stopped },
         attempt: identity.attempt,
+        generation: identity.generation,
+        asked: 1,
+        halted: 1,
         current: Some(with_details(current, seen)),
         ..ObservedRecord::new(now)
     };

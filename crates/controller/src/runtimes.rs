@@ -114,6 +114,16 @@ impl Runtimes {
         let _ = tokio::time::timeout(FIRST_TRY, all).await;
     }
 
+    /// Those that do not answer, and why.
+    pub(crate) fn down(&self) -> Vec<(String, String)> {
+        let reason = |(connector, state): &(Connector, RwLock<State>)| {
+            let state = state.read().unwrap_or_else(PoisonError::into_inner);
+            let error = state.error.as_ref()?;
+            Some((connector.name.clone(), format!("runtime `{}` does not answer: {error}", connector.name)))
+        };
+        self.slots.iter().filter_map(reason).collect()
+    }
+
     /// All of them as they are now.
     pub fn status(&self) -> Vec<RuntimeStatus> {
         self.slots

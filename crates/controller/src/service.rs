@@ -9,10 +9,10 @@ use hythe_store::{Desired, DesiredRecord, NewEvent, Removing, ServiceRecord, Tra
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::deploy::{converge_all, tell_all};
+use crate::deploy::converge_all;
 use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
-use crate::worker::{Message, reference};
+use crate::worker::reference;
 use crate::{Controller, OperationHandle};
 
 impl Controller {
@@ -108,7 +108,7 @@ impl Controller {
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Restart, grace)?;
         self.operations.spawn("restart", service, |operation| async move {
-            tell_all(&operation, handles, Message::Restart).await?;
+            converge_all(&operation, handles).await?;
             Ok(None)
         })
     }
@@ -202,10 +202,7 @@ impl Controller {
             let text = format!("service `{service}` has no component `{component}`");
             return Err(Error::new(ErrorKind::NotFound, wish.verb(), text));
         }
-        let desired: Vec<DesiredRecord> = handles
-            .iter()
-            .map(|handle| DesiredRecord { desired: wish.desired(), grace, ..handle.read().desired })
-            .collect();
+        let desired: Vec<DesiredRecord> = handles.iter().map(|handle| wish.of(handle.read().desired, grace)).collect();
         let asked = |desired: &DesiredRecord| -> NewEvent {
             let details = json!({ "request": wish.verb() });
             workload_event(desired, "requested", format!("{} requested", wish.verb()), details)
@@ -217,6 +214,7 @@ impl Controller {
             ..Transaction::default()
         };
         self.events.commit(&changes).map_err(crate::store_error)?;
+        self.pass_now(crate::crash::ACCEPTED);
         Ok(desired.iter().map(|desired| self.take_up(desired)).collect())
     }
 
@@ -245,6 +243,13 @@ impl Wish {
             Self::Stop => "stop",
             Self::Remove { .. } => "undeploy",
         }
+    }
+
+    /// What is desired of a workload with the wish in it.
+    fn of(self, known: DesiredRecord, grace: Option<u64>) -> DesiredRecord {
+        let asked = known.asked + 1;
+        let restart = if matches!(self, Self::Restart) { asked } else { known.restart };
+        DesiredRecord { desired: self.desired(), grace, asked, restart, ..known }
     }
 
     const fn desired(self) -> Desired {

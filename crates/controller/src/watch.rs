@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use hythe_runtime::{Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
 use hythe_store::{EventFilter, EventRecord, NewEvent, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Duration, Instant};
 
 use crate::Controller;
 use crate::event::runtime_event;
@@ -65,21 +64,14 @@ impl Watcher {
         Self { controller, name, known: false, lost: false, told: Told::default() }
     }
 
-    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+    pub(crate) async fn run(mut self) {
         let mut wait = FIRST_WAIT;
         loop {
-            let connected = tokio::select! {
-                () = shutdown.cancelled() => return,
-                connected = self.connect() => connected,
-            };
-            let reason = match connected {
+            let reason = match self.connect().await {
                 Ok(stream) => {
                     wait = FIRST_WAIT;
                     let begun = Instant::now();
-                    let reason = tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        reason = self.follow(stream) => reason,
-                    };
+                    let reason = self.follow(stream).await;
                     // An ended stream is no dead engine (some end it when their log is rotated): the next look tells.
                     if begun.elapsed() > STEADY {
                         tracing::debug!(runtime = self.name, reason, "its events are subscribed to anew");
@@ -90,10 +82,7 @@ impl Watcher {
                 Err(error) => error.message().to_owned(),
             };
             self.report_lost(&reason);
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
-            }
+            tokio::time::sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
@@ -168,8 +157,7 @@ impl Watcher {
     fn find(&self, event: &Event) -> Option<(crate::directory::Handle, String, String)> {
         let named = event.identity.as_ref().and_then(|identity| self.controller.directory.get(&identity.workload()));
         let handle = named.or_else(|| {
-            self.controller.directory.all().into_iter().find(|handle| {
-                let cell = handle.cell.borrow();
+            self.controller.directory.find(|cell| {
                 let mut instances = cell.observed.current.iter().chain(&cell.observed.previous);
                 instances.any(|instance| {
                     instance.runtime == self.name && is_same(instance, &event.id, event.name.as_deref())

@@ -41,8 +41,7 @@ impl Bench {
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
-        let settings =
-            Settings { owner: "owner".to_owned(), keep_events: 1000, keep_operations: 50, allow_privileged: false };
+        let settings = Settings { keep_events: 1000, keep_operations: 50, ..Settings::new("owner") };
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();
         controller.runtimes().tried().await;
         self.controller = Some(controller);
@@ -347,13 +346,4 @@ async fn what_an_engine_makes_too_late_goes() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("still there: {:?}", bench.names().await);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_that_is_not_built_is_refused() {
-    let bench = Bench::new().await;
-    let healing = Service { drift: Drift::Heal, ..service(vec![component("web", "sleep 1000")]) };
-    let error = bench.controller().deploy(&healing, &DeployOptions::default()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(bench.controller().services().unwrap().is_empty());
 }

@@ -4,6 +4,7 @@
 //! in-process runtime. Not for: any engine (see `drivers/`), policy (see `controller`) or storage.
 
 pub mod capability;
+pub mod clock;
 pub mod context;
 pub mod error;
 pub mod event;
@@ -16,6 +17,7 @@ pub mod plan;
 mod runtime;
 
 pub use capability::{Capability, Feature, Refusal, Support};
+pub use clock::Clock;
 pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};

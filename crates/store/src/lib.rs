@@ -15,7 +15,7 @@ pub use events::{EventFilter, EventRecord, NewEvent};
 pub use open::{Opened, Store};
 pub use operations::{OperationRecord, OperationState};
 pub use records::{
-    Desired, DesiredRecord, ExitRecord, HealthState, InstanceRecord, ObservedRecord, Phase, Placement, Recipe,
-    Rejection, Removing, ServiceRecord,
+    Cause, Desired, DesiredRecord, ExitRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase,
+    Placement, Recipe, Rejection, Removing, ServiceRecord, Supply,
 };
 pub use workloads::Transaction;

@@ -61,8 +61,47 @@ pub enum HealthState {
     Unhealthy,
 }
 
+/// Why an instance ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Its main process ended by itself.
+    #[default]
+    Exited,
+    /// It died of a signal that processes bring on themselves, such as SIGSEGV.
+    Signal,
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
+    /// Somebody other than the agent killed or stopped it.
+    Outside,
+    /// It ended while its engine did not answer.
+    EngineGone,
+    /// It ended with the machine it ran on.
+    HostRebooted,
+    /// The agent stopped it, as desired.
+    Stopped,
+    /// The agent stopped it because it was not healthy.
+    Unhealthy,
+}
+
+impl Cause {
+    /// The name used on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signal => "signal",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Outside => "outside",
+            Self::EngineGone => "engine-gone",
+            Self::HostRebooted => "host-rebooted",
+            Self::Stopped => "stopped",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// How an instance ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// Exit code; 128 + signal for death by a signal.
     pub code: i32,
@@ -74,6 +113,63 @@ pub struct ExitRecord {
     pub error: Option<String>,
     /// When.
     pub at: Option<Timestamp>,
+    /// Why.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// What is known of the main process of an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    /// Nothing: the engine must be asked.
+    #[default]
+    Unknown,
+    /// The instance is to be made; nothing of it is known to be there.
+    Intended,
+    /// It runs.
+    Running,
+    /// It is frozen.
+    Paused,
+    /// It ended, or was never started.
+    Exited,
+    /// It has done its work and is not started again by itself.
+    Completed,
+}
+
+/// How far the things are that an instance needs before it can be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Supply {
+    /// Nothing was seen to.
+    #[default]
+    Nothing,
+    /// Its volumes are there.
+    Volumes,
+    /// The engine is asked for the instance; what it lacks it will say.
+    Ready,
+    /// The engine lacks something: networks are made, then the image is fetched.
+    Missing,
+    /// Its networks are there, its image is fetched.
+    Networks,
+    /// Everything was seen to; what the engine lacks now is an error.
+    Complete,
+}
+
+/// Why a generation could not be brought up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Generation that failed.
+    pub generation: u64,
+    /// Kind of the error, as on the wire.
+    pub kind: String,
+    /// The error.
+    pub message: String,
+    /// The user's next step.
+    pub hint: Option<String>,
+    /// Its last log lines.
+    #[serde(default)]
+    pub lines: Vec<String>,
 }
 
 /// An instance of a workload, as last known.
@@ -102,6 +198,21 @@ pub struct InstanceRecord {
     pub ports: Vec<Port>,
     /// When its main process was last started.
     pub started: Option<Timestamp>,
+    /// What is known of its main process.
+    #[serde(default)]
+    pub life: Life,
+    /// The engine was asked for it at least once, so that it may be there.
+    #[serde(default)]
+    pub tried: bool,
+    /// It was taken over from somebody else and carries no label of ours.
+    #[serde(default)]
+    pub adopted: bool,
+    /// Boot of the host in which it was last seen to run.
+    #[serde(default)]
+    pub boot: Option<String>,
+    /// When somebody other than the agent last sent it a signal in this run.
+    #[serde(default)]
+    pub signalled: Option<Timestamp>,
 }
 
 /// Where a workload was placed and why not elsewhere.
@@ -161,6 +272,15 @@ pub struct DesiredRecord {
     pub grace: Option<u64>,
     /// Where it runs.
     pub placement: Placement,
+    /// Counts explicit requests; a new one is tried at once whatever failed before.
+    #[serde(default)]
+    pub asked: u64,
+    /// The request, by that count, which last asked for a new start of the main process.
+    #[serde(default)]
+    pub restart: u64,
+    /// Differences that somebody made by hand are undone.
+    #[serde(default)]
+    pub heal: bool,
 }
 
 /// What an instance is made from.
@@ -199,6 +319,42 @@ pub struct ObservedRecord {
     pub next_try: Option<Timestamp>,
     /// How it last ended.
     pub exit: Option<ExitRecord>,
+    /// Generation that `attempt` counts in.
+    #[serde(default)]
+    pub generation: u64,
+    /// The newest request that was taken up.
+    #[serde(default)]
+    pub asked: u64,
+    /// The newest request for a new start that was taken up.
+    #[serde(default)]
+    pub restarted: u64,
+    /// The newest request to stop that was carried out.
+    #[serde(default)]
+    pub halted: u64,
+    /// How far the needs of the current instance are seen to.
+    #[serde(default)]
+    pub supply: Supply,
+    /// The current instance failed for good; its last words are still to be read.
+    #[serde(default)]
+    pub failing: Option<Failure>,
+    /// The current instance failed for good and goes; what it replaced comes back.
+    #[serde(default)]
+    pub undo: Option<Failure>,
+    /// Why a generation failed, the last one that did.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// Its main process is to be stopped and started again, and why.
+    #[serde(default)]
+    pub kick: Option<String>,
+    /// The current instance is to be replaced by one like it, and why.
+    #[serde(default)]
+    pub renew: Option<String>,
+    /// The engine may have instances of this workload that nobody knows.
+    #[serde(default)]
+    pub sweep: bool,
+    /// When its engine was last lost.
+    #[serde(default)]
+    pub lost: Option<Timestamp>,
     /// When this record last changed.
     pub updated: Timestamp,
 }
@@ -218,6 +374,18 @@ impl ObservedRecord {
             failures: 0,
             next_try: None,
             exit: None,
+            generation: 0,
+            asked: 0,
+            restarted: 0,
+            halted: 0,
+            supply: Supply::Nothing,
+            failing: None,
+            undo: None,
+            failure: None,
+            kick: None,
+            renew: None,
+            sweep: false,
+            lost: None,
             updated: now,
         }
     }

@@ -1,50 +1,42 @@
-//! The one writer of a workload: a task that is told what happened and acts.
+//! The one writer of a workload: a task that asks the machine of [`crate::lifecycle`] what is next, does it, and tells it what came of it.
 //!
-//! ```text
-//!            deploy / start                    runs, no probe or healthy
-//!   pending ----------------> (pulling) starting ------------------------> running <-> paused
-//!      ^                          |                                        |   |
-//!      |  engine back             | cannot start, unhealthy      ended     |   | stop
-//!   unknown <- engine lost        v                                        v   v
-//!                           failed / rolled back          restarting | completed | failed   stopping -> stopped
-//!                                                              \__ after back-off: starting
-//! ```
-//!
-//! From every state a deploy, stop or undeploy leads on; an explicit stop is committed before anything else and beats every policy.
+//! For: committing before and after each step, answering who waits, waking up in time. Not for: deciding (see `lifecycle`).
 
-mod bring_up;
+mod gate;
 mod instance;
-mod prepare;
-mod probe;
-mod react;
-mod stop;
-mod undo;
+mod perform;
+mod watchdog;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hythe_runtime::{Error, ErrorKind, Event, InstanceId, Listed, OpContext, Runtime};
-use hythe_spec::Component;
-use hythe_store::{Desired, DesiredRecord, NewEvent, ObservedRecord, Phase, Transaction};
+use hythe_store::{Desired, DesiredRecord, Failure, HealthState, Life, ObservedRecord, Phase, Supply, Transaction};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant};
 
+use crate::crash::Moment;
 use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
-use crate::health::{Prober, Tracker};
-use crate::{Controller, OperationHandle, policy};
+use crate::lifecycle::{self, Facts, Input, Next, Note, Step};
+use crate::{Controller, OperationHandle};
 
 pub(crate) use instance::{is_same, reference, with_details};
 
 type Reply = oneshot::Sender<Result<(), Error>>;
 
+/// Time between two tries to commit while the store cannot be written.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// Events kept in memory while the store cannot be written.
+const UNSTORED: usize = 100;
+/// A clock that is set back does not make a workload wait longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// What a workload's task is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// A user wants what is desired to become true now.
-    Converge(Request),
-    /// A user wants the main process to be started anew.
-    Restart(Request),
+    /// Something else is desired; somebody waits until it is true.
+    Asked(Request),
     /// Its engine reported something about one of its instances.
     Engine(Event),
     /// Its engine (again) answers and has these instances of it.
@@ -53,8 +45,8 @@ pub(crate) enum Message {
     Lost(String),
     /// A probe of this instance had this result.
     Probed(InstanceId, Result<(), String>),
-    /// Details of the current instance are to be read.
-    Refresh,
+    /// It was found to differ from what is desired, in these fields.
+    Drifted(String),
 }
 
 /// Someone who waits for the outcome.
@@ -64,148 +56,248 @@ pub(crate) struct Request {
     pub(crate) reply: Reply,
 }
 
-/// Whether the task has more to do.
-#[derive(Debug, PartialEq, Eq)]
-enum Flow {
-    Goes,
-    Ends,
-}
-
 /// The task of one workload.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) controller: Arc<Controller>,
     pub(crate) cell: Arc<watch::Sender<Cell>>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    /// Who waits for the current bring-up.
-    pub(crate) request: Option<Request>,
-    /// The current instance was started and must still prove healthy.
-    pub(crate) unproven: bool,
-    prober: Option<Prober>,
-    tracker: Tracker,
+    desires: watch::Receiver<Cell>,
+    /// What is known; ahead of the store while that cannot be written.
+    observed: ObservedRecord,
+    unstored: Vec<Note>,
+    dirty: bool,
+    request: Option<Request>,
+    gate: gate::Patience,
+    watchdog: watchdog::Watchdog,
 }
 
 impl Controller {
     /// Starts the task of a workload and makes it known.
     pub(crate) fn spawn_worker(self: &Arc<Self>, desired: DesiredRecord, observed: Option<ObservedRecord>) -> Handle {
         let name = desired.name.clone();
-        let observed = observed.unwrap_or_else(|| ObservedRecord::new(Timestamp::now()));
-        let unproven = observed.previous.is_some();
-        let cell = Arc::new(watch::channel(Cell { desired, observed }).0);
+        let observed = resumed(observed.unwrap_or_else(|| ObservedRecord::new(self.now())));
+        let cell = Arc::new(watch::channel(Cell { desired, observed: observed.clone() }).0);
         let (sender, inbox) = mpsc::unbounded_channel();
         let worker = Worker {
             controller: self.clone(),
+            desires: cell.subscribe(),
             cell: cell.clone(),
             inbox,
+            observed,
+            unstored: Vec::new(),
+            dirty: false,
             request: None,
-            unproven,
-            prober: None,
-            tracker: Tracker::default(),
+            gate: gate::Patience::default(),
+            watchdog: watchdog::Watchdog::new(sender.clone()),
         };
         let handle = Handle { cell, inbox: sender };
         self.directory.insert(name, handle.clone());
-        tokio::spawn(worker.run());
+        self.spawn(worker.run());
         handle
     }
+}
+
+/// Whether the engine was still asked for an instance when the agent ended, only the engine knows.
+pub(crate) fn resumed(mut observed: ObservedRecord) -> ObservedRecord {
+    for instance in observed.current.iter_mut().chain(&mut observed.previous) {
+        if instance.life == Life::Intended && instance.tried {
+            instance.life = Life::Unknown;
+        }
+    }
+    observed
 }
 
 impl Worker {
     async fn run(mut self) {
         loop {
-            let wake = self.observed().next_try;
-            let message = tokio::select! {
-                message = self.inbox.recv() => match message {
-                    Some(message) => Some(message),
-                    None => return,
-                },
-                () = until(wake) => None,
-            };
-            if self.take(message).await == Flow::Ends {
+            while let Ok(message) = self.inbox.try_recv() {
+                self.take(message);
+            }
+            self.take_withdrawal();
+            if !self.is_stored() {
+                self.rest(Some(Instant::now() + STORE_AGAIN)).await;
+                continue;
+            }
+            let next = self.decide();
+            if !self.is_stored() {
+                continue;
+            }
+            self.watch_over();
+            match next {
+                Next::Do(step) => self.step(step).await,
+                Next::Wait(until) => {
+                    self.answer_if_done();
+                    let wake = until.map(|until| self.moment(until)).into_iter().chain(self.watchdog.due()).min();
+                    self.rest(wake).await;
+                }
+            }
+            if self.observed.phase == Phase::Removing && self.controller.directory.get(&self.desired().name).is_none() {
+                self.answer(Ok(()));
                 return;
             }
         }
     }
 
-    async fn take(&mut self, message: Option<Message>) -> Flow {
-        match message {
-            None => return self.converge().await,
-            Some(Message::Converge(request)) => {
-                self.supersede(request);
-                return self.converge().await;
-            }
-            Some(Message::Restart(request)) => {
-                self.supersede(request);
-                let outcome = self.restart_current().await;
-                self.settle(outcome).await;
-            }
-            Some(Message::Engine(event)) => return self.on_engine(event).await,
-            Some(Message::Listed(listed)) => return self.on_listed(listed).await,
-            Some(Message::Lost(reason)) => self.on_lost(&reason),
-            Some(Message::Probed(id, result)) => self.on_probed(&id, result).await,
-            Some(Message::Refresh) => self.look().await,
+    /// One step: its intent is committed already, its outcome is committed before the next.
+    async fn step(&mut self, step: Step) {
+        let desired = self.desired();
+        self.tell_step(step, &desired);
+        self.controller.pass_step(step, Moment::Intended).await;
+        let outcome = self.perform(step, &desired).await;
+        self.controller.pass_step(step, Moment::Acted).await;
+        if let Err(error) = &outcome {
+            tracing::debug!(workload = desired.name, step = step.name(), %error, "a step failed");
         }
-        Flow::Goes
+        self.observe(Input::Ended(step, outcome));
+        self.watchdog.stepped(step);
+        if self.is_stored() {
+            self.controller.pass_step(step, Moment::Stored).await;
+        }
+    }
+
+    fn decide(&mut self) -> Next {
+        let desired = self.desired();
+        let mut notes = Vec::new();
+        let (gate, warnings) = self.gate(&desired);
+        notes.extend(warnings);
+        let mut observed = self.observed.clone();
+        let down = self.controller.runtimes.down();
+        let facts = Facts { gate, ..self.facts(&down) };
+        let next = lifecycle::decide(&desired, &mut observed, &facts, &mut notes);
+        self.become_(observed, notes);
+        next
+    }
+
+    fn observe(&mut self, input: Input) {
+        let desired = self.desired();
+        let mut observed = self.observed.clone();
+        let mut notes = Vec::new();
+        let facts = self.facts(&[]);
+        lifecycle::observe(&desired, &mut observed, input, &facts, &mut notes);
+        self.become_(observed, notes);
+    }
+
+    fn facts<'a>(&'a self, down: &'a [(String, String)]) -> Facts<'a> {
+        Facts {
+            now: self.controller.now(),
+            boot: &self.controller.settings.boot,
+            gate: lifecycle::Gate::Open,
+            first_of_service: self.observed.supply != Supply::Complete && self.is_first_of_service(),
+            down,
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Asked(request) => self.supersede(request),
+            Message::Engine(event) => self.observe(Input::Engine(event)),
+            Message::Listed(rows) => {
+                let (state, strays) = self.compare(&rows);
+                self.observe(Input::Listed(state, strays));
+                self.watchdog.listed();
+            }
+            Message::Lost(reason) => self.observe(Input::Lost(reason)),
+            Message::Drifted(reason) => self.observe(Input::Drifted(reason)),
+            Message::Probed(id, result) => {
+                if let Some((state, reason)) = self.probed(&id, result) {
+                    self.observe(Input::Health(state, reason));
+                }
+            }
+        }
+    }
+
+    /// What is known becomes this, is committed with its events, then shown.
+    fn become_(&mut self, observed: ObservedRecord, notes: Vec<Note>) {
+        if observed == self.observed && notes.is_empty() {
+            return;
+        }
+        self.report(&observed, &notes);
+        self.observed = ObservedRecord { updated: self.controller.now(), ..observed };
+        self.unstored.extend(notes);
+        let surplus = self.unstored.len().saturating_sub(UNSTORED);
+        self.unstored.drain(..surplus);
+        self.dirty = true;
+        self.store();
+        self.cell.send_modify(|cell| cell.observed = self.observed.clone());
+    }
+
+    /// Whether what is known is committed; without that nothing is done.
+    fn is_stored(&mut self) -> bool {
+        if self.dirty {
+            self.store();
+        }
+        !self.dirty
+    }
+
+    fn store(&mut self) {
+        let desired = self.desired();
+        let event = |note: &Note| workload_event(&desired, note.kind, note.message.clone(), note.details.clone());
+        let changes = Transaction {
+            observed: Some((desired.name.clone(), self.observed.clone())),
+            events: self.unstored.iter().map(event).collect(),
+            ..Transaction::default()
+        };
+        match self.controller.events.commit(&changes) {
+            Ok(()) => {
+                self.unstored.clear();
+                self.dirty = false;
+            }
+            Err(error) => {
+                tracing::warn!(workload = desired.name, %error, "what is known was not stored; nothing is done until it is");
+            }
+        }
+    }
+
+    /// Sleeps until something is heard of, something else is desired, a dependency moves, or the time has come.
+    async fn rest(&mut self, until: Option<Instant>) {
+        self.desires.mark_unchanged();
+        let desired = self.desired();
+        let cancelled = self.request.as_ref().map(|request| request.operation.context().cancel);
+        let sleep = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        let withdrawn = async {
+            match cancelled {
+                Some(cancel) => cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            biased;
+            message = self.inbox.recv() => message,
+            _ = self.desires.wait_for(|cell| cell.desired != desired) => None,
+            () = withdrawn => None,
+            () = self.gate.moved() => None,
+            () = sleep => None,
+        };
+        if let Some(message) = message {
+            self.take(message);
+        } else if self.watchdog.is_due(self.observed.current.as_ref()) {
+            self.observe(Input::Stale);
+        }
+    }
+
+    /// A time of the records as one of this process, near whatever the machine's clock says.
+    fn moment(&self, at: Timestamp) -> Instant {
+        let wait = Duration::try_from(at.duration_since(self.controller.now())).unwrap_or_default();
+        Instant::now() + wait.min(LONGEST_WAIT)
     }
 
     pub(crate) fn desired(&self) -> DesiredRecord {
         self.cell.borrow().desired.clone()
     }
 
-    pub(crate) fn observed(&self) -> ObservedRecord {
-        self.cell.borrow().observed.clone()
-    }
-
-    /// What the current instance was made from: after a rollback that is not what is desired.
-    pub(crate) fn component(&self) -> Component {
-        let cell = self.cell.borrow();
-        let current = cell.observed.current.as_ref();
-        current.map_or(&cell.desired.recipe, |current| &current.recipe).component.clone()
-    }
-
     pub(crate) fn runtime(&self, name: &str) -> Result<Arc<dyn Runtime>, Error> {
         self.controller.runtimes.get(name)
     }
 
-    /// Context of the request that waits; without one, or once it was withdrawn, of the workload itself: undoing must go on.
-    pub(crate) fn context(&self) -> OpContext {
-        let requested = self.request.as_ref().map(|request| request.operation.context());
-        requested
-            .filter(|context| !context.cancel.is_cancelled())
-            .unwrap_or_else(|| OpContext::new(self.desired().name))
-    }
-
-    pub(crate) fn phase(&self, phase: &'static str, message: impl Into<String>) {
-        if let Some(request) = &self.request {
-            request.operation.phase(&self.desired().name, phase, message);
-        }
-    }
-
-    /// Commits a change of what is known, with its events, then shows it.
-    pub(crate) fn update(&self, events: Vec<NewEvent>, change: impl FnOnce(&mut ObservedRecord)) -> Result<(), Error> {
-        let mut observed = self.observed();
-        let before = observed.clone();
-        change(&mut observed);
-        if observed == before && events.is_empty() {
-            return Ok(());
-        }
-        observed.updated = Timestamp::now();
-        let name = self.desired().name;
-        let changes = Transaction { observed: Some((name, observed.clone())), events, ..Transaction::default() };
-        self.controller.events.commit(&changes).map_err(crate::store_error)?;
-        self.cell.send_modify(|cell| cell.observed = observed);
-        Ok(())
-    }
-
-    /// As [`Worker::update`] where nothing depends on the change: a store that fails is logged, the state is shown all the same.
-    pub(crate) fn note(&self, events: Vec<NewEvent>, change: impl Fn(&mut ObservedRecord)) {
-        if let Err(error) = self.update(events, &change) {
-            tracing::warn!(workload = self.desired().name, %error, "a state was not stored");
-            self.cell.send_modify(|cell| change(&mut cell.observed));
-        }
-    }
-
-    pub(crate) fn event(&self, kind: &str, message: impl Into<String>, details: serde_json::Value) -> NewEvent {
-        workload_event(&self.desired(), kind, message, details)
+    fn context(&self) -> OpContext {
+        let requested = self.request.as_ref().map(|request| request.operation.record().id);
+        OpContext::new(requested.unwrap_or_else(|| self.desired().name))
     }
 
     fn supersede(&mut self, request: Request) {
@@ -215,75 +307,95 @@ impl Worker {
         }
     }
 
+    fn take_withdrawal(&mut self) {
+        let withdrawn = self.request.as_ref().is_some_and(|request| request.operation.context().cancel.is_cancelled());
+        if withdrawn {
+            self.answer(Err(Error::new(ErrorKind::Cancelled, "converge", "cancelled")));
+            self.observe(Input::Withdrawn);
+        }
+    }
+
+    fn answer_if_done(&mut self) {
+        if self.request.is_none() {
+            return;
+        }
+        let desired = self.desired();
+        match lifecycle::request_is_answered(&desired, &self.observed) {
+            Some(Ok(())) => self.answer(Ok(())),
+            Some(Err(failure)) => self.answer(Err(error_of(&failure))),
+            None => {}
+        }
+    }
+
     /// Ends the request, if any, with this outcome.
-    pub(crate) fn answer(&mut self, outcome: Result<(), Error>) {
+    fn answer(&mut self, outcome: Result<(), Error>) {
         if let Some(request) = self.request.take() {
             let _ = request.reply.send(outcome);
         }
     }
 
-    /// Makes what is desired true, unless something newer is desired meanwhile or the request is withdrawn.
-    async fn converge(&mut self) -> Flow {
-        let desired = self.desired();
-        let mut cell = self.cell.subscribe();
-        let cancel = self.request.as_ref().map(|request| request.operation.context().cancel).unwrap_or_default();
-        let outcome = tokio::select! {
-            biased;
-            _ = cell.wait_for(|cell| cell.desired != desired) => Err(Error::new(ErrorKind::Cancelled, "converge", "a newer request took its place")),
-            () = cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "converge", "cancelled")),
-            outcome = self.act(&desired) => outcome,
-        };
-        if desired.desired == Desired::Removed && outcome.is_ok() {
-            self.answer(Ok(()));
-            return Flow::Ends;
-        }
-        self.settle(outcome).await;
-        Flow::Goes
-    }
-
-    async fn act(&mut self, desired: &DesiredRecord) -> Result<(), Error> {
-        match desired.desired {
-            Desired::Running => self.bring_up().await,
-            Desired::Stopped => self.stop_all(Phase::Stopped).await,
-            Desired::Removed => self.remove_all().await,
+    fn phase(&self, phase: &'static str, message: impl Into<String>) {
+        if let Some(request) = &self.request {
+            request.operation.phase(&self.desired().name, phase, message);
         }
     }
 
-    /// Draws the conclusion of an attempt to converge.
-    async fn settle(&mut self, outcome: Result<(), Error>) {
-        match outcome {
-            Ok(()) if self.unproven => {}
-            Ok(()) => self.answer(Ok(())),
-            Err(error) if self.superseded(&error) => self.answer(Err(error)),
-            Err(error) if error.is_temporary() => self.try_later(error),
-            Err(error) => self.fail(error).await,
+    fn tell_step(&self, step: Step, desired: &DesiredRecord) {
+        let rolls_back = self.observed.undo.is_some();
+        match step {
+            Step::Run => self.phase("starting", format!("starting on {}", desired.placement.runtime)),
+            Step::Start => self.phase("starting", "starting"),
+            Step::StopCurrent if rolls_back => self.phase("stopping", "stopping what failed"),
+            Step::StopCurrent => self.phase("stopping", "stopping"),
+            Step::StopPrevious => self.phase("stopping", "stopping the instance it replaces"),
+            Step::RemovePrevious => self.phase("removing", "removing the instance it replaced"),
+            Step::RemoveCurrent if desired.desired == Desired::Removed => self.phase("removing", "removing"),
+            Step::Look
+            | Step::MakeVolumes
+            | Step::MakeNetworks
+            | Step::Pull
+            | Step::RemoveCurrent
+            | Step::Sweep
+            | Step::Forget => {}
         }
     }
 
-    /// A newer request waits in the inbox: whatever this one left behind is its business.
-    fn superseded(&self, error: &Error) -> bool {
-        error.kind() == ErrorKind::Cancelled && error.message() != "cancelled"
-    }
-
-    fn try_later(&mut self, error: Error) {
-        let failures = self.observed().failures.saturating_add(1);
-        let wait = policy::delay(failures);
-        self.note(Vec::new(), |observed| {
-            observed.phase = if error.kind() == ErrorKind::Unavailable { Phase::Unknown } else { Phase::Restarting };
-            observed.message = Some(error.message().to_owned());
-            observed.failures = failures;
-            observed.next_try = Some(Timestamp::now() + wait);
-        });
-        self.answer(Err(error));
+    /// Tells whoever waits what has changed.
+    fn report(&self, next: &ObservedRecord, notes: &[Note]) {
+        if self.request.is_none() {
+            return;
+        }
+        if next.phase == Phase::Running && self.observed.phase == Phase::Starting {
+            self.phase("running", "runs");
+            if next.health == HealthState::Starting {
+                self.phase("waiting", "waiting for its health probe");
+            }
+        }
+        if let (Phase::Pending, Some(message)) = (next.phase, &next.message)
+            && self.observed.message != next.message
+        {
+            self.phase("waiting", message.clone());
+        }
+        if next.phase == Phase::Stopped && self.observed.phase != Phase::Stopped {
+            self.phase("stopped", "stopped");
+        }
+        for note in notes {
+            match note.kind {
+                "ready" => self.phase("healthy", "healthy"),
+                "failed" => self.phase("failed", note.message.clone()),
+                "rolled-back" => self.phase("removing", note.message.clone()),
+                _ => {}
+            }
+        }
     }
 }
 
-async fn until(time: Option<Timestamp>) {
-    match time {
-        Some(time) => {
-            let wait = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
-            tokio::time::sleep(wait).await;
-        }
-        None => std::future::pending().await,
+/// A failure of the records as the error it was.
+fn error_of(failure: &Failure) -> Error {
+    let kind = serde_json::from_value(serde_json::Value::String(failure.kind.clone())).unwrap_or(ErrorKind::Internal);
+    let error = Error::new(kind, "converge", failure.message.clone());
+    match &failure.hint {
+        Some(hint) => error.hint(hint.clone()),
+        None => error,
     }
 }

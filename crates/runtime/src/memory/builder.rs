@@ -8,7 +8,7 @@ use hythe_spec::RuntimeKind;
 use super::Memory;
 use super::catalogue::Registry;
 use super::engine::{Engine, World};
-use crate::{Capability, Feature, RuntimeInfo};
+use crate::{Capability, Clock, Feature, RuntimeInfo};
 
 /// What an in-process runtime is made of.
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub struct MemoryBuilder {
     kind: RuntimeKind,
     capability: Capability,
     latency: Duration,
+    clock: Clock,
     images: Vec<String>,
     registries: Vec<(String, Registry)>,
 }
@@ -33,6 +34,7 @@ impl Default for MemoryBuilder {
             kind: RuntimeKind::Memory,
             capability,
             latency: Duration::ZERO,
+            clock: Clock::system(),
             images: vec![Memory::TEST_IMAGE.to_owned()],
             registries: Vec::new(),
         }
@@ -68,6 +70,13 @@ impl MemoryBuilder {
         self
     }
 
+    /// The clock it stamps its records and events with; the machine's unless set.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// One more image in the engine, with the content of the test image. An unreadable reference is left out.
     #[must_use]
     pub fn image(mut self, reference: impl Into<String>) -> Self {
@@ -91,7 +100,7 @@ impl MemoryBuilder {
 
     /// The runtime.
     pub fn build(self) -> Arc<Memory> {
-        let mut world = World::new(&self.name);
+        let mut world = World::new(&self.name, self.clock);
         for reference in self.images.iter().filter_map(|text| text.parse().ok()) {
             world.images.add_test_image(&reference);
         }

@@ -12,7 +12,7 @@ use super::catalogue::Catalogue;
 use super::events::Events;
 use super::files::SharedTree;
 use super::instance::Instance;
-use crate::{Error, ErrorKind, InstanceId, NetworkInfo, OpContext, Result};
+use crate::{Clock, Error, ErrorKind, InstanceId, NetworkInfo, OpContext, Result};
 
 /// A named volume.
 #[derive(Debug, Clone)]
@@ -27,6 +27,7 @@ pub(super) struct Volume {
 #[derive(Debug)]
 pub(super) struct World {
     name: String,
+    clock: Clock,
     made: u64,
     last: Timestamp,
     pub(super) next_port: u16,
@@ -38,9 +39,10 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, clock: Clock) -> Self {
         Self {
             name: name.to_owned(),
+            clock,
             made: 0,
             last: Timestamp::UNIX_EPOCH,
             next_port: 40_000,
@@ -66,7 +68,7 @@ impl World {
     /// Now; later than every earlier answer.
     pub(super) fn now(&mut self) -> Timestamp {
         let least = self.last.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(self.last);
-        self.last = Timestamp::now().max(least);
+        self.last = self.clock.now().max(least);
         self.last
     }
 

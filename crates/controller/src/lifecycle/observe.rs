@@ -1,0 +1,533 @@
+//! What is heard of changes the record.
+
+use hythe_runtime::{Error, ErrorKind, Event, EventKind, InstanceId, Observed, State};
+use hythe_spec::OnFailure;
+use hythe_store::{
+    Cause, Desired, DesiredRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Supply,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::ended::{describe, ended, exit_record, quote};
+use super::failed::{concerned, fail, failure_of};
+use super::{Facts, Input, Note, Outcome, Step};
+use crate::policy;
+use crate::worker::{is_same, with_details};
+
+/// The engine's own time of a start differs from ours, and from its event, by less.
+const SAME: SignedDuration = SignedDuration::from_secs(2);
+
+/// Takes what was heard of into the record; says in `notes` what others should know.
+pub(crate) fn observe(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    input: Input,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    match input {
+        Input::Ended(step, Ok(outcome)) => done(desired, observed, step, outcome, facts, notes),
+        Input::Ended(step, Err(error)) => went_wrong(desired, observed, step, &error, facts, notes),
+        Input::Engine(event) => engine(desired, observed, event, notes),
+        Input::Listed(state, strays) => listed(desired, observed, state, strays),
+        Input::Lost(reason) => lost(observed, &reason, facts),
+        Input::Stale => stale(observed),
+        Input::Health(state, reason) => health(desired, observed, state, reason, notes),
+        Input::Drifted(reason) => drifted(desired, observed, reason, notes),
+        Input::Withdrawn => withdrawn(desired, observed, notes),
+    }
+}
+
+fn done(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    step: Step,
+    outcome: Outcome,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    match (step, outcome) {
+        (Step::Look, Outcome::Seen(seen, lines)) => looked(desired, observed, seen, lines, facts, notes),
+        (Step::Run, Outcome::Made(id)) => made(observed, id, facts),
+        (Step::Start, _) => started(observed, facts),
+        (Step::MakeVolumes, _) => observed.supply = Supply::Volumes,
+        (Step::MakeNetworks, _) => {
+            observed.supply = if observed.supply == Supply::Missing { Supply::Networks } else { Supply::Ready };
+        }
+        (Step::Pull, outcome) => {
+            observed.supply = Supply::Complete;
+            observed.phase = Phase::Starting;
+            if let Outcome::Pulled(Some(image)) = outcome {
+                notes.push(Note::new("image.pulled", format!("pulled {image}"), json!({ "image": image })));
+            }
+        }
+        (Step::StopCurrent, Outcome::Seen(seen, _)) => halted(desired, observed, seen.as_deref(), facts, notes),
+        (Step::RemoveCurrent, _) => {
+            observed.current = None;
+            observed.renew = None;
+        }
+        (Step::StopPrevious, _) => {
+            if let Some(previous) = &mut observed.previous {
+                previous.life = if previous.life == Life::Completed { Life::Completed } else { Life::Exited };
+            }
+        }
+        (Step::RemovePrevious, _) => observed.previous = None,
+        (Step::Sweep, _) => observed.sweep = false,
+        (Step::Look | Step::Run | Step::StopCurrent | Step::Forget, _) => {}
+    }
+}
+
+/// A new instance runs, as far as its engine says.
+fn made(observed: &mut ObservedRecord, id: InstanceId, facts: &Facts<'_>) {
+    observed.exit = None;
+    let Some(current) = &mut observed.current else { return };
+    current.id = Some(id.0);
+    up(observed, facts);
+}
+
+fn started(observed: &mut ObservedRecord, facts: &Facts<'_>) {
+    up(observed, facts);
+}
+
+/// It was started just now. Its details are read at once where its probes or its ports need them, else when the engine tells of the start.
+fn up(observed: &mut ObservedRecord, facts: &Facts<'_>) {
+    observed.phase = Phase::Running;
+    observed.lost = None;
+    observed.supply = Supply::Ready;
+    calm(observed);
+    let Some(current) = &mut observed.current else { return };
+    let probed = current.recipe.component.health.is_some();
+    let picked = current.ports.iter().any(|port| port.host_port.is_none());
+    current.started = Some(facts.now);
+    current.boot = Some(facts.boot.to_owned());
+    current.pid = None;
+    current.signalled = None;
+    current.proven |= !probed;
+    current.life = if probed || picked { Life::Unknown } else { Life::Running };
+    observed.health = if probed { HealthState::Starting } else { HealthState::None };
+}
+
+/// That it was rolled back stays the news while what runs is well.
+fn calm(observed: &mut ObservedRecord) {
+    if observed.gave_up.is_none() {
+        observed.message = None;
+        observed.failure = None;
+    }
+}
+
+fn looked(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    seen: Option<Box<Observed>>,
+    lines: Vec<String>,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    if let Some(failure) = observed.failing.take() {
+        return last_words(desired, observed, failure, seen.as_deref(), lines, facts, notes);
+    }
+    let Some(seen) = seen else { return gone(desired, observed, facts, notes) };
+    let Some(current) = observed.current.take() else { return };
+    let before = current.started;
+    observed.current = Some(with_details(current, &seen));
+    match seen.state {
+        State::Running => runs(observed, &seen, before, facts, notes),
+        State::Paused => {
+            alive(observed, Life::Paused);
+            observed.phase = Phase::Paused;
+        }
+        State::Created => alive(observed, Life::Exited),
+        State::Exited => ended(desired, observed, &seen, lines, facts, notes),
+        State::Stopping | State::Removing | State::Unknown => {
+            alive(observed, Life::Unknown);
+            observed.next_try = Some(facts.now + policy::delay(1));
+        }
+    }
+}
+
+fn alive(observed: &mut ObservedRecord, life: Life) {
+    if let Some(current) = &mut observed.current {
+        current.life = life;
+    }
+}
+
+fn runs(
+    observed: &mut ObservedRecord,
+    seen: &Observed,
+    before: Option<Timestamp>,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    if observed.phase != Phase::Running {
+        calm(observed);
+    }
+    observed.lost = None;
+    observed.next_try = None;
+    observed.supply = Supply::Ready;
+    let Some(current) = &mut observed.current else { return };
+    let probed = current.recipe.component.health.is_some();
+    current.life = Life::Running;
+    current.boot = Some(facts.boot.to_owned());
+    current.proven |= !probed;
+    let same = match (before, seen.started) {
+        (Some(before), Some(now)) => before.duration_since(now).abs() < SAME,
+        _ => false,
+    };
+    let again = before.is_some_and(|before| seen.started.is_some_and(|now| now.duration_since(before) >= SAME));
+    if again {
+        let details = json!({ "instance": seen.name, "synthesised": true });
+        notes.push(Note::new("started", "was started again while nobody looked", details));
+    }
+    if probed && !(same && observed.health != HealthState::None) {
+        observed.health = HealthState::Starting;
+    }
+    if !matches!(observed.phase, Phase::Stopping | Phase::Removing) {
+        observed.phase = Phase::Running;
+    }
+}
+
+/// The engine has no such instance.
+fn gone(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_>, notes: &mut Vec<Note>) {
+    let Some(current) = &mut observed.current else { return };
+    let known = current.id.take().is_some();
+    let details = json!({ "instance": current.name });
+    if current.adopted {
+        // From now on it is one of ours, under a name of ours.
+        current.adopted = false;
+        current.name = format!("{}-{}-{}", desired.name, current.generation, current.attempt);
+    }
+    current.life = Life::Intended;
+    current.tried = false;
+    current.pid = None;
+    observed.supply = Supply::Nothing;
+    observed.health = HealthState::None;
+    if !known || desired.desired != Desired::Running {
+        return;
+    }
+    let settled = matches!(observed.phase, Phase::Completed | Phase::Failed);
+    let words = if observed.lost.take().is_some() {
+        "the engine has lost the instance"
+    } else {
+        "the instance was removed by hand"
+    };
+    notes.push(Note::new("drift", words, details));
+    if settled {
+        return;
+    }
+    observed.phase = Phase::Pending;
+    observed.message = Some(words.to_owned());
+    observed.next_try = Some(facts.now + policy::delay(1));
+}
+
+/// The last lines of what failed for good were read.
+fn last_words(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    failure: Failure,
+    seen: Option<&Observed>,
+    lines: Vec<String>,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    let _ = facts;
+    match seen {
+        Some(seen) => {
+            let life = match seen.state {
+                State::Running => Life::Running,
+                State::Paused => Life::Paused,
+                State::Created | State::Exited => Life::Exited,
+                State::Stopping | State::Removing | State::Unknown => Life::Unknown,
+            };
+            alive(observed, life);
+            if let Some(current) = &mut observed.current {
+                current.id = Some(seen.id.0.clone());
+            }
+            if life == Life::Exited {
+                observed.exit = exit_record(seen).or(observed.exit.take());
+            }
+        }
+        None => {
+            alive(observed, Life::Intended);
+            if let Some(current) = &mut observed.current {
+                current.tried = false;
+                current.id = None;
+            }
+        }
+    }
+    let message = quote(&failure.message, &lines);
+    fail(desired, observed, Failure { message, lines, ..failure }, notes);
+}
+
+/// The agent has stopped the current instance.
+fn halted(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    seen: Option<&Observed>,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    let Some(current) = &mut observed.current else { return };
+    current.life = if current.life == Life::Completed { Life::Completed } else { Life::Exited };
+    current.pid = None;
+    current.signalled = None;
+    observed.health = HealthState::None;
+    let kick = observed.kick.take();
+    let unwell = kick.as_ref().filter(|reason| !reason.is_empty());
+    let cause = if unwell.is_some() { Cause::Unhealthy } else { Cause::Stopped };
+    let exit = seen.and_then(exit_record).map(|exit| hythe_store::ExitRecord { cause, ..exit });
+    if let Some(exit) = &exit {
+        observed.exit = Some(exit.clone());
+    }
+    match (desired.desired, unwell) {
+        (Desired::Stopped, _) => {
+            let message = exit.as_ref().map(describe);
+            let words = message.clone().unwrap_or_else(|| "stopped".to_owned());
+            notes.push(Note::new("stopped", words, json!({ "exit": exit, "cause": cause })));
+            observed.message = message;
+            observed.failures = 0;
+        }
+        (Desired::Running, Some(reason)) => {
+            observed.failures = observed.failures.saturating_add(1);
+            let wait = policy::delay(observed.failures);
+            let message = format!("was not healthy ({reason}), next start in {} s", wait.as_secs());
+            notes.push(Note::new("restarting", message.clone(), json!({ "exit": exit, "cause": cause })));
+            observed.phase = Phase::Restarting;
+            observed.message = Some(message);
+            observed.next_try = Some(facts.now + wait);
+        }
+        (Desired::Running, None) if kick.is_some() => {
+            observed.phase = Phase::Pending;
+            observed.supply = Supply::Nothing;
+        }
+        (Desired::Running | Desired::Removed, _) => {}
+    }
+}
+
+fn went_wrong(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    step: Step,
+    error: &Error,
+    facts: &Facts<'_>,
+    notes: &mut Vec<Note>,
+) {
+    match (step, error.kind()) {
+        // Something newer is desired: whatever the engine has done is looked at first.
+        (Step::StopCurrent, ErrorKind::Cancelled) => alive(observed, Life::Unknown),
+        (_, ErrorKind::Cancelled) => {}
+        (Step::Run, ErrorKind::NotFound) if observed.supply == Supply::Ready => observed.supply = Supply::Missing,
+        (Step::Start, ErrorKind::NotFound) => gone(desired, observed, facts, notes),
+        _ if error.is_temporary() || !step.makes() => later(desired, observed, step, error, facts),
+        _ => {
+            if matches!(step, Step::Run | Step::Start) {
+                alive(observed, Life::Unknown);
+            }
+            observed.failing = Some(failure_of(concerned(desired, observed), error));
+        }
+    }
+}
+
+/// The same again after a while.
+fn later(desired: &DesiredRecord, observed: &mut ObservedRecord, step: Step, error: &Error, facts: &Facts<'_>) {
+    observed.failures = observed.failures.saturating_add(1);
+    observed.next_try = Some(facts.now + policy::delay(observed.failures));
+    observed.message = Some(error.message().to_owned());
+    observed.failure = Some(failure_of(concerned(desired, observed), error));
+    if matches!(step, Step::Run | Step::Start | Step::StopCurrent) {
+        alive(observed, Life::Unknown);
+    }
+    if error.kind() == ErrorKind::Unavailable && desired.desired != Desired::Removed {
+        observed.phase = Phase::Unknown;
+    } else if desired.desired == Desired::Running && !matches!(observed.phase, Phase::Running | Phase::Failed) {
+        observed.phase = Phase::Restarting;
+    }
+}
+
+fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, event: Event, notes: &mut Vec<Note>) {
+    let is = |instance: &Option<InstanceRecord>| {
+        instance.as_ref().is_some_and(|instance| is_same(instance, &event.id, event.name.as_deref()))
+    };
+    if is(&observed.previous) {
+        return;
+    }
+    if !is(&observed.current) {
+        let came = matches!(event.kind, EventKind::Created | EventKind::Started);
+        observed.sweep |= event.identity.is_some() && came && observed.current.is_some();
+        return;
+    }
+    let halted = observed.halted >= desired.asked && desired.desired == Desired::Stopped;
+    let Some(current) = &mut observed.current else { return };
+    match event.kind {
+        EventKind::Stopped { .. } if matches!(current.life, Life::Running | Life::Paused) => {
+            current.life = if desired.desired == Desired::Running { Life::Unknown } else { Life::Exited };
+        }
+        EventKind::Started if halted && current.id.is_none() => {
+            // What was asked for before the stop came late.
+            current.life = Life::Unknown;
+            observed.halted = 0;
+        }
+        EventKind::Started if halted && matches!(current.life, Life::Exited | Life::Completed) => {
+            current.life = Life::Running;
+            notes.push(Note::new("drift", "was started by hand", json!({ "instance": current.name })));
+            observed.message = Some("was started by hand".to_owned());
+        }
+        EventKind::Started if desired.desired == Desired::Running => {
+            let told = current.life == Life::Running && current.pid.is_some();
+            let known = told && current.started.is_some_and(|started| event.time.duration_since(started) < SAME);
+            if !known && current.life != Life::Intended {
+                current.life = Life::Unknown;
+                observed.next_try = None;
+            }
+        }
+        EventKind::Removed if matches!(current.life, Life::Running | Life::Paused) => current.life = Life::Unknown,
+        EventKind::Paused => {
+            notes.push(Note::new("paused", "paused", json!({ "instance": current.name })));
+            current.life = Life::Paused;
+        }
+        EventKind::Unpaused => {
+            notes.push(Note::new("unpaused", "unpaused", json!({ "instance": current.name })));
+            current.life = Life::Running;
+        }
+        EventKind::Signalled { .. } => {
+            let ours = observed.kick.is_some() || matches!(observed.phase, Phase::Stopping | Phase::Removing);
+            let runs = matches!(current.life, Life::Running | Life::Paused | Life::Unknown);
+            if !ours && runs && current.started.is_none_or(|started| started <= event.time) {
+                current.signalled = Some(event.time);
+            }
+        }
+        EventKind::Stopped { .. }
+        | EventKind::Started
+        | EventKind::Removed
+        | EventKind::OutOfMemory
+        | EventKind::Created
+        | EventKind::Updated { .. }
+        | EventKind::Image { .. } => {}
+    }
+}
+
+/// The engine was asked for everything: what was missed meanwhile shows now.
+fn listed(desired: &DesiredRecord, observed: &mut ObservedRecord, state: Option<State>, strays: bool) {
+    observed.sweep |= strays && observed.current.is_some();
+    if observed.phase == Phase::Unknown || observed.failure.as_ref().is_some_and(|f| f.kind == "unavailable") {
+        observed.next_try = None;
+        observed.failure = None;
+        observed.message = None;
+        observed.phase = match desired.desired {
+            Desired::Running => Phase::Pending,
+            Desired::Stopped => Phase::Stopped,
+            Desired::Removed => Phase::Removing,
+        };
+    }
+    let Some(current) = &mut observed.current else { return };
+    if current.life == Life::Intended && !current.tried {
+        return;
+    }
+    let known = current.id.is_some() && current.pid.is_some();
+    current.life = match (state, current.life) {
+        (Some(State::Running), Life::Running | Life::Unknown) if known => Life::Running,
+        (Some(State::Paused), Life::Running | Life::Unknown | Life::Paused) if known => Life::Paused,
+        (Some(State::Exited | State::Created), life @ (Life::Exited | Life::Completed)) => life,
+        (None, life @ (Life::Exited | Life::Completed)) => life,
+        _ => Life::Unknown,
+    };
+    if current.life == Life::Running
+        && current.recipe.component.health.is_some()
+        && observed.health == HealthState::None
+    {
+        observed.health = HealthState::Starting;
+    }
+}
+
+fn lost(observed: &mut ObservedRecord, reason: &str, facts: &Facts<'_>) {
+    observed.lost = Some(facts.now);
+    for instance in observed.current.iter_mut().chain(&mut observed.previous) {
+        if matches!(instance.life, Life::Running | Life::Paused) {
+            instance.life = Life::Unknown;
+        }
+    }
+    let live = matches!(
+        observed.phase,
+        Phase::Running | Phase::Paused | Phase::Starting | Phase::Pulling | Phase::Stopping | Phase::Pending
+    );
+    if live {
+        observed.phase = Phase::Unknown;
+        observed.health = HealthState::None;
+        observed.message = Some(format!("the runtime does not answer: {reason}"));
+    }
+}
+
+fn stale(observed: &mut ObservedRecord) {
+    if let Some(current) = &mut observed.current
+        && current.life == Life::Running
+    {
+        current.life = Life::Unknown;
+    }
+}
+
+fn health(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    state: HealthState,
+    reason: Option<String>,
+    notes: &mut Vec<Note>,
+) {
+    if observed.health == state {
+        return;
+    }
+    observed.health = state;
+    let Some(current) = &mut observed.current else { return };
+    let on_failure = current.recipe.component.health.as_ref().map(|health| health.on_failure);
+    let words = reason.unwrap_or_else(|| "healthy".to_owned());
+    match state {
+        HealthState::Healthy => {
+            current.proven = true;
+            observed.failures = 0;
+            calm(observed);
+            notes.push(Note::new("ready", words, json!({})));
+        }
+        HealthState::Unhealthy => {
+            notes.push(Note::new("unhealthy", words.clone(), json!({ "reason": words })));
+            observed.message = Some(words.clone());
+            if !current.proven {
+                let failure = Failure {
+                    generation: current.generation,
+                    kind: ErrorKind::Conflict.as_str().to_owned(),
+                    message: format!("`{}` is not healthy: {words}", desired.name),
+                    hint: None,
+                    lines: Vec::new(),
+                };
+                observed.failing = Some(failure);
+            } else if on_failure == Some(OnFailure::Restart) && desired.desired == Desired::Running {
+                observed.kick = Some(words);
+            }
+        }
+        HealthState::Starting | HealthState::None => {}
+    }
+}
+
+/// Somebody changed it by hand; it is replaced by one as desired where that is the policy.
+fn drifted(desired: &DesiredRecord, observed: &mut ObservedRecord, reason: String, notes: &mut Vec<Note>) {
+    let settled = observed.previous.is_none() && observed.gave_up != Some(desired.generation);
+    let Some(current) = observed.current.as_ref() else { return };
+    let runs = matches!(current.life, Life::Running | Life::Paused);
+    if desired.heal && desired.desired == Desired::Running && runs && settled && observed.renew.is_none() {
+        notes.push(Note::new("healing", format!("replaced because of {reason}"), json!({ "reason": reason })));
+        observed.renew = Some(reason);
+    }
+}
+
+/// A withdrawn request undoes what it has begun and nobody has seen to be good.
+fn withdrawn(desired: &DesiredRecord, observed: &mut ObservedRecord, notes: &mut Vec<Note>) {
+    let unproven = observed.current.as_ref().is_some_and(|current| !current.proven);
+    if desired.desired != Desired::Running || !unproven {
+        return;
+    }
+    let failure = Failure {
+        generation: concerned(desired, observed),
+        kind: ErrorKind::Cancelled.as_str().to_owned(),
+        message: "cancelled".to_owned(),
+        hint: None,
+        lines: Vec::new(),
+    };
+    fail(desired, observed, failure, notes);
+}

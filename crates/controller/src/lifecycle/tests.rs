@@ -1,0 +1,540 @@
+//! The machine over random histories, against a model of an engine that fails, forgets and lies as real ones do.
+
+use std::collections::BTreeMap;
+
+use hythe_runtime::{Error, ErrorKind, Event, EventKind, Exit, InstanceId, Observed, State};
+use hythe_spec::{Component, Health, Millis, OnFailure, Probe, Resources, Restart};
+use hythe_store::{
+    Desired, DesiredRecord, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe,
+};
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::{Facts, Gate, Input, Next, Outcome, Step, decide, observe, request_is_answered};
+
+/// What happens to a workload from outside.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Deploy {
+        healthy: bool,
+    },
+    Stop,
+    Start,
+    Restart,
+    Undeploy,
+    Kill,
+    RemoveByHand,
+    EngineLost,
+    EngineBack,
+    Healthy(bool),
+    Pause,
+    Withdraw,
+    Drift,
+    /// Time passes and steps are taken, so many.
+    Steps(u8),
+}
+
+/// What happens to a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Works,
+    /// It is done, its reply is lost.
+    LosesReply,
+    /// It is not done.
+    Fails,
+    /// The agent dies before it is done, or right after, before anything of it is stored.
+    Crashes {
+        acted: bool,
+    },
+    /// It is done twice.
+    Repeats,
+}
+
+#[derive(Debug, Clone)]
+struct Made {
+    generation: u64,
+    running: bool,
+    paused: bool,
+    started: bool,
+    number: u64,
+    at: Timestamp,
+}
+
+/// The engine: what it has, by name.
+#[derive(Debug, Default, Clone)]
+struct Engine {
+    made: BTreeMap<String, Made>,
+    count: u64,
+    up: bool,
+}
+
+struct World {
+    desired: DesiredRecord,
+    observed: ObservedRecord,
+    engine: Engine,
+    now: Timestamp,
+    forgotten: bool,
+    /// Whether somebody started something by hand, which is not ours to answer for.
+    trace: Vec<String>,
+}
+
+fn recipe(generation: u64, healthy: bool) -> Recipe {
+    let mut component = Component::new("web", "localhost/x:1".parse().expect("a reference"));
+    component.restart = Restart::Always;
+    component.health = healthy.then(|| Health {
+        probe: Probe::Tcp { port: 1 },
+        interval: Millis(1000),
+        timeout: Millis(1000),
+        retries: 1,
+        start_period: Millis(0),
+        on_failure: OnFailure::Restart,
+    });
+    Recipe { component, labels: BTreeMap::new(), hash: format!("hash-{generation}") }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Timestamp::UNIX_EPOCH;
+        let desired = DesiredRecord {
+            name: "web".to_owned(),
+            service: "web".to_owned(),
+            recipe: recipe(1, false),
+            generation: 1,
+            desired: Desired::Running,
+            grace: None,
+            placement: Placement { runtime: "engine".to_owned(), rejected: Vec::new() },
+            asked: 1,
+            restart: 0,
+            heal: true,
+        };
+        let engine = Engine { up: true, ..Engine::default() };
+        Self { desired, observed: ObservedRecord::new(now), engine, now, forgotten: false, trace: Vec::new() }
+    }
+
+    fn facts<'a>(&self, down: &'a [(String, String)]) -> Facts<'a> {
+        Facts { now: self.now, boot: "boot", gate: Gate::Open, first_of_service: true, down }
+    }
+
+    fn hear(&mut self, input: Input) {
+        let facts = self.facts(&[]);
+        observe(&self.desired, &mut self.observed, input, &facts, &mut Vec::new());
+    }
+
+    fn ask(&mut self, desired: Desired) {
+        self.desired.desired = desired;
+        self.desired.asked += 1;
+    }
+
+    fn current(&self) -> Option<&InstanceRecord> {
+        self.observed.current.as_ref()
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        self.trace.push(format!("{happening:?}"));
+        let name = self.current().map(|current| current.name.clone()).unwrap_or_default();
+        match happening {
+            Happening::Deploy { healthy } => {
+                self.desired.generation += 1;
+                self.desired.recipe = recipe(self.desired.generation, healthy);
+                self.ask(Desired::Running);
+            }
+            Happening::Stop => self.ask(Desired::Stopped),
+            Happening::Start => self.ask(Desired::Running),
+            Happening::Restart => {
+                self.ask(Desired::Running);
+                self.desired.restart = self.desired.asked;
+            }
+            Happening::Undeploy => self.ask(Desired::Removed),
+            Happening::Kill => {
+                if let Some(made) = self.engine.made.get_mut(&name).filter(|made| made.running) {
+                    made.running = false;
+                    made.paused = false;
+                    self.tell(&name, EventKind::Stopped { exit: Exit::from_code(137) });
+                }
+            }
+            Happening::RemoveByHand => {
+                if self.engine.made.contains_key(&name) {
+                    self.tell(&name, EventKind::Removed);
+                    self.engine.made.remove(&name);
+                }
+            }
+            Happening::Pause => {
+                if let Some(made) = self.engine.made.get_mut(&name).filter(|made| made.running && !made.paused) {
+                    made.paused = true;
+                    self.tell(&name, EventKind::Paused);
+                }
+            }
+            Happening::EngineLost if self.engine.up => {
+                self.engine.up = false;
+                self.hear(Input::Lost("gone".to_owned()));
+            }
+            Happening::EngineBack if !self.engine.up => self.come_back(),
+            Happening::EngineLost | Happening::EngineBack => {}
+            Happening::Healthy(well) => {
+                let runs =
+                    self.current().is_some_and(|c| c.life == Life::Running && c.recipe.component.health.is_some());
+                if runs {
+                    let state = if well { HealthState::Healthy } else { HealthState::Unhealthy };
+                    self.hear(Input::Health(state, (!well).then(|| "no".to_owned())));
+                }
+            }
+            Happening::Withdraw => self.hear(Input::Withdrawn),
+            Happening::Drift => self.hear(Input::Drifted("env".to_owned())),
+            Happening::Steps(_) => {}
+        }
+    }
+
+    fn come_back(&mut self) {
+        self.engine.up = true;
+        let (state, strays) = self.list();
+        self.hear(Input::Listed(state, strays));
+    }
+
+    fn list(&self) -> (Option<State>, bool) {
+        let names: Vec<&String> =
+            self.observed.current.iter().chain(&self.observed.previous).map(|instance| &instance.name).collect();
+        let state = self.current().and_then(|current| self.engine.made.get(&current.name)).map(state_of);
+        (state, self.engine.made.keys().any(|name| !names.contains(&name)))
+    }
+
+    fn tell(&mut self, name: &str, kind: EventKind) {
+        if !self.engine.up {
+            return;
+        }
+        let Some(made) = self.engine.made.get(name) else { return };
+        let event = Event {
+            cursor: hythe_runtime::Cursor::START,
+            time: self.now,
+            id: InstanceId(format!("id-{}", made.number)),
+            name: Some(name.to_owned()),
+            identity: None,
+            kind,
+        };
+        self.hear(Input::Engine(event));
+    }
+
+    /// Asks the machine and takes the step it names; `false`: there is nothing to do now.
+    fn advance(&mut self, fate: Fate) -> bool {
+        let down = [("engine".to_owned(), "gone".to_owned())];
+        let facts = self.facts(if self.engine.up { &[] } else { &down });
+        let next = decide(&self.desired, &mut self.observed, &facts, &mut Vec::new());
+        match next {
+            Next::Wait(Some(at)) if at > self.now => {
+                self.now = at;
+                true
+            }
+            Next::Wait(Some(_)) => true,
+            Next::Wait(None) => false,
+            Next::Do(step) => {
+                self.trace.push(format!("  {step:?} {fate:?}"));
+                self.take(step, fate);
+                true
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step, fate: Fate) {
+        self.now += SignedDuration::from_millis(10);
+        let starts = matches!(step, Step::Run | Step::Start | Step::Pull | Step::MakeVolumes | Step::MakeNetworks);
+        assert!(
+            !starts || self.desired.desired == Desired::Running,
+            "{step:?} against what is desired: {:#?}",
+            self.trace
+        );
+        let lost = || Error::new(ErrorKind::Unavailable, "test", "the reply was lost");
+        match fate {
+            Fate::Works => {
+                let outcome = self.act(step);
+                self.hear(Input::Ended(step, outcome));
+            }
+            Fate::Repeats => {
+                let _ = self.act(step);
+                let outcome = self.act(step);
+                self.hear(Input::Ended(step, outcome));
+            }
+            Fate::LosesReply => {
+                let _ = self.act(step);
+                self.hear(Input::Ended(step, Err(lost())));
+            }
+            Fate::Fails => self.hear(Input::Ended(step, Err(lost()))),
+            Fate::Crashes { acted } => {
+                if acted {
+                    let _ = self.act(step);
+                }
+                self.observed = crate::worker::resumed(self.observed.clone());
+                if self.engine.up {
+                    self.come_back();
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        let mut running: BTreeMap<u64, u32> = BTreeMap::new();
+        for made in self.engine.made.values().filter(|made| made.running) {
+            *running.entry(made.generation).or_default() += 1;
+        }
+        assert!(running.values().all(|count| *count <= 1), "two of one generation: {:#?}", self.trace);
+    }
+
+    /// What the engine does.
+    fn act(&mut self, step: Step) -> Result<Outcome, Error> {
+        if !self.engine.up {
+            return Err(Error::new(ErrorKind::Unavailable, "test", "the engine is gone"));
+        }
+        let absent = || Error::new(ErrorKind::NotFound, "test", "no such instance");
+        let current = self.observed.current.clone();
+        let previous = self.observed.previous.clone();
+        let name = |instance: &Option<InstanceRecord>| instance.as_ref().map(|i| i.name.clone()).unwrap_or_default();
+        match step {
+            Step::Run => {
+                let current = current.ok_or_else(absent)?;
+                if !self.engine.made.contains_key(&current.name) {
+                    self.engine.count += 1;
+                    let made = Made {
+                        generation: current.generation,
+                        running: false,
+                        paused: false,
+                        started: false,
+                        number: self.engine.count,
+                        at: self.now,
+                    };
+                    self.engine.made.insert(current.name.clone(), made);
+                }
+                let made = self.engine.made.get_mut(&current.name).ok_or_else(absent)?;
+                if !made.started {
+                    (made.started, made.running, made.at) = (true, true, self.now);
+                }
+                Ok(Outcome::Made(InstanceId(format!("id-{}", made.number))))
+            }
+            Step::Start => {
+                let made = self.engine.made.get_mut(&name(&current)).ok_or_else(absent)?;
+                if !made.running {
+                    (made.started, made.running, made.at) = (true, true, self.now);
+                }
+                Ok(Outcome::Done)
+            }
+            Step::Look => Ok(Outcome::Seen(self.seen(&name(&current)).map(Box::new), Vec::new())),
+            Step::StopCurrent => {
+                self.halt(&name(&current));
+                Ok(Outcome::Seen(self.seen(&name(&current)).map(Box::new), Vec::new()))
+            }
+            Step::StopPrevious => {
+                self.halt(&name(&previous));
+                Ok(Outcome::Done)
+            }
+            Step::RemoveCurrent => self.erase(&name(&current)),
+            Step::RemovePrevious => self.erase(&name(&previous)),
+            Step::Sweep => {
+                let known = [name(&current), name(&previous)];
+                self.engine.made.retain(|name, _| known.contains(name));
+                Ok(Outcome::Done)
+            }
+            Step::Pull => Ok(Outcome::Pulled(None)),
+            Step::MakeVolumes | Step::MakeNetworks => Ok(Outcome::Done),
+            Step::Forget => {
+                self.forgotten = true;
+                Ok(Outcome::Done)
+            }
+        }
+    }
+
+    fn halt(&mut self, name: &str) {
+        if let Some(made) = self.engine.made.get_mut(name) {
+            (made.running, made.paused) = (false, false);
+        }
+    }
+
+    fn erase(&mut self, name: &str) -> Result<Outcome, Error> {
+        if self.engine.made.get(name).is_some_and(|made| made.running) {
+            return Err(Error::new(ErrorKind::Conflict, "test", "it runs"));
+        }
+        self.engine.made.remove(name);
+        Ok(Outcome::Done)
+    }
+
+    fn seen(&self, name: &str) -> Option<Observed> {
+        let made = self.engine.made.get(name)?;
+        let ended = made.started && !made.running;
+        Some(Observed {
+            id: InstanceId(format!("id-{}", made.number)),
+            name: name.to_owned(),
+            state: state_of(made),
+            pid: made.running.then_some(7),
+            started: made.started.then_some(made.at),
+            finished: ended.then_some(self.now),
+            exit: ended.then(|| Exit::from_code(137)),
+            ..nothing()
+        })
+    }
+
+    /// Steps until there is nothing to do; fails where there always is.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            if self.forgotten || !self.advance(Fate::Works) {
+                return;
+            }
+        }
+        panic!("it never comes to rest: {:#?}\n{:#?}", self.trace, self.observed);
+    }
+}
+
+fn state_of(made: &Made) -> State {
+    match (made.running, made.paused, made.started) {
+        (true, true, _) => State::Paused,
+        (true, false, _) => State::Running,
+        (false, _, true) => State::Exited,
+        (false, _, false) => State::Created,
+    }
+}
+
+fn nothing() -> Observed {
+    Observed {
+        id: InstanceId(String::new()),
+        name: String::new(),
+        labels: BTreeMap::new(),
+        identity: None,
+        image: String::new(),
+        image_id: None,
+        state: State::Created,
+        pid: None,
+        created: None,
+        started: None,
+        finished: None,
+        restarts: 0,
+        exit: None,
+        networks: Vec::new(),
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        entrypoint: Vec::new(),
+        command: Vec::new(),
+        env: BTreeMap::new(),
+        user: None,
+        workdir: None,
+        hostname: None,
+        resources: Resources::default(),
+        read_only: false,
+    }
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        3 => any::<bool>().prop_map(|healthy| Happening::Deploy { healthy }),
+        2 => Just(Happening::Stop),
+        2 => Just(Happening::Start),
+        1 => Just(Happening::Restart),
+        1 => Just(Happening::Undeploy),
+        2 => Just(Happening::Kill),
+        1 => Just(Happening::RemoveByHand),
+        1 => Just(Happening::EngineLost),
+        1 => Just(Happening::EngineBack),
+        3 => any::<bool>().prop_map(Happening::Healthy),
+        1 => Just(Happening::Pause),
+        1 => Just(Happening::Withdraw),
+        1 => Just(Happening::Drift),
+        8 => (1u8..12).prop_map(Happening::Steps),
+    ]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        6 => Just(Fate::Works),
+        1 => Just(Fate::LosesReply),
+        1 => Just(Fate::Fails),
+        1 => any::<bool>().prop_map(|acted| Fate::Crashes { acted }),
+        1 => Just(Fate::Repeats),
+    ]
+}
+
+/// Lives through a history; nothing forbidden may happen on the way.
+fn live(history: &[(Happening, Vec<Fate>)]) -> World {
+    let mut world = World::new();
+    for (happening, fates) in history {
+        if world.forgotten {
+            break;
+        }
+        world.happen(*happening);
+        if let Happening::Steps(count) = happening {
+            for at in 0..usize::from(*count) {
+                if world.forgotten || !world.advance(fates[at % fates.len()]) {
+                    break;
+                }
+            }
+        }
+    }
+    if !world.engine.up && !world.forgotten {
+        world.come_back();
+    }
+    world
+}
+
+fn history() -> impl Strategy<Value = Vec<(Happening, Vec<Fate>)>> {
+    prop::collection::vec((happening(), prop::collection::vec(fate(), 1..6)), 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_explicit_stop_always_wins(history in history()) {
+        let mut world = live(&history);
+        if !world.forgotten {
+            world.happen(Happening::Stop);
+            world.settle();
+            prop_assert!(world.engine.made.values().all(|made| !made.running), "{:#?}", world.trace);
+            prop_assert_eq!(world.observed.phase, Phase::Stopped);
+            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Ok(()))));
+            // Nor does anything start it later.
+            world.now += SignedDuration::from_hours(1);
+            world.engine.up = false;
+            world.hear(Input::Lost("gone".to_owned()));
+            world.settle();
+            world.come_back();
+            world.settle();
+            prop_assert!(world.engine.made.values().all(|made| !made.running), "{:#?}", world.trace);
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_way_out(history in history()) {
+        let mut world = live(&history);
+        if !world.forgotten {
+            world.happen(Happening::Deploy { healthy: false });
+            world.settle();
+            let running: Vec<u64> = world.engine.made.values().filter(|m| m.running).map(|m| m.generation).collect();
+            prop_assert_eq!(running, vec![world.desired.generation], "{:#?}\n{:#?}", world.trace, world.observed);
+            prop_assert!(world.observed.previous.is_none() && world.observed.phase == Phase::Running);
+            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Ok(()))));
+        }
+    }
+
+    #[test]
+    fn an_undeploy_leaves_nothing(history in history()) {
+        let mut world = live(&history);
+        if !world.forgotten {
+            world.happen(Happening::Undeploy);
+            world.settle();
+            prop_assert!(world.forgotten && world.engine.made.is_empty(), "{:#?}\n{:#?}", world.trace, world.engine);
+        }
+    }
+
+    #[test]
+    fn a_failed_replacement_gives_back_what_ran(history in history()) {
+        let mut world = live(&history);
+        if !world.forgotten {
+            world.happen(Happening::Deploy { healthy: false });
+            world.settle();
+            let before = world.current().and_then(|current| current.id.clone());
+            world.happen(Happening::Deploy { healthy: true });
+            world.settle();
+            prop_assert_eq!(world.engine.made.len(), 2, "the old one goes before the new one is good: {:#?}", world.trace);
+            world.happen(Happening::Healthy(false));
+            world.settle();
+            prop_assert_eq!(world.current().and_then(|current| current.id.clone()), before, "{:#?}", world.trace);
+            prop_assert_eq!(world.engine.made.len(), 1);
+            prop_assert!(world.observed.phase == Phase::Running && world.observed.gave_up == Some(world.desired.generation));
+            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Err(_))));
+        }
+    }
+}
