@@ -226,6 +226,23 @@ impl Controller {
         self.events.commit(&changes).map_err(crate::store_error)
     }
 
+    /// An engine that has a newer generation than the store knows of tells that the store was set back: what is desired is newer still.
+    pub(crate) fn overtake(&self, workload: &str, generation: u64) -> Result<(), Error> {
+        let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(handle) = self.directory.get(workload) else { return Ok(()) };
+        let known = handle.read().desired;
+        if known.generation >= generation {
+            return Ok(());
+        }
+        let desired = DesiredRecord { generation: generation + 1, asked: known.asked + 1, ..known };
+        let words = format!("its runtime has generation {generation}, the store knew {}", known.generation);
+        let event = workload_event(&desired, "warning", words, json!({ "generation": desired.generation }));
+        let changes = Transaction { desired: vec![desired.clone()], events: vec![event], ..Transaction::default() };
+        self.events.commit(&changes).map_err(crate::store_error)?;
+        handle.cell.send_modify(|cell| cell.desired = desired);
+        Ok(())
+    }
+
     /// Shows the workload's task what is desired now; a new workload gets its task.
     pub(crate) fn take_up(self: &Arc<Self>, desired: &DesiredRecord) -> Handle {
         match self.directory.get(&desired.name) {

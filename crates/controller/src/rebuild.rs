@@ -1,8 +1,8 @@
 //! The engine as the witness: a workload that the store does not know is read back from its instance's labels.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::{Identity, Listed, Observed, OpContext, Plan, Runtime};
+use hythe_runtime::{Error, Identity, Listed, Observed, OpContext, Plan, Runtime, State};
 use hythe_spec::{Component, Service};
 use hythe_store::{
     Desired, DesiredRecord, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe, ServiceRecord, Transaction,
@@ -55,25 +55,48 @@ fn empty_service(name: &str, recipe: &Recipe) -> Service {
 }
 
 /// Takes the newest instance of an unknown workload as its desired state.
-pub(crate) async fn rebuild(controller: &Arc<Controller>, runtime: &Arc<dyn Runtime>, name: &str, rows: &[Listed]) {
-    let newest = rows.iter().filter_map(|row| row.identity.as_ref().map(|identity| (identity, row)));
-    let Some((identity, row)) = newest.max_by_key(|(identity, _)| (identity.generation, identity.attempt)) else {
-        return;
-    };
-    let seen = match runtime.inspect(&OpContext::new("rebuild"), &row.id).await {
-        Ok(seen) => seen,
-        Err(error) => {
-            tracing::warn!(instance = row.name, %error, "an instance of ours could not be read back");
-            return;
+///
+/// # Errors
+/// When the engine or the store does not answer: then nothing is known.
+pub(crate) async fn rebuild(
+    controller: &Arc<Controller>,
+    runtime: &Arc<dyn Runtime>,
+    name: &str,
+    rows: &[Listed],
+) -> Result<(), Error> {
+    let mut found: Vec<(&Identity, &Listed)> =
+        rows.iter().filter_map(|row| row.identity.as_ref().map(|identity| (identity, row))).collect();
+    found.sort_by_key(|(identity, _)| std::cmp::Reverse((identity.generation, identity.attempt)));
+    let Some((identity, row)) = found.first() else { return Ok(()) };
+    let Some(current) = read_back(runtime, name, identity, row).await? else { return Ok(()) };
+    let mut previous = None;
+    for (older, row) in found.iter().filter(|(older, _)| older.generation < identity.generation) {
+        if previous.is_none() {
+            previous = read_back(runtime, name, older, row).await?;
         }
+    }
+    // What was being made when everything was forgotten was wanted.
+    let wanted = rows.iter().any(|row| matches!(row.state, State::Running | State::Paused | State::Created));
+    remember(controller, identity, name, wanted, current, previous)?;
+    controller.pass(crate::crash::REBUILT).await;
+    Ok(())
+}
+
+async fn read_back(
+    runtime: &Arc<dyn Runtime>,
+    name: &str,
+    identity: &Identity,
+    row: &Listed,
+) -> Result<Option<InstanceRecord>, Error> {
+    let seen = match runtime.inspect(&OpContext::new("rebuild"), &row.id).await {
+        Err(error) if error.is_not_found() => return Ok(None),
+        outcome => outcome?,
     };
     let Some(recipe) = recipe(&seen) else {
         tracing::warn!(instance = row.name, "an instance of ours does not carry its recipe: deploy its service again");
-        return;
+        return Ok(None);
     };
-    if let Err(error) = remember(controller, identity, name, recipe, &seen) {
-        tracing::warn!(instance = row.name, %error, "an instance of ours could not be read back");
-    }
+    Ok(Some(with_details(instance(identity, name, recipe, &seen), &seen)))
 }
 
 fn recipe(seen: &Observed) -> Option<Recipe> {
@@ -86,52 +109,41 @@ fn remember(
     controller: &Arc<Controller>,
     identity: &Identity,
     runtime: &str,
-    recipe: Recipe,
-    seen: &Observed,
-) -> Result<(), hythe_runtime::Error> {
-    let running = seen.state == hythe_runtime::State::Running;
+    wanted: bool,
+    mut current: InstanceRecord,
+    previous: Option<InstanceRecord>,
+) -> Result<(), Error> {
+    let recipe = current.recipe.clone();
+    // Beside what it replaces it must still prove good.
+    current.proven = previous.is_none() || recipe.component.health.is_none();
     let desired = DesiredRecord {
         name: identity.workload(),
         service: identity.service.clone(),
         recipe: recipe.clone(),
         generation: identity.generation,
-        desired: if running { Desired::Running } else { Desired::Stopped },
+        desired: if wanted { Desired::Running } else { Desired::Stopped },
         grace: None,
         asked: 1,
         restart: 0,
         heal: false,
         placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
     };
-    let current = InstanceRecord {
-        runtime: runtime.to_owned(),
-        recipe: recipe.clone(),
-        id: Some(seen.id.0.clone()),
-        name: seen.name.clone(),
-        generation: identity.generation,
-        attempt: identity.attempt,
-        proven: true,
-        pid: None,
-        addresses: Vec::new(),
-        ports: Vec::new(),
-        started: None,
-        life: Life::Unknown,
-        tried: true,
-        adopted: false,
-        boot: None,
-        signalled: None,
-    };
+    let name = current.name.clone();
     let now = Timestamp::now();
     let observed = ObservedRecord {
-        phase: if running { Phase::Running } else { Phase::Stopped },
+        phase: if wanted { Phase::Pending } else { Phase::Stopped },
         attempt: identity.attempt,
         generation: identity.generation,
         asked: 1,
         halted: 1,
-        current: Some(with_details(current, seen)),
+        message: None,
+        current: Some(current),
+        previous,
         ..ObservedRecord::new(now)
     };
+    let _accepting = controller.accepting.lock().unwrap_or_else(PoisonError::into_inner);
     let service = with_component(controller, &identity.service, &recipe)?;
-    let event = workload_event(&desired, "adopted", "read back from its labels", json!({ "instance": seen.name }));
+    let event = workload_event(&desired, "adopted", "read back from its labels", json!({ "instance": name }));
     let changes = Transaction {
         services: vec![ServiceRecord { desired: service, updated: now, removing: None }],
         desired: vec![desired.clone()],
@@ -142,6 +154,28 @@ fn remember(
     controller.events.commit(&changes).map_err(crate::store_error)?;
     controller.spawn_worker(desired, Some(observed));
     Ok(())
+}
+
+/// The record of an instance as its labels and its engine tell it.
+fn instance(identity: &Identity, runtime: &str, recipe: Recipe, seen: &Observed) -> InstanceRecord {
+    InstanceRecord {
+        runtime: runtime.to_owned(),
+        recipe,
+        id: Some(seen.id.0.clone()),
+        name: seen.name.clone(),
+        generation: identity.generation,
+        attempt: identity.attempt,
+        proven: true,
+        pid: None,
+        addresses: Vec::new(),
+        ports: Vec::new(),
+        started: None,
+        life: if seen.state == State::Exited { Life::Exited } else { Life::Unknown },
+        tried: true,
+        adopted: false,
+        boot: None,
+        signalled: None,
+    }
 }
 
 /// The service as known so far with this component in it.

@@ -141,22 +141,29 @@ impl Runtimes {
             .collect()
     }
 
-    /// Connects the named runtime again.
+    /// Connects the named runtime again; it may be used once it is [`Runtimes::ready`].
     pub(crate) async fn connect(&self, name: &str) -> Result<Arc<dyn Runtime>> {
         let (connector, state) = self.slot(name)?;
         let connected = (connector.connect)().await;
-        let outcome = match &connected {
-            Ok(runtime) => State { runtime: Some(runtime.clone()), error: None },
-            Err(error) => {
-                let known = state.read().unwrap_or_else(PoisonError::into_inner).runtime.clone();
-                State { runtime: known, error: Some(error.message().to_owned()) }
-            }
-        };
-        *state.write().unwrap_or_else(PoisonError::into_inner) = outcome;
+        match &connected {
+            Ok(runtime) => state.write().unwrap_or_else(PoisonError::into_inner).runtime = Some(runtime.clone()),
+            Err(error) => self.lost(name, error.message()),
+        }
+        connected
+    }
+
+    /// What the named runtime has is known: from now on it may be used.
+    pub(crate) fn ready(&self, name: &str) {
+        if let Ok((_, state)) = self.slot(name) {
+            state.write().unwrap_or_else(PoisonError::into_inner).error = None;
+        }
+        self.was_tried(name);
+    }
+
+    fn was_tried(&self, name: &str) {
         self.tried.send_modify(|tried| {
             tried.insert(name.to_owned());
         });
-        connected
     }
 
     /// Remembers why the named runtime was lost.
@@ -164,6 +171,7 @@ impl Runtimes {
         if let Ok((_, state)) = self.slot(name) {
             state.write().unwrap_or_else(PoisonError::into_inner).error = Some(reason.to_owned());
         }
+        self.was_tried(name);
     }
 
     fn slot(&self, name: &str) -> Result<&(Connector, RwLock<State>)> {

@@ -96,15 +96,22 @@ impl Watcher {
         self.told = Told::load(self.controller.events.read(&recent)?);
         let stream = runtime.watch(&cx, Cursor(from)).await?;
         let rows = runtime.list(&cx, &Filter::owned_by(self.controller.owner())).await?;
+        let by_workload = self.read_back(&runtime, rows).await?;
+        self.controller.runtimes.ready(&self.name);
         if self.lost {
             self.tell(runtime_event(&self.name, "runtime.reconnected", "the runtime answers again"));
         }
         (self.known, self.lost) = (true, false);
-        self.hand_out(&runtime, rows).await;
+        self.hand_out(by_workload);
         Ok(stream)
     }
 
-    async fn hand_out(&self, runtime: &Arc<dyn Runtime>, rows: Vec<Listed>) {
+    /// What the engine has of each workload; those that the store does not know are read back first, or nothing may be decided.
+    async fn read_back(
+        &self,
+        runtime: &Arc<dyn Runtime>,
+        rows: Vec<Listed>,
+    ) -> Result<BTreeMap<String, Vec<Listed>>, Error> {
         let mut by_workload: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
         for row in rows {
             if let Some(identity) = &row.identity {
@@ -113,9 +120,15 @@ impl Watcher {
         }
         for (workload, rows) in &by_workload {
             if self.controller.directory.get(workload).is_none() {
-                crate::rebuild::rebuild(&self.controller, runtime, &self.name, rows).await;
+                crate::rebuild::rebuild(&self.controller, runtime, &self.name, rows).await?;
             }
+            let newest = rows.iter().filter_map(|row| row.identity.as_ref()).map(|identity| identity.generation).max();
+            self.controller.overtake(workload, newest.unwrap_or_default())?;
         }
+        Ok(by_workload)
+    }
+
+    fn hand_out(&self, mut by_workload: BTreeMap<String, Vec<Listed>>) {
         for handle in self.controller.directory.all() {
             let (name, placed) = {
                 let cell = handle.cell.borrow();

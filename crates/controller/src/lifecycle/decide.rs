@@ -146,7 +146,7 @@ fn running(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts
 }
 
 /// Whether the current instance is the one to have; after a rollback that is the old one.
-fn is_wanted(current: &InstanceRecord, desired: &DesiredRecord, observed: &ObservedRecord) -> bool {
+pub(super) fn is_wanted(current: &InstanceRecord, desired: &DesiredRecord, observed: &ObservedRecord) -> bool {
     observed.gave_up == Some(desired.generation)
         || (observed.renew.is_none()
             && current.generation == desired.generation
@@ -385,6 +385,9 @@ fn stopped(desired: &DesiredRecord, observed: &mut ObservedRecord) -> Next {
         observed.phase = Phase::Stopping;
         return Next::Do(Step::StopPrevious);
     }
+    if observed.sweep && observed.current.is_some() {
+        return Next::Do(Step::Sweep);
+    }
     observed.halted = desired.asked;
     observed.phase = Phase::Stopped;
     observed.health = HealthState::None;
@@ -422,7 +425,7 @@ pub(crate) fn request_is_answered(desired: &DesiredRecord, observed: &ObservedRe
         let words = observed.message.as_deref().unwrap_or("it could not be done");
         observed.failure.clone().unwrap_or_else(|| failure(ErrorKind::Conflict, words, None))
     };
-    let failed = observed.next_try.is_some() || observed.phase == Phase::Unknown;
+    let failed = (observed.next_try.is_some() && observed.failure.is_some()) || observed.phase == Phase::Unknown;
     match desired.desired {
         Desired::Stopped if observed.phase == Phase::Stopped => return Some(Ok(())),
         Desired::Stopped | Desired::Removed => return observed.failure.is_some().then(|| Err(known())),

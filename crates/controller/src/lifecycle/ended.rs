@@ -9,12 +9,13 @@ use hythe_store::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::decide::is_wanted;
 use super::failed::{concerned, fail};
 use super::{Facts, Note};
 use crate::policy::{self, Next};
 
 /// Failures in a row that make a crash loop.
-const LOOP: u32 = 3;
+pub(crate) const CRASH_LOOP: u32 = 3;
 /// An engine tells a process's end about as early before its own as this.
 const ENGINE_LEEWAY: SignedDuration = SignedDuration::from_secs(5);
 /// What lives so much longer than a signal did not die of it.
@@ -82,11 +83,9 @@ pub(super) fn ended(
     current.life = if current.life == Life::Completed { Life::Completed } else { Life::Exited };
     current.pid = None;
     let mut exit = exit_record(seen).unwrap_or_default();
-    let concluded = matches!(
-        observed.phase,
-        Phase::Completed | Phase::Failed | Phase::Restarting | Phase::Stopped | Phase::Stopping | Phase::Removing
-    );
-    if desired.desired != Desired::Running || (concluded && exit.at.is_some() && known_end(observed) == exit.at) {
+    let concluded = exit.at.is_some() && observed.exit.as_ref().and_then(|known| known.at) == exit.at;
+    let wanted = observed.current.as_ref().is_some_and(|current| is_wanted(current, desired, observed));
+    if concluded || !wanted || desired.desired != Desired::Running {
         return;
     }
     let Some(current) = &mut observed.current else { return };
@@ -101,10 +100,6 @@ pub(super) fn ended(
     observed.health = HealthState::None;
     observed.exit = Some(exit.clone());
     conclude(desired, observed, next, &exit, lines, facts, notes);
-}
-
-fn known_end(observed: &ObservedRecord) -> Option<Timestamp> {
-    observed.exit.as_ref().and_then(|exit| exit.at)
 }
 
 fn conclude(
@@ -147,7 +142,7 @@ fn conclude(
             notes.push(Note::new("failed", words, details));
         }
         Next::Restart(wait) => {
-            let looping = if observed.failures >= LOOP {
+            let looping = if observed.failures >= CRASH_LOOP {
                 format!(", crash loop: {} failures in a row", observed.failures)
             } else {
                 String::new()

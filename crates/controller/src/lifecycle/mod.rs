@@ -36,6 +36,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub(crate) use decide::{decide, request_is_answered};
+pub(crate) use ended::CRASH_LOOP;
 pub(crate) use observe::observe;
 
 /// One thing done to the engine or the store. Each may be repeated.

@@ -8,7 +8,8 @@ use hythe_store::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::ended::{describe, ended, exit_record, quote};
+use super::decide::is_wanted;
+use super::ended::{CRASH_LOOP, describe, ended, exit_record, quote};
 use super::failed::{concerned, fail, failure_of};
 use super::{Facts, Input, Note, Outcome, Step};
 use crate::policy;
@@ -138,9 +139,15 @@ fn looked(
         }
         State::Created => alive(observed, Life::Exited),
         State::Exited => ended(desired, observed, &seen, lines, facts, notes),
+        State::Stopping if observed.failures >= CRASH_LOOP => {
+            // Whoever was stopping it does not go on with it.
+            alive(observed, Life::Running);
+            observed.kick = Some("its stop did not end".to_owned());
+        }
         State::Stopping | State::Removing | State::Unknown => {
             alive(observed, Life::Unknown);
-            observed.next_try = Some(facts.now + policy::delay(1));
+            observed.failures = observed.failures.saturating_add(1);
+            observed.next_try = Some(facts.now + policy::delay(observed.failures));
         }
     }
 }
@@ -188,6 +195,7 @@ fn runs(
 
 /// The engine has no such instance.
 fn gone(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_>, notes: &mut Vec<Note>) {
+    let wanted = observed.current.as_ref().is_some_and(|current| is_wanted(current, desired, observed));
     let Some(current) = &mut observed.current else { return };
     let known = current.id.take().is_some();
     let details = json!({ "instance": current.name });
@@ -201,7 +209,7 @@ fn gone(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_
     current.pid = None;
     observed.supply = Supply::Nothing;
     observed.health = HealthState::None;
-    if !known || desired.desired != Desired::Running {
+    if !known || !wanted || desired.desired != Desired::Running {
         return;
     }
     let settled = matches!(observed.phase, Phase::Completed | Phase::Failed);
@@ -374,7 +382,9 @@ fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, event: Event, 
         EventKind::Started if desired.desired == Desired::Running => {
             let told = current.life == Life::Running && current.pid.is_some();
             let known = told && current.started.is_some_and(|started| event.time.duration_since(started) < SAME);
-            if !known && current.life != Life::Intended {
+            let ended = observed.exit.as_ref().and_then(|exit| exit.at);
+            let before = current.life == Life::Exited && ended.is_some_and(|ended| event.time <= ended);
+            if !known && !before && current.life != Life::Intended {
                 current.life = Life::Unknown;
                 observed.next_try = None;
             }

@@ -58,6 +58,7 @@ struct Made {
     started: bool,
     number: u64,
     at: Timestamp,
+    ended: Option<Timestamp>,
 }
 
 /// The engine: what it has, by name.
@@ -149,6 +150,7 @@ impl World {
                 if let Some(made) = self.engine.made.get_mut(&name).filter(|made| made.running) {
                     made.running = false;
                     made.paused = false;
+                    made.ended = Some(self.now);
                     self.tell(&name, EventKind::Stopped { exit: Exit::from_code(137) });
                 }
             }
@@ -299,6 +301,7 @@ impl World {
                         started: false,
                         number: self.engine.count,
                         at: self.now,
+                        ended: None,
                     };
                     self.engine.made.insert(current.name.clone(), made);
                 }
@@ -342,6 +345,7 @@ impl World {
 
     fn halt(&mut self, name: &str) {
         if let Some(made) = self.engine.made.get_mut(name) {
+            made.ended = if made.running { Some(self.now) } else { made.ended };
             (made.running, made.paused) = (false, false);
         }
     }
@@ -363,7 +367,7 @@ impl World {
             state: state_of(made),
             pid: made.running.then_some(7),
             started: made.started.then_some(made.at),
-            finished: ended.then_some(self.now),
+            finished: made.ended.filter(|_| ended),
             exit: ended.then(|| Exit::from_code(137)),
             ..nothing()
         })

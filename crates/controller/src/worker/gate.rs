@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant};
 
 use super::Worker;
 use crate::directory::Cell;
-use crate::lifecycle::{Gate, Note};
+use crate::lifecycle::{CRASH_LOOP, Gate, Note};
 
 /// How long a dependency is waited for where nobody waits for the outcome.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     since: Option<Instant>,
+    /// Somebody waits for the outcome, and so for the dependency, however long.
+    asked: bool,
     /// It starts without what did not come.
     over: bool,
     watched: Option<watch::Receiver<Cell>>,
@@ -37,7 +39,7 @@ impl Patience {
                     self.watched = None;
                 }
             }
-            () = tokio::time::sleep_until(end), if !self.over => {}
+            () = tokio::time::sleep_until(end), if !self.asked => {}
         }
     }
 }
@@ -55,6 +57,7 @@ impl Worker {
             return (Gate::Open, None);
         }
         let asked = self.request.is_some();
+        self.gate.asked = asked;
         for (name, condition) in &desired.recipe.component.depends_on {
             match self.dependency(desired, name, *condition) {
                 Some(Ok(())) => {}
@@ -93,6 +96,7 @@ impl Worker {
 /// How far a dependency is: `None` not yet, else reached or why it never will be.
 fn progress_of(cell: &Cell, condition: Condition) -> Option<Result<(), String>> {
     let observed = &cell.observed;
+    let probed = observed.current.as_ref().is_some_and(|current| current.recipe.component.health.is_some());
     let up_to_date = observed.current.as_ref().is_some_and(|current| current.generation == cell.desired.generation)
         || observed.gave_up == Some(cell.desired.generation);
     if cell.desired.desired != Desired::Running {
@@ -103,6 +107,11 @@ fn progress_of(cell: &Cell, condition: Condition) -> Option<Result<(), String>> 
             let words = observed.message.as_deref().unwrap_or("no reason known");
             Some(Err(format!("failed: {}", words.lines().next().unwrap_or_default())))
         }
+        (Phase::Restarting, _) if observed.failures >= CRASH_LOOP => {
+            let words = observed.message.as_deref().unwrap_or("it ends again and again");
+            Some(Err(format!("does not stay up: {words}")))
+        }
+        (Phase::Paused, _) => Some(Err("is paused".to_owned())),
         _ if !up_to_date => None,
         (Phase::Completed, Condition::Completed | Condition::Started) => Some(Ok(())),
         (Phase::Completed, Condition::Healthy) => Some(Err("has ended".to_owned())),
@@ -111,6 +120,8 @@ fn progress_of(cell: &Cell, condition: Condition) -> Option<Result<(), String>> 
         (Phase::Running, Condition::Healthy) if observed.health == HealthState::Unhealthy => {
             Some(Err("is not healthy".to_owned()))
         }
+        // After a rollback it may be one that nobody probes.
+        (Phase::Running, Condition::Healthy) if !probed => Some(Err("runs without a health probe".to_owned())),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use super::engine::{Engine, Volume, World};
 use super::files::SharedTree;
 use super::instance::Instance;
 use super::lifecycle::run_foreign;
-use crate::{Error, ErrorKind, EventKind, InstanceId, NetworkInfo, Plan, Result};
+use crate::{Error, ErrorKind, Event, EventKind, InstanceId, NetworkInfo, Observed, Plan, Result};
 
 const OPERATION: &str = "control";
 
@@ -130,6 +130,22 @@ impl MemoryControl {
     /// How many instances there are, whoever owns them.
     pub fn count(&self) -> usize {
         self.engine.world().instances.len()
+    }
+
+    /// Every instance as it is, whoever owns it and whether the engine answers or not.
+    pub fn observed(&self) -> Vec<Observed> {
+        self.engine.world().instances.values().map(Instance::observed).collect()
+    }
+
+    /// Names of all networks and of all volumes.
+    pub fn belongings(&self) -> (Vec<String>, Vec<String>) {
+        let world = self.engine.world();
+        (world.networks.keys().cloned().collect(), world.volumes.keys().cloned().collect())
+    }
+
+    /// Everything that was told of instances, oldest first, as long as it is kept.
+    pub fn history(&self) -> Vec<Event> {
+        self.engine.events.all()
     }
 
     /// The engine goes down: every operation and stream fails with `Unavailable` and these words. Instances live on.

@@ -39,6 +39,11 @@ impl Events {
         self.push(instance.id.clone(), Some(instance.name.clone()), instance.identity.clone(), time, kind);
     }
 
+    /// All that are kept.
+    pub(super) fn all(&self) -> Vec<Event> {
+        self.log().kept.iter().cloned().collect()
+    }
+
     /// Reports something about an image.
     pub(super) fn report_image(&self, id: &str, name: &str, time: Timestamp, action: &str) {
         let kind = EventKind::Image { action: action.to_owned() };

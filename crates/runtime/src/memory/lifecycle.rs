@@ -424,10 +424,14 @@ async fn stop(engine: &Engine, id: &InstanceId, how: &Stop) -> Result<()> {
     };
     run.freeze(false);
     run.main.deliver(signal.0);
-    if tokio::time::timeout(how.grace, run.ended.cancelled()).await.is_err() {
-        run.main.deliver(hythe_spec::Signal::KILL.0);
-        run.ended.cancelled().await;
-    }
+    let (dying, grace) = (run.clone(), how.grace);
+    // The engine goes on with it whether or not the caller waits.
+    tokio::spawn(async move {
+        if tokio::time::timeout(grace, dying.ended.cancelled()).await.is_err() {
+            dying.main.deliver(hythe_spec::Signal::KILL.0);
+        }
+    });
+    run.ended.cancelled().await;
     Ok(())
 }
 

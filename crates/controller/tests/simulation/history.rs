@@ -1,0 +1,327 @@
+//! One history: a user, an operator, an engine and an agent, each with bad luck.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hythe_controller::OperationHandle;
+use hythe_runtime::memory::Memory;
+use hythe_spec::{
+    Component, Condition, Drift, Health, Millis, Mount, MountSource, OnFailure, Probe, Restart, Service, Signal,
+};
+use hythe_store::{Desired, HealthState, Phase};
+
+use crate::Lived;
+use crate::check::{self, Silence};
+use crate::rng::Rng;
+use crate::world::World;
+
+const NAME: &str = "shop";
+const COMPONENTS: [&str; 2] = ["db", "web"];
+/// Long enough for every back-off and probe to come to an end.
+const LONG: Duration = Duration::from_secs(900);
+
+struct Life {
+    world: World,
+    rng: Rng,
+    version: u64,
+    requests: u64,
+    stopped: BTreeMap<String, jiff::Timestamp>,
+    silences: Vec<Silence>,
+    /// The store was lost, and with it what somebody had asked for.
+    amnesia: bool,
+}
+
+pub(crate) async fn live(seed: u64) -> Lived {
+    let world = World::new(seed).await;
+    let mut life = Life {
+        world,
+        rng: Rng::new(seed),
+        version: 0,
+        requests: 0,
+        stopped: BTreeMap::new(),
+        silences: Vec::new(),
+        amnesia: false,
+    };
+    let length = 4 + life.rng.below(24);
+    for _ in 0..length {
+        life.happen().await;
+        let wait = life.rng.while_();
+        tokio::time::sleep(wait).await;
+    }
+    life.end().await;
+    let world = life.world;
+    let lived = Lived {
+        lines: world.lines.clone(),
+        crashes: world.crashes,
+        faults: world.chaos.faults.load(Ordering::Relaxed),
+        requests: life.requests,
+    };
+    world.controller().shutdown();
+    lived
+}
+
+fn component(rng: &mut Rng, name: &str, version: u64) -> Component {
+    let mut component = Component::new(name, Memory::TEST_IMAGE.parse().unwrap());
+    let scripts = ["sleep 100000", "sleep 100000", "trap exit TERM; sleep 100000 & wait", "sleep 40; exit 3", "exit 5"];
+    let script = *rng.pick(&scripts);
+    component.command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
+    component.env.insert("VERSION".to_owned(), version.to_string());
+    component.stop_grace = Millis(*rng.pick(&[0, 200, 3000]));
+    component.restart =
+        *rng.pick(&[Restart::Always, Restart::UnlessStopped, Restart::No, Restart::OnFailure { max_retries: Some(2) }]);
+    if rng.once_in(2) {
+        let command = if rng.once_in(4) { "false" } else { "true" };
+        component.health = Some(health(command, rng));
+    }
+    if rng.once_in(3) {
+        component.mounts = vec![data()];
+    }
+    if rng.once_in(3) {
+        component.ports = vec![if name == "db" { "7000:1" } else { "7001:1" }.parse().unwrap()];
+    }
+    component
+}
+
+fn health(command: &str, rng: &mut Rng) -> Health {
+    Health {
+        probe: Probe::Exec { command: vec![command.to_owned()] },
+        interval: Millis(500),
+        timeout: Millis(2000),
+        retries: 2,
+        start_period: Millis(0),
+        on_failure: if rng.once_in(2) { OnFailure::Restart } else { OnFailure::None },
+    }
+}
+
+fn data() -> Mount {
+    let source = MountSource::Volume { name: "data".to_owned(), external: false };
+    Mount { target: "/data".to_owned(), source, read_only: false }
+}
+
+fn good(name: &str, version: u64) -> Component {
+    let mut component = Component::new(name, Memory::TEST_IMAGE.parse().unwrap());
+    component.command = Some(["sh", "-c", "sleep 100000"].map(str::to_owned).to_vec());
+    component.env.insert("VERSION".to_owned(), version.to_string());
+    component.stop_grace = Millis(100);
+    component.mounts = vec![data()];
+    component.health = Some(health("true", &mut Rng::new(version)));
+    component
+}
+
+fn service(components: Vec<Component>) -> Service {
+    let name = NAME.to_owned();
+    Service { name, node: None, labels: BTreeMap::new(), active: true, drift: Drift::Report, components }
+}
+
+impl Life {
+    async fn happen(&mut self) {
+        match self.rng.below(22) {
+            0..=5 => self.deploy().await,
+            6 | 7 => self.stop().await,
+            8 => self.begin("start").await,
+            9 => self.begin("restart").await,
+            10 => self.undeploy().await,
+            11 | 12 => self.to_an_instance("kill"),
+            13 => self.to_an_instance("out of memory"),
+            14 => self.remove_by_hand().await,
+            15 => self.to_an_instance("pause"),
+            16 => self.engine_goes().await,
+            17..=20 => {
+                let (after, down_for) = (self.rng.below(12), self.rng.while_());
+                self.world.say(format_args!("the agent dies at the crash point after {after}, for {down_for:?}"));
+                self.world.crash(after, down_for).await;
+            }
+            _ => {
+                self.world.say("the store is lost");
+                self.world.lose_store().await;
+                self.amnesia = true;
+                self.break_silence(None);
+            }
+        }
+    }
+
+    /// Somebody asks for something to run: a silence ends.
+    fn break_silence(&mut self, component: Option<&str>) {
+        let to = self.world.now();
+        let ended = |workload: &str| component.is_none_or(|only| workload.ends_with(only));
+        let over: Vec<String> = self.stopped.keys().filter(|workload| ended(workload)).cloned().collect();
+        for workload in over {
+            if let Some(from) = self.stopped.remove(&workload) {
+                self.silences.push(Silence { workload, from, to });
+            }
+        }
+    }
+
+    async fn deploy(&mut self) {
+        self.version += 1;
+        let version = self.version;
+        let mut components: Vec<Component> =
+            COMPONENTS.into_iter().map(|name| component(&mut self.rng, name, version)).collect();
+        if self.rng.once_in(2) {
+            components[1].depends_on.insert("db".to_owned(), Condition::Healthy);
+            components[0].health.get_or_insert(health("true", &mut self.rng));
+        }
+        self.world.say(format_args!("deploy version {version}"));
+        self.break_silence(None);
+        let accepted = self.world.deploy(&service(components));
+        self.follow(accepted.map(|operation| operation.into_iter().collect())).await;
+    }
+
+    async fn stop(&mut self) {
+        let component = self.rng.once_in(2).then(|| *self.rng.pick(&COMPONENTS));
+        self.world.say(format_args!("stop {component:?}"));
+        let accepted = self.world.controller().stop(NAME, component, None);
+        let outcome = self.follow(accepted.map(|operation| vec![operation])).await;
+        if outcome == Some(Ok(())) {
+            let now = self.world.now();
+            for name in COMPONENTS.iter().filter(|name| component.is_none_or(|only| only == **name)) {
+                let workload = format!("{NAME}-{name}");
+                let cell = self.world.controller().workload(&workload);
+                // Only what is deployed was stopped.
+                if cell.is_ok_and(|cell| cell.desired.desired == Desired::Stopped) {
+                    self.stopped.entry(workload).or_insert(now);
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, verb: &str) {
+        let component = self.rng.once_in(2).then(|| *self.rng.pick(&COMPONENTS));
+        self.world.say(format_args!("{verb} {component:?}"));
+        self.break_silence(component);
+        let controller = self.world.controller();
+        let accepted = match verb {
+            "start" => controller.start_service(NAME, component),
+            _ => controller.restart(NAME, component, None),
+        };
+        self.follow(accepted.map(|operation| vec![operation])).await;
+    }
+
+    async fn undeploy(&mut self) {
+        let volumes = self.rng.once_in(2);
+        self.world.say(format_args!("undeploy, volumes {volumes}"));
+        self.break_silence(None);
+        let accepted = self.world.controller().undeploy(NAME, volumes);
+        self.follow(accepted.map(|operation| vec![operation])).await;
+    }
+
+    /// Waits for the outcome, or not.
+    async fn follow(
+        &mut self,
+        accepted: Result<Vec<Arc<OperationHandle>>, hythe_runtime::Error>,
+    ) -> Option<Result<(), String>> {
+        self.requests += 1;
+        let operation = match accepted {
+            Ok(operations) => operations.into_iter().next()?,
+            Err(error) => {
+                self.world.say(format_args!("  refused: {error}"));
+                return None;
+            }
+        };
+        if self.rng.once_in(2) {
+            return None;
+        }
+        if self.rng.once_in(10) {
+            let wait = self.rng.while_();
+            tokio::time::sleep(wait).await;
+            // It may have ended.
+            let _ = self.world.controller().operations().cancel(&operation.record().id);
+            self.world.say("  cancelled");
+        }
+        let outcome = self.world.outcome(&operation).await;
+        self.world.say(format_args!("  {outcome:?}"));
+        outcome
+    }
+
+    fn an_instance(&mut self) -> Option<String> {
+        let mut names: Vec<String> = self.world.memory.control().observed().into_iter().map(|row| row.name).collect();
+        names.sort();
+        if names.is_empty() { None } else { Some(self.rng.pick(&names).clone()) }
+    }
+
+    fn to_an_instance(&mut self, what: &str) {
+        let Some(name) = self.an_instance() else { return };
+        self.world.say(format_args!("{what} {name}"));
+        let control = self.world.memory.control();
+        // It may not run.
+        let _ = match what {
+            "kill" => control.kill(&name, Signal::KILL),
+            "pause" => control.pause(&name),
+            _ => control.out_of_memory(&name),
+        };
+    }
+
+    async fn remove_by_hand(&mut self) {
+        let Some(name) = self.an_instance() else { return };
+        self.world.say(format_args!("remove {name} by hand"));
+        let _ = self.world.memory.control().remove(&name).await;
+    }
+
+    async fn engine_goes(&mut self) {
+        let time = self.rng.while_();
+        self.world.say(format_args!("the engine is gone for {time:?}"));
+        self.world.memory.control().down("killed");
+        let died = self.rng.once_in(2);
+        tokio::time::sleep(time).await;
+        if died {
+            self.to_an_instance("kill");
+        }
+        self.world.memory.control().up();
+    }
+
+    /// Everything works again: it comes to rest as desired, a good version can be deployed, and undeploy leaves nothing.
+    async fn end(&mut self) {
+        self.world.say("everything works again");
+        self.world.chaos.calm();
+        self.world.memory.control().up();
+        tokio::time::sleep(LONG).await;
+        let resting = check::at_rest(&self.world);
+        self.complain(resting);
+        self.deploy_good().await;
+        let events = self.world.memory.control().history();
+        for event in &events {
+            let name = event.name.as_deref().unwrap_or_default();
+            self.world.lines.push(format!("engine: {} {name} {:?}", event.time, event.kind));
+        }
+        self.break_silence(None);
+        check::history(&events, &self.silences);
+        let gone = self.world.controller().undeploy(NAME, true).unwrap();
+        let outcome = self.world.outcome(&gone).await;
+        assert_eq!(outcome, Some(Ok(())));
+        let left: Vec<String> = self.world.memory.control().observed().into_iter().map(|row| row.name).collect();
+        let (networks, volumes) = self.world.memory.control().belongings();
+        assert!(left.is_empty() && volumes.is_empty(), "left: {left:?} {volumes:?}");
+        assert!(!networks.iter().any(|network| network == "hythe-shop"), "left: {networks:?}");
+        assert!(self.world.controller().services().unwrap().is_empty());
+    }
+
+    async fn deploy_good(&mut self) {
+        self.version += 1;
+        let good = service(COMPONENTS.map(|name| good(name, self.version)).to_vec());
+        self.break_silence(None);
+        let operation = self.world.deploy(&good);
+        let outcome = match operation {
+            Ok(Some(operation)) => self.world.outcome(&operation).await,
+            Ok(None) => None,
+            Err(error) => Some(Err(error.to_string())),
+        };
+        self.complain(outcome.unwrap_or_else(|| Err("no outcome".to_owned())));
+        for name in COMPONENTS {
+            let cell = self.world.controller().workload(&format!("{NAME}-{name}")).unwrap();
+            let differences = self.world.controller().differences(&cell).await;
+            let well = cell.observed.phase == Phase::Running && cell.observed.health == HealthState::Healthy;
+            let instances = self.world.memory.control().observed().len();
+            if !well || !differences.is_empty() || instances != COMPONENTS.len() {
+                self.complain(Err(format!("{name}: {instances} instances, {differences:?}, {:#?}", cell.observed)));
+            }
+        }
+    }
+
+    fn complain(&self, outcome: Result<(), String>) {
+        if let Err(reason) = outcome {
+            panic!("{reason}\n{}", self.world.lines.join("\n"));
+        }
+    }
+}
