@@ -27,6 +27,8 @@ pub(crate) fn workload(cell: &Cell) -> hythe_api::Workload {
         instance: observed.current.as_ref().and_then(instance),
         ports: observed.current.as_ref().filter(|_| observed.phase == Phase::Running).map(ports).unwrap_or_default(),
         restarts: observed.restarts,
+        failures: observed.failures,
+        next_try: observed.next_try,
         exit: observed.exit.as_ref().map(exit),
         updated: observed.updated,
     }
@@ -97,6 +99,7 @@ fn exit(record: &ExitRecord) -> hythe_api::Exit {
         oom: record.oom,
         error: record.error.clone(),
         at: record.at,
+        cause: record.cause.as_str().to_owned(),
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Exit {
     pub error: Option<String>,
     /// When.
     pub at: Option<Timestamp>,
+    /// Why: `exited`, `signal`, `out-of-memory`, `outside` (killed by somebody else), `engine-gone`, `host-rebooted`, `stopped` or
+    /// `unhealthy` (both by the agent).
+    pub cause: String,
 }
 
 /// The current instance of a workload.
@@ -135,6 +138,10 @@ pub struct Workload {
     pub ports: Vec<PortBinding>,
     /// Restarts by the agent since this generation began.
     pub restarts: u32,
+    /// Failed runs in a row; three and more are a crash loop.
+    pub failures: u32,
+    /// When it is tried again, where it waits for that.
+    pub next_try: Option<Timestamp>,
     /// How it last ended.
     pub exit: Option<Exit>,
     /// When this row last changed.

@@ -82,7 +82,7 @@ struct World {
 fn recipe(generation: u64, healthy: bool) -> Recipe {
     let mut component = Component::new("web", "localhost/x:1".parse().expect("a reference"));
     component.restart = Restart::Always;
-    component.health = healthy.then(|| Health {
+    component.health = healthy.then_some(Health {
         probe: Probe::Tcp { port: 1 },
         interval: Millis(1000),
         timeout: Millis(1000),

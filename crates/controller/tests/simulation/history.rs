@@ -123,10 +123,10 @@ impl Life {
             8 => self.begin("start").await,
             9 => self.begin("restart").await,
             10 => self.undeploy().await,
-            11 | 12 => self.to_an_instance("kill"),
-            13 => self.to_an_instance("out of memory"),
+            11 | 12 => self.happens_to_one("kill"),
+            13 => self.happens_to_one("out of memory"),
             14 => self.remove_by_hand().await,
-            15 => self.to_an_instance("pause"),
+            15 => self.happens_to_one("pause"),
             16 => self.engine_goes().await,
             17..=20 => {
                 let (after, down_for) = (self.rng.below(12), self.rng.while_());
@@ -241,7 +241,7 @@ impl Life {
         if names.is_empty() { None } else { Some(self.rng.pick(&names).clone()) }
     }
 
-    fn to_an_instance(&mut self, what: &str) {
+    fn happens_to_one(&mut self, what: &str) {
         let Some(name) = self.an_instance() else { return };
         self.world.say(format_args!("{what} {name}"));
         let control = self.world.memory.control();
@@ -266,7 +266,7 @@ impl Life {
         let died = self.rng.once_in(2);
         tokio::time::sleep(time).await;
         if died {
-            self.to_an_instance("kill");
+            self.happens_to_one("kill");
         }
         self.world.memory.control().up();
     }
