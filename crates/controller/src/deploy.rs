@@ -222,7 +222,7 @@ impl Controller {
             events: touched().map(deployed_event).collect(),
             ..Transaction::default()
         };
-        self.events.commit(&changes).map_err(crate::store_error)
+        self.accept(&changes)
     }
 
     /// Shows the workload's task what is desired now; a new workload gets its task.

@@ -3,6 +3,8 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+pub mod alerts;
+mod condition;
 mod deploy;
 mod directory;
 mod drift;
@@ -18,11 +20,14 @@ mod watch;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use event::Retention;
 use hythe_runtime::{Error, ErrorKind};
 use hythe_store::Store;
 use tokio_util::sync::CancellationToken;
 
+pub use condition::Fault;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
@@ -37,6 +42,8 @@ pub struct Settings {
     pub owner: String,
     /// Events kept.
     pub keep_events: u64,
+    /// How long they are kept at most; absent: however old.
+    pub keep_events_for: Option<Duration>,
     /// Operations kept.
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
@@ -54,6 +61,7 @@ pub struct Controller {
     pub(crate) directory: Arc<directory::Directory>,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
+    alerts: alerts::Counts,
     shutdown: CancellationToken,
 }
 
@@ -64,7 +72,8 @@ impl Controller {
     /// When the store cannot be read.
     pub fn start(settings: Settings, store: Arc<Store>, connectors: Vec<Connector>) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
-        let events = Arc::new(EventHub::new(store.clone(), settings.keep_events));
+        let retention = Retention { count: settings.keep_events, age: settings.keep_events_for };
+        let events = Arc::new(EventHub::new(store.clone(), retention));
         let controller = Arc::new(Self {
             operations: Arc::new(Operations::open(store.clone(), settings.keep_operations).map_err(store_error)?),
             runtimes: Arc::new(Runtimes::new(connectors)),
@@ -73,6 +82,7 @@ impl Controller {
             settings,
             store,
             events,
+            alerts: alerts::Counts::default(),
             shutdown,
         });
         for (desired, observed) in controller.store.workloads().map_err(store_error)? {
@@ -83,6 +93,7 @@ impl Controller {
             tokio::spawn(watcher.run(controller.shutdown.clone()));
         }
         tokio::spawn(controller.clone().resume_removals());
+        tokio::spawn(controller.events.clone().keep_pruned(controller.shutdown.clone()));
         Ok(controller)
     }
 
@@ -115,9 +126,13 @@ impl Controller {
 
 /// An error of the store as callers see it.
 pub(crate) fn store_error(error: hythe_store::Error) -> Error {
+    use hythe_store::Error::{Full, Low};
     let kind = match error {
-        hythe_store::Error::Full(_) => ErrorKind::Exhausted,
+        Full(_) | Low { .. } => ErrorKind::Exhausted,
+        _ if error.is_of_the_disk() => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };
-    Error::new(kind, "store", error.to_string()).source(error)
+    let failed = Error::new(kind, "store", error.to_string());
+    let failed = if error.is_of_the_disk() { failed.hint(condition::FREE_SPACE) } else { failed };
+    failed.source(error)
 }
