@@ -46,7 +46,7 @@ impl Store {
     pub fn probe(&self) -> Health {
         if self.health().failure.is_some() {
             // Its outcome is noted, which is what was asked for.
-            let _ = self.write(|connection| touch(connection));
+            let _ = self.write(touch);
         }
         self.health()
     }
@@ -58,7 +58,7 @@ impl Store {
     pub fn has_room(&self) -> Result<()> {
         let health = self.health();
         if health.failure.is_some() {
-            self.write(|connection| touch(connection))?;
+            self.write(touch)?;
         }
         match health.free {
             Some(free) if free < RESERVE => Err(Error::Low { free }),
