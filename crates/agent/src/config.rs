@@ -4,9 +4,12 @@ use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use hythe_spec::Millis;
 use serde::Deserialize;
 
+use crate::alerts::{self, Hook};
 use crate::compose::RuntimeConfig;
 use crate::{Options, StartError};
 
@@ -25,8 +28,12 @@ pub struct Config {
     pub allow_privileged: bool,
     /// Events kept.
     pub keep_events: u64,
+    /// How long events are kept at most; absent: however old.
+    pub keep_events_for: Option<Duration>,
     /// Operations kept.
     pub keep_operations: u32,
+    /// Whom to tell of what.
+    pub(crate) alerts: Vec<Hook>,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -40,7 +47,9 @@ struct File {
     state_dir: Option<PathBuf>,
     allow_privileged: bool,
     keep_events: u64,
+    keep_events_for: String,
     keep_operations: u32,
+    alerts: Vec<toml::Table>,
     runtimes: Vec<RuntimeConfig>,
 }
 
@@ -53,7 +62,9 @@ impl Default for File {
             state_dir: None,
             allow_privileged: false,
             keep_events: 10_000,
+            keep_events_for: "30d".to_owned(),
             keep_operations: 200,
+            alerts: Vec::new(),
             runtimes: Vec::new(),
         }
     }
@@ -64,13 +75,14 @@ impl Config {
     pub(crate) fn load(options: &Options) -> Result<Self, StartError> {
         let env = |name: &str| std::env::var(name).ok();
         let is_root = rustix::process::geteuid().is_root();
-        let file = match &options.config {
-            Some(path) => read(path, true)?,
-            None => read(&hythe_api::paths::default_config_file(&env, is_root), false)?,
-        };
+        let default_file = || hythe_api::paths::default_config_file(&env, is_root);
+        let path = options.config.clone().unwrap_or_else(default_file);
+        let mut file = read(&path, options.config.is_some())?;
         if let Some(address) = file.listen.filter(|address| !address.ip().is_loopback()) {
             return Err(StartError::OpenListener { address });
         }
+        let (alerts, keep_events_for) =
+            checked(&mut file).map_err(|problems| StartError::Settings { path, problems })?;
         let default_socket = || hythe_api::paths::default_socket(&env, is_root);
         let default_state = || hythe_api::paths::default_state_dir(&env, is_root);
         Ok(Self {
@@ -80,13 +92,28 @@ impl Config {
             state_dir: options.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state),
             allow_privileged: file.allow_privileged,
             keep_events: file.keep_events,
+            keep_events_for,
             keep_operations: file.keep_operations,
+            alerts,
             runtimes: file.runtimes,
         })
     }
 
     pub(crate) fn make_state_dir(&self) -> Result<(), StartError> {
         make_private_dir(&self.state_dir)
+    }
+}
+
+/// What cannot be checked value by value; every fault is told.
+fn checked(file: &mut File) -> Result<(Vec<Hook>, Option<Duration>), Vec<String>> {
+    let age = match file.keep_events_for.as_str() {
+        "forever" => Ok(None),
+        text => text.parse::<Millis>().map(|age| Some(age.duration())),
+    };
+    let age = age.map_err(|error| vec![format!("`keep_events_for` {error}; or write `forever`")]);
+    match (alerts::parse(std::mem::take(&mut file.alerts)), age) {
+        (Ok(hooks), Ok(age)) => Ok((hooks, age)),
+        (hooks, age) => Err([age.err(), hooks.err()].into_iter().flatten().flatten().collect()),
     }
 }
 
@@ -127,6 +154,16 @@ mod tests {
         let file: File = toml::from_str(text).unwrap();
         let names: Vec<_> = file.runtimes.iter().map(RuntimeConfig::name).collect();
         assert_eq!(names, ["pods", "docker"]);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let mut file: File = toml::from_str("keep_events_for = 'a while'\n[[alerts]]\non = ['drift']").unwrap();
+        let problems = checked(&mut file).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("keep_events_for") && problems[1].contains("alerts[0]"), "{problems:?}");
+        let mut file = File { keep_events_for: "forever".to_owned(), ..File::default() };
+        assert_eq!(checked(&mut file).unwrap().1, None);
     }
 
     #[test]

@@ -30,6 +30,14 @@ pub enum StartError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// Values of the configuration that cannot be meant.
+    #[error("`{path}` is not a valid configuration\n  {}", .problems.join("\n  "))]
+    Settings {
+        /// Which file.
+        path: PathBuf,
+        /// Every fault with its place.
+        problems: Vec<String>,
+    },
     /// The id of the agent is damaged.
     #[error("`{path}` does not hold an agent's id")]
     Owner {

@@ -3,6 +3,7 @@
 //! For: configuration, listening, and turning requests into the controller's words. Not for: deciding anything (see
 //! `controller`). `compose.rs` alone names every driver; `error.rs` alone knows status codes.
 
+mod alerts;
 mod compose;
 mod config;
 mod error;
@@ -79,13 +80,17 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
     let owner = owner::load_or_make(&config.state_dir)?;
     let settings = hythe_controller::Settings {
         keep_events: config.keep_events,
+        keep_events_for: config.keep_events_for,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
         boot: boot_id(),
         ..hythe_controller::Settings::new(owner)
     };
     let listeners = listen::bind(&config).await?;
+    // Alerts are about what happens from here on, the first steps of the controller included.
+    let (_, newest) = opened.store.event_bounds()?;
     let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;
+    alerts::start(&controller, config.alerts.clone(), newest);
     let app = App {
         controller: controller.clone(),
         config: Arc::new(config),

@@ -1,11 +1,15 @@
 //! Where the agent listens: sockets handed over by systemd, else its own.
 
 use std::fs::{self, Permissions};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
@@ -21,13 +25,45 @@ pub(crate) enum Listener {
 impl Listener {
     pub(crate) async fn serve(self, router: Router, closing: CancellationToken) {
         let shutdown = closing.cancelled_owned();
+        let service = router.into_make_service_with_connect_info::<Peer>();
         let served = match self {
-            Self::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(shutdown).await,
-            Self::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(shutdown).await,
+            Self::Unix(listener) => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
+            Self::Tcp(listener) => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
         };
         if let Err(error) = served {
             tracing::error!(%error, "a listener failed");
         }
+    }
+}
+
+/// The connection a request came by, for those that must be able to end it from this side.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer(Option<Arc<OwnedFd>>);
+
+impl Peer {
+    fn of(socket: &impl AsFd) -> Self {
+        // Without a descriptor to spare the connection is served all the same.
+        Self(socket.as_fd().try_clone_to_owned().ok().map(Arc::new))
+    }
+
+    /// Ends the connection, whatever its other side does.
+    pub(crate) fn close(&self) {
+        if let Some(socket) = &self.0 {
+            // It may have ended by itself.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self::of(stream.io())
+    }
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self::of(stream.io())
     }
 }
 

@@ -18,6 +18,12 @@ pub(crate) fn render(app: &App) -> String {
         "events appended since the store was made",
         &[("", newest as f64)],
     );
+    let degraded = f64::from(u8::from(!app.controller.health(!app.config.runtimes.is_empty()).is_empty()));
+    metric(&mut page, "hythe_degraded", "gauge", "1 where `/healthz` has reasons", &[("", degraded)]);
+    let alerts =
+        app.controller.alert_counts().all().map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), count));
+    let alerts: Vec<(&str, f64)> = alerts.iter().map(|(label, count)| (label.as_str(), *count as f64)).collect();
+    metric(&mut page, "hythe_alerts_total", "counter", "alerts since the agent started", &alerts);
     let uptime = jiff::Timestamp::now().duration_since(app.started).as_secs_f64();
     metric(&mut page, "hythe_uptime_seconds", "gauge", "time since the agent started", &[("", uptime)]);
     let memory = resident_bytes().unwrap_or_default() as f64;

@@ -21,7 +21,8 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workload: Option<String>,
     /// `deployed`, `created`, `started`, `ready`, `unhealthy`, `updated`, `paused`, `stopped`, `removed`, `failed`, `restarting`, `image.*`,
-    /// `drift`, `runtime.disconnected`, `runtime.reconnected`, `gap` (events were lost to this reader).
+    /// `drift`, `runtime.disconnected`, `runtime.reconnected`, `alert.sent`, `alert.failed`; in a stream `gap`: events from `details.from` to
+    /// `details.to` were not given to this reader, because they are forgotten (`details.lost`) or because it took none and is cut off here.
     pub kind: String,
     /// The event in a sentence.
     pub message: String,

@@ -4,6 +4,7 @@
 //! JSON throughout; times are RFC 3339, sizes bytes, processor time millicores or nanoseconds, durations milliseconds.
 
 pub mod event;
+pub mod health;
 pub mod image;
 pub mod logs;
 pub mod openapi;
@@ -16,6 +17,7 @@ pub mod stream;
 pub mod workload;
 
 pub use event::Event;
+pub use health::{Condition, Health, HealthReason};
 pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
 pub use logs::{LogLine, LogQuery, StdStream};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::event::EventQuery;
 use crate::{
-    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Image, ImageQuery, LogLine, LogQuery, Operation as Op,
-    Problem, Progress, PullImage, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow,
-    ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Health, Image, ImageQuery, LogLine, LogQuery,
+    Operation as Op, Problem, Progress, PullImage, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail,
+    ServiceRow, ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -81,7 +81,7 @@ use Method::{Delete, Get, Post, Put};
 
 /// Every operation of the API; the agent's router is tested against it.
 pub const OPERATIONS: &[Operation] = &[
-    op(Get, "/healthz", "Whether the agent works", Text),
+    op(Get, "/healthz", "How the agent is, and why it is not well", Json(200, of::<Health>)),
     op(Get, "/metrics", "Counters in the Prometheus text format", Text),
     op(Get, "/v1/version", "Version and identity of the agent", Json(200, of::<Version>)),
     op(Get, "/v1/openapi.json", "This document", Json(200, of::<Value>)),

@@ -18,6 +18,8 @@ pub(crate) fn workload(service: &str, component: &str) -> Workload {
         instance: None,
         ports: Vec::new(),
         restarts: 0,
+        failures: 0,
+        next_try: None,
         exit: None,
         updated: jiff::Timestamp::UNIX_EPOCH,
     }

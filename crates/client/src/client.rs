@@ -1,6 +1,6 @@
 //! The client and what concerns the agent as a whole; the nouns have files of their own.
 
-use hythe_api::{Explain, Explained, Runtime, Version};
+use hythe_api::{Explain, Explained, Health, Runtime, Version};
 
 use crate::call::Call;
 use crate::{ClientError, Endpoint};
@@ -25,8 +25,8 @@ impl Client {
     }
 
     /// What the agent says of its own health; an error says why it does not work.
-    pub async fn healthz(&self) -> Result<String, ClientError> {
-        Call::get("/healthz").text(&self.endpoint).await
+    pub async fn healthz(&self) -> Result<Health, ClientError> {
+        Call::get("/healthz").json(&self.endpoint).await
     }
 
     /// Counters in the Prometheus text format.

@@ -9,16 +9,17 @@ use hythe_api::{Event, Problem};
 
 use crate::call::Call;
 use crate::sse::{self, Messages};
-use crate::{Client, ClientError, Items};
+use crate::{Client, ClientError, Items, ProtocolError};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Pauses before each try to find the agent again: an agent that is being restarted is back by then.
-const PAUSES: [Duration; 5] = [
+const PAUSES: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),
     Duration::from_millis(800),
     Duration::from_secs(2),
     Duration::from_secs(4),
+    Duration::from_secs(8),
 ];
 
 struct Reader {
@@ -26,6 +27,8 @@ struct Reader {
     query: EventQuery,
     last: Option<u64>,
     messages: Messages,
+    /// The connection has given nothing yet: the next one is not made at once.
+    fruitless: bool,
 }
 
 impl Client {
@@ -35,15 +38,16 @@ impl Client {
         Call::get("/v1/events").query(&query)?.json(&self.endpoint).await
     }
 
-    /// Events as they happen. A broken connection is made again and resumed without a gap; an agent that stays away is an error.
+    /// Events as they happen. A broken connection is made again and resumed after the last event; an agent that stays away is an error. Where
+    /// the agent has forgotten some, or cut this reader off because it took none, an event `gap` says so, and what is kept follows.
     pub async fn follow_events(&self, query: &EventQuery) -> Result<Items<Event>, ClientError> {
         let after = match query.after {
             Some(after) => after,
-            None => self.newest(query).await?,
+            None => self.newest().await?,
         };
         let query = EventQuery { after: Some(after), follow: true, limit: None, ..query.clone() };
         let messages = self.open_events(&query, None).await?;
-        let reader = Reader { client: self.clone(), query, last: None, messages };
+        let reader = Reader { client: self.clone(), query, last: None, messages, fruitless: true };
         let events = stream::try_unfold(reader, async |mut reader| {
             let event = reader.next().await?;
             Ok(Some((event, reader)))
@@ -51,9 +55,10 @@ impl Client {
         Ok(events.boxed())
     }
 
-    /// Where "from now" begins: without a cursor, a connection that breaks before its first event could not be resumed.
-    async fn newest(&self, query: &EventQuery) -> Result<u64, ClientError> {
-        let newest = EventQuery { limit: Some(1), ..query.clone() };
+    /// Where "from now" begins, whatever the newest event is about: without a cursor, a connection that breaks before its first event could
+    /// not be resumed.
+    async fn newest(&self) -> Result<u64, ClientError> {
+        let newest = EventQuery { limit: Some(1), ..EventQuery::default() };
         let events = self.events(&newest).await?;
         Ok(events.last().map_or(0, |event| event.cursor))
     }
@@ -81,20 +86,28 @@ impl Reader {
                 return Err(self.messages.parse::<Problem>(&message)?.into());
             }
             let event: Event = self.messages.parse(&message)?;
-            self.last = Some(event.cursor);
+            (self.last, self.fruitless) = (Some(event.cursor), false);
             return Ok(event);
         }
     }
 
     async fn reconnect(&mut self) -> Result<Messages, ClientError> {
+        if std::mem::replace(&mut self.fruitless, true) {
+            tokio::time::sleep(PAUSES[0]).await;
+        }
         let mut outcome = self.client.open_events(&self.query, self.last).await;
         for pause in PAUSES {
-            if !matches!(outcome, Err(ClientError::Unreachable { .. })) {
-                break;
+            match &outcome {
+                Err(error) if is_passing(error) => tokio::time::sleep(pause).await,
+                _ => break,
             }
-            tokio::time::sleep(pause).await;
             outcome = self.client.open_events(&self.query, self.last).await;
         }
         outcome
     }
+}
+
+/// The agent is not there, or went away in the middle of the conversation.
+const fn is_passing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Unreachable { .. } | ClientError::Protocol(ProtocolError::Connection(_)))
 }

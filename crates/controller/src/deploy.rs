@@ -223,7 +223,7 @@ impl Controller {
             events: touched().map(deployed_event).collect(),
             ..Transaction::default()
         };
-        self.events.commit(&changes).map_err(crate::store_error)
+        self.accept(&changes)
     }
 
     /// An engine that has a newer generation than the store knows of tells that the store was set back: what is desired is newer still.

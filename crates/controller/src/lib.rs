@@ -3,6 +3,8 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+pub mod alerts;
+mod condition;
 mod crash;
 mod deploy;
 mod directory;
@@ -22,6 +24,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event::Retention;
 use hythe_runtime::{Clock, Error, ErrorKind, Listed, OpContext, Runtime, Stop};
 use hythe_store::Store;
 use jiff::Timestamp;
@@ -29,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use condition::Fault;
 pub use crash::CrashHook;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
@@ -47,6 +51,8 @@ pub struct Settings {
     pub owner: String,
     /// Events kept.
     pub keep_events: u64,
+    /// How long they are kept at most; absent: however old.
+    pub keep_events_for: Option<Duration>,
     /// Operations kept.
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
@@ -65,6 +71,7 @@ impl Settings {
         Self {
             owner: owner.into(),
             keep_events: 10_000,
+            keep_events_for: None,
             keep_operations: 200,
             allow_privileged: false,
             boot: String::new(),
@@ -92,6 +99,7 @@ pub struct Controller {
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
     pub(crate) looks: Semaphore,
+    alerts: alerts::Counts,
     shutdown: CancellationToken,
 }
 
@@ -102,7 +110,8 @@ impl Controller {
     /// When the store cannot be read.
     pub fn start(settings: Settings, store: Arc<Store>, connectors: Vec<Connector>) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
-        let events = Arc::new(EventHub::new(store.clone(), settings.keep_events));
+        let retention = Retention { count: settings.keep_events, age: settings.keep_events_for };
+        let events = Arc::new(EventHub::new(store.clone(), retention));
         let controller = Arc::new(Self {
             operations: Arc::new(
                 Operations::open(store.clone(), settings.keep_operations, shutdown.clone()).map_err(store_error)?,
@@ -114,6 +123,7 @@ impl Controller {
             settings,
             store,
             events,
+            alerts: alerts::Counts::default(),
             shutdown,
         });
         for (desired, observed) in controller.store.workloads().map_err(store_error)? {
@@ -124,6 +134,7 @@ impl Controller {
             controller.spawn(watcher.run());
         }
         controller.spawn(controller.clone().resume_removals());
+        controller.spawn(controller.events.clone().keep_pruned());
         Ok(controller)
     }
 
@@ -182,9 +193,13 @@ impl Controller {
 
 /// An error of the store as callers see it.
 pub(crate) fn store_error(error: hythe_store::Error) -> Error {
+    use hythe_store::Error::{Full, Low};
     let kind = match error {
-        hythe_store::Error::Full(_) => ErrorKind::Exhausted,
+        Full(_) | Low { .. } => ErrorKind::Exhausted,
+        _ if error.is_of_the_disk() => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     };
-    Error::new(kind, "store", error.to_string()).source(error)
+    let failed = Error::new(kind, "store", error.to_string());
+    let failed = if error.is_of_the_disk() { failed.hint(condition::FREE_SPACE) } else { failed };
+    failed.source(error)
 }

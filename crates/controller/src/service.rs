@@ -213,7 +213,7 @@ impl Controller {
             desired: desired.clone(),
             ..Transaction::default()
         };
-        self.events.commit(&changes).map_err(crate::store_error)?;
+        self.accept(&changes)?;
         self.pass_now(crate::crash::ACCEPTED);
         Ok(desired.iter().map(|desired| self.take_up(desired)).collect())
     }

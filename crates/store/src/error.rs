@@ -27,6 +27,12 @@ pub enum Error {
     /// The disk is full; nothing was changed.
     #[error("the disk with the store is full")]
     Full(#[source] rusqlite::Error),
+    /// What is left on the disk is kept for what runs already.
+    #[error("only {} KiB are free on the disk with the store", .free / 1024)]
+    Low {
+        /// Bytes that are free.
+        free: u64,
+    },
     /// The directory or file cannot be used.
     #[error("`{path}` cannot be used")]
     Io {
@@ -42,6 +48,20 @@ pub enum Error {
     /// Anything else that SQLite reports.
     #[error("the store failed")]
     Sqlite(#[source] rusqlite::Error),
+}
+
+impl Error {
+    /// The disk takes no more or fails: the same write may succeed later.
+    pub fn is_of_the_disk(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
+        match self {
+            Self::Full(_) | Self::Low { .. } | Self::Io { .. } => true,
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(SystemIoFailure | ReadOnly | CannotOpen))
+            }
+            Self::Newer { .. } | Self::Locked { .. } | Self::Record(_) => false,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Error {

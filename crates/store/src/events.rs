@@ -1,7 +1,7 @@
 //! The durable, bounded stream of events.
 
 use jiff::Timestamp;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 
 use crate::{Result, Store};
@@ -32,6 +32,17 @@ pub struct EventRecord {
     pub cursor: u64,
     /// The event.
     pub event: NewEvent,
+}
+
+/// The oldest events after a place, and what a reader must know of the others.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventPage {
+    /// Those that match, oldest first.
+    pub events: Vec<EventRecord>,
+    /// Everything up to this cursor has been looked at: the next page begins after it.
+    pub reached: u64,
+    /// Cursor of the oldest event that is kept; one past the newest where none is.
+    pub oldest: u64,
 }
 
 /// Which events to read.
@@ -85,30 +96,65 @@ impl Store {
         Ok(events)
     }
 
-    /// Cursor of the newest and of the oldest kept event; both 0 where there is none.
+    /// At most `most` events that match, the oldest after `filter.after` first; `filter.limit` is not looked at.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn events_page(&self, filter: &EventFilter, most: u32) -> Result<EventPage> {
+        let connection = self.connection();
+        let (oldest, newest) = bounds(&connection)?;
+        let mut statement = connection.prepare_cached(
+            "SELECT cursor, time, runtime, service, workload, kind, message, details FROM events
+             WHERE cursor > ?1 AND (?2 IS NULL OR service = ?2) AND (?3 IS NULL OR workload = ?3)
+             ORDER BY cursor LIMIT ?4",
+        )?;
+        let after = i64::try_from(filter.after).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![after, filter.service, filter.workload, most], read)?;
+        let events = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let is_full = events.len() >= most as usize;
+        let reached = events.last().filter(|_| is_full).map_or(newest.max(filter.after), |last| last.cursor);
+        Ok(EventPage { events, reached, oldest })
+    }
+
+    /// Cursor of the oldest kept event and of the newest there ever was; where none is kept the oldest is one past the newest.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn event_bounds(&self) -> Result<(u64, u64)> {
-        let connection = self.connection();
-        let bounds: (i64, i64) = connection.query_row(
-            "SELECT COALESCE(MIN(cursor), 0), COALESCE(MAX(cursor), 0) FROM events",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        Ok((u64::try_from(bounds.0).unwrap_or_default(), u64::try_from(bounds.1).unwrap_or_default()))
+        bounds(&self.connection())
     }
 
-    /// Forgets all but the newest `keep` events.
+    /// Forgets all but the newest `keep` events, and those that are older than all events since `since`. What is kept has no holes.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn prune_events(&self, keep: u64) -> Result<()> {
+    pub fn prune_events(&self, keep: u64, since: Option<Timestamp>) -> Result<()> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-        self.connection()
-            .execute("DELETE FROM events WHERE cursor <= (SELECT COALESCE(MAX(cursor), 0) FROM events) - ?1", [keep])?;
-        Ok(())
+        self.write(|connection| {
+            connection.execute(
+                "DELETE FROM events WHERE cursor <= (SELECT COALESCE(MAX(cursor), 0) FROM events) - ?1",
+                [keep],
+            )?;
+            if let Some(since) = since {
+                // Times are texts of one form, so they compare as such to the second.
+                let young = "SELECT cursor FROM events WHERE time >= ?1 ORDER BY cursor LIMIT 1";
+                let first: Option<i64> =
+                    connection.query_row(young, [since.to_string()], |row| row.get(0)).optional()?;
+                connection.execute("DELETE FROM events WHERE cursor < ?1", [first.unwrap_or(i64::MAX)])?;
+            }
+            Ok(())
+        })
     }
+}
+
+fn bounds(connection: &Connection) -> Result<(u64, u64)> {
+    let (oldest, newest): (Option<i64>, i64) = connection
+        .prepare_cached(
+            "SELECT (SELECT MIN(cursor) FROM events), COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let unsigned = |cursor: i64| u64::try_from(cursor).unwrap_or_default();
+    Ok((unsigned(oldest.unwrap_or(newest + 1)), unsigned(newest)))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
@@ -155,7 +201,8 @@ mod tests {
         for kind in ["a", "b", "c"] {
             commit(kind);
         }
-        store.prune_events(0).unwrap();
+        store.prune_events(0, None).unwrap();
+        assert_eq!(store.event_bounds().unwrap(), (4, 3), "what was forgotten stays known as such");
         assert_eq!(commit("d")[0].cursor, 4);
         let kinds: Vec<_> = store.events(&EventFilter::default()).unwrap().into_iter().map(|e| e.event.kind).collect();
         assert_eq!(kinds, ["d"]);
@@ -171,5 +218,58 @@ mod tests {
         let filter = EventFilter { limit: Some(2), service: Some("shop".to_owned()), ..EventFilter::default() };
         let kinds: Vec<_> = store.events(&filter).unwrap().into_iter().map(|e| e.event.kind).collect();
         assert_eq!(kinds, ["c", "d"]);
+    }
+
+    fn cursors(events: &[EventRecord]) -> Vec<u64> {
+        events.iter().map(|record| record.cursor).collect()
+    }
+
+    #[test]
+    fn pages_go_on_from_the_oldest_and_pass_over_what_does_not_match() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        let other = NewEvent { service: None, ..event("x") };
+        let events = vec![event("a"), other.clone(), event("b"), event("c"), other];
+        store.commit(&Transaction { events, ..Transaction::default() }).unwrap();
+        let mut filter = EventFilter { service: Some("shop".to_owned()), ..EventFilter::default() };
+        let first = store.events_page(&filter, 2).unwrap();
+        assert_eq!((cursors(&first.events), first.reached, first.oldest), (vec![1, 3], 3, 1));
+        filter.after = first.reached;
+        let second = store.events_page(&filter, 2).unwrap();
+        assert_eq!((cursors(&second.events), second.reached), (vec![4], 5));
+        filter.after = second.reached;
+        let last = store.events_page(&filter, 2).unwrap();
+        assert_eq!((cursors(&last.events), last.reached), (vec![], 5));
+    }
+
+    #[test]
+    fn age_forgets_from_the_oldest_on_and_leaves_no_hole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        let at = |second: i64| NewEvent { time: Timestamp::from_second(second).unwrap(), ..event("a") };
+        // The clock was set back before the fourth.
+        let events = [10, 20, 40, 15, 50].map(at).to_vec();
+        store.commit(&Transaction { events, ..Transaction::default() }).unwrap();
+        let since = Some(Timestamp::from_second(30).unwrap());
+        store.prune_events(100, since).unwrap();
+        assert_eq!(cursors(&store.events(&EventFilter::default()).unwrap()), [3, 4, 5]);
+        store.prune_events(100, Some(Timestamp::from_second(99).unwrap())).unwrap();
+        assert_eq!(store.event_bounds().unwrap(), (6, 5));
+    }
+
+    /// 30 MB of events, of which 1,000 are kept.
+    #[test]
+    fn neither_the_file_nor_its_log_grows_with_what_was_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hythe.db");
+        let store = Store::open(&path).unwrap().store;
+        let long = NewEvent { message: "m".repeat(3000), ..event("a") };
+        for _ in 0..40 {
+            store.commit(&Transaction { events: vec![long.clone(); 250], ..Transaction::default() }).unwrap();
+            store.prune_events(1000, None).unwrap();
+        }
+        let size = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().len();
+        assert!(size("hythe.db") < 8 << 20, "the file has {} bytes", size("hythe.db"));
+        assert!(size("hythe.db-wal") < 8 << 20, "its log has {} bytes", size("hythe.db-wal"));
     }
 }

@@ -5,13 +5,15 @@
 
 mod error;
 mod events;
+mod health;
 mod open;
 mod operations;
 mod records;
 mod workloads;
 
 pub use error::{Error, Result};
-pub use events::{EventFilter, EventRecord, NewEvent};
+pub use events::{EventFilter, EventPage, EventRecord, NewEvent};
+pub use health::{Health, RESERVE, WriteFailure};
 pub use open::{Opened, Store};
 pub use operations::{OperationRecord, OperationState};
 pub use records::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{Error, Result};
+use crate::{Error, Result, WriteFailure};
 
 /// Every step from schema to schema; their number is the schema version this build knows.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
@@ -18,6 +18,8 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
 pub struct Store {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Why nothing can be written at present.
+    pub(crate) failure: Mutex<Option<WriteFailure>>,
 }
 
 /// A store and what had to be done to open it.
@@ -53,7 +55,7 @@ impl Store {
         configure(&connection, path)?;
         check_integrity(&connection)?;
         migrate(&mut connection, path)?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection), failure: Mutex::default() })
     }
 
     /// A store that is gone when it is dropped, for simulations.
@@ -65,7 +67,7 @@ impl Store {
         let mut connection = Connection::open_in_memory()?;
         connection.execute_batch("PRAGMA foreign_keys = ON;")?;
         migrate(&mut connection, &path)?;
-        Ok(Self { path, connection: Mutex::new(connection) })
+        Ok(Self { path, connection: Mutex::new(connection), failure: Mutex::default() })
     }
 
     /// The file.

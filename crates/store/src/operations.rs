@@ -49,10 +49,12 @@ impl Store {
     /// When the file cannot be written.
     pub fn save_operation(&self, operation: &OperationRecord) -> Result<()> {
         let record = serde_json::to_string(operation)?;
-        self.connection()
-            .prepare_cached("INSERT OR REPLACE INTO operations (id, started, record) VALUES (?1, ?2, ?3)")?
-            .execute(params![operation.id, operation.started.to_string(), record])?;
-        Ok(())
+        self.write(|connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO operations (id, started, record) VALUES (?1, ?2, ?3)")?
+                .execute(params![operation.id, operation.started.to_string(), record])?;
+            Ok(())
+        })
     }
 
     /// All kept operations, newest first.
@@ -68,10 +70,10 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn prune_operations(&self, keep: u32) -> Result<()> {
-        self.connection().execute(
-            "DELETE FROM operations WHERE id NOT IN (SELECT id FROM operations ORDER BY started DESC, id DESC LIMIT ?1)",
-            [keep],
-        )?;
-        Ok(())
+        let sql = "DELETE FROM operations WHERE id NOT IN (SELECT id FROM operations ORDER BY started DESC, id DESC LIMIT ?1)";
+        self.write(|connection| {
+            connection.execute(sql, [keep])?;
+            Ok(())
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Services and workloads, and the transaction that ties them to their events.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events};
 
@@ -29,40 +29,7 @@ impl Store {
     /// # Errors
     /// Nothing has changed then.
     pub fn commit(&self, changes: &Transaction) -> Result<Vec<EventRecord>> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        for service in &changes.services {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO services (name, record) VALUES (?1, ?2)")?
-                .execute(params![service.desired.name, serde_json::to_string(service)?])?;
-        }
-        for name in &changes.forget_services {
-            transaction.execute("DELETE FROM services WHERE name = ?1", [name])?;
-        }
-        for desired in &changes.desired {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO desired (name, record) VALUES (?1, ?2)
-                     ON CONFLICT (name) DO UPDATE SET record = excluded.record",
-                )?
-                .execute(params![desired.name, serde_json::to_string(desired)?])?;
-        }
-        if let Some((name, observed)) = &changes.observed {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO observed (name, record) VALUES (?1, ?2)")?
-                .execute(params![name, serde_json::to_string(observed)?])?;
-        }
-        for name in &changes.forget_workloads {
-            transaction.execute("DELETE FROM desired WHERE name = ?1", [name])?;
-        }
-        if let Some((runtime, cursor)) = &changes.cursor {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO cursors (runtime, cursor) VALUES (?1, ?2)")?
-                .execute([runtime, cursor])?;
-        }
-        let stored = changes.events.iter().map(|event| events::append(&transaction, event)).collect::<Result<_>>()?;
-        transaction.commit()?;
-        Ok(stored)
+        self.write(|connection| commit(connection, changes))
     }
 
     /// All services, by name.
@@ -119,4 +86,40 @@ impl Store {
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         rows.map(|text| Ok(serde_json::from_str(&text?)?)).collect()
     }
+}
+
+fn commit(connection: &mut Connection, changes: &Transaction) -> Result<Vec<EventRecord>> {
+    let transaction = connection.transaction()?;
+    for service in &changes.services {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO services (name, record) VALUES (?1, ?2)")?
+            .execute(params![service.desired.name, serde_json::to_string(service)?])?;
+    }
+    for name in &changes.forget_services {
+        transaction.execute("DELETE FROM services WHERE name = ?1", [name])?;
+    }
+    for desired in &changes.desired {
+        transaction
+            .prepare_cached(
+                "INSERT INTO desired (name, record) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+            )?
+            .execute(params![desired.name, serde_json::to_string(desired)?])?;
+    }
+    if let Some((name, observed)) = &changes.observed {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO observed (name, record) VALUES (?1, ?2)")?
+            .execute(params![name, serde_json::to_string(observed)?])?;
+    }
+    for name in &changes.forget_workloads {
+        transaction.execute("DELETE FROM desired WHERE name = ?1", [name])?;
+    }
+    if let Some((runtime, cursor)) = &changes.cursor {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO cursors (runtime, cursor) VALUES (?1, ?2)")?
+            .execute([runtime, cursor])?;
+    }
+    let stored = changes.events.iter().map(|event| events::append(&transaction, event)).collect::<Result<_>>()?;
+    transaction.commit()?;
+    Ok(stored)
 }

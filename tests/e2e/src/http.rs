@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,4 +27,20 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
 /// A TCP port of the loopback address that nobody holds now.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The body of what an agent answers on its socket.
+pub(crate) fn get_unix_text(socket: &str, path: &str) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: a\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or(text)
+}
+
+/// The same as JSON.
+pub(crate) fn get_unix(socket: &str, path: &str) -> serde_json::Value {
+    let text = get_unix_text(socket, path);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("`{path}`: {error}: {text}"))
 }

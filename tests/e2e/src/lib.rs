@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a trial fails by panicking")]
 
 mod agent;
+mod disk;
 mod engine;
 mod environment;
 mod files;
@@ -14,6 +15,7 @@ mod home;
 mod http;
 mod program;
 mod scene;
+mod sse;
 mod subject;
 mod suite;
 mod trial;

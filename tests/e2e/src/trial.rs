@@ -20,6 +20,8 @@ pub(crate) enum On {
     Memory,
     /// Podman, with Docker beside it.
     Both,
+    /// Every runtime, where a small disk can be mounted.
+    Disk,
 }
 
 /// Something a user relies on.
@@ -45,7 +47,7 @@ impl Trial {
     /// Whether it says anything about this runtime.
     pub(crate) fn concerns(&self, runtime: &str) -> bool {
         match self.on {
-            On::Every | On::Real | On::Registry => true,
+            On::Every | On::Real | On::Registry | On::Disk => true,
             On::Memory => runtime == "memory",
             On::Both => runtime == "podman",
         }
@@ -58,6 +60,7 @@ impl Trial {
                 Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned())
             }
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
+            On::Disk => crate::disk::unmountable(),
             On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! One file per noun; each turns a request into the controller's words and its answer into the wire's.
 
 mod events;
+mod follower;
 mod images;
 mod operations;
 mod runtimes;

@@ -12,8 +12,13 @@ use crate::words;
 const HEAD: [&str; 6] = ["NAME", "KIND", "HEALTH", "ENGINE", "ENDPOINT", "REMARKS"];
 
 pub(super) async fn run(args: Runtimes, printer: Printer<'_>) -> Outcome {
-    let runtimes = connect(printer).await?.runtimes().await?;
+    let client = connect(printer).await?;
+    let runtimes = client.runtimes().await?;
     printer.list(&runtimes, &HEAD, row)?;
+    // What keeps the agent from using them; those that do not answer are in the table.
+    for reason in client.healthz().await?.reasons.iter().filter(|reason| reason.subject == "store") {
+        printer.warn(format_args!("{}: {}", reason.subject, reason.message));
+    }
     if args.features && !printer.settings.json {
         printer.data("\n")?;
         return features(&runtimes, printer);

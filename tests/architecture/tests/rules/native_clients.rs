@@ -11,6 +11,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("containerd-client", "drivers/containerd"),
+    ("hyper-rustls", "agent"),
     ("kube", "drivers/kubernetes"),
     ("libcontainer", "drivers/embedded"),
     ("oci-client", "oci"),

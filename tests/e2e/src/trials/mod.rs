@@ -1,12 +1,15 @@
 //! The trials, by what a user does.
 
+mod alerts;
 mod autostart;
 mod concurrent;
 mod crash;
 mod database;
 mod dry_run;
+mod events;
 mod exit_codes;
 mod file;
+mod full_disk;
 mod images;
 mod logs;
 mod look;
@@ -21,13 +24,16 @@ use crate::trial::Trial;
 /// Every trial there is.
 pub(crate) fn all() -> Vec<Trial> {
     [
+        alerts::trials(),
         autostart::trials(),
         concurrent::trials(),
         crash::trials(),
         database::trials(),
         dry_run::trials(),
+        events::trials(),
         exit_codes::trials(),
         file::trials(),
+        full_disk::trials(),
         images::trials(),
         logs::trials(),
         look::trials(),
