@@ -4,6 +4,7 @@
 //! in-process runtime. Not for: any engine (see `drivers/`), policy (see `controller`) or storage.
 
 pub mod capability;
+pub mod configured;
 pub mod context;
 pub mod error;
 pub mod event;
@@ -16,13 +17,14 @@ pub mod plan;
 mod runtime;
 
 pub use capability::{Capability, Feature, Refusal, Support};
+pub use configured::Configured;
 pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
 pub use facets::{
-    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
-    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, Stats, StatsSample,
-    StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, ImageConfig, Images, LogLine, LogOptions,
+    LogStream, Logs, NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session,
+    Stats, StatsSample, StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
 pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};

@@ -8,6 +8,7 @@ mod events;
 mod open;
 mod operations;
 mod records;
+mod tombstones;
 mod workloads;
 
 pub use error::{Error, Result};
@@ -18,4 +19,5 @@ pub use records::{
     Desired, DesiredRecord, ExitRecord, HealthState, InstanceRecord, ObservedRecord, Phase, Placement, Recipe,
     Rejection, Removing, ServiceRecord,
 };
+pub use tombstones::Tombstone;
 pub use workloads::Transaction;

@@ -102,6 +102,9 @@ pub struct InstanceRecord {
     pub ports: Vec<Port>,
     /// When its main process was last started.
     pub started: Option<Timestamp>,
+    /// It was somebody else's and was taken over as it is, so it carries none of our labels.
+    #[serde(default)]
+    pub adopted: bool,
 }
 
 /// Where a workload was placed and why not elsewhere.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use hythe_runtime::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
 use hythe_spec::{ByteSize, Millicores, Port, Resources, Ulimit};
 
+use super::configured::configured;
 use super::container::{Binding, Connection, Container, HostConfig, MountDocument, UlimitDocument};
 use super::{address, digest, filled, time};
 
@@ -15,6 +16,7 @@ impl Container {
         let state = self.state();
         let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
+        let configured = configured(&self.config, &self.host_config, &self.pod);
         Observed {
             identity: Identity::from_labels(&self.config.labels),
             state,
@@ -35,6 +37,7 @@ impl Container {
             hostname: filled(self.config.hostname),
             resources: resources(&self.host_config),
             read_only: self.host_config.readonly_rootfs,
+            configured,
             image_id: filled(self.image).map(|id| digest(&id)),
             image: self.image_name,
             labels: self.config.labels,
