@@ -4,7 +4,9 @@ use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use hythe_spec::Millis;
 use serde::Deserialize;
 
 use crate::compose::RuntimeConfig;
@@ -27,6 +29,10 @@ pub struct Config {
     pub keep_events: u64,
     /// Operations kept.
     pub keep_operations: u32,
+    /// Time between two looks for what is left behind; zero: none by itself.
+    pub gc_interval: Duration,
+    /// Least time that something must have been unwanted before it is collected.
+    pub gc_min_age: Duration,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -41,7 +47,32 @@ struct File {
     allow_privileged: bool,
     keep_events: u64,
     keep_operations: u32,
+    gc_interval: Span,
+    gc_min_age: Span,
     runtimes: Vec<RuntimeConfig>,
+}
+
+/// A duration as it is written in files: `60s`, or a number of seconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Span {
+    Seconds(u64),
+    Text(#[serde(deserialize_with = "written")] Millis),
+}
+
+fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Span {
+    const MINUTE: Self = Self::Seconds(60);
+
+    const fn duration(self) -> Duration {
+        match self {
+            Self::Seconds(seconds) => Duration::from_secs(seconds),
+            Self::Text(millis) => millis.duration(),
+        }
+    }
 }
 
 impl Default for File {
@@ -54,6 +85,8 @@ impl Default for File {
             allow_privileged: false,
             keep_events: 10_000,
             keep_operations: 200,
+            gc_interval: Span::MINUTE,
+            gc_min_age: Span::MINUTE,
             runtimes: Vec::new(),
         }
     }
@@ -81,6 +114,8 @@ impl Config {
             allow_privileged: file.allow_privileged,
             keep_events: file.keep_events,
             keep_operations: file.keep_operations,
+            gc_interval: file.gc_interval.duration(),
+            gc_min_age: file.gc_min_age.duration(),
             runtimes: file.runtimes,
         })
     }
@@ -127,6 +162,16 @@ mod tests {
         let file: File = toml::from_str(text).unwrap();
         let names: Vec<_> = file.runtimes.iter().map(RuntimeConfig::name).collect();
         assert_eq!(names, ["pods", "docker"]);
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit_or_in_seconds() {
+        let file: File = toml::from_str("gc_interval = '1500ms'\ngc_min_age = 0").unwrap();
+        assert_eq!(
+            (file.gc_interval.duration(), file.gc_min_age.duration()),
+            (Duration::from_millis(1500), Duration::ZERO)
+        );
+        assert!(toml::from_str::<File>("gc_interval = 'soon'").is_err());
     }
 
     #[test]

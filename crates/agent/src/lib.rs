@@ -81,6 +81,11 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events: config.keep_events,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        gc: hythe_controller::GcSettings {
+            interval: config.gc_interval,
+            min_age: config.gc_min_age,
+            state_dir: Some(config.state_dir.clone()),
+        },
     };
     let listeners = listen::bind(&config).await?;
     let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;

@@ -135,7 +135,7 @@ impl Controller {
         Ok(Deployed { plan, operation: Some(operation) })
     }
 
-    fn check(&self, service: &Service) -> Result<(), Error> {
+    pub(crate) fn check(&self, service: &Service) -> Result<(), Error> {
         let problems = service.validate();
         if let Some(first) = problems.first() {
             let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
@@ -288,7 +288,7 @@ fn narrowed(service: &Service, known: Option<&Service>, options: &DeployOptions)
     Ok(narrowed)
 }
 
-fn recipe(service: &Service, component: &Component) -> Recipe {
+pub(crate) fn recipe(service: &Service, component: &Component) -> Recipe {
     let mut hashed = component.clone();
     // What only says when and how often an instance is started does not make it another instance.
     hashed.depends_on.clear();

@@ -3,6 +3,7 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+mod adopt;
 mod deploy;
 mod directory;
 mod drift;
@@ -11,6 +12,8 @@ mod health;
 mod operation;
 mod placement;
 mod policy;
+mod purge;
+mod reaper;
 mod rebuild;
 mod runtimes;
 mod service;
@@ -23,11 +26,14 @@ use hythe_runtime::{Error, ErrorKind};
 use hythe_store::Store;
 use tokio_util::sync::CancellationToken;
 
+pub use adopt::{AdoptOptions, Adopted};
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
 pub use event::EventHub;
 pub use operation::{Joined, OperationHandle, Operations, Report};
+pub use purge::{Purged, PurgedService};
+pub use reaper::{Candidate, Collected, GcOptions, Object, ObjectKind};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
 
 /// Limits and identity of a controller.
@@ -41,6 +47,26 @@ pub struct Settings {
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
     pub allow_privileged: bool,
+    /// How what is left behind is found and collected.
+    pub gc: GcSettings,
+}
+
+/// How what is left behind is found and collected.
+#[derive(Debug, Clone)]
+pub struct GcSettings {
+    /// Time between two looks; zero: none by itself.
+    pub interval: std::time::Duration,
+    /// Least time that something must have been unwanted.
+    pub min_age: std::time::Duration,
+    /// Directory with files of ours that may be left behind.
+    pub state_dir: Option<std::path::PathBuf>,
+}
+
+impl Default for GcSettings {
+    fn default() -> Self {
+        let minute = std::time::Duration::from_secs(60);
+        Self { interval: minute, min_age: minute, state_dir: None }
+    }
 }
 
 /// The controller; share it by `Arc`.
@@ -54,6 +80,7 @@ pub struct Controller {
     pub(crate) directory: Arc<directory::Directory>,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
+    pub(crate) reaper: reaper::Reaper,
     shutdown: CancellationToken,
 }
 
@@ -70,6 +97,7 @@ impl Controller {
             runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
+            reaper: reaper::Reaper::default(),
             settings,
             store,
             events,
@@ -83,6 +111,7 @@ impl Controller {
             tokio::spawn(watcher.run(controller.shutdown.clone()));
         }
         tokio::spawn(controller.clone().resume_removals());
+        tokio::spawn(reaper::run(controller.clone(), controller.shutdown.clone()));
         Ok(controller)
     }
 

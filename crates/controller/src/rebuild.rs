@@ -111,6 +111,7 @@ fn remember(
         addresses: Vec::new(),
         ports: Vec::new(),
         started: None,
+        adopted: false,
     };
     let now = Timestamp::now();
     let observed = ObservedRecord {

@@ -101,6 +101,7 @@ impl Worker {
             addresses: Vec::new(),
             ports: plan.ports.clone(),
             started: None,
+            adopted: false,
         };
         self.update(Vec::new(), |observed| {
             if observed.attempt == 0 || attempt == 1 {
