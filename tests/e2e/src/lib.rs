@@ -10,6 +10,7 @@ mod agent;
 mod engine;
 mod environment;
 mod files;
+mod foreign;
 mod home;
 mod http;
 mod program;

@@ -1,5 +1,6 @@
 //! The trials, by what a user does.
 
+mod adopt;
 mod autostart;
 mod concurrent;
 mod crash;
@@ -7,13 +8,16 @@ mod database;
 mod dry_run;
 mod exit_codes;
 mod file;
+mod gc;
 mod images;
 mod logs;
 mod look;
 mod permissions;
 mod policy;
+mod purge;
 mod rollback;
 mod shop;
+mod sync;
 mod words;
 
 use crate::trial::Trial;
@@ -21,6 +25,7 @@ use crate::trial::Trial;
 /// Every trial there is.
 pub(crate) fn all() -> Vec<Trial> {
     [
+        adopt::trials(),
         autostart::trials(),
         concurrent::trials(),
         crash::trials(),
@@ -28,13 +33,16 @@ pub(crate) fn all() -> Vec<Trial> {
         dry_run::trials(),
         exit_codes::trials(),
         file::trials(),
+        gc::trials(),
         images::trials(),
         logs::trials(),
         look::trials(),
         permissions::trials(),
         policy::trials(),
+        purge::trials(),
         rollback::trials(),
         shop::trials(),
+        sync::trials(),
         words::trials(),
     ]
     .concat()
