@@ -9,6 +9,7 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod facets;
+pub mod foreign;
 pub mod identity;
 pub mod layers;
 pub mod memory;

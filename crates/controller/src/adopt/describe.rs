@@ -7,8 +7,6 @@ use hythe_spec::{
     ByteSize, Component, ImageRef, Mount, MountSource, Network, Permissions, Resources, Restart, Seccomp, Signal,
 };
 
-use super::owner;
-
 /// Variables that engines set by themselves.
 const ENGINE_S: [&str; 4] = ["HOSTNAME", "HOME", "TERM", "container"];
 /// What engines set where the image names no search path.
@@ -86,7 +84,8 @@ fn env(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
 
 /// The user's own: not the image's, and not what the tool that made it put there.
 fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
-    let is_own = |key: &String, value: &String| image.labels.get(key) != Some(value) && !owner::is_theirs(key);
+    let is_own =
+        |key: &String, value: &String| image.labels.get(key) != Some(value) && !hythe_runtime::foreign::is_theirs(key);
     let built = |key: &String| key.starts_with("io.buildah.");
     seen.labels
         .iter()
@@ -185,7 +184,7 @@ mod tests {
         Observed {
             id: InstanceId("1".to_owned()),
             name: "web".to_owned(),
-            labels: pairs(&[("mine", "1"), ("of.image", "1"), ("com.docker.compose.project", "shop")]),
+            labels: pairs(&[("mine", "1"), ("of.image", "1"), (hythe_runtime::foreign::COMPOSE_PROJECT, "shop")]),
             identity: None,
             image: "localhost/web:1".to_owned(),
             image_id: None,

@@ -3,10 +3,10 @@
 //! Its labels cannot be changed, so that it is ours stands in the store alone: a lost store forgets it, and nobody touches it then.
 
 mod describe;
-mod owner;
 
 use std::sync::{Arc, PoisonError};
 
+use hythe_runtime::foreign::{self, Owner};
 use hythe_runtime::{Error, ErrorKind, Image, InstanceId, Observed, OpContext, Runtime, State};
 use hythe_spec::{Component, ImageRef, Restart, Service};
 use hythe_store::{
@@ -18,7 +18,6 @@ use serde_json::json;
 use crate::Controller;
 use crate::event::workload_event;
 use crate::worker::with_details;
-use owner::Owner;
 
 const OPERATION: &str = "adopt";
 
@@ -254,7 +253,7 @@ fn engine_policy_hint(name: &str, policy: Restart) -> String {
 
 /// Service and component: as asked, else as Compose named them, else after the container.
 fn names(seen: &Observed, options: &AdoptOptions) -> Result<(String, String), Error> {
-    let compose = owner::compose_names(&seen.labels);
+    let compose = foreign::compose_names(&seen.labels);
     let service = match (&options.service, compose) {
         (Some(asked), _) => asked.clone(),
         (None, Some((project, _))) => label(project),

@@ -117,7 +117,7 @@ async fn a_name_does_not_reach_a_foreign_instance(scene: &Scene) -> Outcome {
 async fn an_adopted_instance_is_changed_by_its_id(scene: &Scene) -> Outcome {
     let name = scene.foreign_instance(format!("{}-theirs", scene.service));
     scene.outside().run_foreign(&name, &scene.subject.image).await?;
-    let seen = scene.inspect(&InstanceId(name)).await?;
+    let seen = scene.inspect(&InstanceId(name.clone())).await?;
     assert_eq!((seen.configured.network_mode.as_str(), seen.configured.engine_restart), ("none", None));
     scene.stop(&seen.id, 0).await?;
     assert_eq!(scene.state(&seen.id).await?, State::Exited);
@@ -125,8 +125,9 @@ async fn an_adopted_instance_is_changed_by_its_id(scene: &Scene) -> Outcome {
     assert_eq!(scene.state(&seen.id).await?, State::Running);
     scene.stop(&seen.id, 0).await?;
     scene.remove(&seen.id).await?;
-    refused(scene.inspect(&seen.id).await, ErrorKind::NotFound);
-    Ok(())
+    refused(scene.runtime().inspect(&scene.cx, &seen.id).await, ErrorKind::NotFound);
+    // Its name is free for its owner, and for whoever cleans up.
+    scene.outside().run_foreign(&name, &scene.subject.image).await
 }
 
 async fn the_name_is_free_right_after_remove(scene: &Scene) -> Outcome {

@@ -1,10 +1,10 @@
-//! Whose a container is, by the labels that other tools put on theirs. Pure.
+//! Whose a container is, by the labels that other tools put on theirs: what is kept by somebody else is listed, and left to them.
 
 use std::collections::BTreeMap;
 
 /// Labels by which a tool knows its own, and the tool.
 const MARKS: [(&str, &str); 10] = [
-    ("com.docker.compose.project", "Compose"),
+    (COMPOSE_PROJECT, "Compose"),
     ("io.podman.compose.project", "Compose"),
     ("PODMAN_SYSTEMD_UNIT", "systemd"),
     ("io.kubernetes.pod.name", "Kubernetes"),
@@ -27,26 +27,32 @@ const FAMILIES: [&str; 7] = [
     "com.hashicorp.nomad.",
 ];
 
-/// The tool that keeps a container and the name it has there.
+/// Label by which Compose knows its own.
+pub const COMPOSE_PROJECT: &str = "com.docker.compose.project";
+
+/// The tool that keeps a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) tool: &'static str,
-    pub(super) name: String,
+pub struct Owner {
+    /// Its name, for people.
+    pub tool: &'static str,
+    /// What the tool calls the project, unit, pod or agent.
+    pub name: String,
 }
 
 impl Owner {
-    pub(super) fn of(labels: &BTreeMap<String, String>) -> Option<Self> {
+    /// What the labels say; `None`: nobody in particular.
+    pub fn of(labels: &BTreeMap<String, String>) -> Option<Self> {
         MARKS.iter().find_map(|(label, tool)| labels.get(*label).map(|name| Self { tool, name: name.clone() }))
     }
 
     /// Whether it can be taken over by force: what keeps it does nothing until a user runs it again.
-    pub(super) fn is_compose(&self) -> bool {
+    pub fn is_compose(&self) -> bool {
         self.tool == "Compose"
     }
 }
 
 /// Project and service of a container made by Compose.
-pub(super) fn compose_names(labels: &BTreeMap<String, String>) -> Option<(&str, &str)> {
+pub fn compose_names(labels: &BTreeMap<String, String>) -> Option<(&str, &str)> {
     let get = |family: &str, key: &str| labels.get(&format!("{family}{key}")).map(String::as_str);
     let project = get("com.docker.compose.", "project").or_else(|| get("io.podman.compose.", "project"))?;
     let service = get("com.docker.compose.", "service").or_else(|| get("io.podman.compose.", "service"))?;
@@ -54,7 +60,7 @@ pub(super) fn compose_names(labels: &BTreeMap<String, String>) -> Option<(&str, 
 }
 
 /// Whether a label is some tool's own.
-pub(super) fn is_theirs(label: &str) -> bool {
+pub fn is_theirs(label: &str) -> bool {
     label == "PODMAN_SYSTEMD_UNIT"
         || label.starts_with("hythe.")
         || FAMILIES.iter().any(|family| label.starts_with(family))
