@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::Controller;
 use crate::event::workload_event;
-use crate::worker::with_details;
+use crate::worker::{Message, with_details};
 
 const OPERATION: &str = "adopt";
 
@@ -75,8 +75,23 @@ impl Controller {
         let (component, lost) =
             describe::describe(&name, &seen, &image, config.and_then(|image| image.config).as_ref())?;
         warnings.extend(lost.into_iter().map(|what| format!("no service file can say: {what}")));
-        let name = runtime.info().name.clone();
-        self.take_over(Found { seen, runtime: name, service, component, warnings })
+        let found = Found { seen, runtime: runtime.info().name.clone(), service, component, warnings };
+        let adopted = self.take_over(found)?;
+        self.look_again(&runtime, &adopted).await;
+        Ok(adopted)
+    }
+
+    /// What happened to it between the look and the moment its task began to listen is told to the task.
+    async fn look_again(&self, runtime: &Arc<dyn Runtime>, adopted: &Adopted) {
+        let rows = match runtime.inspect(&OpContext::new(OPERATION), &adopted.instance).await {
+            Ok(seen) => vec![seen.listed()],
+            Err(error) if error.is_not_found() => Vec::new(),
+            // The watcher of an engine that does not answer looks once it does.
+            Err(_) => return,
+        };
+        if let Some(handle) = self.directory.get(&adopted.workload) {
+            handle.send(Message::Listed(rows));
+        }
     }
 
     /// The container, on the runtime named or on the only one that has it.

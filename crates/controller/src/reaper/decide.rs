@@ -62,8 +62,15 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct WantedWorkload {
     pub(crate) generation: u64,
-    /// Runtime, id where known, and name of each.
-    pub(crate) instances: Vec<(String, Option<String>, String)>,
+    /// Id where known, and name of each. Whatever the runtime: one engine may be reached as two.
+    pub(crate) instances: Vec<(Option<String>, String)>,
+}
+
+impl WantedWorkload {
+    /// Whether it refers to this object.
+    pub(crate) fn refers_to(&self, object: &Object) -> bool {
+        self.instances.iter().any(|(id, name)| id.as_ref() == Some(&object.id) || *name == object.name)
+    }
 }
 
 /// What is wanted at one moment.
@@ -165,10 +172,7 @@ fn unwanted_instance(wanted: &Wanted, object: &Object, identity: &Identity) -> O
         let forgotten = wanted.forgotten.get(&workload).is_some_and(|highest| identity.generation <= *highest);
         return forgotten.then(|| format!("workload `{workload}` was undeployed"));
     };
-    let referred = known.instances.iter().any(|(runtime, id, name)| {
-        *runtime == object.runtime && (id.as_ref() == Some(&object.id) || *name == object.name)
-    });
-    let superseded = !referred && identity.generation <= known.generation;
+    let superseded = !known.refers_to(object) && identity.generation <= known.generation;
     superseded.then(|| format!("workload `{workload}` does not use it (generation {})", identity.generation))
 }
 
@@ -223,7 +227,7 @@ mod tests {
     }
 
     fn knows(generation: u64, instances: &[&str]) -> Wanted {
-        let refer = |name: &&str| ("memory".to_owned(), None, (*name).to_owned());
+        let refer = |name: &&str| (None, (*name).to_owned());
         let workload = WantedWorkload { generation, instances: instances.iter().map(refer).collect() };
         Wanted {
             workloads: BTreeMap::from([("shop-web".to_owned(), workload)]),
@@ -246,8 +250,15 @@ mod tests {
     fn what_a_workload_refers_to_by_name_or_id_is_wanted() {
         assert_eq!(reasons(&knows(3, &["shop-web-3-1"]), &[instance(3, 1)]), [""; 0]);
         let mut by_id = knows(3, &["renamed"]);
-        by_id.workloads.get_mut("shop-web").unwrap().instances[0].1 = Some("id-of-shop-web-3-1".to_owned());
+        by_id.workloads.get_mut("shop-web").unwrap().instances[0].0 = Some("id-of-shop-web-3-1".to_owned());
         assert_eq!(reasons(&by_id, &[instance(3, 1)]), [""; 0]);
+    }
+
+    #[test]
+    fn one_engine_reached_as_two_runtimes_has_no_garbage() {
+        let mut again = instance(3, 1);
+        again.object.runtime = "other".to_owned();
+        assert_eq!(reasons(&knows(3, &["shop-web-3-1"]), &[instance(3, 1), again]), [""; 0]);
     }
 
     #[test]

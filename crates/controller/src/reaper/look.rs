@@ -91,7 +91,7 @@ impl Controller {
         services.extend(cells.iter().map(|cell| cell.desired.service.clone()));
         let workload = |cell: &crate::Cell| {
             let instances = cell.observed.current.iter().chain(&cell.observed.previous);
-            let refer = instances.map(|one| (one.runtime.clone(), one.id.clone(), one.name.clone())).collect();
+            let refer = instances.map(|one| (one.id.clone(), one.name.clone())).collect();
             WantedWorkload { generation: cell.desired.generation, instances: refer }
         };
         Ok(Wanted {

@@ -143,10 +143,7 @@ impl Controller {
     /// Whoever has begun to use it since keeps it.
     fn must_be_unwanted(&self, object: &Object) -> Result<(), Error> {
         let wanted = self.wanted()?;
-        let refers = |(runtime, id, name): &(String, Option<String>, String)| {
-            *runtime == object.runtime && (id.as_ref() == Some(&object.id) || *name == object.name)
-        };
-        let referred = wanted.workloads.values().flat_map(|workload| &workload.instances).any(refers);
+        let referred = wanted.workloads.values().any(|workload| workload.refers_to(object));
         let service = object.service.as_ref();
         let busy = service.is_some_and(|service| wanted.busy.contains(service));
         let known = object.kind != ObjectKind::Instance && service.is_some_and(|name| wanted.services.contains(name));
