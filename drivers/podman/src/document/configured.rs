@@ -4,16 +4,21 @@ use hythe_runtime::Configured;
 use hythe_spec::permissions::STANDARD_CAPABILITIES;
 use hythe_spec::{Millis, Restart, Signal};
 
-use super::container::{ContainerConfig, HostConfig, RestartDocument};
+use super::container::{Container, HostConfig, RestartDocument};
 
-pub(super) fn configured(config: &ContainerConfig, host: &HostConfig, pod: &str) -> Configured {
+pub(super) fn configured(container: &Container) -> Configured {
+    let Container { config, host_config: host, pod, bounding_caps, .. } = container;
     let has = |word: &str| host.security_opt.iter().any(|option| option.starts_with(word));
     Configured {
         network_mode: host.network_mode.clone(),
         engine_restart: restart(&host.restart_policy),
         auto_remove: host.auto_remove,
         privileged: host.privileged,
-        capabilities: Configured::capabilities_of(&STANDARD_CAPABILITIES, &host.cap_add, &host.cap_drop),
+        capabilities: match bounding_caps {
+            // What it adds and drops is told against a default of its own making.
+            Some(all) => Configured::capabilities_of(&[], all, &[]),
+            None => Configured::capabilities_of(&STANDARD_CAPABILITIES, &host.cap_add, &host.cap_drop),
+        },
         no_new_privileges: has("no-new-privileges"),
         unconfined: has("seccomp=unconfined"),
         tty: config.tty,

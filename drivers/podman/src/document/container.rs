@@ -26,6 +26,9 @@ pub(crate) struct Container {
     pub(super) image: String,
     #[serde(default)]
     pub(super) image_name: String,
+    /// The complete set; absent where it is empty, or where nothing was ever made of it.
+    #[serde(default)]
+    pub(super) bounding_caps: Option<Vec<String>>,
     #[serde(default)]
     pub(super) pod: String,
     #[serde(default)]

@@ -14,9 +14,9 @@ impl Container {
     /// Everything it says, with how it ended as found out by the caller.
     pub(crate) fn observed(self, exit: Option<Exit>) -> Observed {
         let state = self.state();
+        let configured = configured(&self);
         let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
-        let configured = configured(&self.config, &self.host_config, &self.pod);
         Observed {
             identity: Identity::from_labels(&self.config.labels),
             state,

@@ -13,6 +13,7 @@ trials!("adopt":
     it_runs_on_and_is_a_workload_like_any_other Real,
     its_printed_file_describes_it_and_can_be_changed Real,
     it_is_kept_by_an_agent_that_is_killed Real,
+    an_adoption_cut_short_is_whole_or_not_at_all Real,
     what_belongs_to_somebody_else_is_refused_untouched Real,
     what_its_engine_would_interfere_with_is_refused_unless_forced Real,
     what_is_absent_at_rest_or_taken_is_refused Real,
@@ -111,6 +112,33 @@ fn it_is_kept_by_an_agent_that_is_killed(scene: &mut Scene<'_>) {
     scene.agent.start_again();
     let ended = wait::until("its end is known", || scene.workload("kept-part"), |it| it["state"] == "failed");
     assert_eq!(ended["exit"]["code"], 137, "{ended:#}");
+}
+
+/// Killed at another moment in each round, from before the container is looked at to after it was committed.
+fn an_adoption_cut_short_is_whole_or_not_at_all(scene: &mut Scene<'_>) {
+    for round in 0..6u64 {
+        let foreign = Foreign::start(scene, &format!("{}-{round}", scene.service), &[], &stays("here"));
+        let life = foreign.life();
+        let adopting = scene.agent.spawn(&["adopt", &foreign.name]);
+        let delay = Duration::from_millis(round * round * 12);
+        std::thread::sleep(delay);
+        scene.agent.crash(Duration::from_millis(50));
+        let ran = adopting.end();
+        let known = scene.workload(&foreign.name);
+        assert!(
+            ran.code != Some(0) || !known.is_null(),
+            "told as adopted and forgotten, killed after {delay:?}: {ran:?}"
+        );
+        if known.is_null() {
+            adopt(scene, &foreign, &[]);
+        }
+        let name = foreign.name.clone();
+        let it = wait::until("it runs", || scene.workload(&name), |it| it["state"] == "running");
+        assert_eq!(it["instance"]["id"], foreign.id.as_str(), "{it:#}");
+        assert_eq!(foreign.life(), life, "it was touched, killed after {delay:?}");
+        scene.hythe(&["undeploy", &name]).ok();
+        assert!(foreign.is_gone());
+    }
 }
 
 fn what_belongs_to_somebody_else_is_refused_untouched(scene: &mut Scene<'_>) {
