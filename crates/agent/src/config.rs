@@ -34,6 +34,10 @@ pub struct Config {
     pub keep_operations: u32,
     /// Whom to tell of what.
     pub(crate) alerts: Vec<Hook>,
+    /// Time between two looks for what is left behind; zero: none by itself.
+    pub gc_interval: Duration,
+    /// Least time that something must have been unwanted before it is collected.
+    pub gc_min_age: Duration,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -50,7 +54,32 @@ struct File {
     keep_events_for: String,
     keep_operations: u32,
     alerts: Vec<toml::Table>,
+    gc_interval: Span,
+    gc_min_age: Span,
     runtimes: Vec<RuntimeConfig>,
+}
+
+/// A duration as it is written in files: `60s`, or a number of seconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Span {
+    Seconds(u64),
+    Text(#[serde(deserialize_with = "written")] Millis),
+}
+
+fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Millis, D::Error> {
+    String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Span {
+    const MINUTE: Self = Self::Seconds(60);
+
+    const fn duration(self) -> Duration {
+        match self {
+            Self::Seconds(seconds) => Duration::from_secs(seconds),
+            Self::Text(millis) => millis.duration(),
+        }
+    }
 }
 
 impl Default for File {
@@ -65,6 +94,8 @@ impl Default for File {
             keep_events_for: "30d".to_owned(),
             keep_operations: 200,
             alerts: Vec::new(),
+            gc_interval: Span::MINUTE,
+            gc_min_age: Span::MINUTE,
             runtimes: Vec::new(),
         }
     }
@@ -95,6 +126,8 @@ impl Config {
             keep_events_for,
             keep_operations: file.keep_operations,
             alerts,
+            gc_interval: file.gc_interval.duration(),
+            gc_min_age: file.gc_min_age.duration(),
             runtimes: file.runtimes,
         })
     }
@@ -164,6 +197,16 @@ mod tests {
         assert!(problems[0].contains("keep_events_for") && problems[1].contains("alerts[0]"), "{problems:?}");
         let mut file = File { keep_events_for: "forever".to_owned(), ..File::default() };
         assert_eq!(checked(&mut file).unwrap().1, None);
+    }
+
+    #[test]
+    fn durations_are_written_with_their_unit_or_in_seconds() {
+        let file: File = toml::from_str("gc_interval = '1500ms'\ngc_min_age = 0").unwrap();
+        assert_eq!(
+            (file.gc_interval.duration(), file.gc_min_age.duration()),
+            (Duration::from_millis(1500), Duration::ZERO)
+        );
+        assert!(toml::from_str::<File>("gc_interval = 'soon'").is_err());
     }
 
     #[test]

@@ -83,6 +83,11 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events_for: config.keep_events_for,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        gc: hythe_controller::GcSettings {
+            interval: config.gc_interval,
+            min_age: config.gc_min_age,
+            state_dir: Some(config.state_dir.clone()),
+        },
         boot: boot_id(),
         ..hythe_controller::Settings::new(owner)
     };

@@ -6,6 +6,7 @@
 pub mod event;
 pub mod health;
 pub mod image;
+pub mod keep;
 pub mod logs;
 pub mod openapi;
 pub mod operation;
@@ -19,6 +20,7 @@ pub mod workload;
 pub use event::Event;
 pub use health::{Condition, Health, HealthReason};
 pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+pub use keep::{Adopt, Adopted, Collected, Garbage, Gc, NotCollected, Purge, PurgeOutcome, Purged};
 pub use logs::{LogLine, LogQuery, StdStream};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};
 pub use operation::{Operation, OperationKind, OperationState, Progress};

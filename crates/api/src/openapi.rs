@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use crate::event::EventQuery;
 use crate::{
-    BuildImage, Deploy, DeployQuery, Event, Explain, Explained, Health, Image, ImageQuery, LogLine, LogQuery,
-    Operation as Op, Problem, Progress, PullImage, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail,
-    ServiceRow, ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    Adopt, Adopted, BuildImage, Collected, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc, Health, Image,
+    ImageQuery, LogLine, LogQuery, Operation as Op, Problem, Progress, PullImage, Purge, Purged, PushImage,
+    RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats, TagImage, Undeploy,
+    Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -98,6 +99,11 @@ pub const OPERATIONS: &[Operation] = &[
     op(Post, "/v1/services/{name}/restart", "Restart a service or component", Json(202, of::<Op>)).body(of::<Scope>),
     op(Post, "/v1/explain", "What drivers would give their engines for a service", Json(200, of::<Vec<Explained>>))
         .body(of::<Explain>),
+    op(Post, "/v1/adopt", "Take over a container as it runs", Json(200, of::<Adopted>)).body(of::<Adopt>),
+    op(Post, "/v1/purge", "Remove the services that are not described and at rest", Json(202, of::<Vec<Purged>>))
+        .body(of::<Purge>),
+    op(Get, "/v1/gc", "What is ours and nobody wants any more", Json(200, of::<Vec<Garbage>>)),
+    op(Post, "/v1/gc", "Remove what nobody wants any more", Json(200, of::<Collected>)).body(of::<Gc>),
     op(Get, "/v1/workloads", "Workloads of all services", Json(200, of::<Vec<Workload>>)),
     op(Get, "/v1/workloads/{name}", "One workload, desired and observed", Json(200, of::<WorkloadDetail>)),
     op(Get, "/v1/workloads/{name}/logs", "Log lines", Sse(of::<LogLine>)).query(of::<LogQuery>),

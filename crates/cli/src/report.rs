@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     Terminal(io::Error),
     #[error("interrupted")]
     Interrupted,
+    /// All of them; each is told.
+    #[error("there are {} errors", .0.len())]
+    Several(Vec<Failure>),
     /// The process that was run ended with this code; it has said why.
     #[error("the process ended with exit code {0}")]
     Exit(u8),
@@ -75,9 +78,19 @@ impl Failure {
             Self::Operation(operation) => code_of_operation(operation),
             Self::StillRunning { .. } | Self::Terminal(_) => FAILED,
             Self::Interrupted => INTERRUPTED,
+            Self::Several(failures) => failures.first().map_or(FAILED, Self::exit_code),
             Self::Exit(code) => *code,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => FAILED,
+        }
+    }
+
+    /// Success where there is none.
+    pub(crate) fn all(mut failures: Vec<Self>) -> Outcome {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            _ => Err(Self::Several(failures)),
         }
     }
 
@@ -114,6 +127,9 @@ impl Failure {
     pub(crate) fn render(&self, color: bool) -> String {
         if self.is_silent() {
             return String::new();
+        }
+        if let Self::Several(failures) = self {
+            return failures.iter().map(|failure| failure.render(color)).collect();
         }
         if let Self::Invalid(diagnostics) = self {
             return diagnostics.render(color)

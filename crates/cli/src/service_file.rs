@@ -48,6 +48,71 @@ pub(crate) fn in_directory(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(IN_A_DIRECTORY) } else { path.to_owned() }
 }
 
+/// All service files that are named, directories standing for the `*.toml` in them, by name and once each.
+pub(crate) fn spread(named: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            files.extend(in_whole_directory(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    files.retain(|file| seen.insert(file.clone()));
+    Ok(files)
+}
+
+fn in_whole_directory(directory: &Path) -> Outcome<Vec<PathBuf>> {
+    let unreadable = |source| Failure::File { path: directory.display().to_string(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().and_then(|name| name.to_str()).is_none_or(|name| name.starts_with('.'));
+        if !hidden && path.extension().is_some_and(|ending| ending == "toml") && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::Usage {
+            message: format!("`{}` has no service file", directory.display()),
+            hint: "a directory stands for the files in it that end with `.toml`".to_owned(),
+        });
+    }
+    Ok(files)
+}
+
+/// Reads and checks all of them; every error of every file is in the failure, and so are names that two of them give.
+pub(crate) fn load_all(files: Vec<PathBuf>, printer: Printer<'_>) -> Outcome<Vec<(PathBuf, Loaded)>> {
+    let (mut loaded, mut failures): (Vec<(PathBuf, Loaded)>, Vec<Failure>) = (Vec::new(), Vec::new());
+    for file in files {
+        match load(&file, printer) {
+            Ok(service) => loaded.push((file, service)),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    failures.extend(given_twice(&loaded));
+    Failure::all(failures).map(|()| loaded)
+}
+
+/// Names of services and workloads that two files give.
+fn given_twice(loaded: &[(PathBuf, Loaded)]) -> Vec<Failure> {
+    let mut names: std::collections::BTreeMap<String, &Path> = std::collections::BTreeMap::new();
+    let mut failures = Vec::new();
+    for (file, Loaded { service, .. }) in loaded {
+        let workloads = service.components.iter().map(|one| ("workload", service.workload_name(&one.name)));
+        for (what, name) in std::iter::once(("service", service.name.clone())).chain(workloads) {
+            let other = names.insert(format!("{what} `{name}`"), file);
+            failures.extend(other.map(|other| Failure::Usage {
+                message: format!("`{}` and `{}` both describe {what} `{name}`", other.display(), file.display()),
+                hint: "each name is given once".to_owned(),
+            }));
+        }
+    }
+    failures
+}
+
 /// Reads and checks a file; its warnings are said, its errors are all in the failure.
 pub(crate) fn load(path: &Path, printer: Printer<'_>) -> Outcome<Loaded> {
     let name = path.display().to_string();

@@ -148,7 +148,14 @@ mod tests {
     #[test]
     fn a_failure_shows_how_the_process_ended() {
         let shown = |state, code, signal: Option<&str>, oom| {
-            let exit = Exit { code, signal: signal.map(str::to_owned), oom, error: None, at: None, cause: "exited".to_owned() };
+            let exit = Exit {
+                code,
+                signal: signal.map(str::to_owned),
+                oom,
+                error: None,
+                at: None,
+                cause: "exited".to_owned(),
+            };
             super::state(&Workload { state, exit: Some(exit), ..crate::sample::workload("a", "b") })
         };
         assert_eq!(shown(WorkloadState::Failed, 3, None, false), "failed (exit 3)");

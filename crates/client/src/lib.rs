@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod events;
 mod images;
+mod keep;
 mod operations;
 mod services;
 mod session;

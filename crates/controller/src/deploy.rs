@@ -136,7 +136,7 @@ impl Controller {
         Ok(Deployed { plan, operation: Some(operation) })
     }
 
-    fn check(&self, service: &Service) -> Result<(), Error> {
+    pub(crate) fn check(&self, service: &Service) -> Result<(), Error> {
         let problems = service.validate();
         if let Some(first) = problems.first() {
             let more = if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
@@ -171,7 +171,11 @@ impl Controller {
         let stay = known.as_ref().map(|cell| cell.desired.placement.runtime.clone());
         let placement = self.place(service, &recipe, component, stay.as_deref())?;
         let action = action(known.as_ref(), &recipe, wanted, heal, &placement, force);
-        let generation = known.as_ref().map_or(0, |cell| cell.desired.generation);
+        // What was undeployed under this name goes on counting: its instances' names are not used again.
+        let generation = match &known {
+            Some(cell) => cell.desired.generation,
+            None => self.store.tombstone(&name).map_err(crate::store_error)?.unwrap_or_default(),
+        };
         let placement = match (&known, action) {
             (Some(cell), Action::Keep | Action::Change) => cell.desired.placement.clone(),
             _ => placement,
@@ -306,7 +310,7 @@ fn narrowed(service: &Service, known: Option<&Service>, options: &DeployOptions)
     Ok(narrowed)
 }
 
-fn recipe(service: &Service, component: &Component) -> Recipe {
+pub(crate) fn recipe(service: &Service, component: &Component) -> Recipe {
     let mut hashed = component.clone();
     // What only says when and how often an instance is started does not make it another instance.
     hashed.depends_on.clear();

@@ -39,6 +39,7 @@ impl Controller {
                 let mut found = state_difference(running, seen.state);
                 found.extend(generation_difference(cell, current.generation));
                 found.extend(fields(&self.plan_of_current(cell), &seen));
+                found.retain(|difference| !(current.adopted && difference.field.starts_with("labels.hythe.")));
                 found
             }
             Err(error) if error.is_not_found() && running => {

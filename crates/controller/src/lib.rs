@@ -3,6 +3,7 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+mod adopt;
 pub mod alerts;
 mod condition;
 mod crash;
@@ -15,6 +16,8 @@ mod lifecycle;
 mod operation;
 mod placement;
 mod policy;
+mod purge;
+mod reaper;
 mod rebuild;
 mod runtimes;
 mod service;
@@ -25,13 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::Retention;
-use hythe_runtime::{Clock, Error, ErrorKind, Listed, OpContext, Runtime, Stop};
+use hythe_runtime::{Clock, Error, ErrorKind, InstanceId, OpContext, Runtime, Stop};
 use hythe_store::Store;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use adopt::{AdoptOptions, Adopted};
 pub use condition::Fault;
 pub use crash::CrashHook;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
@@ -39,6 +43,8 @@ pub use directory::Cell;
 pub use drift::Difference;
 pub use event::EventHub;
 pub use operation::{Joined, OperationHandle, Operations, Report};
+pub use purge::{Purged, PurgedService};
+pub use reaper::{Candidate, Collected, GcOptions, Object, ObjectKind};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
 
 /// Looks at instances that are under way at once: an engine that comes back is not asked about everything at a time.
@@ -63,6 +69,8 @@ pub struct Settings {
     pub clock: Clock,
     /// For tests: told where a crash must do no harm.
     pub crash: CrashHook,
+    /// How what is left behind is found and collected.
+    pub gc: GcSettings,
 }
 
 impl Settings {
@@ -77,6 +85,7 @@ impl Settings {
             boot: String::new(),
             clock: Clock::system(),
             crash: None,
+            gc: GcSettings::default(),
         }
     }
 }
@@ -84,6 +93,24 @@ impl Settings {
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings").field("owner", &self.owner).field("boot", &self.boot).finish_non_exhaustive()
+    }
+}
+
+/// How what is left behind is found and collected.
+#[derive(Debug, Clone)]
+pub struct GcSettings {
+    /// Time between two looks; zero: none by itself.
+    pub interval: std::time::Duration,
+    /// Least time that something must have been unwanted.
+    pub min_age: std::time::Duration,
+    /// Directory with files of ours that may be left behind.
+    pub state_dir: Option<std::path::PathBuf>,
+}
+
+impl Default for GcSettings {
+    fn default() -> Self {
+        let minute = std::time::Duration::from_secs(60);
+        Self { interval: minute, min_age: minute, state_dir: None }
     }
 }
 
@@ -100,6 +127,7 @@ pub struct Controller {
     pub(crate) accepting: std::sync::Mutex<()>,
     pub(crate) looks: Semaphore,
     alerts: alerts::Counts,
+    pub(crate) reaper: reaper::Reaper,
     shutdown: CancellationToken,
 }
 
@@ -120,6 +148,7 @@ impl Controller {
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
             looks: Semaphore::new(LOOKS),
+            reaper: reaper::Reaper::default(),
             settings,
             store,
             events,
@@ -135,6 +164,7 @@ impl Controller {
         }
         controller.spawn(controller.clone().resume_removals());
         controller.spawn(controller.events.clone().keep_pruned());
+        controller.spawn(reaper::run(controller.clone()));
         Ok(controller)
     }
 
@@ -161,13 +191,18 @@ impl Controller {
     }
 
     /// Stops and removes an instance of ours that nobody wants.
-    pub(crate) async fn discard(&self, runtime: &Arc<dyn Runtime>, row: &Listed, grace: Duration) -> Result<(), Error> {
-        let cx = OpContext::new(format!("discard {}", row.name));
-        match runtime.stop(&cx, &row.id, &Stop { signal: None, grace }).await {
+    pub(crate) async fn discard(
+        &self,
+        runtime: &Arc<dyn Runtime>,
+        id: &InstanceId,
+        grace: Duration,
+    ) -> Result<(), Error> {
+        let cx = OpContext::new(format!("discard {id}"));
+        match runtime.stop(&cx, id, &Stop { signal: None, grace }).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
-        runtime.remove(&cx, &row.id).await
+        runtime.remove(&cx, id).await
     }
 
     /// The runtimes.

@@ -20,6 +20,13 @@ const RECIPE: &str = "hythe.recipe";
 const LARGEST_LABEL: usize = 32 * 1024;
 
 impl Controller {
+    /// Whether the workload of an instance was undeployed on purpose, this generation of it or a later one.
+    pub(crate) fn was_forgotten(&self, identity: &Identity) -> bool {
+        let known = self.directory.get(&identity.workload()).is_some();
+        let last = self.store.tombstone(&identity.workload()).ok().flatten();
+        !known && last.is_some_and(|last| identity.generation <= last)
+    }
+
     /// The plan of an attempt at a recipe. The recipe goes along as a label, so that the store can be rebuilt from the engine.
     pub(crate) fn plan_of(&self, service: &str, recipe: &Recipe, generation: u64, attempt: u32) -> Plan {
         let identity = Identity {
@@ -62,10 +69,10 @@ pub(crate) async fn rebuild(
     controller: &Arc<Controller>,
     runtime: &Arc<dyn Runtime>,
     name: &str,
-    rows: &[Listed],
+    rows: &[&Listed],
 ) -> Result<(), Error> {
     let mut found: Vec<(&Identity, &Listed)> =
-        rows.iter().filter_map(|row| row.identity.as_ref().map(|identity| (identity, row))).collect();
+        rows.iter().filter_map(|row| row.identity.as_ref().map(|identity| (identity, *row))).collect();
     found.sort_by_key(|(identity, _)| std::cmp::Reverse((identity.generation, identity.attempt)));
     let Some((identity, row)) = found.first() else { return Ok(()) };
     let Some(current) = read_back(runtime, name, identity, row).await? else { return Ok(()) };
@@ -96,7 +103,7 @@ async fn read_back(
         tracing::warn!(instance = row.name, "an instance of ours does not carry its recipe: deploy its service again");
         return Ok(None);
     };
-    Ok(Some(with_details(instance(identity, name, recipe, &seen), &seen)))
+    Ok(Some(instance(identity, name, recipe, &seen)))
 }
 
 fn recipe(seen: &Observed) -> Option<Recipe> {
@@ -158,24 +165,10 @@ fn remember(
 
 /// The record of an instance as its labels and its engine tell it.
 fn instance(identity: &Identity, runtime: &str, recipe: Recipe, seen: &Observed) -> InstanceRecord {
-    InstanceRecord {
-        runtime: runtime.to_owned(),
-        recipe,
-        id: Some(seen.id.0.clone()),
-        name: seen.name.clone(),
-        generation: identity.generation,
-        attempt: identity.attempt,
-        proven: true,
-        pid: None,
-        addresses: Vec::new(),
-        ports: Vec::new(),
-        started: None,
-        life: if seen.state == State::Exited { Life::Exited } else { Life::Unknown },
-        tried: true,
-        adopted: false,
-        boot: None,
-        signalled: None,
-    }
+    let name = seen.name.clone();
+    let found = InstanceRecord::found(runtime, name, recipe, identity.generation, identity.attempt);
+    let life = if seen.state == State::Exited { Life::Exited } else { found.life };
+    with_details(InstanceRecord { life, ..found }, seen)
 }
 
 /// The service as known so far with this component in it.

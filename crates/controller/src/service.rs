@@ -118,7 +118,23 @@ impl Controller {
     /// # Errors
     /// `NotFound`; nothing is changed then.
     pub fn undeploy(self: &Arc<Self>, service: &str, volumes: bool) -> Result<Arc<OperationHandle>, Error> {
-        let handles = self.desire(service, None, Wish::Remove { volumes }, None)?;
+        self.remove(service, Wish::Remove { volumes, at_rest: false })
+    }
+
+    /// As [`Controller::undeploy`], refused with `Conflict` where any of it should run or is not known to be at rest.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict`; nothing is changed then.
+    pub(crate) fn undeploy_at_rest(
+        self: &Arc<Self>,
+        service: &str,
+        volumes: bool,
+    ) -> Result<Arc<OperationHandle>, Error> {
+        self.remove(service, Wish::Remove { volumes, at_rest: true })
+    }
+
+    fn remove(self: &Arc<Self>, service: &str, wish: Wish) -> Result<Arc<OperationHandle>, Error> {
+        let handles = self.desire(service, None, wish, None)?;
         let removing = self.service(service)?.removing.unwrap_or_default();
         let (controller, name) = (self.clone(), service.to_owned());
         self.operations.spawn("undeploy", service, move |operation| async move {
@@ -198,6 +214,9 @@ impl Controller {
         let chosen =
             |handle: &Handle| component.is_none_or(|only| handle.cell.borrow().desired.recipe.component.name == only);
         let handles: Vec<Handle> = self.directory.of_service(service).into_iter().filter(chosen).collect();
+        if matches!(wish, Wish::Remove { at_rest: true, .. }) {
+            crate::purge::must_be_at_rest(service, &handles.iter().map(Handle::read).collect::<Vec<_>>())?;
+        }
         if let Some(component) = component.filter(|_| handles.is_empty()) {
             let text = format!("service `{service}` has no component `{component}`");
             return Err(Error::new(ErrorKind::NotFound, wish.verb(), text));
@@ -232,7 +251,7 @@ enum Wish {
     Start,
     Restart,
     Stop,
-    Remove { volumes: bool },
+    Remove { volumes: bool, at_rest: bool },
 }
 
 impl Wish {
@@ -265,7 +284,7 @@ impl Wish {
         if whole {
             record.desired.active = self.desired() == Desired::Running;
         }
-        if let Self::Remove { volumes } = self {
+        if let Self::Remove { volumes, .. } = self {
             let earlier = record.removing.take().unwrap_or_default();
             let placed = workloads.iter().map(|workload| workload.placement.runtime.clone());
             let runtimes: BTreeSet<String> = placed.chain(earlier.runtimes).collect();

@@ -17,6 +17,8 @@ use crate::worker::{Message, is_same};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// A stream that lasted so long is worth another look at once.
 const STEADY: Duration = Duration::from_secs(1);
+/// Time that an instance has to end by itself which came after its workload was forgotten.
+const LATE_GRACE: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Watcher {
@@ -120,7 +122,13 @@ impl Watcher {
         }
         for (workload, rows) in &by_workload {
             if self.controller.directory.get(workload).is_none() {
-                crate::rebuild::rebuild(&self.controller, runtime, &self.name, rows).await?;
+                let (forgotten, rows): (Vec<&Listed>, Vec<&Listed>) = rows.iter().partition(|row| {
+                    row.identity.as_ref().is_some_and(|identity| self.controller.was_forgotten(identity))
+                });
+                for row in forgotten {
+                    self.controller.discard(runtime, &row.id, LATE_GRACE).await?;
+                }
+                crate::rebuild::rebuild(&self.controller, runtime, &self.name, &rows).await?;
             }
             let newest = rows.iter().filter_map(|row| row.identity.as_ref()).map(|identity| identity.generation).max();
             self.controller.overtake(workload, newest.unwrap_or_default())?;
@@ -155,6 +163,9 @@ impl Watcher {
         let ours = event.identity.as_ref().is_none_or(|identity| identity.owner == self.controller.owner());
         let handle = if ours { self.find(&event) } else { None };
         let Some((handle, workload, service)) = handle else {
+            if ours && matches!(event.kind, EventKind::Created | EventKind::Started) {
+                self.came_late(event);
+            }
             return;
         };
         let told = public_event(&event, &self.name, &workload, &service);
@@ -164,6 +175,19 @@ impl Watcher {
         let place = event.cursor.0.clone().map(|cursor| (self.name.clone(), cursor));
         self.commit(Transaction { events: told.into_iter().collect(), cursor: place, ..Transaction::default() });
         handle.send(Message::Engine(event));
+    }
+
+    /// An engine may finish making what was undeployed meanwhile: it goes.
+    fn came_late(&self, event: Event) {
+        let (controller, name) = (self.controller.clone(), self.name.clone());
+        let task = async move {
+            let forgotten = event.identity.as_ref().is_some_and(|identity| controller.was_forgotten(identity));
+            let Ok(runtime) = controller.runtimes.get(&name) else { return };
+            if forgotten && let Err(error) = controller.discard(&runtime, &event.id, LATE_GRACE).await {
+                tracing::warn!(instance = event.name, %error, "what came too late was not removed yet");
+            }
+        };
+        self.controller.spawn(task);
     }
 
     /// The workload an event is about: by its labels, else by the instances that workloads know.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hythe_controller::{Cell, Connector, Controller, DeployOptions, Settings};
+use hythe_controller::{Cell, Connector, Controller, DeployOptions, GcSettings, Settings};
 use hythe_runtime::memory::Memory;
 use hythe_runtime::{Error, ErrorKind, Filter, Listed, OpContext, Runtime, State};
 use hythe_spec::{
@@ -41,7 +41,12 @@ impl Bench {
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
-        let settings = Settings { keep_events: 1000, keep_operations: 50, ..Settings::new("owner") };
+        let settings = Settings {
+            keep_events: 1000,
+            keep_operations: 50,
+            gc: GcSettings { interval: Duration::ZERO, ..GcSettings::default() },
+            ..Settings::new("owner")
+        };
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();
         controller.runtimes().tried().await;
         self.controller = Some(controller);

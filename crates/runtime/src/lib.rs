@@ -5,10 +5,12 @@
 
 pub mod capability;
 pub mod clock;
+pub mod configured;
 pub mod context;
 pub mod error;
 pub mod event;
 pub mod facets;
+pub mod foreign;
 pub mod identity;
 pub mod layers;
 pub mod memory;
@@ -18,13 +20,14 @@ mod runtime;
 
 pub use capability::{Capability, Feature, Refusal, Support};
 pub use clock::Clock;
+pub use configured::Configured;
 pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
 pub use facets::{
-    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
-    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, Stats, StatsSample,
-    StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, ImageConfig, Images, LogLine, LogOptions,
+    LogStream, Logs, NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session,
+    Stats, StatsSample, StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
 pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};

@@ -7,7 +7,7 @@ use hythe_spec::{Port, Resources, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, InstanceId};
+use crate::{Configured, Identity, InstanceId};
 
 /// State of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -126,6 +126,9 @@ pub struct Observed {
     pub resources: Resources,
     /// The root file system is read-only.
     pub read_only: bool,
+    /// How it was set up beyond that.
+    #[serde(default)]
+    pub configured: Configured,
 }
 
 /// A network connection.

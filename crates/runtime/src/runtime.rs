@@ -73,7 +73,8 @@ impl Filter {
 ///   operation may simply be repeated.
 /// - *Errors* keep the engine's words in the message.
 /// - *Concurrency*: any number of calls at once, also for the same instance.
-/// - What carries no label of ours may be listed and inspected, never changed.
+/// - What carries no label of ours may be listed and inspected. It is changed only where it is named by its whole id, as the record of an adopted
+///   instance does; by a name it is refused with `Conflict`.
 #[async_trait]
 pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// What was found at connect.

@@ -28,7 +28,7 @@ pub mod validate;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Change, ChangeKind, diff};
-pub use file::{Files, Parsed, json_schema, parse};
+pub use file::{Files, Parsed, json_schema, parse, render};
 pub use fingerprint::fingerprint;
 pub use health::{Health, OnFailure, Probe};
 pub use image::ImageRef;

@@ -9,6 +9,7 @@ mod health;
 mod open;
 mod operations;
 mod records;
+mod tombstones;
 mod workloads;
 
 pub use error::{Error, Result};
@@ -20,4 +21,5 @@ pub use records::{
     Cause, Desired, DesiredRecord, ExitRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase,
     Placement, Recipe, Rejection, Removing, ServiceRecord, Supply,
 };
+pub use tombstones::Tombstone;
 pub use workloads::Transaction;

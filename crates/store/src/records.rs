@@ -215,6 +215,36 @@ pub struct InstanceRecord {
     pub signalled: Option<Timestamp>,
 }
 
+impl InstanceRecord {
+    /// Of an attempt that the engine has not heard of yet.
+    pub fn intended(runtime: &str, name: String, recipe: Recipe, generation: u64, attempt: u32) -> Self {
+        Self {
+            runtime: runtime.to_owned(),
+            name,
+            generation,
+            attempt,
+            ports: recipe.component.ports.clone(),
+            recipe,
+            life: Life::Intended,
+            id: None,
+            proven: false,
+            pid: None,
+            addresses: Vec::new(),
+            started: None,
+            tried: false,
+            adopted: false,
+            boot: None,
+            signalled: None,
+        }
+    }
+
+    /// Of an instance that an engine has; what it does is still to be seen.
+    pub fn found(runtime: &str, name: String, recipe: Recipe, generation: u64, attempt: u32) -> Self {
+        let intended = Self::intended(runtime, name, recipe, generation, attempt);
+        Self { life: Life::Unknown, tried: true, proven: true, ..intended }
+    }
+}
+
 /// Where a workload was placed and why not elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events};
+use crate::{DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events, tombstones};
 
 /// Changes that are committed together or not at all.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Transaction {
     pub desired: Vec<DesiredRecord>,
     /// What is known of one workload, to write.
     pub observed: Option<(String, ObservedRecord)>,
-    /// Names of workloads to forget, desired and observed.
+    /// Names of workloads to forget, desired and observed; that they were is remembered for a while.
     pub forget_workloads: Vec<String>,
     /// Events to append, in order.
     pub events: Vec<NewEvent>,
@@ -112,7 +112,7 @@ fn commit(connection: &mut Connection, changes: &Transaction) -> Result<Vec<Even
             .execute(params![name, serde_json::to_string(observed)?])?;
     }
     for name in &changes.forget_workloads {
-        transaction.execute("DELETE FROM desired WHERE name = ?1", [name])?;
+        tombstones::bury(&transaction, name, jiff::Timestamp::now())?;
     }
     if let Some((runtime, cursor)) = &changes.cursor {
         transaction

@@ -63,17 +63,17 @@ impl Core {
         self.client.get(&path, &[]).await.map_err(|error| translate(operation, id, error))
     }
 
-    /// The same, if it is ours to change.
+    /// The same, if it is ours to change: it carries our labels, or it was adopted and is therefore named by its whole id.
     pub(crate) async fn own(&self, operation: &'static str, id: &InstanceId) -> Result<Container> {
         let container = self.container(operation, &id.0).await?;
-        if Identity::from_labels(&container.config.labels).is_some() {
+        if Identity::from_labels(&container.config.labels).is_some() || container.id == id.0 {
             return Ok(container);
         }
         Err(Error::new(ErrorKind::Conflict, operation, format!("`{id}` carries no labels of Hythe; it is left alone")))
     }
 
     pub(crate) async fn observe(&self, id: &InstanceId) -> Result<Observed> {
-        let mut observed = translate::observed(self.container("inspect", &id.0).await?);
+        let mut observed = translate::observed(self.container("inspect", &id.0).await?, self.engine);
         if self.is_stopping(&observed.id.0) && observed.state == State::Running {
             observed.state = State::Stopping;
         }

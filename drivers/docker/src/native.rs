@@ -164,6 +164,9 @@ pub(crate) struct ContainerConfig {
     pub(crate) working_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
+    /// A name, or a number where Podman answers.
+    pub(crate) stop_signal: serde_json::Value,
+    pub(crate) stop_timeout: Option<u64>,
 }
 
 /// What the host gives a container.
@@ -188,6 +191,52 @@ pub(crate) struct ContainerHostConfig {
     pub(crate) readonly_rootfs: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) tmpfs: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) network_mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) restart_policy: ContainerRestart,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) auto_remove: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) privileged: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) cap_add: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) cap_drop: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) security_opt: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) init: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) dns: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) extra_hosts: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) devices: Vec<serde_json::Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) device_requests: Vec<serde_json::Value>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) pid_mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) ipc_mode: String,
+    #[serde(rename = "UTSMode", deserialize_with = "or_default")]
+    pub(crate) uts_mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) userns_mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) sysctls: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) group_add: Vec<String>,
+}
+
+/// How the engine itself starts a container again.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerRestart {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) maximum_retry_count: u32,
 }
 
 /// A limit of a container's processes.
@@ -266,6 +315,8 @@ pub(crate) struct ImageRow {
     pub(crate) size: u64,
     /// Seconds in a list, a time of day in an inspect.
     pub(crate) created: serde_json::Value,
+    /// Only in an inspect.
+    pub(crate) config: Option<ContainerConfig>,
 }
 
 /// A network.

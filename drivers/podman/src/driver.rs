@@ -109,6 +109,7 @@ impl Runtime for Podman {
     }
 
     async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.leave_foreign(cx, "start", id).await?;
         self.start_instance(cx, id).await
     }
 
@@ -117,6 +118,7 @@ impl Runtime for Podman {
     }
 
     async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
+        self.leave_foreign(cx, "remove", id).await?;
         self.remove_instance(cx, id).await
     }
 

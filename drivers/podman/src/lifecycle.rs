@@ -123,10 +123,24 @@ impl Podman {
         self.client.act(cx, about, ["start", &id.0]).await?.success(about).map(drop)
     }
 
+    /// A name does not reach what carries no label of ours; its whole id does, and costs no look.
+    pub(crate) async fn leave_foreign(&self, cx: &OpContext, operation: &'static str, id: &InstanceId) -> Result<()> {
+        if is_whole_id(&id.0) {
+            return Ok(());
+        }
+        let about = About { operation, subject: &id.0 };
+        let container = match self.container(cx, about).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            found => found?,
+        };
+        own(about, &container)
+    }
+
     /// `podman stop` where it can do what is asked; signals sent one by one where it cannot (another signal, fractions of a second).
     pub(crate) async fn stop_instance(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
         let about = About { operation: "stop", subject: &id.0 };
         let container = self.container(cx, about).await?;
+        own(about, &container)?;
         match container.state() {
             State::Created | State::Exited | State::Removing => return Ok(()),
             State::Paused => self.unpause(cx, about).await?,
@@ -223,6 +237,20 @@ impl Podman {
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
     }
+}
+
+/// It is ours, or it was adopted and is therefore named by its whole id.
+fn own(about: About<'_>, container: &Container) -> Result<()> {
+    if container.identity().is_some() || container.id == about.subject {
+        return Ok(());
+    }
+    let message = format!("`{}` carries no labels of Hythe; it is left alone", about.subject);
+    Err(Error::new(ErrorKind::Conflict, about.operation, message))
+}
+
+/// 64 hexadecimal digits; a name of that form would be an odd one.
+fn is_whole_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {

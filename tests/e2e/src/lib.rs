@@ -11,6 +11,7 @@ mod disk;
 mod engine;
 mod environment;
 mod files;
+mod foreign;
 mod home;
 mod http;
 mod program;

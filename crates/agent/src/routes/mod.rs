@@ -3,6 +3,7 @@
 mod events;
 mod follower;
 mod images;
+mod keep;
 mod operations;
 mod runtimes;
 mod services;
@@ -62,6 +63,9 @@ fn engine_routes() -> Router<App> {
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/start", post(services::start))
         .route("/v1/services/{name}/restart", post(services::restart))
+        .route("/v1/adopt", post(keep::adopt))
+        .route("/v1/purge", post(keep::purge))
+        .route("/v1/gc", get(keep::garbage).post(keep::collect))
         .route("/v1/workloads/{name}", get(workloads::show))
         .route("/v1/workloads/{name}/logs", get(workloads::logs))
         .route("/v1/workloads/{name}/stats", get(workloads::stats))

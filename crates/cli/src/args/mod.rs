@@ -3,6 +3,7 @@
 mod change;
 mod file;
 mod image;
+mod keep;
 mod look;
 mod session;
 mod system;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use change::{Operations, OperationsCommand, Restart, Start, Stop, Undeploy, Wait};
 pub(crate) use file::{Build, Deploy, Explain, Validate};
 pub(crate) use image::{Images, ImagesCommand, Pull, Push};
+pub(crate) use keep::{Adopt, Gc, Purge, Sync};
 pub(crate) use look::{Events, Inspect, Logs, Ps, Runtimes, Services, Stats, Status};
 pub(crate) use session::{Attach, Exec};
 #[cfg(feature = "agent")]
@@ -64,6 +66,10 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Deploy(Deploy),
+    Sync(Sync),
+    Purge(Purge),
+    Adopt(Adopt),
+    Gc(Gc),
     Ps(Ps),
     Services(Services),
     Status(Status),

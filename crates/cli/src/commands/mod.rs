@@ -1,5 +1,6 @@
 //! One file for each verb: it takes what was typed, asks the agent, prints what came back.
 
+mod adopt;
 mod agent;
 mod attach;
 mod build;
@@ -9,6 +10,7 @@ mod deploy;
 mod events;
 mod exec;
 mod explain;
+mod gc;
 mod help_markdown;
 mod images;
 mod inspect;
@@ -16,10 +18,12 @@ mod lifecycle;
 mod logs;
 mod operations;
 mod ps;
+mod purge;
 mod runtimes;
 mod services;
 mod stats;
 mod status;
+mod sync;
 mod transfer;
 mod validate;
 mod version;
@@ -35,6 +39,7 @@ use crate::settings::Settings;
 pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
     let printer = Printer { settings };
     match command {
+        Command::Adopt(args) => wait(adopt::run(args, printer)),
         Command::Agent(args) => agent::run(args),
         Command::Attach(args) => wait(attach::run(args, printer)),
         Command::Build(args) => wait(build::run(args, printer)),
@@ -44,6 +49,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Events(args) => wait(events::run(args, printer)),
         Command::Exec(args) => wait(exec::run(args, printer)),
         Command::Explain(args) => wait(explain::run(args, printer)),
+        Command::Gc(args) => wait(gc::run(&args, printer)),
         Command::HelpMarkdown(_) => help_markdown::run(printer),
         Command::Images(args) => wait(images::run(args, printer)),
         Command::Inspect(args) => wait(inspect::run(args, printer)),
@@ -52,6 +58,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Operations(args) => wait(operations::run(args, printer)),
         Command::Ps(args) => wait(ps::run(args, printer)),
         Command::Pull(args) => wait(transfer::pull(args, printer)),
+        Command::Purge(args) => wait(purge::run(args, printer)),
         Command::Push(args) => wait(transfer::push(args, printer)),
         Command::Restart(args) => wait(lifecycle::restart(args, printer)),
         Command::Runtimes(args) => wait(runtimes::run(args, printer)),
@@ -61,6 +68,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Stats(args) => wait(stats::run(args, printer)),
         Command::Status(args) => wait(status::run(args, printer)),
         Command::Stop(args) => wait(lifecycle::stop(args, printer)),
+        Command::Sync(args) => wait(sync::run(args, printer)),
         Command::Undeploy(args) => wait(lifecycle::undeploy(args, printer)),
         Command::Validate(args) => validate::run(&args, printer),
         Command::Version(_) => wait(version::run(printer)),

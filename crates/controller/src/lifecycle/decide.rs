@@ -248,24 +248,9 @@ fn intend(desired: &DesiredRecord, observed: &mut ObservedRecord) {
     observed.phase = Phase::Pending;
     observed.message = None;
     let workload = hythe_spec::service::workload_name(&desired.service, &desired.recipe.component.name);
-    observed.current = Some(InstanceRecord {
-        runtime: desired.placement.runtime.clone(),
-        name: format!("{workload}-{}-{}", desired.generation, observed.attempt),
-        generation: desired.generation,
-        attempt: observed.attempt,
-        ports: desired.recipe.component.ports.clone(),
-        recipe: desired.recipe.clone(),
-        life: Life::Intended,
-        id: None,
-        proven: false,
-        pid: None,
-        addresses: Vec::new(),
-        started: None,
-        tried: false,
-        adopted: false,
-        boot: None,
-        signalled: None,
-    });
+    let name = format!("{workload}-{}-{}", desired.generation, observed.attempt);
+    let (runtime, recipe) = (&desired.placement.runtime, desired.recipe.clone());
+    observed.current = Some(InstanceRecord::intended(runtime, name, recipe, desired.generation, observed.attempt));
 }
 
 /// Waits for dependencies and makes room; `None`: the instance may start now.

@@ -249,7 +249,7 @@ impl Worker {
         let grace = Duration::from_millis(desired.recipe.component.stop_grace.0);
         for row in rows.iter().filter(|row| self.is_stray(row, desired)) {
             tracing::info!(workload = desired.name, instance = row.name, "a left-over instance is removed");
-            self.controller.discard(&runtime, row, grace).await?;
+            self.controller.discard(&runtime, &row.id, grace).await?;
         }
         Ok(Outcome::Done)
     }

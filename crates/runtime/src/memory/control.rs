@@ -95,6 +95,14 @@ impl MemoryControl {
         run_foreign(&self.engine, name, plan)
     }
 
+    /// Puts a label on an instance, as if somebody had made it so.
+    pub fn label(&self, instance: &str, key: &str, value: &str) -> Result<()> {
+        self.on(instance, |_, instance, _| {
+            instance.labels.insert(key.to_owned(), value.to_owned());
+            Ok(())
+        })
+    }
+
     /// A network that is not ours.
     pub fn foreign_network(&self, name: &str) {
         let info = NetworkInfo {

@@ -5,15 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hythe_spec::{Mount, MountSource, Port, Signal};
+use hythe_spec::{Mount, MountSource, Port, Seccomp, Signal};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::catalogue::ImageConfig;
 use super::console::Console;
 use super::files::SharedTree;
 use super::process::Run;
-use crate::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork, Plan, PlanNetwork, State};
+use crate::{
+    Configured, Exit, Identity, ImageConfig, InstanceId, Observed, ObservedMount, ObservedNetwork, Plan, PlanNetwork,
+    State,
+};
 
 /// One message to a main process's stdin; `None` is its end.
 pub(super) type Input = Option<Bytes>;
@@ -122,6 +124,30 @@ impl Instance {
             hostname: Some(self.plan.hostname.clone()),
             resources: self.plan.resources.clone(),
             read_only: self.plan.read_only,
+            configured: self.configured(),
+        }
+    }
+
+    fn configured(&self) -> Configured {
+        let network_mode = match &self.plan.network {
+            PlanNetwork::None => "none",
+            PlanNetwork::Host => "host",
+            PlanNetwork::Bridged { .. } => "bridge",
+        };
+        Configured {
+            network_mode: network_mode.to_owned(),
+            privileged: self.plan.security.privileged,
+            capabilities: self.plan.security.capabilities.clone(),
+            no_new_privileges: self.plan.security.no_new_privileges,
+            unconfined: self.plan.security.seccomp == Seccomp::Unconfined,
+            tty: self.plan.tty,
+            stdin: self.plan.stdin,
+            init: self.plan.init,
+            stop_signal: self.plan.stop_signal,
+            stop_grace: Some(self.plan.stop_grace),
+            dns: self.plan.dns.clone(),
+            extra_hosts: self.plan.extra_hosts.clone(),
+            ..Configured::default()
         }
     }
 

@@ -59,15 +59,27 @@ impl Runtime for Memory {
     }
 
     async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.engine.answer(cx, "start", async { start(&self.engine, "start", id) }).await
+        let act = async {
+            leave_foreign(&self.engine, "start", id)?;
+            start(&self.engine, "start", id)
+        };
+        self.engine.answer(cx, "start", act).await
     }
 
     async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        self.engine.answer(cx, "stop", stop(&self.engine, id, how)).await
+        let act = async {
+            leave_foreign(&self.engine, "stop", id)?;
+            stop(&self.engine, id, how).await
+        };
+        self.engine.answer(cx, "stop", act).await
     }
 
     async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.engine.answer(cx, "remove", async { remove(&self.engine, id) }).await
+        let act = async {
+            leave_foreign(&self.engine, "remove", id)?;
+            remove(&self.engine, id)
+        };
+        self.engine.answer(cx, "remove", act).await
     }
 
     async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
@@ -120,6 +132,18 @@ impl Runtime for Memory {
         let mut shown = plan.clone();
         shown.env.iter_mut().filter(|(key, _)| is_secret(key)).for_each(|(_, value)| *value = MASK.to_owned());
         Ok(serde_json::json!({ "name": plan.name(), "labels": plan.all_labels(), "plan": shown }))
+    }
+}
+
+/// A name does not reach what carries no label of ours; its id does.
+fn leave_foreign(engine: &Engine, operation: &'static str, id: &InstanceId) -> Result<()> {
+    let world = engine.world();
+    match world.find(operation, id) {
+        Ok(found) if found.identity.is_none() && found.id != *id => {
+            let words = format!("`{id}` carries no labels of Hythe; it is left alone");
+            Err(Error::new(ErrorKind::Conflict, operation, words))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ mod decode;
 mod findings;
 mod normalise;
 mod raw;
+mod render;
 mod shapes;
 mod tree;
 
@@ -15,6 +16,7 @@ use crate::{Build, Service};
 use decode::Decode;
 use findings::Findings;
 pub use raw::ServiceFile;
+pub use render::render;
 
 /// What a service file may ask of its surroundings; the caller decides what is behind it.
 pub trait Files {

@@ -4,6 +4,7 @@ mod errors;
 mod example;
 mod fields;
 mod permissions;
+mod render;
 mod schema;
 mod support;
 mod validate;

@@ -1,5 +1,6 @@
 //! Pure translation: a plan into the document of a create, the engine's answers into what was observed. No I/O here.
 
+mod configured;
 mod explain;
 mod mounts;
 mod observed;
@@ -7,6 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use configured::image_config;
 pub(crate) use explain::explained;
 pub(crate) use observed::{listed, observed, timestamp};
 pub(crate) use plan::{Surroundings, create, later_networks, reference};

@@ -7,6 +7,8 @@ use hythe_runtime::{Exit, Identity, InstanceId, Listed, Observed, ObservedMount,
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
+use super::Engine;
+use super::configured::configured;
 use super::mounts::{COVER, COVERED};
 use crate::native::{Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerState, Row};
 
@@ -40,11 +42,12 @@ pub(crate) fn listed(row: Row) -> Listed {
 }
 
 /// Everything about one container.
-pub(crate) fn observed(container: Container) -> Observed {
+pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
     let Container { id, name, created, image, restart_count, state, config, host_config, mounts, network_settings } =
         container;
     let some = |text: String| (!text.is_empty()).then_some(text);
     let read_only = host_config.readonly_rootfs;
+    let configured = configured(&config, &host_config, engine);
     let now = state_of(&state.status);
     Observed {
         id: InstanceId(id),
@@ -71,6 +74,7 @@ pub(crate) fn observed(container: Container) -> Observed {
         hostname: some(config.hostname),
         resources: resources(&host_config),
         read_only,
+        configured,
     }
 }
 

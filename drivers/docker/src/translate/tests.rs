@@ -220,5 +220,5 @@ fn an_inspect_is_told_whole() {
             "Networks": {"n": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd00::2", "Aliases": ["web", "a"]}}
         }
     });
-    insta::assert_json_snapshot!(observed(serde_json::from_value(container).unwrap()));
+    insta::assert_json_snapshot!(observed(serde_json::from_value(container).unwrap(), Engine::Docker));
 }

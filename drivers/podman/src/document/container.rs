@@ -26,6 +26,11 @@ pub(crate) struct Container {
     pub(super) image: String,
     #[serde(default)]
     pub(super) image_name: String,
+    /// The complete set; absent where it is empty, or where nothing was ever made of it.
+    #[serde(default)]
+    pub(super) bounding_caps: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) pod: String,
     #[serde(default)]
     pub(super) restart_count: u32,
     #[serde(default)]
@@ -84,6 +89,8 @@ pub(crate) struct ContainerConfig {
     /// A number, or from podman 5 on a name.
     #[serde(default)]
     pub(crate) stop_signal: serde_json::Value,
+    #[serde(default)]
+    pub(super) stop_timeout: Option<u64>,
 }
 
 /// `HostConfig`.
@@ -110,6 +117,48 @@ pub(crate) struct HostConfig {
     pub(super) pids_limit: i64,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) ulimits: Vec<UlimitDocument>,
+    #[serde(default)]
+    pub(super) network_mode: String,
+    #[serde(default)]
+    pub(super) restart_policy: RestartDocument,
+    #[serde(default)]
+    pub(super) auto_remove: bool,
+    #[serde(default)]
+    pub(super) privileged: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) cap_add: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) cap_drop: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) security_opt: Vec<String>,
+    #[serde(default)]
+    pub(super) init: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) dns: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) extra_hosts: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) devices: Vec<serde_json::Value>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) group_add: Vec<String>,
+    #[serde(default)]
+    pub(super) pid_mode: String,
+    #[serde(default)]
+    pub(super) ipc_mode: String,
+    #[serde(default, rename = "UTSMode")]
+    pub(super) uts_mode: String,
+    #[serde(default)]
+    pub(super) userns_mode: String,
+}
+
+/// How podman itself starts it again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RestartDocument {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) maximum_retry_count: u32,
 }
 
 /// Where the log is.

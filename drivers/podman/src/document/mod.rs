@@ -1,5 +1,6 @@
 //! Podman's JSON documents, as far as we read them, and what they say in the seam's words. Pure.
 
+mod configured;
 mod container;
 mod observed;
 mod row;
@@ -10,6 +11,7 @@ use hythe_runtime::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
+pub(crate) use configured::signal;
 pub(crate) use container::Container;
 pub(crate) use row::Row;
 

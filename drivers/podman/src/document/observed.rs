@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use hythe_runtime::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
 use hythe_spec::{ByteSize, Millicores, Port, Resources, Ulimit};
 
+use super::configured::configured;
 use super::container::{Binding, Connection, Container, HostConfig, MountDocument, UlimitDocument};
 use super::{address, digest, filled, time};
 
@@ -13,6 +14,7 @@ impl Container {
     /// Everything it says, with how it ended as found out by the caller.
     pub(crate) fn observed(self, exit: Option<Exit>) -> Observed {
         let state = self.state();
+        let configured = configured(&self);
         let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         Observed {
@@ -35,6 +37,7 @@ impl Container {
             hostname: filled(self.config.hostname),
             resources: resources(&self.host_config),
             read_only: self.host_config.readonly_rootfs,
+            configured,
             image_id: filled(self.image).map(|id| digest(&id)),
             image: self.image_name,
             labels: self.config.labels,

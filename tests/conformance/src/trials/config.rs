@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{ErrorKind, Feature, State};
+use hythe_runtime::{ErrorKind, Feature, PlanNetwork, State};
+use hythe_spec::{Millis, Signal};
 
 use crate::failure::{Outcome, refused};
 use crate::need::Need::{Can, Exec, Images, Logs};
@@ -32,6 +33,8 @@ trials! { "config":
     a_terminal_for_the_main_process [Logs, Can(Feature::Tty)],
     no_stdin_is_the_end_of_file [Logs],
     inspect_gives_back_what_was_asked [Can(Feature::User)],
+    inspect_tells_how_it_was_set_up [Can(Feature::Tty), Can(Feature::Stdin), Can(Feature::HostNetwork), Can(Feature::CapabilitySet)],
+    an_image_tells_what_it_says_of_its_process [Images],
     explain_says_the_same_twice_and_makes_nothing [],
 }
 
@@ -270,6 +273,43 @@ async fn inspect_gives_back_what_was_asked(scene: &Scene) -> Outcome {
     assert_eq!(observed.image, plan.image.to_string());
     assert!(observed.image_id.unwrap().starts_with("sha256:"));
     assert!(!observed.read_only);
+    Ok(())
+}
+
+/// Who takes over an instance must know it whole.
+async fn inspect_tells_how_it_was_set_up(scene: &Scene) -> Outcome {
+    let mut plan = scene.server();
+    plan.network = PlanNetwork::Host;
+    plan.stop_signal = Some(Signal(10));
+    plan.stop_grace = Millis(7_000);
+    (plan.tty, plan.stdin) = (true, true);
+    plan.security.capabilities = words(&["CHOWN", "NET_RAW", "SYS_TIME"]);
+    plan.security.no_new_privileges = true;
+    let set = scene.inspect(&scene.create(&plan).await?).await?.configured;
+    assert_eq!(set.network_mode, "host");
+    assert_eq!((set.stop_signal, set.stop_grace), (plan.stop_signal, Some(plan.stop_grace)));
+    assert!(set.tty && set.stdin && set.no_new_privileges, "{set:?}");
+    assert_eq!(set.capabilities, plan.security.capabilities);
+    assert_eq!((set.engine_restart, set.auto_remove, set.privileged, set.unconfined), (None, false, false, false));
+    assert!(set.beyond.is_empty(), "{set:?}");
+
+    let mut plain = second(scene.server());
+    plain.security.no_new_privileges = false;
+    let set = scene.inspect(&scene.create(&plain).await?).await?.configured;
+    assert_eq!(set.network_mode, "none");
+    assert!(!set.init && !set.tty && !set.stdin && !set.no_new_privileges, "{set:?}");
+    assert_eq!(set.capabilities, plain.security.capabilities);
+    Ok(())
+}
+
+async fn an_image_tells_what_it_says_of_its_process(scene: &Scene) -> Outcome {
+    let instructions = "ENV COLOUR=\"deep blue\"\nLABEL team=red\nUSER app\nWORKDIR /home/app\nSTOPSIGNAL USR1\n";
+    let image = built(scene, &format!("{instructions}{SPEAKS}")).await?;
+    let config = scene.images().get(&scene.cx, &image).await?.config.unwrap_or_default();
+    assert_eq!((config.entrypoint, config.command), (words(&["echo", "entry"]), words(&["command"])));
+    assert_eq!(config.env.get("COLOUR").map(String::as_str), Some("deep blue"));
+    assert_eq!((config.user.as_deref(), config.workdir.as_deref()), (Some("app"), Some("/home/app")));
+    assert_eq!((config.stop_signal, config.labels.get("team").map(String::as_str)), (Some(Signal(10)), Some("red")));
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! Making, starting and removing, once or many times.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use hythe_runtime::{ErrorKind, InstanceId, State};
+use hythe_runtime::{ErrorKind, InstanceId, State, Stop};
 
 use crate::failure::{Outcome, refused};
 use crate::need::Need::{Can, Logs, Networks, Outside, Volumes};
@@ -18,6 +19,8 @@ trials! { "lifecycle":
     a_name_held_by_another_plan_is_refused [],
     a_name_held_by_another_owner_is_refused [],
     a_name_held_by_a_foreign_instance_is_refused [Outside],
+    a_name_does_not_reach_a_foreign_instance [Outside],
+    an_adopted_instance_is_changed_by_its_id [Outside],
     the_name_is_free_right_after_remove [],
     run_twice_is_one_start [],
     racing_runs_agree [],
@@ -97,6 +100,34 @@ async fn a_name_held_by_a_foreign_instance_is_refused(scene: &Scene) -> Outcome 
     let foreign = scene.inspect(&InstanceId(name)).await?;
     assert_eq!((foreign.state, foreign.identity), (State::Running, None));
     Ok(())
+}
+
+async fn a_name_does_not_reach_a_foreign_instance(scene: &Scene) -> Outcome {
+    let name = scene.foreign_instance(format!("{}-theirs", scene.service));
+    scene.outside().run_foreign(&name, &scene.subject.image).await?;
+    let id = InstanceId(name);
+    let how = Stop { signal: None, grace: Duration::ZERO };
+    refused(scene.runtime().stop(&scene.cx, &id, &how).await, ErrorKind::Conflict);
+    refused(scene.runtime().start(&scene.cx, &id).await, ErrorKind::Conflict);
+    refused(scene.runtime().remove(&scene.cx, &id).await, ErrorKind::Conflict);
+    assert_eq!(scene.state(&id).await?, State::Running);
+    Ok(())
+}
+
+async fn an_adopted_instance_is_changed_by_its_id(scene: &Scene) -> Outcome {
+    let name = scene.foreign_instance(format!("{}-theirs", scene.service));
+    scene.outside().run_foreign(&name, &scene.subject.image).await?;
+    let seen = scene.inspect(&InstanceId(name.clone())).await?;
+    assert_eq!((seen.configured.network_mode.as_str(), seen.configured.engine_restart), ("none", None));
+    scene.stop(&seen.id, 0).await?;
+    assert_eq!(scene.state(&seen.id).await?, State::Exited);
+    scene.runtime().start(&scene.cx, &seen.id).await?;
+    assert_eq!(scene.state(&seen.id).await?, State::Running);
+    scene.stop(&seen.id, 0).await?;
+    scene.remove(&seen.id).await?;
+    refused(scene.runtime().inspect(&scene.cx, &seen.id).await, ErrorKind::NotFound);
+    // Its name is free for its owner, and for whoever cleans up.
+    scene.outside().run_foreign(&name, &scene.subject.image).await
 }
 
 async fn the_name_is_free_right_after_remove(scene: &Scene) -> Outcome {

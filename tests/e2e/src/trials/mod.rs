@@ -1,5 +1,6 @@
 //! The trials, by what a user does.
 
+mod adopt;
 mod alerts;
 mod autostart;
 mod concurrent;
@@ -10,13 +11,16 @@ mod events;
 mod exit_codes;
 mod file;
 mod full_disk;
+mod gc;
 mod images;
 mod logs;
 mod look;
 mod permissions;
 mod policy;
+mod purge;
 mod rollback;
 mod shop;
+mod sync;
 mod words;
 
 use crate::trial::Trial;
@@ -25,6 +29,7 @@ use crate::trial::Trial;
 pub(crate) fn all() -> Vec<Trial> {
     [
         alerts::trials(),
+        adopt::trials(),
         autostart::trials(),
         concurrent::trials(),
         crash::trials(),
@@ -34,13 +39,16 @@ pub(crate) fn all() -> Vec<Trial> {
         exit_codes::trials(),
         file::trials(),
         full_disk::trials(),
+        gc::trials(),
         images::trials(),
         logs::trials(),
         look::trials(),
         permissions::trials(),
         policy::trials(),
+        purge::trials(),
         rollback::trials(),
         shop::trials(),
+        sync::trials(),
         words::trials(),
     ]
     .concat()

@@ -9,10 +9,10 @@ use crate::output::Printer;
 use crate::report::Outcome;
 
 /// What is deployed of a service and how its images are built.
-pub(super) struct Wanted<'a> {
-    pub(super) service: &'a Service,
-    pub(super) component: Option<&'a str>,
-    pub(super) builds: &'a [Build],
+pub(in crate::commands) struct Wanted<'a> {
+    pub(in crate::commands) service: &'a Service,
+    pub(in crate::commands) component: Option<&'a str>,
+    pub(in crate::commands) builds: &'a [Build],
 }
 
 impl Wanted<'_> {
@@ -32,7 +32,12 @@ impl Wanted<'_> {
 }
 
 /// Sees that every image that can be built is at its registry. A dry run only says what is missing there.
-pub(super) async fn provide(client: &Client, wanted: &Wanted<'_>, dry_run: bool, printer: Printer<'_>) -> Outcome {
+pub(in crate::commands) async fn provide(
+    client: &Client,
+    wanted: &Wanted<'_>,
+    dry_run: bool,
+    printer: Printer<'_>,
+) -> Outcome {
     for (component, build) in wanted.builds() {
         if is_at_registry(client, build).await? {
             continue;

@@ -1,7 +1,7 @@
 //! `hythe deploy`: check everything here, build what is missing, ask the agent, follow it to the outcome.
 
-mod images;
-mod plan;
+pub(super) mod images;
+pub(super) mod plan;
 
 use hythe_api::{Deploy, DeployOutcome, DeployQuery, LogQuery, Operation};
 use hythe_client::Client;
@@ -118,7 +118,7 @@ async fn finish(client: &Client, deploy: &Deploy, followed: Option<Followed>, pr
 }
 
 /// The newest lines of a workload that failed. Where there are none, its failure still says why.
-async fn last_words(client: &Client, workload: &str, printer: Printer<'_>) {
+pub(super) async fn last_words(client: &Client, workload: &str, printer: Printer<'_>) {
     let query = LogQuery { tail: Some(LINES_OF_A_FAILURE), ..LogQuery::default() };
     let Ok(lines) = super::logs::collect(client, workload, &query).await else {
         return;

@@ -10,7 +10,7 @@ use crate::output::Printer;
 use crate::report::Outcome;
 use crate::words;
 
-pub(super) fn show(deploy: &Deploy, printer: Printer<'_>) -> Outcome {
+pub(in crate::commands) fn show(deploy: &Deploy, printer: Printer<'_>) -> Outcome {
     printer.table(&["WORKLOAD", "ACTION", "RUNTIME", "NOT ON"], deploy.components.iter().map(row).collect())?;
     if deploy.changes.is_empty() {
         return Ok(());

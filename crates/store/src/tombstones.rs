@@ -1,0 +1,156 @@
+//! Workloads that were forgotten on purpose, so that what an engine still has of them is not taken for lost and found.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::{DesiredRecord, Result, Store};
+
+/// Kept at most.
+const MOST: u32 = 1000;
+/// Kept so long.
+const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A workload that was forgotten on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Its name.
+    pub workload: String,
+    /// Its service.
+    pub service: String,
+    /// The highest generation it ever had.
+    pub generation: u64,
+    /// When it was last forgotten.
+    pub time: Timestamp,
+}
+
+/// Forgets a workload and remembers that. One that is not known leaves no trace.
+pub(crate) fn bury(transaction: &Transaction<'_>, workload: &str, now: Timestamp) -> Result<()> {
+    let record: Option<String> =
+        transaction.query_row("SELECT record FROM desired WHERE name = ?1", [workload], |row| row.get(0)).optional()?;
+    let Some(record) = record else { return Ok(()) };
+    let desired: DesiredRecord = serde_json::from_str(&record)?;
+    transaction.execute("DELETE FROM desired WHERE name = ?1", [workload])?;
+    transaction.execute(
+        "INSERT INTO tombstones (workload, service, generation, time) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (workload) DO UPDATE SET service = excluded.service, time = excluded.time,
+             generation = MAX(generation, excluded.generation)",
+        params![workload, desired.service, i64::try_from(desired.generation).unwrap_or(i64::MAX), now.as_second()],
+    )?;
+    prune(transaction, now)
+}
+
+fn prune(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
+    let oldest = now.as_second() - LONGEST.as_secs();
+    transaction.execute("DELETE FROM tombstones WHERE time < ?1", [oldest])?;
+    transaction.execute(
+        "DELETE FROM tombstones WHERE workload NOT IN
+             (SELECT workload FROM tombstones ORDER BY time DESC, rowid DESC LIMIT ?1)",
+        [MOST],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// The highest generation of a workload that was forgotten on purpose; `None`: none of that name was, as far as is remembered.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tombstone(&self, workload: &str) -> Result<Option<u64>> {
+        let generation: Option<i64> = self
+            .connection()
+            .query_row("SELECT generation FROM tombstones WHERE workload = ?1", [workload], |row| row.get(0))
+            .optional()?;
+        Ok(generation.map(|generation| u64::try_from(generation).unwrap_or_default()))
+    }
+
+    /// All that is remembered of workloads forgotten on purpose, by name.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn tombstones(&self) -> Result<Vec<Tombstone>> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT workload, service, generation, time FROM tombstones ORDER BY workload")?;
+        let rows = statement.query_map([], |row| {
+            Ok(Tombstone {
+                workload: row.get(0)?,
+                service: row.get(1)?,
+                generation: u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default(),
+                time: Timestamp::from_second(row.get(3)?).unwrap_or(Timestamp::UNIX_EPOCH),
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use hythe_spec::Component;
+
+    use super::*;
+    use crate::{Desired, Placement, Recipe, Transaction as Changes};
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        (dir, store)
+    }
+
+    fn desired(name: &str, generation: u64) -> DesiredRecord {
+        let component = Component::new(name, "localhost/x:1".parse().unwrap());
+        DesiredRecord {
+            name: name.to_owned(),
+            service: "shop".to_owned(),
+            recipe: Recipe { component, labels: Default::default(), hash: String::new() },
+            generation,
+            desired: Desired::Running,
+            grace: None,
+            placement: Placement::default(),
+        }
+    }
+
+    fn live_and_die(store: &Store, name: &str, generation: u64) {
+        let born = Changes { desired: vec![desired(name, generation)], ..Changes::default() };
+        store.commit(&born).unwrap();
+        let dead = Changes { forget_workloads: vec![name.to_owned()], ..Changes::default() };
+        store.commit(&dead).unwrap();
+    }
+
+    #[test]
+    fn a_forgotten_workload_is_remembered_with_its_highest_generation() {
+        let (_dir, store) = store();
+        assert_eq!(store.tombstone("web").unwrap(), None);
+        live_and_die(&store, "web", 4);
+        live_and_die(&store, "web", 1);
+        assert_eq!(store.tombstone("web").unwrap(), Some(4));
+        assert!(store.workloads().unwrap().is_empty());
+        assert_eq!(store.tombstones().unwrap()[0].service, "shop");
+    }
+
+    #[test]
+    fn one_that_was_never_known_leaves_no_trace() {
+        let (_dir, store) = store();
+        store.commit(&Changes { forget_workloads: vec!["web".to_owned()], ..Changes::default() }).unwrap();
+        assert_eq!(store.tombstone("web").unwrap(), None);
+    }
+
+    #[test]
+    fn their_number_and_their_age_are_bounded() {
+        let (_dir, store) = store();
+        {
+            let connection = store.connection();
+            connection.execute("INSERT INTO tombstones VALUES ('ancient', 's', 1, 1)", []).unwrap();
+            let now = Timestamp::now().as_second();
+            for number in 0..MOST {
+                let row = params![format!("w{number}"), now - 10];
+                connection.execute("INSERT INTO tombstones VALUES (?1, 's', 1, ?2)", row).unwrap();
+            }
+        }
+        live_and_die(&store, "newest", 1);
+        let kept = store.tombstones().unwrap();
+        assert_eq!(kept.len(), MOST as usize);
+        assert!(kept.iter().any(|one| one.workload == "newest") && kept.iter().all(|one| one.workload != "ancient"));
+    }
+}
