@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use hythe_runtime::{Error, Identity, Listed, Observed, OpContext, Plan, Runtime, State};
 use hythe_spec::{Component, Service};
 use hythe_store::{
-    Desired, DesiredRecord, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe, ServiceRecord, Transaction,
+    Desired, DesiredRecord, InstanceRecord, Life, ObservedRecord, Phase, Recipe, ServiceRecord, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -123,18 +123,8 @@ fn remember(
     let recipe = current.recipe.clone();
     // Beside what it replaces it must still prove good.
     current.proven = previous.is_none() || recipe.component.health.is_none();
-    let desired = DesiredRecord {
-        name: identity.workload(),
-        service: identity.service.clone(),
-        recipe: recipe.clone(),
-        generation: identity.generation,
-        desired: if wanted { Desired::Running } else { Desired::Stopped },
-        grace: None,
-        asked: 1,
-        restart: 0,
-        heal: false,
-        placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
-    };
+    let wish = if wanted { Desired::Running } else { Desired::Stopped };
+    let desired = DesiredRecord::new(&identity.service, recipe.clone(), identity.generation, wish, runtime);
     let name = current.name.clone();
     let now = Timestamp::now();
     let observed = ObservedRecord {

@@ -313,6 +313,24 @@ pub struct DesiredRecord {
     pub heal: bool,
 }
 
+impl DesiredRecord {
+    /// Of a workload that somebody asks for the first time.
+    pub fn new(service: &str, recipe: Recipe, generation: u64, desired: Desired, runtime: &str) -> Self {
+        Self {
+            name: hythe_spec::service::workload_name(service, &recipe.component.name),
+            service: service.to_owned(),
+            recipe,
+            generation,
+            desired,
+            grace: None,
+            placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
+            asked: 1,
+            restart: 0,
+            heal: false,
+        }
+    }
+}
+
 /// What an instance is made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {

@@ -90,7 +90,7 @@ mod tests {
     use hythe_spec::Component;
 
     use super::*;
-    use crate::{Desired, Placement, Recipe, Transaction as Changes};
+    use crate::{Desired, Recipe, Transaction as Changes};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -100,15 +100,8 @@ mod tests {
 
     fn desired(name: &str, generation: u64) -> DesiredRecord {
         let component = Component::new(name, "localhost/x:1".parse().unwrap());
-        DesiredRecord {
-            name: name.to_owned(),
-            service: "shop".to_owned(),
-            recipe: Recipe { component, labels: Default::default(), hash: String::new() },
-            generation,
-            desired: Desired::Running,
-            grace: None,
-            placement: Placement::default(),
-        }
+        let recipe = Recipe { component, labels: Default::default(), hash: String::new() };
+        DesiredRecord { name: name.to_owned(), ..DesiredRecord::new("shop", recipe, generation, Desired::Running, "") }
     }
 
     fn live_and_die(store: &Store, name: &str, generation: u64) {

@@ -10,7 +10,7 @@ use hythe_runtime::foreign::{self, Owner};
 use hythe_runtime::{Error, ErrorKind, Image, InstanceId, Observed, OpContext, Runtime, State};
 use hythe_spec::{Component, ImageRef, Restart, Service};
 use hythe_store::{
-    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, Placement, ServiceRecord, Transaction,
+    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, ServiceRecord, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -145,18 +145,7 @@ impl Controller {
         let workload = service.workload_name(&found.component.name);
         let generation = self.store.tombstone(&workload).map_err(crate::store_error)?.unwrap_or_default() + 1;
         let Found { seen, runtime, warnings, .. } = found;
-        let desired = DesiredRecord {
-            name: workload.clone(),
-            service: service.name.clone(),
-            recipe: recipe.clone(),
-            generation,
-            desired: Desired::Running,
-            grace: None,
-            placement: Placement { runtime: runtime.clone(), rejected: Vec::new() },
-            asked: 1,
-            restart: 0,
-            heal: false,
-        };
+        let desired = DesiredRecord::new(&service.name, recipe.clone(), generation, Desired::Running, &runtime);
         let found = InstanceRecord::found(&runtime, seen.name.clone(), recipe, generation, 1);
         let current = InstanceRecord { adopted: true, ..found };
         let now = Timestamp::now();

@@ -419,6 +419,7 @@ fn nothing() -> Observed {
         hostname: None,
         resources: Resources::default(),
         read_only: false,
+        configured: hythe_runtime::Configured::default(),
     }
 }
 
