@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod facets;
 pub mod identity;
+pub mod labels;
 pub mod layers;
 pub mod memory;
 pub mod observed;
@@ -25,6 +26,7 @@ pub use facets::{
     StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
-pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
+pub use labels::{Compose, Hints, Owner};
+pub use observed::{EngineHealth, Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
 pub use plan::{Attachment, Plan, PlanNetwork, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};

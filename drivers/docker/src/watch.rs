@@ -216,9 +216,16 @@ impl Reader {
             "unpause" => EventKind::Unpaused,
             "destroy" | "remove" => EventKind::Removed,
             "rename" | "update" => EventKind::Updated { what: raw.action.clone() },
-            _ => return None,
+            action => EventKind::Updated { what: health(action, attributes)? },
         })
     }
+}
+
+/// `health_status: healthy`; Podman's API has the verdict among the attributes, or nowhere.
+fn health(action: &str, attributes: &BTreeMap<String, String>) -> Option<String> {
+    let rest = action.strip_prefix("health_status")?;
+    let verdict = rest.strip_prefix(": ").or_else(|| attributes.get("health_status").map(String::as_str));
+    Some(format!("health {}", verdict.unwrap_or_default()).trim_end().to_owned())
 }
 
 fn network(raw: &RawEvent) -> Option<EventKind> {
@@ -281,7 +288,8 @@ mod tests {
             line("oom", 2, ""),
             line("die", 3, "\"exitCode\":\"137\""),
             line("exec_start: sh", 4, ""),
-            line("destroy", 5, ""),
+            line("health_status: unhealthy", 5, ""),
+            line("destroy", 6, ""),
         ];
         let kinds: Vec<EventKind> = read(reader(&lines.concat(), Place { nanos: 0, seen: 0 }))
             .await
@@ -293,6 +301,7 @@ mod tests {
             EventKind::Signalled { signal: "1".to_owned() },
             EventKind::OutOfMemory,
             EventKind::Stopped { exit },
+            EventKind::Updated { what: "health unhealthy".to_owned() },
             EventKind::Removed,
         ];
         assert_eq!(kinds, expected);
