@@ -6,6 +6,7 @@
 mod compose;
 mod config;
 mod error;
+mod instance_view;
 mod listen;
 mod metrics;
 mod owner;

@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod image;
+pub mod instances;
 pub mod logs;
 pub mod openapi;
 pub mod operation;
@@ -17,6 +18,10 @@ pub mod workload;
 
 pub use event::Event;
 pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+pub use instances::{
+    ComposeOf, FoundInstance, InstanceChange, InstanceEvent, InstanceHints, InstanceNetwork, InstancePort,
+    InstanceQuery, InstanceSnapshot, InstanceState, RuntimeConnection, WorkloadOf,
+};
 pub use logs::{LogLine, LogQuery, StdStream};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};
 pub use operation::{Operation, OperationKind, OperationState, Progress};

@@ -1,7 +1,5 @@
 //! The event stream, resumed after its last cursor when the connection breaks.
 
-use std::time::Duration;
-
 use futures_util::stream::{self, StreamExt};
 use http::HeaderName;
 use hythe_api::event::EventQuery;
@@ -9,18 +7,9 @@ use hythe_api::{Event, Problem};
 
 use crate::call::Call;
 use crate::sse::{self, Messages};
-use crate::{Client, ClientError, Items};
+use crate::{Client, ClientError, Items, patience};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Pauses before each try to find the agent again: an agent that is being restarted is back by then.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_millis(800),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
-
 struct Reader {
     client: Client,
     query: EventQuery,
@@ -87,14 +76,7 @@ impl Reader {
     }
 
     async fn reconnect(&mut self) -> Result<Messages, ClientError> {
-        let mut outcome = self.client.open_events(&self.query, self.last).await;
-        for pause in PAUSES {
-            if !matches!(outcome, Err(ClientError::Unreachable { .. })) {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            outcome = self.client.open_events(&self.query, self.last).await;
-        }
-        outcome
+        let Self { client, query, last, .. } = self;
+        patience::until_reached(|| client.open_events(query, *last)).await
     }
 }

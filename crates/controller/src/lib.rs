@@ -8,6 +8,7 @@ mod directory;
 mod drift;
 mod event;
 mod health;
+mod instances;
 mod operation;
 mod placement;
 mod policy;
@@ -27,6 +28,7 @@ pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
 pub use event::EventHub;
+pub use instances::{Change, FoundInstance, FoundNetwork, Heard, Instances, Reader, RuntimeSeen, Snapshot, Told};
 pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
 
@@ -52,6 +54,7 @@ pub struct Controller {
     pub(crate) events: Arc<EventHub>,
     pub(crate) operations: Arc<Operations>,
     pub(crate) directory: Arc<directory::Directory>,
+    instances: Instances,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
     shutdown: CancellationToken,
@@ -65,9 +68,11 @@ impl Controller {
     pub fn start(settings: Settings, store: Arc<Store>, connectors: Vec<Connector>) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
         let events = Arc::new(EventHub::new(store.clone(), settings.keep_events));
+        let runtimes = Arc::new(Runtimes::new(connectors));
         let controller = Arc::new(Self {
+            instances: Instances::new(&settings.owner, runtimes.clone()),
+            runtimes,
             operations: Arc::new(Operations::open(store.clone(), settings.keep_operations).map_err(store_error)?),
-            runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
             settings,
@@ -95,6 +100,11 @@ impl Controller {
     /// The runtimes.
     pub fn runtimes(&self) -> &Runtimes {
         &self.runtimes
+    }
+
+    /// What runs on this machine, whoever made it.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
     }
 
     /// The events.

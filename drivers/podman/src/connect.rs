@@ -89,8 +89,8 @@ pub async fn connect(config: Config) -> Result<Podman> {
         kind: RuntimeKind::Podman,
         endpoint: client.program(),
         engine: "podman".to_owned(),
-        version: info.version.version,
         engine_id: engine_id(&info),
+        version: info.version.version,
         rootless: info.host.security.rootless,
     };
     let default_capabilities = capability_names(&info.host.security.capabilities);
