@@ -254,7 +254,8 @@ pub enum InstanceChange {
     Updated {
         /// As it is now.
         instance: Box<FoundInstance>,
-        /// What changed: `rename`, `paused`, `unpaused`, `network connect <name>`, `health <word>`, `details` …
+        /// What changed, all of it: `rename`, `paused`, `unpaused`, `network connect <name>`, `network disconnect <name>`, `health <word>`,
+        /// `addresses`, `ports`, `started` …, joined by commas.
         what: String,
     },
     /// An instance is gone; only where `all` is asked for.

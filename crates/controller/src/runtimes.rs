@@ -94,6 +94,11 @@ impl Runtimes {
         self.slots.iter().map(|(connector, _)| connector.name.clone()).collect()
     }
 
+    /// Why the named runtime is not used, in a few words; `None`: it answers.
+    pub(crate) fn reason(&self, name: &str) -> Option<String> {
+        read(&self.slot(name).ok()?.1).error.clone()
+    }
+
     /// Whether there is a runtime of this name.
     ///
     /// # Errors

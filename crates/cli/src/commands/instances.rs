@@ -20,11 +20,12 @@ pub(super) async fn run(args: Instances, printer: Printer<'_>) -> Outcome {
     if query.follow {
         return follow(&client, &query, printer).await;
     }
-    let snapshot = client.instances(&query).await?;
+    let mut snapshot = client.instances(&query).await?;
     if printer.settings.json {
         return printer.json(&snapshot);
     }
     warn(&snapshot, printer);
+    snapshot.instances.sort_by(|a, b| (&a.display_name, &a.runtime).cmp(&(&b.display_name, &b.runtime)));
     let now = Timestamp::now();
     printer.table(&HEAD, snapshot.instances.iter().map(|found| row(found, now)).collect())
 }

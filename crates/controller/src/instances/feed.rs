@@ -95,7 +95,7 @@ impl Instances {
 
     async fn look(&self, name: &str, inventory: &Inventory) {
         if let Err(error) = self.ask(name, inventory).await {
-            inventory.lost(name, error.message());
+            inventory.lost(name, &self.runtimes.reason(name).unwrap_or_else(|| error.message().to_owned()));
         }
     }
 

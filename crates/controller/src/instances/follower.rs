@@ -50,7 +50,7 @@ impl Follower {
                     }
                     reason
                 }
-                Err(error) => error.message().to_owned(),
+                Err(error) => self.runtimes.reason(&self.name).unwrap_or_else(|| error.message().to_owned()),
             };
             let mut changed = self.runtimes.changed();
             self.inventory.lost(&self.name, &reason);

@@ -1,6 +1,6 @@
 //! One instance as other tools see it: the same shape from every engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hythe_runtime::labels::display_name;
@@ -158,19 +158,32 @@ impl FoundInstance {
         Self { name: name.to_owned(), display_name, ..self.clone() }
     }
 
-    /// What differs, in words; empty: nothing that anybody can see.
-    pub(super) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let pairs = [
-            ("name", self.name != other.name),
-            ("image", self.image != other.image),
-            ("state", self.state != other.state),
-            ("health", self.health != other.health),
-            ("ports", self.ports != other.ports),
-            ("networks", self.networks != other.networks),
-            ("labels", self.labels != other.labels),
-            ("hints", self.hints != other.hints),
-            ("started", self.started != other.started),
+    /// What became of it, in words; empty: nothing that anybody can see.
+    pub(super) fn changes_to(&self, now: &Self) -> Vec<String> {
+        let health = now.health.and_then(|health| serde_json::to_value(health).ok());
+        let health = health.as_ref().and_then(serde_json::Value::as_str).unwrap_or("none");
+        let changes = [
+            (self.name != now.name, "rename".to_owned()),
+            (self.image != now.image, "image".to_owned()),
+            (self.state != now.state, "state".to_owned()),
+            (self.health != now.health, format!("health {health}")),
+            (self.ports != now.ports, "ports".to_owned()),
+            (self.labels != now.labels, "labels".to_owned()),
+            (self.hints != now.hints, "hints".to_owned()),
+            (self.started != now.started, "started".to_owned()),
         ];
-        pairs.into_iter().filter(|(_, differs)| *differs).map(|(word, _)| word).collect()
+        let changes = changes.into_iter().filter(|(changed, _)| *changed).map(|(_, what)| what);
+        changes.chain(self.moves_to(now)).collect()
+    }
+
+    /// Networks joined and left, and addresses that are others.
+    fn moves_to(&self, now: &Self) -> Vec<String> {
+        let names = |found: &Self| found.networks.iter().map(|network| network.name.clone()).collect::<BTreeSet<_>>();
+        let (before, after) = (names(self), names(now));
+        let left = before.difference(&after).map(|name| format!("network disconnect {name}"));
+        let joined = after.difference(&before).map(|name| format!("network connect {name}"));
+        let moves: Vec<String> = left.chain(joined).collect();
+        let others = moves.is_empty() && self.networks != now.networks;
+        moves.into_iter().chain(others.then(|| "addresses".to_owned())).collect()
     }
 }

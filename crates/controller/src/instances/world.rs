@@ -86,10 +86,7 @@ impl World {
         match (before.is_live(), found.is_live()) {
             (true, false) => vec![Change::Stopped(found.clone(), found.exit_code.map(Exit::from_code))],
             (false, true) => vec![Change::Started(found)],
-            _ => match before.differences(&found).join(", ") {
-                same if same.is_empty() => Vec::new(),
-                what => vec![Change::Updated(found, what)],
-            },
+            _ => changed(&before, found),
         }
     }
 
@@ -105,10 +102,9 @@ impl World {
         let restarted = before.started.is_some() && before.started != now.started;
         let found = self.keep(FoundInstance { state: before.state, ..now });
         if restarted {
-            return vec![Change::Stopped(before, None), Change::Started(found)];
+            return vec![unseen_end(&before), Change::Started(found)];
         }
-        let differs = !before.differences(&found).is_empty();
-        differs.then(|| Change::Updated(found, "details".to_owned())).into_iter().collect()
+        changed(&before, found)
     }
 
     /// Whether the engine must be asked about the instance before the event can be understood.
@@ -139,7 +135,7 @@ impl World {
             EventKind::Stopped { exit } => self.stopped(event, before, exit, detail),
             EventKind::Paused => self.turned(before, State::Paused, "paused"),
             EventKind::Unpaused => self.turned(before, State::Running, "unpaused"),
-            EventKind::Updated { what } => self.updated(runtime, event, before, what, detail),
+            EventKind::Updated { .. } => self.updated(runtime, event, before, detail),
             EventKind::Removed => before.map(|before| self.gone(&before)).unwrap_or_default(),
             EventKind::Created | EventKind::Signalled { .. } | EventKind::OutOfMemory | EventKind::Image { .. } => {
                 Vec::new()
@@ -173,7 +169,7 @@ impl World {
                 }
                 return changes;
             }
-            Some(before) => changes.push(Change::Stopped(before, None)),
+            Some(before) => changes.push(unseen_end(&before)),
             None => {}
         }
         let found = self.keep(running);
@@ -210,8 +206,7 @@ impl World {
 
     fn end(&mut self, before: &FoundInstance, exit: Option<Exit>) -> Option<Change> {
         let exit_code = exit.as_ref().map(|exit| exit.code);
-        let ended = FoundInstance { state: State::Exited, health: None, exit_code, ..before.clone() };
-        Some(Change::Stopped(self.keep(ended), exit))
+        Some(Change::Stopped(self.keep(FoundInstance { exit_code, ..ended(before) }), exit))
     }
 
     fn turned(&mut self, before: Option<Arc<FoundInstance>>, state: State, what: &str) -> Vec<Change> {
@@ -225,7 +220,6 @@ impl World {
         runtime: &str,
         event: &Event,
         before: Option<Arc<FoundInstance>>,
-        what: &str,
         detail: Detail<'_>,
     ) -> Vec<Change> {
         let Some(before) = before.filter(|before| before.is_live()) else { return Vec::new() };
@@ -233,21 +227,19 @@ impl World {
             (Some(Ok(seen)), _) => {
                 FoundInstance { state: before.state, exit_code: None, ..self.described(runtime, seen) }
             }
-            (_, Some(name)) if what == "rename" => before.renamed(name),
+            // The engine may tell of it without an answer.
+            (_, Some(name)) => before.renamed(name),
             _ => return Vec::new(),
         };
-        if before.differences(&now).is_empty() {
-            return Vec::new();
-        }
-        vec![Change::Updated(self.keep(now), what.to_owned())]
+        changed(&before, self.keep(now))
     }
 
     /// It is not there any more.
     fn gone(&mut self, before: &FoundInstance) -> Vec<Change> {
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes = Vec::new();
         let mut last = Arc::new(before.clone());
         if before.is_live() {
-            last = Arc::new(FoundInstance { state: State::Exited, health: None, ..before.clone() });
+            last = Arc::new(ended(before));
             changes.push(Change::Stopped(last.clone(), None));
         }
         self.instances.remove(&(before.runtime.clone(), before.id.clone()));
@@ -282,6 +274,23 @@ impl World {
             ),
         }
     }
+}
+
+/// Told with everything that is seen to be different, whichever event made one look: a single look may show the work of several.
+fn changed(before: &FoundInstance, now: Arc<FoundInstance>) -> Vec<Change> {
+    match before.changes_to(&now).join(", ") {
+        same if same.is_empty() => Vec::new(),
+        what => vec![Change::Updated(now, what)],
+    }
+}
+
+fn ended(before: &FoundInstance) -> FoundInstance {
+    FoundInstance { state: State::Exited, health: None, exit_code: None, ..before.clone() }
+}
+
+/// An end of which only the next start tells.
+fn unseen_end(before: &FoundInstance) -> Change {
+    Change::Stopped(Arc::new(ended(before)), None)
 }
 
 /// The instance is known to have been started after the event, or it is not known when.
