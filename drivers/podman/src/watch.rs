@@ -66,7 +66,7 @@ impl Podman {
     }
 }
 
-/// Podman tells the verdict of every single check: what each instance's was, so that only changes are passed on.
+/// Podman tells a verdict at every single check, and it is the one from before that check: what each instance's was, so that only changes are passed on.
 #[derive(Debug, Default)]
 struct Verdicts(BTreeMap<String, String>);
 

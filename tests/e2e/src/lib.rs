@@ -9,6 +9,7 @@
 mod agent;
 mod engine;
 mod environment;
+mod feed;
 mod files;
 mod home;
 mod http;

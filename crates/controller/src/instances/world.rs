@@ -156,25 +156,22 @@ impl World {
             return if live.is_some() { Vec::new() } else { vec![self.begun(runtime, event, before)] };
         };
         let now = self.described(runtime, seen);
-        let ended = !now.is_live();
-        let running = FoundInstance { state: State::Running, exit_code: None, ..now.clone() };
-        let mut changes = Vec::new();
-        match live {
-            // Told already, by the list: the event only comes after it.
+        let mut changes = match live {
+            // The list has told it already, and the event only comes after it.
             Some(before) if !before.complete || before.started == now.started => {
-                let found =
-                    if ended { before } else { self.keep(FoundInstance { state: before.state, ..now.clone() }) };
-                if ended {
-                    changes.extend(self.end(&found, seen.exit.clone()));
-                }
-                return changes;
+                let now = FoundInstance { state: before.state, exit_code: None, ..now };
+                changed(&before, self.keep(now))
             }
-            Some(before) => changes.push(unseen_end(&before)),
-            None => {}
-        }
-        let found = self.keep(running);
-        changes.push(Change::Started(found.clone()));
-        if ended {
+            live => {
+                let running = FoundInstance { state: State::Running, exit_code: None, ..now };
+                let started = Change::Started(self.keep(running));
+                live.iter().map(|before| unseen_end(before)).chain([started]).collect()
+            }
+        };
+        // One that is being removed has ended too, but how is left to the event.
+        if seen.state == State::Exited
+            && let Some(found) = self.known(runtime, &event.id.0)
+        {
             changes.extend(self.end(&found, seen.exit.clone()));
         }
         changes

@@ -8,6 +8,7 @@ mod dry_run;
 mod exit_codes;
 mod file;
 mod images;
+mod instances;
 mod logs;
 mod look;
 mod permissions;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Trial> {
         exit_codes::trials(),
         file::trials(),
         images::trials(),
+        instances::trials(),
         logs::trials(),
         look::trials(),
         permissions::trials(),

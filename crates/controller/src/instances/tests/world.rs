@@ -123,8 +123,9 @@ fn a_life_is_told_once() {
 fn what_the_list_said_already_is_not_told_again() {
     let mut world = world();
     listed(&mut world, &[("a", State::Running)]);
-    // The subscription is older than the list: the start comes after it.
-    assert_eq!(tell(&mut world, "a", 5, EventKind::Started, Some(seen("a", State::Running, 5))), [""; 0]);
+    // The subscription is older than the list: the start comes after it, and only what was asked now is news.
+    let told = tell(&mut world, "a", 5, EventKind::Started, Some(seen("a", State::Running, 5)));
+    assert_eq!(told, ["updated a: started, addresses"]);
     assert_eq!(world.incomplete(R), [""; 0], "the engine has been asked");
 }
 
@@ -147,6 +148,15 @@ fn one_that_ended_before_its_start_was_read_is_told_to_start_and_to_stop_once() 
     let ended = seen("a", State::Exited, 5);
     assert_eq!(tell(&mut world, "a", 5, EventKind::Started, Some(ended)), ["started a", "stopped a 3"]);
     assert_eq!(tell(&mut world, "a", 6, stopped(3), None), [""; 0]);
+}
+
+#[test]
+fn how_one_ended_that_is_being_removed_already_is_left_to_the_event() {
+    let mut world = world();
+    listed(&mut world, &[]);
+    let removing = seen("a", State::Removing, 5);
+    assert_eq!(tell(&mut world, "a", 5, EventKind::Started, Some(removing)), ["started a"]);
+    assert_eq!(tell(&mut world, "a", 6, stopped(3), None), ["stopped a 3"]);
 }
 
 #[test]
