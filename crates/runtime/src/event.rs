@@ -75,7 +75,8 @@ pub enum EventKind {
     OutOfMemory,
     /// Its configuration, name, networks or the verdict of the engine's own check changed.
     Updated {
-        /// What changed, in the engine's words: `rename`, `network connect <name>`, `network disconnect <name>`, `health <word>`, `update`.
+        /// What changed, in the engine's words: `rename`, `network connect <name>`, `network disconnect <name>` (the name where
+        /// the engine says it), `health <word>`, `update`.
         what: String,
     },
     /// It was removed.

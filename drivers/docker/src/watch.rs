@@ -159,9 +159,10 @@ impl Reader {
         let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
         let kind = self.kind(&raw)?;
         let attributes = raw.actor.attributes;
-        let of_network = raw.kind == "network";
-        let id = if of_network { attributes.get("container").cloned()? } else { raw.actor.id };
-        let name = attributes.get("name").filter(|_| !of_network).cloned();
+        // Docker tells it of the network and names the container; Podman tells it of the container and names no network.
+        let container = attributes.get("container").filter(|_| raw.kind == "network").cloned();
+        let name = attributes.get("name").filter(|_| container.is_none()).cloned();
+        let id = container.unwrap_or(raw.actor.id);
         let identity = if raw.kind == "container" { Identity::from_labels(&attributes) } else { None };
         Some(Event { cursor: self.place.cursor(), time, id: InstanceId(id), name, identity, kind })
     }
@@ -229,7 +230,8 @@ fn health(action: &str, attributes: &BTreeMap<String, String>) -> Option<String>
 }
 
 fn network(raw: &RawEvent) -> Option<EventKind> {
-    let network = raw.actor.attributes.get("name").map_or("", String::as_str);
+    let attributes = &raw.actor.attributes;
+    let network = attributes.get("name").filter(|_| attributes.contains_key("container")).map_or("", String::as_str);
     matches!(raw.action.as_str(), "connect" | "disconnect")
         .then(|| EventKind::Updated { what: format!("network {} {network}", raw.action).trim_end().to_owned() })
 }
@@ -279,6 +281,19 @@ mod tests {
             let rest = read(reader(&repeated, place)).await;
             assert_eq!(rest, all[at + 1..], "from {}", event.cursor);
         }
+    }
+
+    #[tokio::test]
+    async fn a_network_is_joined_in_the_words_of_both_engines() {
+        let docker = r#"{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"c","name":"net","type":"bridge"}},"timeNano":1}"#;
+        let podman = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"c","Attributes":{"image":"","name":"web","podId":""}},"timeNano":2}"#;
+        let events = read(reader(&format!("{docker}\n{podman}\n"), Place { nanos: 0, seen: 0 })).await;
+        let told: Vec<_> =
+            events.iter().map(|event| (event.id.0.as_str(), event.name.as_deref(), &event.kind)).collect();
+        let updated = |what: &str| EventKind::Updated { what: what.to_owned() };
+        let expected =
+            [("c", None, &updated("network connect net")), ("c", Some("web"), &updated("network disconnect"))];
+        assert_eq!(told, expected);
     }
 
     #[tokio::test]
