@@ -32,7 +32,7 @@ impl Engine {
         Ran::of(&mut self.command(words))
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let Self::Program(before) = self else { panic!("the in-process engine has no program") };
         let mut command = program::command(before[0].as_ref());
         command.args(&before[1..]).args(words);

@@ -83,3 +83,6 @@ fn sse(event: &InstanceEvent) -> Event {
     let data = serde_json::to_string(event).unwrap_or_default();
     Event::default().id(event.id.to_string()).event(event.change.kind()).data(data)
 }
+
+#[cfg(test)]
+mod tests;

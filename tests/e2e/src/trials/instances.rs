@@ -1,6 +1,10 @@
 //! Everything that runs on the machine, as other tools discover it.
 
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::engine::Engine;
 use crate::feed::Feed;
@@ -17,6 +21,8 @@ trials!("instances":
     the_engines_own_check_is_told Real,
     short_lives_are_told_too Real,
     one_engine_by_two_ways_is_one_runtime Real,
+    podman_and_its_api_are_one_runtime Both,
+    an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them Both,
     ours_are_listed_with_their_workload Every,
     a_runtime_that_is_not_configured_is_not_found Memory,
     a_feed_that_breaks_begins_again_with_a_snapshot Memory,
@@ -235,6 +241,87 @@ fn one_engine_by_two_ways_is_one_runtime(scene: &mut Scene<'_>) {
     assert_eq!(scene.it()["runtime"], scene.subject.name);
     scene.has_instances(1);
     scene.hythe(&["instances", "--runtime", "again"]).ends_with(5).says(&[&same]);
+}
+
+/// Podman's service, which speaks Docker's API: an engine that may be killed.
+struct Service {
+    engine: Engine,
+    directory: TempDir,
+    child: Child,
+}
+
+impl Service {
+    fn start(engine: &Engine) -> Self {
+        let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
+        let child = Self::spawn(engine, &directory);
+        Self { engine: engine.clone(), directory, child }
+    }
+
+    fn spawn(engine: &Engine, directory: &TempDir) -> Child {
+        let socket = directory.path().join("p.sock");
+        // What is left of one that was killed must not be taken for the next.
+        let _ = std::fs::remove_file(&socket);
+        let mut command = engine.command(&["system", "service", "--time=0", &format!("unix://{}", socket.display())]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait::until("the service listens", || UnixStream::connect(&socket).is_ok(), |listens| *listens);
+        child
+    }
+
+    fn config(&self) -> String {
+        format!(
+            "[[runtimes]]\nkind = \"docker\"\nname = \"api\"\nhost = \"unix://{}/p.sock\"\n",
+            self.directory.path().display()
+        )
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    fn start_again(&mut self) {
+        self.child = Self::spawn(&self.engine, &self.directory);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn podman_and_its_api_are_one_runtime(scene: &mut Scene<'_>) {
+    let service = Service::start(scene.engine());
+    scene.agent.reconfigure(&(scene.subject.config() + &service.config()));
+    let runtimes = scene.hythe(&["runtimes", "--json"]).ok().json();
+    assert_eq!(runtimes[1]["error"], "is the same engine as `podman`", "{runtimes:#}");
+    let foreign = Foreign::new(scene);
+    let id = foreign.run("a", &[], SLEEP);
+    assert_eq!(listed(scene, &id, &[])["runtime"], "podman");
+}
+
+fn an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them(scene: &mut Scene<'_>) {
+    let mut service = Service::start(scene.engine());
+    scene.agent.reconfigure(&service.config());
+    let foreign = Foreign::new(scene);
+    let (kept, ended) = (foreign.run("kept", &[], SLEEP), foreign.run("ended", &[], SLEEP));
+    let feed = Feed::start(&scene.agent, &[]);
+    let kinds =
+        || feed.heard().iter().map(|event| event["kind"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+    service.kill();
+    wait::until("it is missed", kinds, |kinds| kinds.iter().any(|kind| kind == "runtime.disconnected"));
+    foreign.engine.run(&["rm", "-f", "-t", "0", &ended]);
+    assert!(feed.about(&ended).is_empty() && feed.about(&kept).is_empty(), "nobody can know that");
+    service.start_again();
+    wait::until("it is back", kinds, |kinds| kinds.iter().any(|kind| kind == "runtime.reconnected"));
+    let heard = feed.heard();
+    let place = |what: &dyn Fn(&Value) -> bool| heard.iter().position(what).unwrap_or(usize::MAX);
+    let stopped = place(&|event| event["kind"] == "stopped" && event["instance"]["id"] == ended);
+    assert!(stopped < place(&|event| event["kind"] == "runtime.reconnected"), "{:?}", kinds());
+    assert!(!feed.about(&kept).contains(&"stopped".to_owned()), "{:?}", feed.about(&kept));
+    assert_eq!(listed(scene, &kept, &[])["state"], "running");
+    feed.has_no_gap();
 }
 
 fn ours_are_listed_with_their_workload(scene: &mut Scene<'_>) {
