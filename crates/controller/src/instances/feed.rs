@@ -103,8 +103,10 @@ impl Instances {
         let runtime = self.runtimes.get(name)?;
         let rows = runtime.list(&OpContext::new("instances"), &Filter::default()).await?;
         let ids = inventory.listed(name, rows);
-        let within = details::patiently(&runtime, ids).take_until(tokio::time::sleep(DETAILS));
-        within.for_each(|seen| std::future::ready(inventory.detailed(name, &seen))).await;
+        let mut within = details::patiently(&runtime, ids).take_until(Box::pin(tokio::time::sleep(DETAILS)));
+        while let Some(seen) = within.next().await {
+            inventory.detailed(name, &seen);
+        }
         Ok(())
     }
 
