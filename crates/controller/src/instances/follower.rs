@@ -76,6 +76,7 @@ impl Follower {
     async fn read(&self, runtime: &Arc<dyn Runtime>, stream: EventStream, ids: Vec<String>) -> String {
         let mut events = stream.ready_chunks(TOGETHER);
         let mut details = details::patiently(runtime, ids);
+        let mut changed = self.runtimes.changed();
         let limit = tokio::time::sleep(DETAILS);
         tokio::pin!(limit);
         let (mut asking, mut waiting) = (true, true);
@@ -92,6 +93,8 @@ impl Follower {
                         self.inventory.settle(&self.name);
                     }
                 },
+                // A frozen engine ends no stream; whoever notices tells it there.
+                _ = changed.changed() => if let Some(reason) = self.runtimes.reason(&self.name) { return reason },
                 () = &mut limit, if waiting => {
                     waiting = false;
                     self.inventory.settle(&self.name);

@@ -13,6 +13,7 @@ use crate::{Connect, Connector, Runtimes};
 
 struct Bench {
     memory: Arc<Memory>,
+    runtimes: Arc<Runtimes>,
     instances: Instances,
 }
 
@@ -27,7 +28,7 @@ impl Bench {
         let connector = Connector { name: "m".to_owned(), kind: memory.info().kind, connect };
         let runtimes = Arc::new(Runtimes::new(vec![connector]));
         runtimes.connect("m").await.unwrap();
-        Self { memory, instances: Instances::new("agent", runtimes) }
+        Self { memory, instances: Instances::new("agent", runtimes.clone()), runtimes }
     }
 
     fn run_foreign(&self, name: &str) -> String {
@@ -185,6 +186,18 @@ async fn an_engine_that_goes_and_comes_back_keeps_its_instances_and_what_ended_m
         kinds.push(kind(&change));
     }
     assert_eq!(kinds, ["stopped", "removed", "reconnected"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_said_to_be_lost_is_told_even_where_its_stream_goes_on() {
+    let bench = Bench::new().await;
+    let mut reader = bench.instances.follow().await;
+    bench.runtimes.lost("m", "frozen");
+    assert!(matches!(next(&mut reader).await.1, Change::Disconnected(_, reason) if reason == "frozen"));
+    let id = bench.run_foreign("meanwhile");
+    bench.runtimes.connect("m").await.unwrap();
+    assert!(matches!(next(&mut reader).await.1, Change::Started(found) if found.id == id));
+    assert_eq!(kind(&next(&mut reader).await.1), "reconnected");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
