@@ -7,11 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hythe_runtime::{Error, Event, EventKind, Exit, Observed, State};
+use jiff::SignedDuration;
 
 use super::{Change, FoundInstance, RuntimeSeen};
 
 /// What the engine said when asked about one instance; `None`: it was not asked.
 pub(super) type Detail<'a> = Option<&'a Result<Observed, Error>>;
+
+/// An engine writes down a start and tells of it a moment apart; another start takes longer.
+const SAME_START: SignedDuration = SignedDuration::from_millis(20);
 
 type Key = (String, String);
 
@@ -155,7 +159,10 @@ impl World {
             // The list said it already, or nobody can say more than the event.
             return if live.is_some() { Vec::new() } else { vec![self.begun(runtime, event, before)] };
         };
-        let now = self.described(runtime, seen);
+        // The engine may have started it once more by now; that will be told by another event.
+        let later = seen.started.is_some_and(|started| started.duration_since(event.time) > SAME_START);
+        let started = if later { Some(event.time) } else { seen.started };
+        let now = FoundInstance { started, ..self.described(runtime, seen) };
         let mut changes = match live {
             // The list has told it already, and the event only comes after it.
             Some(before) if !before.complete || before.started == now.started => {
@@ -170,6 +177,7 @@ impl World {
         };
         // One that is being removed has ended too, but how is left to the event.
         if seen.state == State::Exited
+            && !later
             && let Some(found) = self.known(runtime, &event.id.0)
         {
             changes.extend(self.end(&found, seen.exit.clone()));

@@ -20,6 +20,7 @@ trials!("instances":
     the_feed_tells_what_happens_as_it_happens Real,
     the_engines_own_check_is_told Real,
     short_lives_are_told_too Real,
+    a_crash_loop_is_told_run_by_run Real,
     one_engine_by_two_ways_is_one_runtime Real,
     podman_and_its_api_are_one_runtime Both,
     an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them Both,
@@ -223,6 +224,17 @@ fn short_lives_are_told_too(scene: &mut Scene<'_>) {
             feed.heard().into_iter().find(|event| event["instance"]["id"] == **id && event["kind"] == "stopped");
         assert_eq!(stopped.unwrap()["instance"]["exit_code"], 3);
     }
+    feed.has_no_gap();
+}
+
+fn a_crash_loop_is_told_run_by_run(scene: &mut Scene<'_>) {
+    let foreign = Foreign::new(scene);
+    let feed = Feed::start(&scene.agent, &[]);
+    let id = foreign.run("a", &["--restart", "on-failure:2"], &["sh", "-c", "exit 3"]);
+    wait::until("three runs are told", || feed.about(&id), |told| told.len() >= 6);
+    assert_eq!(feed.about(&id), ["started", "stopped"].repeat(3));
+    let codes = feed.heard().into_iter().filter(|event| event["instance"]["id"] == id && event["kind"] == "stopped");
+    assert!(codes.into_iter().all(|event| event["instance"]["exit_code"] == 3), "{:#?}", feed.heard());
     feed.has_no_gap();
 }
 

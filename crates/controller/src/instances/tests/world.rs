@@ -151,6 +151,22 @@ fn one_that_ended_before_its_start_was_read_is_told_to_start_and_to_stop_once() 
 }
 
 #[test]
+fn every_run_of_a_crash_loop_is_told_with_its_own_end_though_the_engine_knows_the_last_one() {
+    for (state, last) in [(State::Running, "started a"), (State::Exited, "stopped a 3")] {
+        let mut world = world();
+        listed(&mut world, &[]);
+        let mut told = Vec::new();
+        for (second, code) in [(5, 1), (7, 2)] {
+            told.extend(tell(&mut world, "a", second, EventKind::Started, Some(seen("a", state, 9))));
+            told.extend(tell(&mut world, "a", second + 1, stopped(code), Some(seen("a", state, 9))));
+        }
+        told.extend(tell(&mut world, "a", 9, EventKind::Started, Some(seen("a", state, 9))));
+        assert_eq!(told[..4], ["started a", "stopped a 1", "started a", "stopped a 2"]);
+        assert_eq!(told.last().unwrap(), last);
+    }
+}
+
+#[test]
 fn how_one_ended_that_is_being_removed_already_is_left_to_the_event() {
     let mut world = world();
     listed(&mut world, &[]);
