@@ -7,6 +7,7 @@ mod alerts;
 mod compose;
 mod config;
 mod error;
+mod instance_view;
 mod listen;
 mod metrics;
 mod owner;

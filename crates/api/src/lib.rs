@@ -6,6 +6,7 @@
 pub mod event;
 pub mod health;
 pub mod image;
+pub mod instances;
 pub mod keep;
 pub mod logs;
 pub mod openapi;
@@ -20,6 +21,10 @@ pub mod workload;
 pub use event::Event;
 pub use health::{Condition, Health, HealthReason};
 pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+pub use instances::{
+    ComposeOf, FoundInstance, InstanceChange, InstanceEvent, InstanceHints, InstanceNetwork, InstancePort,
+    InstanceQuery, InstanceSnapshot, InstanceState, RuntimeConnection, WorkloadOf,
+};
 pub use keep::{Adopt, Adopted, Collected, Garbage, Gc, NotCollected, Purge, PurgeOutcome, Purged};
 pub use logs::{LogLine, LogQuery, StdStream};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};

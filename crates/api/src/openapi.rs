@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::event::EventQuery;
 use crate::{
     Adopt, Adopted, BuildImage, Collected, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc, Health, Image,
-    ImageQuery, LogLine, LogQuery, Operation as Op, Problem, Progress, PullImage, Purge, Purged, PushImage,
-    RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats, TagImage, Undeploy,
-    Version, Workload, WorkloadDetail,
+    ImageQuery, InstanceEvent, InstanceQuery, LogLine, LogQuery, Operation as Op, Problem, Progress, PullImage, Purge,
+    Purged, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats,
+    TagImage, Undeploy, Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -111,6 +111,13 @@ pub const OPERATIONS: &[Operation] = &[
     op(Get, "/v1/workloads/{name}/exec", "Run a process inside", WebSocket),
     op(Get, "/v1/workloads/{name}/attach", "Connect to the main process", WebSocket),
     op(Get, "/v1/events", "Events, a list or with `follow` a stream", Sse(of::<Event>)).query(of::<EventQuery>),
+    op(
+        Get,
+        "/v1/instances",
+        "Everything that runs here, ours or not, an `InstanceSnapshot` or with `follow` a stream",
+        Sse(of::<InstanceEvent>),
+    )
+    .query(of::<InstanceQuery>),
     op(Get, "/v1/operations", "Operations, newest first", Json(200, of::<Vec<Op>>)),
     op(Get, "/v1/operations/{id}", "One operation", Json(200, of::<Op>)),
     op(Delete, "/v1/operations/{id}", "Cancel an operation", Json(202, of::<Op>)),

@@ -9,18 +9,11 @@ use hythe_api::{Event, Problem};
 
 use crate::call::Call;
 use crate::sse::{self, Messages};
-use crate::{Client, ClientError, Items, ProtocolError};
+use crate::{Client, ClientError, Items, patience};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Pauses before each try to find the agent again: an agent that is being restarted is back by then.
-const PAUSES: [Duration; 6] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_millis(800),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-];
+/// Before a connection that gave nothing is made again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 struct Reader {
     client: Client,
@@ -93,21 +86,9 @@ impl Reader {
 
     async fn reconnect(&mut self) -> Result<Messages, ClientError> {
         if std::mem::replace(&mut self.fruitless, true) {
-            tokio::time::sleep(PAUSES[0]).await;
+            tokio::time::sleep(PAUSE).await;
         }
-        let mut outcome = self.client.open_events(&self.query, self.last).await;
-        for pause in PAUSES {
-            match &outcome {
-                Err(error) if is_passing(error) => tokio::time::sleep(pause).await,
-                _ => break,
-            }
-            outcome = self.client.open_events(&self.query, self.last).await;
-        }
-        outcome
+        let Self { client, query, last, .. } = self;
+        patience::until_reached(|| client.open_events(query, *last)).await
     }
-}
-
-/// The agent is not there, or went away in the middle of the conversation.
-const fn is_passing(error: &ClientError) -> bool {
-    matches!(error, ClientError::Unreachable { .. } | ClientError::Protocol(ProtocolError::Connection(_)))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use hythe_api::event::EventQuery;
-use hythe_api::{ExecStart, LogQuery};
+use hythe_api::{ExecStart, InstanceQuery, LogQuery};
 use hythe_client::{Client, ClientError, Endpoint, Output, ProtocolError};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -172,6 +172,36 @@ async fn from_now_on_is_a_cursor_before_anything_can_break() {
     assert!(requests[0].starts_with("GET /v1/events?follow=false&limit=1 "), "{}", requests[0]);
     for request in &requests[1..] {
         assert!(request.starts_with("GET /v1/events?after=41&follow=true "), "{request}");
+    }
+}
+
+fn instance_event(id: u64, change: &str) -> String {
+    let kind = change.split('"').nth(3).unwrap();
+    format!(
+        "id: {id}\nevent: {kind}\ndata: {{\"id\":{id},\"after\":null,\"time\":\"2026-01-01T00:00:00Z\",{change}}}\n\n"
+    )
+}
+
+#[tokio::test]
+async fn a_feed_with_a_gap_or_a_broken_one_begins_again_with_a_snapshot() {
+    let snapshot = r#""kind":"snapshot","runtimes":[],"instances":[]"#;
+    let agent = scripted(&[
+        &whole_stream(&(instance_event(1, snapshot) + &instance_event(9, r#""kind":"gap","missed":8"#))),
+        &broken_stream(&instance_event(9, snapshot)),
+        &whole_stream(&instance_event(3, snapshot)),
+        &reply("404 Not Found", "application/problem+json", NOT_FOUND),
+    ]);
+    let query = InstanceQuery { foreign: true, runtime: Some("a b".to_owned()), ..InstanceQuery::default() };
+    let events = agent.client.follow_instances(&query).await.unwrap();
+    let events: Vec<_> = events
+        .map(|event| event.map(|event| (event.id, event.change.kind())).map_err(|error| error.is_not_found()))
+        .collect()
+        .await;
+    let expected = [Ok((1, "snapshot")), Ok((9, "gap")), Ok((9, "snapshot")), Ok((3, "snapshot")), Err(true)];
+    assert_eq!(events, expected);
+    for request in agent.requests.await.unwrap() {
+        let path = "GET /v1/instances?all=false&foreign=true&runtime=a+b&follow=true HTTP/1.1\r\n";
+        assert!(request.starts_with(path), "{request}");
     }
 }
 

@@ -12,6 +12,7 @@ mod directory;
 mod drift;
 mod event;
 mod health;
+mod instances;
 mod lifecycle;
 mod operation;
 mod placement;
@@ -42,6 +43,7 @@ pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
 pub use event::EventHub;
+pub use instances::{Change, FoundInstance, FoundNetwork, Heard, Instances, Reader, RuntimeSeen, Snapshot, Told};
 pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use purge::{Purged, PurgedService};
 pub use reaper::{Candidate, Collected, GcOptions, Object, ObjectKind};
@@ -123,6 +125,7 @@ pub struct Controller {
     pub(crate) events: Arc<EventHub>,
     pub(crate) operations: Arc<Operations>,
     pub(crate) directory: Arc<directory::Directory>,
+    instances: Instances,
     /// Held while a change is accepted, so that two callers cannot interleave.
     pub(crate) accepting: std::sync::Mutex<()>,
     pub(crate) looks: Semaphore,
@@ -140,11 +143,13 @@ impl Controller {
         let shutdown = CancellationToken::new();
         let retention = Retention { count: settings.keep_events, age: settings.keep_events_for };
         let events = Arc::new(EventHub::new(store.clone(), retention));
+        let runtimes = Arc::new(Runtimes::new(connectors));
         let controller = Arc::new(Self {
+            instances: Instances::new(&settings.owner, runtimes.clone()),
+            runtimes,
             operations: Arc::new(
                 Operations::open(store.clone(), settings.keep_operations, shutdown.clone()).map_err(store_error)?,
             ),
-            runtimes: Arc::new(Runtimes::new(connectors)),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
             looks: Semaphore::new(LOOKS),
@@ -208,6 +213,11 @@ impl Controller {
     /// The runtimes.
     pub fn runtimes(&self) -> &Runtimes {
         &self.runtimes
+    }
+
+    /// What runs on this machine, whoever made it.
+    pub fn instances(&self) -> &Instances {
+        &self.instances
     }
 
     /// The events.

@@ -1,8 +1,9 @@
 //! The configured runtimes, connected or not.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use hythe_runtime::{Capability, Error, ErrorKind, Result, Runtime, RuntimeInfo};
@@ -48,6 +49,18 @@ pub struct RuntimeStatus {
 struct State {
     runtime: Option<Arc<dyn Runtime>>,
     error: Option<String>,
+    lost: Option<Instant>,
+    /// It answers; what it has is being read, and nothing may be decided before.
+    reading: bool,
+}
+
+impl State {
+    /// The engine is held by this slot: it answers there, or did a moment ago and may be restarting.
+    fn holds(&self, engine: &str) -> bool {
+        let known = self.runtime.as_ref().and_then(|runtime| runtime.info().engine_id.as_deref());
+        let answers = self.error.is_none() || self.reading || self.lost.is_some_and(|lost| lost.elapsed() < HELD);
+        known == Some(engine) && answers
+    }
 }
 
 /// All configured runtimes, in order of preference.
@@ -56,15 +69,23 @@ pub struct Runtimes {
     slots: Vec<(Connector, RwLock<State>)>,
     /// Names of those that were tried at least once.
     tried: watch::Sender<BTreeSet<String>>,
+    /// Counts connects and losses.
+    changes: watch::Sender<u64>,
+    /// Held while a slot takes its engine.
+    taking: Mutex<()>,
 }
 
 /// Longest wait for runtimes that were never tried yet.
 const FIRST_TRY: Duration = Duration::from_secs(10);
+/// How long a runtime that was lost keeps its engine from another one that reaches it too.
+const HELD: Duration = Duration::from_secs(60);
 
 impl Runtimes {
     pub(crate) fn new(connectors: Vec<Connector>) -> Self {
-        let state = || RwLock::new(State { runtime: None, error: Some("not connected yet".to_owned()) });
+        let state = || RwLock::new(State { error: Some("not connected yet".to_owned()), ..State::default() });
         Self {
+            changes: watch::channel(0).0,
+            taking: Mutex::default(),
             tried: watch::channel(BTreeSet::new()).0,
             slots: connectors.into_iter().map(|connector| (connector, state())).collect(),
         }
@@ -73,6 +94,19 @@ impl Runtimes {
     /// Their names, in order of preference.
     pub fn names(&self) -> Vec<String> {
         self.slots.iter().map(|(connector, _)| connector.name.clone()).collect()
+    }
+
+    /// Why the named runtime is not used, in a few words; `None`: it answers.
+    pub(crate) fn reason(&self, name: &str) -> Option<String> {
+        read(&self.slot(name).ok()?.1).error.clone()
+    }
+
+    /// Whether there is a runtime of this name.
+    ///
+    /// # Errors
+    /// `NotFound` naming those that are configured.
+    pub fn is_configured(&self, name: &str) -> Result<()> {
+        self.slot(name).map(drop)
     }
 
     /// The named runtime, where it answers.
@@ -143,21 +177,32 @@ impl Runtimes {
 
     /// Connects the named runtime again; it may be used once it is [`Runtimes::ready`].
     pub(crate) async fn connect(&self, name: &str) -> Result<Arc<dyn Runtime>> {
-        let (connector, state) = self.slot(name)?;
-        let connected = (connector.connect)().await;
-        match &connected {
-            Ok(runtime) => state.write().unwrap_or_else(PoisonError::into_inner).runtime = Some(runtime.clone()),
-            Err(error) => self.lost(name, error.message()),
+        let (connector, _) = self.slot(name)?;
+        let connected = match (connector.connect)().await {
+            Ok(runtime) => {
+                self.earlier_were_tried(name, runtime.info()).await;
+                self.take(name, runtime)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &connected {
+            self.write(name, |state| state.error = Some(error.message().to_owned()));
+            self.was_tried(name);
         }
         connected
     }
 
-    /// What the named runtime has is known: from now on it may be used.
-    pub(crate) fn ready(&self, name: &str) {
-        if let Ok((_, state)) = self.slot(name) {
-            state.write().unwrap_or_else(PoisonError::into_inner).error = None;
-        }
+    /// What the named runtime has is known: from now on it may be used. `false` where its engine was given to another one meanwhile.
+    pub(crate) fn ready(&self, name: &str) -> bool {
+        let mut still = false;
+        self.write(name, |state| {
+            still = std::mem::take(&mut state.reading);
+            if still {
+                state.error = None;
+            }
+        });
         self.was_tried(name);
+        still
     }
 
     fn was_tried(&self, name: &str) {
@@ -168,10 +213,60 @@ impl Runtimes {
 
     /// Remembers why the named runtime was lost.
     pub(crate) fn lost(&self, name: &str, reason: &str) {
-        if let Ok((_, state)) = self.slot(name) {
-            state.write().unwrap_or_else(PoisonError::into_inner).error = Some(reason.to_owned());
-        }
+        self.write(name, |state| {
+            if state.error.is_none() {
+                state.lost = Some(Instant::now());
+            }
+            state.error = Some(reason.to_owned());
+            state.reading = false;
+        });
         self.was_tried(name);
+    }
+
+    /// Wakes whenever one was connected, could not be, or was lost.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits for earlier slots that may turn out to reach the same engine; one that takes longer takes it back when it comes.
+    async fn earlier_were_tried(&self, name: &str, info: &RuntimeInfo) {
+        let alike = |connector: &Connector| connector.kind == info.kind || connector.kind.to_string() == info.engine;
+        let earlier = self.slots.iter().map(|(connector, _)| connector).take_while(|connector| connector.name != name);
+        let names: Vec<&str> = earlier.filter(|connector| alike(connector)).map(|c| c.name.as_str()).collect();
+        let mut tried = self.tried.subscribe();
+        let all = tried.wait_for(|tried| names.iter().all(|name| tried.contains(*name)));
+        let _ = tokio::time::timeout(FIRST_TRY, all).await;
+    }
+
+    /// Gives the slot its runtime, unless an earlier one holds the same engine; a later one that does is set aside. One engine is one
+    /// runtime, by whatever ways it is reached.
+    fn take(&self, name: &str, runtime: Arc<dyn Runtime>) -> Result<Arc<dyn Runtime>> {
+        let _one_at_a_time = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = runtime.info().engine_id.as_deref();
+        let holders = self.slots.iter().filter(|(_, state)| engine.is_some_and(|engine| read(state).holds(engine)));
+        let holders: Vec<&str> = holders.map(|(connector, _)| connector.name.as_str()).collect();
+        let place = |name: &str| self.slots.iter().position(|(connector, _)| connector.name == name);
+        for holder in holders {
+            match place(holder).cmp(&place(name)) {
+                Ordering::Less => return Err(Error::new(ErrorKind::Unavailable, "connect", same_engine(holder))),
+                Ordering::Equal => {}
+                Ordering::Greater => self.write(holder, |state| {
+                    (state.error, state.lost, state.reading) = (Some(same_engine(name)), None, false);
+                }),
+            }
+        }
+        self.write(name, |state| {
+            let error = Some("what it has is being read".to_owned());
+            *state = State { runtime: Some(runtime.clone()), error, lost: None, reading: true };
+        });
+        Ok(runtime)
+    }
+
+    fn write(&self, name: &str, change: impl FnOnce(&mut State)) {
+        if let Ok((_, state)) = self.slot(name) {
+            change(&mut state.write().unwrap_or_else(PoisonError::into_inner));
+            self.changes.send_modify(|changes| *changes += 1);
+        }
     }
 
     fn slot(&self, name: &str) -> Result<&(Connector, RwLock<State>)> {
@@ -181,3 +276,14 @@ impl Runtimes {
         })
     }
 }
+
+fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+    state.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn same_engine(name: &str) -> String {
+    format!("is the same engine as `{name}`")
+}
+
+#[cfg(test)]
+mod tests;

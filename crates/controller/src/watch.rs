@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use hythe_runtime::{Cursor, Error, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
+use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
 use hythe_store::{EventFilter, EventRecord, NewEvent, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
@@ -99,7 +99,9 @@ impl Watcher {
         let stream = runtime.watch(&cx, Cursor(from)).await?;
         let rows = runtime.list(&cx, &Filter::owned_by(self.controller.owner())).await?;
         let by_workload = self.read_back(&runtime, rows).await?;
-        self.controller.runtimes.ready(&self.name);
+        if !self.controller.runtimes.ready(&self.name) {
+            return Err(Error::new(ErrorKind::Unavailable, "connect", "its engine is reached as another runtime"));
+        }
         if self.lost {
             self.tell(runtime_event(&self.name, "runtime.reconnected", "the runtime answers again"));
         }

@@ -73,9 +73,10 @@ pub enum EventKind {
     Unpaused,
     /// The kernel killed something in it for want of memory.
     OutOfMemory,
-    /// Its configuration, name or networks changed.
+    /// Its configuration, name, networks or the verdict of the engine's own check changed.
     Updated {
-        /// What changed, in the engine's words.
+        /// What changed, in the engine's words: `rename`, `network connect <name>`, `network disconnect <name>` (the name where
+        /// the engine says it), `health <word>`, `update`.
         what: String,
     },
     /// It was removed.

@@ -12,6 +12,7 @@ pub mod event;
 pub mod facets;
 pub mod foreign;
 pub mod identity;
+pub mod labels;
 pub mod layers;
 pub mod memory;
 pub mod observed;
@@ -30,6 +31,7 @@ pub use facets::{
     Stats, StatsSample, StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
-pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
+pub use labels::{Compose, Hints, Owner};
+pub use observed::{EngineHealth, Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
 pub use plan::{Attachment, Plan, PlanNetwork, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};

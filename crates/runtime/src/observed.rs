@@ -29,6 +29,30 @@ pub enum State {
     Unknown,
 }
 
+/// What the engine's own check of an instance says. Ours are made without one: the agent probes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineHealth {
+    /// Not checked long enough.
+    Starting,
+    /// The last checks succeeded.
+    Healthy,
+    /// Too many checks failed in a row.
+    Unhealthy,
+}
+
+impl EngineHealth {
+    /// From the word that engines use; `None`: there is no check.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "starting" => Some(Self::Starting),
+            "healthy" => Some(Self::Healthy),
+            "unhealthy" => Some(Self::Unhealthy),
+            _ => None,
+        }
+    }
+}
+
 /// How a main process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -104,6 +128,9 @@ pub struct Observed {
     pub restarts: u32,
     /// How it ended, once it has.
     pub exit: Option<Exit>,
+    /// What the engine's own check says, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<EngineHealth>,
     /// Every network with its addresses, sorted by name.
     pub networks: Vec<ObservedNetwork>,
     /// Every published port with protocol and host address, sorted.

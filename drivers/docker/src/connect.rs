@@ -86,8 +86,7 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         endpoint: endpoint.to_string(),
         engine: engine.as_str().to_owned(),
         version: info.server_version.clone(),
-        // Podman makes up another id for every answer.
-        engine_id: (engine == Engine::Docker && !info.id.is_empty()).then(|| info.id.clone()),
+        engine_id: engine_id(engine, &info),
         rootless: info.rootless || capability::has_security(&info, "rootless"),
     };
     let core = Core {
@@ -102,6 +101,15 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         failed_starts: Arc::default(),
     };
     Docker::new(described, capability, core)
+}
+
+/// Podman makes up another id for every answer; there its store on its host is what makes it itself, as its own driver says it.
+fn engine_id(engine: Engine, info: &Info) -> Option<String> {
+    match engine {
+        Engine::Docker => Some(info.id.clone()).filter(|id| !id.is_empty()),
+        Engine::Podman if info.docker_root_dir.is_empty() => None,
+        Engine::Podman => Some(format!("{}:{}", info.name, info.docker_root_dir)),
+    }
 }
 
 fn reason(native: &Native) -> String {

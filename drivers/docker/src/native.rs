@@ -48,6 +48,11 @@ pub(crate) struct Info {
     pub(crate) pids_limit: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) rootless: bool,
+    /// Name of the engine's host.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) docker_root_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) system_time: String,
     #[serde(deserialize_with = "or_default")]
@@ -138,6 +143,16 @@ pub(crate) struct ContainerState {
     pub(crate) started_at: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) finished_at: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) health: ContainerHealth,
+}
+
+/// What the engine's own check says.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerHealth {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) status: String,
 }
 
 /// Configuration of a container.

@@ -159,9 +159,10 @@ impl Reader {
         let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
         let kind = self.kind(&raw)?;
         let attributes = raw.actor.attributes;
-        let of_network = raw.kind == "network";
-        let id = if of_network { attributes.get("container").cloned()? } else { raw.actor.id };
-        let name = attributes.get("name").filter(|_| !of_network).cloned();
+        // Docker tells it of the network and names the container; Podman tells it of the container and names no network.
+        let container = attributes.get("container").filter(|_| raw.kind == "network").cloned();
+        let name = attributes.get("name").filter(|_| container.is_none()).cloned();
+        let id = container.unwrap_or(raw.actor.id);
         let identity = if raw.kind == "container" { Identity::from_labels(&attributes) } else { None };
         Some(Event { cursor: self.place.cursor(), time, id: InstanceId(id), name, identity, kind })
     }
@@ -216,13 +217,21 @@ impl Reader {
             "unpause" => EventKind::Unpaused,
             "destroy" | "remove" => EventKind::Removed,
             "rename" | "update" => EventKind::Updated { what: raw.action.clone() },
-            _ => return None,
+            action => EventKind::Updated { what: health(action, attributes)? },
         })
     }
 }
 
+/// `health_status: healthy`; Podman's API has the verdict among the attributes, or nowhere.
+fn health(action: &str, attributes: &BTreeMap<String, String>) -> Option<String> {
+    let rest = action.strip_prefix("health_status")?;
+    let verdict = rest.strip_prefix(": ").or_else(|| attributes.get("health_status").map(String::as_str));
+    Some(format!("health {}", verdict.unwrap_or_default()).trim_end().to_owned())
+}
+
 fn network(raw: &RawEvent) -> Option<EventKind> {
-    let network = raw.actor.attributes.get("name").map_or("", String::as_str);
+    let attributes = &raw.actor.attributes;
+    let network = attributes.get("name").filter(|_| attributes.contains_key("container")).map_or("", String::as_str);
     matches!(raw.action.as_str(), "connect" | "disconnect")
         .then(|| EventKind::Updated { what: format!("network {} {network}", raw.action).trim_end().to_owned() })
 }
@@ -275,13 +284,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_network_is_joined_in_the_words_of_both_engines() {
+        let docker = r#"{"Type":"network","Action":"connect","Actor":{"ID":"n","Attributes":{"container":"c","name":"net","type":"bridge"}},"timeNano":1}"#;
+        let podman = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"c","Attributes":{"image":"","name":"web","podId":""}},"timeNano":2}"#;
+        let events = read(reader(&format!("{docker}\n{podman}\n"), Place { nanos: 0, seen: 0 })).await;
+        let told: Vec<_> =
+            events.iter().map(|event| (event.id.0.as_str(), event.name.as_deref(), &event.kind)).collect();
+        let updated = |what: &str| EventKind::Updated { what: what.to_owned() };
+        let expected =
+            [("c", None, &updated("network connect net")), ("c", Some("web"), &updated("network disconnect"))];
+        assert_eq!(told, expected);
+    }
+
+    #[tokio::test]
     async fn a_kill_is_no_end_and_an_end_knows_about_memory() {
         let lines = [
             line("kill", 1, "\"signal\":\"1\""),
             line("oom", 2, ""),
             line("die", 3, "\"exitCode\":\"137\""),
             line("exec_start: sh", 4, ""),
-            line("destroy", 5, ""),
+            line("health_status: unhealthy", 5, ""),
+            line("destroy", 6, ""),
         ];
         let kinds: Vec<EventKind> = read(reader(&lines.concat(), Place { nanos: 0, seen: 0 }))
             .await
@@ -293,6 +316,7 @@ mod tests {
             EventKind::Signalled { signal: "1".to_owned() },
             EventKind::OutOfMemory,
             EventKind::Stopped { exit },
+            EventKind::Updated { what: "health unhealthy".to_owned() },
             EventKind::Removed,
         ];
         assert_eq!(kinds, expected);

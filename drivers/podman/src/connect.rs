@@ -33,6 +33,8 @@ struct Info {
 #[serde(rename_all = "camelCase")]
 struct Host {
     #[serde(default)]
+    hostname: String,
+    #[serde(default)]
     cgroup_version: String,
     #[serde(default)]
     cgroup_controllers: Option<Vec<String>>,
@@ -87,8 +89,8 @@ pub async fn connect(config: Config) -> Result<Podman> {
         kind: RuntimeKind::Podman,
         endpoint: client.program(),
         engine: "podman".to_owned(),
+        engine_id: engine_id(&info),
         version: info.version.version,
-        engine_id: Some(info.store.graph_root).filter(|root| !root.is_empty()),
         rootless: info.host.security.rootless,
     };
     let default_capabilities = capability_names(&info.host.security.capabilities);
@@ -103,6 +105,12 @@ pub async fn connect(config: Config) -> Result<Podman> {
         registry,
         default_capabilities,
     }))
+}
+
+/// Its store on its host; two hosts may well have theirs in the same place.
+fn engine_id(info: &Info) -> Option<String> {
+    let root = &info.store.graph_root;
+    (!root.is_empty()).then(|| format!("{}:{root}", info.host.hostname))
 }
 
 /// Without `CAP_`, sorted.

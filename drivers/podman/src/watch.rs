@@ -38,6 +38,8 @@ pub(crate) struct Line {
     container_exit_code: Option<i32>,
     #[serde(default, rename = "network")]
     network: String,
+    #[serde(default, rename = "health_status")]
+    health: String,
     #[serde(default)]
     attributes: Option<BTreeMap<String, String>>,
 }
@@ -48,7 +50,12 @@ impl Podman {
         // `podman events` says nothing while nothing happens: whether podman works is asked beside it.
         connect::answers(self, cx, About { operation: "watch", subject: "podman" }).await?;
         let local = self.local.is_some();
-        let events = follower.lines().filter_map(move |line| async move {
+        let mut verdicts = Verdicts::default();
+        let lines = follower.lines().filter(move |line| {
+            let news = line.as_ref().map_or(true, |line| verdicts.is_news(line));
+            std::future::ready(news)
+        });
+        let events = lines.filter_map(move |line| async move {
             match line {
                 Ok(line) => with_evidence(event(line)?, local).await.map(Ok),
                 Err(gone) => Some(Err(gone)),
@@ -56,6 +63,23 @@ impl Podman {
         });
         let cancel = cx.cancel.clone();
         Ok(events.take_until(async move { cancel.cancelled().await }).boxed())
+    }
+}
+
+/// Podman tells a verdict at every single check, and it is the one from before that check: what each instance's was, so that only changes are passed on.
+#[derive(Debug, Default)]
+struct Verdicts(BTreeMap<String, String>);
+
+impl Verdicts {
+    fn is_news(&mut self, line: &Line) -> bool {
+        match line.status.as_str() {
+            "health_status" => self.0.insert(line.id.clone(), line.health.clone()).as_ref() != Some(&line.health),
+            "start" | "remove" => {
+                self.0.remove(&line.id);
+                true
+            }
+            _ => true,
+        }
     }
 }
 
@@ -88,7 +112,9 @@ fn event(line: Line) -> Option<Event> {
     let time = line.time;
     let kind = match line.kind.as_str() {
         "container" => container_kind(&line)?,
-        "network" => EventKind::Updated { what: format!("network {} {}", line.status, line.network) },
+        "network" if ["connect", "disconnect"].contains(&line.status.as_str()) => {
+            EventKind::Updated { what: format!("network {} {}", line.status, line.network) }
+        }
         "image" => image_kind(&line)?,
         _ => return None,
     };
@@ -115,6 +141,7 @@ fn container_kind(line: &Line) -> Option<EventKind> {
         "remove" => EventKind::Removed,
         "oom" => EventKind::OutOfMemory,
         "rename" | "update" => EventKind::Updated { what: line.status.clone() },
+        "health_status" => EventKind::Updated { what: format!("health {}", line.health) },
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use hythe_runtime::{Cursor, EventKind, Exit};
 
-use super::{Line, beginning, event};
+use super::{Line, Verdicts, beginning, event};
 
 fn read(line: &str) -> Option<EventKind> {
     event(serde_json::from_str::<Line>(line).unwrap()).map(|event| event.kind)
@@ -27,4 +27,23 @@ fn a_resumed_watch_begins_early() {
     let early: i128 = 1_795_341_455_162_605_102;
     assert_eq!(beginning(&Cursor::at("1795341456162605102")).unwrap().as_nanosecond(), early);
     assert!(beginning(&Cursor::at("yesterday")).is_err());
+}
+
+#[test]
+fn only_a_changed_verdict_of_podmans_own_check_is_news() {
+    let mut verdicts = Verdicts::default();
+    let mut news = |status: &str, health: &str| {
+        let line = format!(
+            r#"{{"ID":"ad27","Name":"w","Status":"{status}","health_status":"{health}","Time":"2026-11-22T10:01:44Z","Type":"container"}}"#
+        );
+        let line: Line = serde_json::from_str(&line).unwrap();
+        verdicts.is_news(&line).then(|| event(line).map(|event| event.kind))
+    };
+    let told = |word: &str| Some(Some(EventKind::Updated { what: format!("health {word}") }));
+    assert_eq!(news("health_status", "starting"), told("starting"));
+    assert_eq!(news("health_status", "healthy"), told("healthy"));
+    assert_eq!(news("health_status", "healthy"), None);
+    assert_eq!(news("health_status", "unhealthy"), told("unhealthy"));
+    assert_eq!(news("start", ""), Some(Some(EventKind::Started)));
+    assert_eq!(news("health_status", "unhealthy"), told("unhealthy"));
 }

@@ -27,12 +27,12 @@ impl Engine {
         Ran::of(&mut self.command(words)).ok().out
     }
 
-    /// Runs its program where it does not matter whether it succeeds.
-    pub(crate) fn try_run(&self, words: &[&str]) -> Ran {
+    /// Runs its program, however that ends.
+    pub(crate) fn tries(&self, words: &[&str]) -> Ran {
         Ran::of(&mut self.command(words))
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let Self::Program(before) = self else { panic!("the in-process engine has no program") };
         let mut command = program::command(before[0].as_ref());
         command.args(&before[1..]).args(words);

@@ -33,13 +33,13 @@ impl Foreign {
 
     /// The engine has it no more.
     pub(crate) fn is_gone(&self) -> bool {
-        self.engine.try_run(&["inspect", "--type", "container", &self.id]).code != Some(0)
+        self.engine.tries(&["inspect", "--type", "container", &self.id]).code != Some(0)
     }
 }
 
 impl Drop for Foreign {
     fn drop(&mut self) {
         // It may be gone already.
-        self.engine.try_run(&["rm", "-f", "-v", &self.id]);
+        self.engine.tries(&["rm", "-f", "-v", &self.id]);
     }
 }

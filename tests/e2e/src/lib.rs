@@ -10,6 +10,7 @@ mod agent;
 mod disk;
 mod engine;
 mod environment;
+mod feed;
 mod files;
 mod foreign;
 mod home;

@@ -3,6 +3,7 @@
 mod events;
 mod follower;
 mod images;
+mod instances;
 mod keep;
 mod operations;
 mod runtimes;
@@ -42,6 +43,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/explain", post(services::explain))
         .route("/v1/workloads", get(workloads::list))
         .route("/v1/events", get(events::list))
+        .route("/v1/instances", get(instances::list))
         .route("/v1/operations", get(operations::list))
         .route("/v1/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/v1/operations/{id}/progress", get(operations::progress))

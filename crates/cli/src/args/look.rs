@@ -95,6 +95,28 @@ pub(crate) struct Events {
     pub(crate) limit: Option<u32>,
 }
 
+/// List everything that runs on this machine, ours or not
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe instances
+  hythe instances --foreign -a
+  hythe instances --json | jq -r '.instances[] | .display_name + \" \" + .owner'
+  hythe instances -f --json | jq -r 'select(.kind == \"started\") | .instance.display_name'")]
+pub(crate) struct Instances {
+    /// Also those that do not run
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Go on with what starts, stops and changes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only those of this runtime
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime: Option<String>,
+    /// Only those that are not this agent's
+    #[arg(long)]
+    pub(crate) foreign: bool,
+}
+
 /// Show resource use
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe stats\n  hythe stats shop-web --json")]

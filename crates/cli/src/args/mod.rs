@@ -14,7 +14,7 @@ pub(crate) use change::{Operations, OperationsCommand, Restart, Start, Stop, Und
 pub(crate) use file::{Build, Deploy, Explain, Validate};
 pub(crate) use image::{Images, ImagesCommand, Pull, Push};
 pub(crate) use keep::{Adopt, Gc, Purge, Sync};
-pub(crate) use look::{Events, Inspect, Logs, Ps, Runtimes, Services, Stats, Status};
+pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, Stats, Status};
 pub(crate) use session::{Attach, Exec};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
@@ -78,6 +78,7 @@ pub(crate) enum Command {
     Attach(Attach),
     Inspect(Inspect),
     Events(Events),
+    Instances(Instances),
     Stop(Stop),
     Start(Start),
     Restart(Restart),

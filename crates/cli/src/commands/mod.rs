@@ -14,6 +14,7 @@ mod gc;
 mod help_markdown;
 mod images;
 mod inspect;
+mod instances;
 mod lifecycle;
 mod logs;
 mod operations;
@@ -53,6 +54,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::HelpMarkdown(_) => help_markdown::run(printer),
         Command::Images(args) => wait(images::run(args, printer)),
         Command::Inspect(args) => wait(inspect::run(args, printer)),
+        Command::Instances(args) => wait(instances::run(args, printer)),
         Command::Logs(args) => wait(logs::run(args, printer)),
         Command::Openapi(_) => printer.json(&hythe_api::document()),
         Command::Operations(args) => wait(operations::run(args, printer)),

@@ -9,9 +9,7 @@ use std::sync::{Arc, PoisonError};
 use hythe_runtime::foreign::{self, Owner};
 use hythe_runtime::{Error, ErrorKind, Image, InstanceId, Observed, OpContext, Runtime, State};
 use hythe_spec::{Component, ImageRef, Restart, Service};
-use hythe_store::{
-    Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, ServiceRecord, Transaction,
-};
+use hythe_store::{Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, ServiceRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
 

@@ -9,7 +9,9 @@ use super::engine::{Engine, Volume, World};
 use super::files::SharedTree;
 use super::instance::Instance;
 use super::lifecycle::run_foreign;
-use crate::{Error, ErrorKind, Event, EventKind, InstanceId, NetworkInfo, Observed, Plan, Result};
+use crate::{
+    Attachment, Error, ErrorKind, Event, EventKind, InstanceId, NetworkInfo, Observed, Plan, PlanNetwork, Result,
+};
 
 const OPERATION: &str = "control";
 
@@ -69,7 +71,49 @@ impl MemoryControl {
     pub fn rename(&self, instance: &str, name: &str) -> Result<()> {
         self.on(instance, |engine, instance, now| {
             instance.name = name.to_owned();
-            engine.events.report(instance, now, EventKind::Updated { what: "name".to_owned() });
+            engine.events.report(instance, now, EventKind::Updated { what: "rename".to_owned() });
+            Ok(())
+        })
+    }
+
+    /// Joins an instance to a network. One without a bridge, or in it already: `Conflict`.
+    pub fn connect(&self, instance: &str, network: &str) -> Result<()> {
+        let attachment = Attachment { network: network.to_owned(), aliases: Vec::new() };
+        self.rewire(instance, network, "connect", |attachments| {
+            let is_new = attachments.iter().all(|held| held.network != attachment.network);
+            if is_new {
+                attachments.push(attachment);
+            }
+            is_new
+        })
+    }
+
+    /// Takes an instance out of a network. Not in it: `Conflict`.
+    pub fn disconnect(&self, instance: &str, network: &str) -> Result<()> {
+        self.rewire(instance, network, "disconnect", |attachments| {
+            let before = attachments.len();
+            attachments.retain(|held| held.network != network);
+            attachments.len() != before
+        })
+    }
+
+    fn rewire(
+        &self,
+        instance: &str,
+        network: &str,
+        what: &str,
+        change: impl FnOnce(&mut Vec<Attachment>) -> bool,
+    ) -> Result<()> {
+        self.on(instance, |engine, instance, now| {
+            let changed = match &mut instance.plan.network {
+                PlanNetwork::Bridged { attachments } => change(attachments),
+                PlanNetwork::None | PlanNetwork::Host => false,
+            };
+            if !changed {
+                let words = format!("instance `{}` cannot {what} network `{network}`", instance.name);
+                return Err(Error::new(ErrorKind::Conflict, OPERATION, words));
+            }
+            engine.events.report(instance, now, EventKind::Updated { what: format!("network {what} {network}") });
             Ok(())
         })
     }

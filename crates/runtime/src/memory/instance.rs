@@ -113,6 +113,7 @@ impl Instance {
             finished: self.finished,
             restarts: 0,
             exit: self.exit.clone(),
+            health: None,
             networks: self.networks(),
             ports: self.ports.clone(),
             mounts: self.plan.mounts.iter().map(observed_mount).collect(),

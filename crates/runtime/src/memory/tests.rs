@@ -119,7 +119,7 @@ async fn a_rename_is_told_and_counts() {
     let mut events = memory.watch(&cx(), Cursor::START).await.unwrap();
     memory.control().rename(&plan.name(), "other").unwrap();
     let event = events.next().await.unwrap().unwrap();
-    assert_eq!(event.kind, EventKind::Updated { what: "name".to_owned() });
+    assert_eq!(event.kind, EventKind::Updated { what: "rename".to_owned() });
     assert!(memory.inspect(&cx(), &InstanceId("other".to_owned())).await.is_ok());
     assert!(memory.inspect(&cx(), &InstanceId(plan.name())).await.unwrap_err().is_not_found());
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hythe_runtime::{Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State};
+use hythe_runtime::{
+    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State,
+};
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
@@ -63,6 +65,7 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         finished: timestamp(&state.finished_at),
         restarts: restart_count,
         exit: exit(now, &state),
+        health: EngineHealth::from_word(&state.health.status),
         ports: ports(&network_settings),
         networks: networks(network_settings),
         mounts: self::mounts(mounts, &host_config.tmpfs),

@@ -64,6 +64,17 @@ pub(crate) struct ContainerState {
     pub(super) finished_at: Option<String>,
     #[serde(default)]
     pub(crate) cgroup_path: String,
+    /// Podman 3 has it under the other name.
+    #[serde(default, alias = "Healthcheck", deserialize_with = "nullable")]
+    pub(super) health: HealthDocument,
+}
+
+/// What podman's own check says; empty without one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HealthDocument {
+    #[serde(default)]
+    pub(super) status: String,
 }
 
 /// `Config`.

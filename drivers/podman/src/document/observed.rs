@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hythe_runtime::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
+use hythe_runtime::{EngineHealth, Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
 use hythe_spec::{ByteSize, Millicores, Port, Resources, Ulimit};
 
 use super::configured::configured;
@@ -26,6 +26,7 @@ impl Container {
             finished: time(self.state.finished_at.as_deref()),
             restarts: self.restart_count,
             exit,
+            health: EngineHealth::from_word(&self.state.health.status),
             networks,
             ports: bound(self.network_settings.ports),
             mounts: mounts(self.mounts, &self.host_config.tmpfs),

@@ -69,6 +69,18 @@ impl Outside for DockerHand {
         self.post(&format!("/containers/{instance}/kill?signal={signal}")).await
     }
 
+    async fn rename(&self, instance: &str, name: &str) -> Outcome {
+        self.post(&format!("/containers/{instance}/rename?name={name}")).await
+    }
+
+    async fn connect(&self, instance: &str, network: &str) -> Outcome {
+        self.ask("POST", &format!("/networks/{network}/connect"), &json!({ "Container": instance })).await
+    }
+
+    async fn disconnect(&self, instance: &str, network: &str) -> Outcome {
+        self.ask("POST", &format!("/networks/{network}/disconnect"), &json!({ "Container": instance })).await
+    }
+
     async fn make_network(&self, name: &str) -> Outcome {
         self.ask("POST", "/networks/create", &json!({ "Name": name, "CheckDuplicate": true })).await
     }

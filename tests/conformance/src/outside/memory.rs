@@ -43,6 +43,18 @@ impl Outside for MemoryHand {
         Ok(self.0.kill(instance, signal)?)
     }
 
+    async fn rename(&self, instance: &str, name: &str) -> Outcome {
+        Ok(self.0.rename(instance, name)?)
+    }
+
+    async fn connect(&self, instance: &str, network: &str) -> Outcome {
+        Ok(self.0.connect(instance, network)?)
+    }
+
+    async fn disconnect(&self, instance: &str, network: &str) -> Outcome {
+        Ok(self.0.disconnect(instance, network)?)
+    }
+
     async fn make_network(&self, name: &str) -> Outcome {
         self.0.foreign_network(name);
         Ok(())

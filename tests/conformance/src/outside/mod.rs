@@ -23,6 +23,10 @@ pub(crate) trait Outside: Send + Sync {
     async fn unpause(&self, instance: &str) -> Outcome;
     /// Sends a signal by name, such as `HUP`, through the engine.
     async fn kill(&self, instance: &str, signal: &str) -> Outcome;
+    async fn rename(&self, instance: &str, name: &str) -> Outcome;
+    /// Joins an instance to a network.
+    async fn connect(&self, instance: &str, network: &str) -> Outcome;
+    async fn disconnect(&self, instance: &str, network: &str) -> Outcome;
     async fn make_network(&self, name: &str) -> Outcome;
     async fn remove_network(&self, name: &str) -> Outcome;
     async fn make_volume(&self, name: &str) -> Outcome;

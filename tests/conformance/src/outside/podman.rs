@@ -52,6 +52,18 @@ impl Outside for PodmanHand {
         self.run(&["kill", "--signal", signal, instance]).await
     }
 
+    async fn rename(&self, instance: &str, name: &str) -> Outcome {
+        self.run(&["rename", instance, name]).await
+    }
+
+    async fn connect(&self, instance: &str, network: &str) -> Outcome {
+        self.run(&["network", "connect", network, instance]).await
+    }
+
+    async fn disconnect(&self, instance: &str, network: &str) -> Outcome {
+        self.run(&["network", "disconnect", network, instance]).await
+    }
+
     async fn make_network(&self, name: &str) -> Outcome {
         self.run(&["network", "create", name]).await
     }

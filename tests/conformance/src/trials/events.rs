@@ -6,8 +6,8 @@ use futures_util::StreamExt;
 use hythe_runtime::{Cursor, Event, EventKind, EventStream, InstanceId};
 
 use crate::failure::{Failure, Outcome};
-use crate::need::Need::{Logs, Outside};
-use crate::scene::Scene;
+use crate::need::Need::{Logs, Networks, Outside};
+use crate::scene::{Scene, connected};
 use crate::trial::trials;
 
 trials! { "events":
@@ -19,6 +19,8 @@ trials! { "events":
     stopping_what_is_stopped_is_no_event [],
     a_signal_that_does_not_end_it_is_no_stop [Outside, Logs],
     pause_and_unpause_are_told [Outside],
+    another_name_is_told [Outside],
+    joining_and_leaving_a_network_are_told [Outside, Networks],
     a_cursor_resumes_without_loss [],
     every_cursor_leads_to_the_next_event [],
     a_subscription_stands_when_it_returns [],
@@ -177,6 +179,48 @@ async fn pause_and_unpause_are_told(scene: &Scene) -> Outcome {
     scene.outside().unpause(&id.0).await?;
     let events = until(&mut stream, &id, "unpaused").await?;
     assert!(kinds(&events).ends_with(&["paused", "unpaused"]), "{:?}", kinds(&events));
+    Ok(())
+}
+
+/// What updates said.
+fn updates(events: &[Event]) -> Vec<&str> {
+    let what = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Updated { what } => Some(what.as_str()),
+        _ => None,
+    });
+    what.collect()
+}
+
+async fn another_name_is_told(scene: &Scene) -> Outcome {
+    let id = scene.run(&scene.server()).await?;
+    let mut stream = watch(scene, Cursor::START).await?;
+    scene.outside().rename(&id.0, &format!("{}-renamed", scene.service)).await?;
+    let events = until(&mut stream, &id, "updated").await?;
+    assert_eq!(updates(&events), ["rename"]);
+    assert_eq!(scene.inspect(&id).await?.name, format!("{}-renamed", scene.service));
+    Ok(())
+}
+
+async fn joining_and_leaving_a_network_are_told(scene: &Scene) -> Outcome {
+    let (first, second) = (scene.network("one").await?, scene.network("two").await?);
+    let mut plan = scene.server();
+    plan.network = connected(&[&first], "web");
+    let id = scene.run(&plan).await?;
+    let mut stream = watch(scene, Cursor::START).await?;
+    scene.outside().connect(&id.0, &second).await?;
+    let events = until(&mut stream, &id, "updated").await?;
+    // Some engines do not say which one.
+    let says = |events: &[Event], what: &str| {
+        let told = updates(events);
+        assert!(told == [what] || told == [format!("{what} {second}")], "{told:?}");
+    };
+    says(&events, "network connect");
+    let names = |seen: hythe_runtime::Observed| seen.networks.into_iter().map(|n| n.name).collect::<Vec<_>>();
+    assert!(names(scene.inspect(&id).await?).contains(&second));
+    scene.outside().disconnect(&id.0, &second).await?;
+    let events = until(&mut stream, &id, "updated").await?;
+    says(&events, "network disconnect");
+    assert_eq!(names(scene.inspect(&id).await?), [first]);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod file;
 mod full_disk;
 mod gc;
 mod images;
+mod instances;
 mod logs;
 mod look;
 mod permissions;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Trial> {
         full_disk::trials(),
         gc::trials(),
         images::trials(),
+        instances::trials(),
         logs::trials(),
         look::trials(),
         permissions::trials(),

@@ -1,0 +1,30 @@
+//! Which Compose project and service an instance belongs to.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, first};
+
+/// Docker Compose writes the first of each; podman-compose writes its own as well.
+const PROJECT: &[&str] = &["com.docker.compose.project", "io.podman.compose.project"];
+const SERVICE: &[&str] = &["com.docker.compose.service", "io.podman.compose.service"];
+const NUMBER: &[&str] = &["com.docker.compose.container-number", "io.podman.compose.container-number"];
+
+/// What Compose says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compose {
+    /// Project.
+    pub project: String,
+    /// Service; one-off and helper containers may have none.
+    pub service: Option<String>,
+    /// Number among the replicas of the service, from 1.
+    pub number: Option<u32>,
+}
+
+impl Compose {
+    /// What the labels say; `None`: Compose did not make it.
+    pub fn of(labels: &Labels) -> Option<Self> {
+        let project = first(labels, PROJECT)?.to_owned();
+        let service = first(labels, SERVICE).map(str::to_owned);
+        Some(Self { project, service, number: first(labels, NUMBER).and_then(|number| number.parse().ok()) })
+    }
+}

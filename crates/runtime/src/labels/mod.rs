@@ -1,0 +1,28 @@
+//! What labels say beyond our own identity: who owns an instance, what it is called, what its makers hint at. Pure.
+//!
+//! For: reading the labels that other tools leave on instances. Not for: acting on them, or for our own labels (see `identity`).
+
+mod compose;
+mod hints;
+mod name;
+mod owner;
+
+use std::collections::BTreeMap;
+
+pub use compose::Compose;
+pub use hints::{HealthHint, HealthKind, Hints, service_type};
+pub use name::display_name;
+pub use owner::Owner;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// The first of these keys that has a value.
+fn first<'a>(labels: &'a Labels, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| labels.get(*key)).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
