@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::files::{one, stays};
+use crate::files::{IMAGE, one, stays};
+use crate::http;
 use crate::scene::Scene;
 use crate::trial::trials;
 
@@ -14,6 +15,7 @@ trials!("sync":
     what_the_agent_refuses_of_one_changes_nothing Every,
     a_dry_run_shows_and_changes_nothing Every,
     one_that_fails_stops_no_other Every,
+    missing_images_are_built_as_deploy_builds_them Registry,
     names_are_given_once Memory,
 );
 
@@ -105,6 +107,31 @@ fn one_that_fails_stops_no_other(scene: &mut Scene<'_>) {
     let ran = scene.hythe(&["sync", &directory, "--json"]).ends_with(1).says(&["/does/not/exist"]);
     assert_eq!(outcomes(&ran.json()), [(a, "failed".to_owned()), (b.clone(), "deployed".to_owned())]);
     assert_eq!(scene.workload(&b)["state"], "running");
+}
+
+fn missing_images_are_built_as_deploy_builds_them(scene: &mut Scene<'_>) {
+    let [a, b, _] = names(scene);
+    let registry = scene.environment.registry.as_ref().unwrap().address.clone();
+    let (image, manifest) = (format!("{registry}/{b}:1"), format!("/v2/{b}/manifests/1"));
+    let context = scene.agent.path("web");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), format!("FROM {IMAGE}\nRUN echo built-here >/built\n")).unwrap();
+    let build = format!("[build.images]\n'{image}' = {{ context = '{}' }}\n", context.display());
+    let built = format!("{}\n{build}", one(&b, &stays("up"), "").replace(IMAGE, &image));
+    let directory = files(scene, &[("a.toml", one(&a, &stays("up"), "")), ("b.toml", built)]);
+
+    let dry = scene.hythe(&["sync", "--dry-run", &directory]).ok().says(&["would be built"]);
+    assert!(http::get(&registry, &manifest).contains(" 404 "), "{dry:?}");
+    let first = scene.hythe(&["sync", &directory]);
+    let seen = scene.hythe(&["exec", &b, "cat", "/built"]);
+    let second = scene.hythe(&["sync", &directory, "--json"]);
+    scene.hythe(&["undeploy", &b]);
+    let removed = scene.hythe(&["images", "remove", &image]);
+    first.ok().says(&["building", "pushing"]);
+    assert_eq!(seen.ok().out, "built-here\n");
+    assert!(http::get(&registry, &manifest).contains(" 200 "), "it was not pushed");
+    assert_eq!(outcomes(&second.ok().json()), expected(&[&a, &b], "unchanged"));
+    removed.ok();
 }
 
 fn names_are_given_once(scene: &mut Scene<'_>) {
