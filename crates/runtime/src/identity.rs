@@ -19,7 +19,7 @@ pub const ATTEMPT: &str = "hythe.attempt";
 pub const PLAN_HASH: &str = "hythe.plan-hash";
 
 /// The engine's own id of an instance; opaque.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct InstanceId(pub String);
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Configured, Identity, InstanceId};
 
 /// State of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Made, never started.
@@ -26,6 +26,7 @@ pub enum State {
     /// Being removed.
     Removing,
     /// The engine does not know; never read as stopped.
+    #[default]
     Unknown,
 }
 
@@ -100,7 +101,7 @@ pub struct Listed {
 }
 
 /// Everything the engine says of one instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// The engine's id.
     pub id: InstanceId,

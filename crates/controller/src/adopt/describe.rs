@@ -185,16 +185,8 @@ mod tests {
             id: InstanceId("1".to_owned()),
             name: "web".to_owned(),
             labels: pairs(&[("mine", "1"), ("of.image", "1"), (hythe_runtime::foreign::COMPOSE_PROJECT, "shop")]),
-            identity: None,
             image: "localhost/web:1".to_owned(),
-            image_id: None,
             state: State::Running,
-            pid: None,
-            created: None,
-            started: None,
-            finished: None,
-            restarts: 0,
-            exit: None,
             networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: Vec::new() }],
             ports: vec!["127.0.0.1:8080:80".parse().unwrap()],
             mounts: vec![
@@ -220,13 +212,13 @@ mod tests {
             workdir: Some("/".to_owned()),
             hostname: Some("web".to_owned()),
             resources: Resources { pids: Some(2048), shm_size: Some(ByteSize(65_536_000)), ..Resources::default() },
-            read_only: false,
             configured: Configured {
                 capabilities: Permissions::standard().capabilities,
                 no_new_privileges: true,
                 stop_signal: Some(Signal::TERM),
                 ..Configured::default()
             },
+            ..Observed::default()
         }
     }
 

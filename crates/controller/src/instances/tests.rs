@@ -7,7 +7,6 @@ mod world;
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Cursor, Event, EventKind, Exit, InstanceId, Listed, Observed, ObservedNetwork, State};
-use hythe_spec::Resources;
 use jiff::Timestamp;
 
 fn at(second: i64) -> Timestamp {
@@ -40,26 +39,13 @@ fn seen(id: &str, state: State, started: i64) -> Observed {
         labels,
         identity,
         image,
-        image_id: None,
         state,
-        pid: None,
         created,
         started: Some(at(started)),
-        finished: None,
-        restarts: 0,
         exit: exit_code.map(Exit::from_code),
-        health: None,
         networks: vec![network],
         ports,
-        mounts: Vec::new(),
-        entrypoint: Vec::new(),
-        command: Vec::new(),
-        env: BTreeMap::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        resources: Resources::default(),
-        read_only: false,
+        ..Observed::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Error, ErrorKind, Event, EventKind, Exit, InstanceId, Observed, State};
-use hythe_spec::{Component, Health, Millis, OnFailure, Probe, Resources, Restart};
+use hythe_spec::{Component, Health, Millis, OnFailure, Probe, Restart};
 use hythe_store::{
     Desired, DesiredRecord, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe,
 };
@@ -369,7 +369,7 @@ impl World {
             started: made.started.then_some(made.at),
             finished: made.ended.filter(|_| ended),
             exit: ended.then(|| Exit::from_code(137)),
-            ..nothing()
+            ..Observed::default()
         })
     }
 
@@ -390,36 +390,6 @@ fn state_of(made: &Made) -> State {
         (true, false, _) => State::Running,
         (false, _, true) => State::Exited,
         (false, _, false) => State::Created,
-    }
-}
-
-fn nothing() -> Observed {
-    Observed {
-        id: InstanceId(String::new()),
-        name: String::new(),
-        labels: BTreeMap::new(),
-        identity: None,
-        image: String::new(),
-        image_id: None,
-        state: State::Created,
-        pid: None,
-        created: None,
-        started: None,
-        finished: None,
-        restarts: 0,
-        exit: None,
-        networks: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        entrypoint: Vec::new(),
-        command: Vec::new(),
-        env: BTreeMap::new(),
-        user: None,
-        workdir: None,
-        hostname: None,
-        resources: Resources::default(),
-        read_only: false,
-        configured: hythe_runtime::Configured::default(),
     }
 }
 
