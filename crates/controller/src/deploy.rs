@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind};
+use hythe_runtime::{Error, ErrorKind, Listed};
 use hythe_spec::diff::Change;
 use hythe_spec::{Component, Service};
 use hythe_store::{Desired, DesiredRecord, NewEvent, Phase, Placement, Recipe, ServiceRecord, Transaction};
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
-use crate::worker::{Message, Request};
+use crate::worker::{Message, Request, is_same};
 use crate::{Controller, OperationHandle, placement};
 
 /// How to deploy.
@@ -230,12 +230,17 @@ impl Controller {
         self.accept(&changes)
     }
 
-    /// An engine that has a newer generation than the store knows of tells that the store was set back: what is desired is newer still.
-    pub(crate) fn overtake(&self, workload: &str, generation: u64) -> Result<(), Error> {
+    /// An engine that has a newer generation, and not the instance that the store knows of, tells that the store was set back: what is desired is newer still.
+    pub(crate) fn overtake(&self, workload: &str, rows: &[Listed]) -> Result<(), Error> {
+        let newest = rows.iter().filter_map(|row| row.identity.as_ref()).map(|identity| identity.generation).max();
+        let generation = newest.unwrap_or_default();
         let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(handle) = self.directory.get(workload) else { return Ok(()) };
         let known = handle.read().desired;
-        if known.generation >= generation {
+        let current = handle.read().observed.current;
+        let has_current =
+            current.is_some_and(|current| rows.iter().any(|row| is_same(&current, &row.id, Some(&row.name))));
+        if known.generation >= generation || has_current {
             return Ok(());
         }
         let desired = DesiredRecord { generation: generation + 1, asked: known.asked + 1, ..known };

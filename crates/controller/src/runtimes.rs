@@ -192,6 +192,14 @@ impl Runtimes {
         connected
     }
 
+    /// Connects it where nothing has to be read back.
+    #[cfg(test)]
+    pub(crate) async fn reach(&self, name: &str) -> Result<Arc<dyn Runtime>> {
+        let runtime = self.connect(name).await?;
+        self.ready(name);
+        Ok(runtime)
+    }
+
     /// What the named runtime has is known: from now on it may be used. `false` where its engine was given to another one meanwhile.
     pub(crate) fn ready(&self, name: &str) -> bool {
         let mut still = false;

@@ -132,8 +132,7 @@ impl Watcher {
                 }
                 crate::rebuild::rebuild(&self.controller, runtime, &self.name, &rows).await?;
             }
-            let newest = rows.iter().filter_map(|row| row.identity.as_ref()).map(|identity| identity.generation).max();
-            self.controller.overtake(workload, newest.unwrap_or_default())?;
+            self.controller.overtake(workload, rows)?;
         }
         Ok(by_workload)
     }

@@ -28,7 +28,7 @@ fn runtimes(slots: &[(&str, &str)]) -> (Runtimes, Silent) {
 #[tokio::test]
 async fn one_engine_by_two_ways_is_the_first_runtime_whoever_is_connected_first() {
     let (runtimes, _) = runtimes(&[("one", "e"), ("two", "e"), ("three", "f")]);
-    let (two, one, three) = tokio::join!(runtimes.connect("two"), runtimes.connect("one"), runtimes.connect("three"));
+    let (two, one, three) = tokio::join!(runtimes.reach("two"), runtimes.reach("one"), runtimes.reach("three"));
     assert!(one.is_ok() && three.is_ok());
     assert_eq!(two.unwrap_err().message(), "is the same engine as `one`");
     assert_eq!(runtimes.status()[1].error.as_deref(), Some("is the same engine as `one`"));
@@ -38,10 +38,10 @@ async fn one_engine_by_two_ways_is_the_first_runtime_whoever_is_connected_first(
 #[tokio::test]
 async fn an_engine_that_is_restarting_is_not_taken_over() {
     let (runtimes, _) = runtimes(&[("one", "e"), ("two", "e")]);
-    runtimes.connect("one").await.unwrap();
+    runtimes.reach("one").await.unwrap();
     runtimes.lost("one", "restarts");
-    assert!(runtimes.connect("two").await.is_err());
-    runtimes.connect("one").await.unwrap();
+    assert!(runtimes.reach("two").await.is_err());
+    runtimes.reach("one").await.unwrap();
 }
 
 #[tokio::test]
@@ -50,10 +50,10 @@ async fn a_first_way_that_comes_late_takes_its_engine_back() {
     silent.send_modify(|silent| {
         silent.insert("one".to_owned());
     });
-    assert!(runtimes.connect("one").await.is_err());
-    runtimes.connect("two").await.unwrap();
+    assert!(runtimes.reach("one").await.is_err());
+    runtimes.reach("two").await.unwrap();
     silent.send_modify(BTreeSet::clear);
-    runtimes.connect("one").await.unwrap();
+    runtimes.reach("one").await.unwrap();
     assert!(runtimes.get("two").is_err(), "one engine is two runtimes");
-    assert!(runtimes.connect("two").await.is_err());
+    assert!(runtimes.reach("two").await.is_err());
 }

@@ -27,7 +27,7 @@ impl Bench {
         });
         let connector = Connector { name: "m".to_owned(), kind: memory.info().kind, connect };
         let runtimes = Arc::new(Runtimes::new(vec![connector]));
-        runtimes.connect("m").await.unwrap();
+        runtimes.reach("m").await.unwrap();
         Self { memory, instances: Instances::new("agent", runtimes.clone()), runtimes }
     }
 
@@ -195,7 +195,7 @@ async fn an_engine_that_is_said_to_be_lost_is_told_even_where_its_stream_goes_on
     bench.runtimes.lost("m", "frozen");
     assert!(matches!(next(&mut reader).await.1, Change::Disconnected(_, reason) if reason == "frozen"));
     let id = bench.run_foreign("meanwhile");
-    bench.runtimes.connect("m").await.unwrap();
+    bench.runtimes.reach("m").await.unwrap();
     assert!(matches!(next(&mut reader).await.1, Change::Started(found) if found.id == id));
     assert_eq!(kind(&next(&mut reader).await.1), "reconnected");
 }
