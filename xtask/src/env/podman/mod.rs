@@ -21,6 +21,8 @@ pub(crate) const NEEDS: &[Need] = &[
     ("podman", "podman"),
     ("runc", "runc"),
     ("conmon", "conmon"),
+    // What `--init` runs as pid 1.
+    ("catatonit", "catatonit"),
     ("netavark", "netavark"),
     ("aardvark-dns", "aardvark-dns"),
     ("iptables", "iptables"),
