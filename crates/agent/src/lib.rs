@@ -5,6 +5,7 @@
 
 mod compose;
 mod config;
+mod crash;
 mod error;
 mod listen;
 mod metrics;
@@ -51,6 +52,11 @@ pub struct App {
     pub(crate) closing: CancellationToken,
 }
 
+/// Names of the places where a test can end an agent; see `HYTHE_CRASH_AT` in the crate's `crash` module.
+pub fn crash_points() -> Vec<String> {
+    Controller::crash_points()
+}
+
 /// Runs an agent until SIGTERM or SIGINT. Workloads go on running when it ends.
 ///
 /// # Errors
@@ -81,9 +87,10 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events: config.keep_events,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        crash: crash::hook().map_err(StartError::TestAid)?,
     };
     let listeners = listen::bind(&config).await?;
-    let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;
+    let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config)?)?;
     let app = App {
         controller: controller.clone(),
         config: Arc::new(config),

@@ -35,7 +35,7 @@ use crate::settings::Settings;
 pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
     let printer = Printer { settings };
     match command {
-        Command::Agent(args) => agent::run(args),
+        Command::Agent(args) => agent::run(args, printer),
         Command::Attach(args) => wait(attach::run(args, printer)),
         Command::Build(args) => wait(build::run(args, printer)),
         Command::Completions(args) => completions::run(&args, printer),
