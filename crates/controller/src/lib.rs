@@ -3,6 +3,7 @@
 //! For: placement, lifecycle, restart and health policy, operations, the event stream. Not for: HTTP (see `agent`), SQL (see
 //! `store`) or any engine: the controller knows runtimes only through the seam and names no driver.
 
+mod crash;
 mod deploy;
 mod directory;
 mod drift;
@@ -23,6 +24,7 @@ use hythe_runtime::{Error, ErrorKind};
 use hythe_store::Store;
 use tokio_util::sync::CancellationToken;
 
+pub use crash::CrashHook;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
 pub use drift::Difference;
@@ -31,7 +33,7 @@ pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
 
 /// Limits and identity of a controller.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Id of this agent, on every object it makes.
     pub owner: String,
@@ -41,6 +43,14 @@ pub struct Settings {
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
     pub allow_privileged: bool,
+    /// Told of every step, for tests.
+    pub crash: CrashHook,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("owner", &self.owner).finish_non_exhaustive()
+    }
 }
 
 /// The controller; share it by `Arc`.

@@ -74,7 +74,9 @@ impl Controller {
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Stop, grace)?;
+        let controller = self.clone();
         self.operations.spawn("stop", service, |operation| async move {
+            controller.pass("accept.stored").await;
             one_after_another(&operation, dependents_first(handles)).await?;
             Ok(None)
         })
@@ -90,7 +92,9 @@ impl Controller {
         component: Option<&str>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Start, None)?;
+        let controller = self.clone();
         self.operations.spawn("start", service, |operation| async move {
+            controller.pass("accept.stored").await;
             converge_all(&operation, handles).await?;
             Ok(None)
         })
@@ -107,7 +111,9 @@ impl Controller {
         grace: Option<u64>,
     ) -> Result<Arc<OperationHandle>, Error> {
         let handles = self.desire(service, component, Wish::Restart, grace)?;
+        let controller = self.clone();
         self.operations.spawn("restart", service, |operation| async move {
+            controller.pass("accept.stored").await;
             tell_all(&operation, handles, Message::Restart).await?;
             Ok(None)
         })
@@ -122,11 +128,18 @@ impl Controller {
         let removing = self.service(service)?.removing.unwrap_or_default();
         let (controller, name) = (self.clone(), service.to_owned());
         self.operations.spawn("undeploy", service, move |operation| async move {
+            controller.pass("accept.stored").await;
             one_after_another(&operation, dependents_first(handles)).await?;
             for runtime in &removing.runtimes {
+                controller.pass("remove-belongings.intended").await;
                 controller.remove_belongings(&operation, runtime, &name, removing.volumes).await?;
+                controller.pass("remove-belongings.acted").await;
+                controller.pass("remove-belongings.stored").await;
             }
+            controller.pass("forget.intended").await;
             controller.forget(&name)?;
+            controller.pass("forget.acted").await;
+            controller.pass("forget.stored").await;
             Ok(None)
         })
     }

@@ -67,12 +67,15 @@ impl Worker {
             observed.next_try = None;
         })?;
         self.phase("starting", "starting");
+        self.controller.pass("start.intended").await;
         runtime.start(&self.context(), &seen.id).await?;
+        self.controller.pass("start.acted").await;
         self.update(Vec::new(), |observed| {
             observed.phase = Phase::Running;
             observed.message = None;
             observed.restarts += u32::from(again);
         })?;
+        self.controller.pass("start.stored").await;
         self.started(self.request.is_some() && self.component().health.is_some()).await
     }
 
@@ -85,7 +88,10 @@ impl Worker {
     ) -> Result<(), Error> {
         self.set_old_aside(desired, lost).await?;
         self.wait_for_dependencies(desired).await?;
+        self.controller.pass("make-volumes.intended").await;
         self.make_volumes(runtime, desired).await?;
+        self.controller.pass("make-volumes.acted").await;
+        self.controller.pass("make-volumes.stored").await;
         let attempt = if self.is_new_generation(desired) { 1 } else { self.observed().attempt + 1 };
         let plan = self.controller.plan_of(&desired.service, &desired.recipe, desired.generation, attempt);
         self.make_way(desired).await?;
@@ -116,9 +122,14 @@ impl Worker {
         self.unproven = true;
         self.phase("starting", format!("starting on {}", desired.placement.runtime));
         if self.is_first_of_service(desired) {
+            self.controller.pass("make-networks.intended").await;
             self.make_networks(runtime, &plan).await?;
+            self.controller.pass("make-networks.acted").await;
+            self.controller.pass("make-networks.stored").await;
         }
+        self.controller.pass("run.intended").await;
         let id = self.run_plan(runtime, &plan).await?;
+        self.controller.pass("run.acted").await;
         self.update(Vec::new(), |observed| {
             observed.phase = Phase::Running;
             observed.exit = None;
@@ -128,6 +139,7 @@ impl Worker {
                 current.proven = desired.recipe.component.health.is_none();
             }
         })?;
+        self.controller.pass("run.stored").await;
         self.started(desired.recipe.component.health.is_some()).await
     }
 

@@ -61,7 +61,9 @@ impl Worker {
         let telling = self.tell_pull(reports);
         let (pulled, ()) = tokio::join!(
             async {
+                self.controller.pass("pull.intended").await;
                 let pulled = images.pull(&self.context(), image, &sink).await;
+                self.controller.pass("pull.acted").await;
                 drop(sink);
                 pulled
             },
@@ -74,7 +76,9 @@ impl Worker {
             }
             _ => error,
         })?;
-        self.update(vec![event], |observed| observed.phase = Phase::Starting)
+        self.update(vec![event], |observed| observed.phase = Phase::Starting)?;
+        self.controller.pass("pull.stored").await;
+        Ok(())
     }
 
     pub(super) async fn tell_pull(&self, mut reports: mpsc::Receiver<Progress>) {

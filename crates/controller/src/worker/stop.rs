@@ -25,7 +25,10 @@ impl Worker {
 
     pub(super) async fn stop_instance(&self, instance: &InstanceRecord) -> Result<(), Error> {
         let runtime = self.runtime(&instance.runtime)?;
-        match runtime.stop(&self.context(), &reference(instance), &self.how_to_stop(instance)).await {
+        self.controller.pass("stop.intended").await;
+        let outcome = runtime.stop(&self.context(), &reference(instance), &self.how_to_stop(instance)).await;
+        self.controller.pass("stop.acted").await;
+        match outcome {
             Err(error) if error.is_not_found() => Ok(()),
             outcome => outcome,
         }
@@ -39,7 +42,10 @@ impl Worker {
     /// Stops and removes an instance; absent is fine.
     pub(super) async fn discard(&self, instance: &InstanceRecord) -> Result<(), Error> {
         self.stop_instance(instance).await?;
-        self.runtime(&instance.runtime)?.remove(&self.context(), &reference(instance)).await
+        self.controller.pass("remove.intended").await;
+        self.runtime(&instance.runtime)?.remove(&self.context(), &reference(instance)).await?;
+        self.controller.pass("remove.acted").await;
+        Ok(())
     }
 
     /// Stops what runs; an instance that was being replaced goes.
@@ -70,6 +76,7 @@ impl Worker {
             observed.message = message;
             observed.failures = 0;
         })?;
+        self.controller.pass("stop.stored").await;
         self.phase("stopped", "stopped");
         Ok(())
     }
@@ -101,6 +108,7 @@ impl Worker {
         };
         self.controller.events.commit(&changes).map_err(crate::store_error)?;
         self.controller.directory.remove(&desired.name);
+        self.controller.pass("remove.stored").await;
         self.phase("removed", "removed");
         Ok(())
     }
