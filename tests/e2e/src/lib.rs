@@ -12,6 +12,7 @@ mod environment;
 mod files;
 mod home;
 mod http;
+mod own_engine;
 mod program;
 mod scene;
 mod subject;

@@ -13,6 +13,8 @@ impl Worker {
     pub(crate) async fn proven(&mut self) {
         let observed = self.observed();
         if observed.previous.is_none() && observed.current.is_none_or(|current| current.proven) {
+            self.unproven = false;
+            self.answer(Ok(()));
             return;
         }
         self.unproven = false;

@@ -3,9 +3,11 @@
 mod autostart;
 mod concurrent;
 mod crash;
+mod crash_points;
 mod database;
 mod dry_run;
 mod exit_codes;
+mod faults;
 mod file;
 mod images;
 mod logs;
@@ -24,9 +26,11 @@ pub(crate) fn all() -> Vec<Trial> {
         autostart::trials(),
         concurrent::trials(),
         crash::trials(),
+        crash_points::trials(),
         database::trials(),
         dry_run::trials(),
         exit_codes::trials(),
+        faults::trials(),
         file::trials(),
         images::trials(),
         logs::trials(),
