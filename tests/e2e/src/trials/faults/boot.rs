@@ -9,7 +9,7 @@ use crate::wait;
 
 use super::{events_after, newest, pid};
 
-trials!("boot":
+trials!("faults-boot":
     an_upgrade_of_the_agent_touches_nothing Real,
     services_return_in_the_order_of_their_dependencies Real,
 );

@@ -11,7 +11,7 @@ use crate::wait;
 
 use super::{pid, seen, settles};
 
-trials!("by-hand":
+trials!("faults-by-hand":
     what_is_removed_is_made_anew_once Real,
     what_is_stopped_is_started_again Real,
     what_is_killed_is_started_again Real,

@@ -14,7 +14,7 @@ use crate::wait;
 
 use super::{pid, settles};
 
-trials!("clock":
+trials!("faults-clock":
     a_step_restarts_nothing Clock,
     a_back_off_goes_on_after_a_step Clock,
 );

@@ -7,7 +7,7 @@ use crate::wait;
 
 use super::settles;
 
-trials!("lost-reply":
+trials!("faults-lost-reply":
     of_run Every,
     of_start Every,
     of_stop Every,

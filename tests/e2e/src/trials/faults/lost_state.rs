@@ -9,7 +9,7 @@ use crate::wait;
 
 use super::{pid, settles};
 
-trials!("lost-state":
+trials!("faults-lost-state":
     a_database_cut_in_half_is_rebuilt Real,
     a_database_cut_to_nothing_is_rebuilt Real,
     a_deleted_database_is_rebuilt Real,

@@ -12,7 +12,7 @@ use crate::wait;
 
 use super::{pid, settles};
 
-trials!("own-engine":
+trials!("faults-own-engine":
     one_that_goes_and_returns_finds_all_as_it_was Real,
     what_ends_with_it_is_started_again Docker,
     a_call_it_dies_in_is_finished_once Real,

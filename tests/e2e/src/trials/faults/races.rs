@@ -7,7 +7,7 @@ use crate::trial::trials;
 
 use super::settles;
 
-trials!("races":
+trials!("faults-races":
     deploys_of_different_versions_end_in_the_last_accepted Every,
     a_stop_beside_a_deploy_ends_as_one_of_them_said Every,
 );
