@@ -5,12 +5,13 @@ use std::sync::Arc;
 use hythe_controller::{Connect, Connector};
 use hythe_driver_docker::Docker;
 use hythe_driver_podman::Podman;
+use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::memory::MemoryBuilder;
 use hythe_runtime::{Error, ErrorKind, Result, Runtime, layers};
 use hythe_spec::RuntimeKind;
 use serde::Deserialize;
 
-use crate::Config;
+use crate::{Config, StartError};
 
 /// One runtime of the configuration file: its kind and its driver's own keys.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,8 +54,11 @@ impl RuntimeConfig {
     }
 }
 
+/// Faults around every driver, for tests only: a script as [`layers::FaultScript`] reads it, counted over the life of this agent.
+const FAULTS: &str = "HYTHE_FAULTS";
+
 /// A connector per configured runtime; where none is configured, Podman and Docker as they are found.
-pub(crate) fn connectors(config: &Config) -> Vec<Connector> {
+pub(crate) fn connectors(config: &Config) -> std::result::Result<Vec<Connector>, StartError> {
     let found = || {
         vec![
             RuntimeConfig::Podman(hythe_driver_podman::Config::default()),
@@ -64,31 +68,36 @@ pub(crate) fn connectors(config: &Config) -> Vec<Connector> {
     let search = config.runtimes.is_empty();
     let runtimes = if search { found() } else { config.runtimes.clone() };
     let allow_privileged = config.allow_privileged;
-    runtimes
+    let script = faults()?;
+    let connectors = runtimes
         .into_iter()
         .map(|runtime| Connector {
             name: runtime.name().to_owned(),
             kind: runtime.kind(),
-            connect: connect(runtime, allow_privileged, search),
+            connect: connect(runtime, allow_privileged, search, script.clone().map(Fault::new)),
         })
-        .collect()
+        .collect();
+    Ok(connectors)
 }
 
-fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool) -> Connect {
+fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: Option<Fault>) -> Connect {
     match runtime {
         RuntimeConfig::Podman(mut config) => {
             config.allow_privileged &= allow_privileged;
             Arc::new(move || {
-                let config = config.clone();
-                Box::pin(async move { Ok(layered(Arc::<Podman>::new(hythe_driver_podman::connect(config).await?))) })
+                let (config, fault) = (config.clone(), fault.clone());
+                Box::pin(
+                    async move { Ok(layered(Arc::<Podman>::new(hythe_driver_podman::connect(config).await?), fault)) },
+                )
             })
         }
         RuntimeConfig::Docker(mut config) => {
             config.allow_privileged &= allow_privileged;
             Arc::new(move || {
-                let config = config.clone();
+                let (config, fault) = (config.clone(), fault.clone());
                 Box::pin(async move {
-                    Ok(layered(Arc::new(one_engine_once(hythe_driver_docker::connect(config).await?, search)?)))
+                    let docker = one_engine_once(hythe_driver_docker::connect(config).await?, search)?;
+                    Ok(layered(Arc::new(docker), fault))
                 })
             })
         }
@@ -96,15 +105,26 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool) -> Conn
             let start = MemoryBuilder::default().name(config.name);
             let memory = config.images.into_iter().fold(start, MemoryBuilder::image).build();
             Arc::new(move || {
-                let memory: Arc<dyn Runtime> = memory.clone();
-                Box::pin(async move { Ok(layered(memory)) })
+                let (memory, fault): (Arc<dyn Runtime>, _) = (memory.clone(), fault.clone());
+                Box::pin(async move { Ok(layered(memory, fault)) })
             })
         }
     }
 }
 
-fn layered(runtime: Arc<dyn Runtime>) -> Arc<dyn Runtime> {
+fn layered(driver: Arc<dyn Runtime>, fault: Option<Fault>) -> Arc<dyn Runtime> {
+    let runtime = match fault {
+        Some(fault) => Layered::around(driver, fault),
+        None => driver,
+    };
     layers::standard(runtime, &layers::Settings::default())
+}
+
+fn faults() -> std::result::Result<Option<FaultScript>, StartError> {
+    let Ok(text) = std::env::var(FAULTS) else { return Ok(None) };
+    let script = text.parse().map_err(|wrong| StartError::TestAid(format!("`{FAULTS}`: {wrong}")))?;
+    tracing::warn!("faults are injected as `{FAULTS}` says: for tests only");
+    Ok(Some(script))
 }
 
 /// A search that ends at Podman's own socket has found the engine that the podman driver drives already.

@@ -62,6 +62,9 @@ pub enum StartError {
         /// Which.
         group: String,
     },
+    /// What a test asked for by the environment is not understood.
+    #[error("{0}")]
+    TestAid(String),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] hythe_store::Error),

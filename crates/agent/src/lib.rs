@@ -6,6 +6,7 @@
 mod alerts;
 mod compose;
 mod config;
+mod crash;
 mod error;
 mod instance_view;
 mod listen;
@@ -53,6 +54,11 @@ pub struct App {
     pub(crate) closing: CancellationToken,
 }
 
+/// Names of the places where a test can end an agent; see `HYTHE_CRASH_AT` in the crate's `crash` module.
+pub fn crash_points() -> Vec<String> {
+    Controller::crash_points()
+}
+
 /// Runs an agent until SIGTERM or SIGINT. Workloads go on running when it ends.
 ///
 /// # Errors
@@ -90,12 +96,13 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
             state_dir: Some(config.state_dir.clone()),
         },
         boot: boot_id(),
+        crash: crash::hook().map_err(StartError::TestAid)?,
         ..hythe_controller::Settings::new(owner)
     };
     let listeners = listen::bind(&config).await?;
     // Alerts are about what happens from here on, the first steps of the controller included.
     let (_, newest) = opened.store.event_bounds()?;
-    let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;
+    let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config)?)?;
     alerts::start(&controller, config.alerts.clone(), newest);
     let app = App {
         controller: controller.clone(),

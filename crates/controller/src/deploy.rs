@@ -129,7 +129,9 @@ impl Controller {
                 plan.components.iter().filter(|c| c.action != Action::Keep).map(|c| self.take_up(&c.desired)).collect();
             (plan, touched)
         };
+        let controller = self.clone();
         let operation = self.operations.spawn("deploy", &plan.service.name, |operation| async move {
+            controller.pass("accept.stored").await;
             converge_all(&operation, touched).await?;
             Ok(None)
         })?;

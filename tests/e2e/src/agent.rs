@@ -1,5 +1,6 @@
 //! One agent in a directory of its own, started, killed and started again by a trial.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -20,6 +21,8 @@ pub(crate) struct Agent {
     child: Child,
     /// Its id, which stays the same when it is started again.
     owner: String,
+    /// Variables that its next start gets besides.
+    variables: BTreeMap<&'static str, String>,
 }
 
 impl Agent {
@@ -27,8 +30,9 @@ impl Agent {
     pub(crate) fn start(config: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
         std::fs::write(directory.path().join("agent.toml"), config).unwrap();
-        let child = spawn(&directory);
-        let mut agent = Self { directory, child, owner: String::new() };
+        let variables = BTreeMap::new();
+        let child = spawn(&directory, &variables);
+        let mut agent = Self { directory, child, owner: String::new(), variables };
         agent.owner = agent.wait()["owner"].as_str().unwrap_or_default().to_owned();
         agent
     }
@@ -94,16 +98,37 @@ impl Agent {
         }
     }
 
-    fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Starts it again where it does not run.
     pub(crate) fn start_again(&mut self) {
         if !self.is_running() {
-            self.child = spawn(&self.directory);
+            self.start_doomed();
             self.wait();
         }
+    }
+
+    /// Starts it again without waiting for it: it may end before it answers.
+    pub(crate) fn start_doomed(&mut self) {
+        self.child = spawn(&self.directory, &self.variables);
+    }
+
+    /// Sets a variable of its environment from its next start on.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.insert(name, value.into());
+    }
+
+    /// Takes all variables back, from its next start on.
+    pub(crate) fn unset_all(&mut self) {
+        self.variables.clear();
+    }
+
+    /// Stops it and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        self.start_again();
     }
 
     /// Starts it again with another configuration.
@@ -136,12 +161,12 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(directory: &TempDir) -> Child {
+fn spawn(directory: &TempDir, variables: &BTreeMap<&'static str, String>) -> Child {
     let path = |name: &str| directory.path().join(name);
     let log = File::options().create(true).append(true).open(path("agent.log")).unwrap();
     let mut command = program::command(program::path());
     command.arg("agent").arg("--config").arg(path("agent.toml"));
     command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
-    command.env("HYTHE_LOG", "info,hythe_controller=debug");
+    command.env("HYTHE_LOG", "info,hythe_controller=debug").envs(variables);
     command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }

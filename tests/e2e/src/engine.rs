@@ -13,6 +13,15 @@ pub(crate) enum Engine {
     Program(Vec<String>),
 }
 
+/// One instance as the engine's own program lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) running: bool,
+    /// What its label says.
+    pub(crate) generation: u64,
+}
+
 /// Kinds of objects that carry labels, with the words that list and remove them.
 const KINDS: [(&[&str], &[&str]); 3] = [
     (&["ps", "-a", "-q", "--no-trunc"], &["rm", "-f"]),
@@ -42,6 +51,19 @@ impl Engine {
     /// Ids of the instances with this label, running or not; none where nobody can be asked.
     pub(crate) fn instances(&self, label: &str) -> Vec<String> {
         self.list(KINDS[0].0, label)
+    }
+
+    /// The instances with this label, with the generation on their labels.
+    pub(crate) fn rows(&self, label: &str) -> Vec<Row> {
+        let Self::Program(words) = self else { return Vec::new() };
+        let generation = match words.len() {
+            1 => r#"{{index .Labels "hythe.generation"}}"#,
+            _ => r#"{{.Label "hythe.generation"}}"#,
+        };
+        let format = format!("{{{{.ID}}}}\t{{{{.Status}}}}\t{generation}");
+        let filter = format!("label={label}");
+        let listed = self.run(&["ps", "-a", "--no-trunc", "--filter", &filter, "--format", &format]);
+        listed.lines().map(row).collect()
     }
 
     /// Ids of the running instances with this label.
@@ -78,4 +100,11 @@ impl Engine {
         }
         found
     }
+}
+
+fn row(line: &str) -> Row {
+    let cells: Vec<&str> = line.split('\t').collect();
+    let [id, status, generation] = cells.as_slice() else { panic!("`{line}` has not three cells") };
+    let generation = generation.parse().unwrap_or_default();
+    Row { id: (*id).to_owned(), running: status.starts_with("Up"), generation }
 }

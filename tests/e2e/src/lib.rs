@@ -15,6 +15,7 @@ mod files;
 mod foreign;
 mod home;
 mod http;
+mod own_engine;
 mod program;
 mod scene;
 mod sse;

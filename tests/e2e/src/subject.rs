@@ -1,9 +1,17 @@
 //! The runtimes that trials run on.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::environment::Environment;
+
+/// The library that gives a program a clock of its own, where the machine has it.
+pub(crate) fn clock_library() -> Option<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib").ok()?.flatten();
+    let places = [Path::new("/usr/lib").to_owned()].into_iter().chain(libraries.map(|entry| entry.path()));
+    places.map(|place| place.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
+}
 
 /// One runtime: how an agent is told of it, and how its engine is asked without the agent.
 #[derive(Debug, Clone)]
@@ -20,19 +28,25 @@ impl Subject {
     }
 
     pub(crate) fn podman(environment: &Environment) -> Option<Self> {
-        let program = environment.podman.as_ref()?.program.display().to_string();
+        Some(Self::podman_at(&environment.podman.as_ref()?.program))
+    }
+
+    /// A podman that is this program.
+    pub(crate) fn podman_at(program: &Path) -> Self {
+        let program = program.display().to_string();
         let keys = format!("kind = \"podman\"\nprogram = \"{program}\"\n");
-        Some(Self { name: "podman", keys, engine: Engine::Program(vec![program]) })
+        Self { name: "podman", keys, engine: Engine::Program(vec![program]) }
     }
 
     pub(crate) fn docker(environment: &Environment) -> Option<Self> {
-        let host = format!("unix://{}", environment.docker.as_ref()?.socket.display());
+        Some(Self::docker_at(&environment.docker.as_ref()?.socket))
+    }
+
+    /// A Docker behind this socket.
+    pub(crate) fn docker_at(socket: &Path) -> Self {
+        let host = format!("unix://{}", socket.display());
         let keys = format!("kind = \"docker\"\nhost = \"{host}\"\n");
-        Some(Self {
-            name: "docker",
-            keys,
-            engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]),
-        })
+        Self { name: "docker", keys, engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]) }
     }
 
     /// The configuration of an agent with this runtime alone.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::environment::Environment;
 use crate::scene::Scene;
-use crate::subject::Subject;
+use crate::subject::{Subject, clock_library};
 
 /// Where a trial runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub(crate) enum On {
     Both,
     /// Every runtime, where a small disk can be mounted.
     Disk,
+    /// Docker alone: what it shows has to do with its daemon.
+    Docker,
+    /// Every one, where the agent can be given a clock of its own.
+    Clock,
 }
 
 /// Something a user relies on.
@@ -47,9 +51,10 @@ impl Trial {
     /// Whether it says anything about this runtime.
     pub(crate) fn concerns(&self, runtime: &str) -> bool {
         match self.on {
-            On::Every | On::Real | On::Registry | On::Disk => true,
+            On::Every | On::Real | On::Registry | On::Disk | On::Clock => true,
             On::Memory => runtime == "memory",
             On::Both => runtime == "podman",
+            On::Docker => runtime == "docker",
         }
     }
 
@@ -61,6 +66,7 @@ impl Trial {
             }
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
             On::Disk => crate::disk::unmountable(),
+            On::Clock if clock_library().is_none() => Some("no libfaketime (Debian package `faketime`)".to_owned()),
             On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
             _ => None,
         }

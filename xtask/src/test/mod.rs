@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::env;
 use crate::failure::{Failure, Result};
 use crate::leaks;
+use crate::packages::{self, Need};
 
 mod interrupt;
 mod matrix;
@@ -31,6 +32,9 @@ struct Options {
     accept: bool,
     filter: Option<String>,
 }
+
+/// What trials use besides engines; those that need what is missing are skipped and say so.
+const NEEDS: &[Need] = &[("faketime", "faketime")];
 
 /// Everything one run found out.
 #[derive(Debug, Default)]
@@ -61,6 +65,9 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
 fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Findings) -> Result<()> {
     let description = env::up_all()?;
     findings.skipped = env::skipped();
+    if let Some(reason) = packages::ensure(NEEDS)? {
+        println!("some trials will be skipped: {reason}");
+    }
     interrupt.check()?;
     let before = env::remains()?;
     let ran = run_stages(options, interrupt, description, findings);

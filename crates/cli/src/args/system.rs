@@ -40,6 +40,9 @@ pub(crate) struct Agent {
     /// Leave the terminal of the command that started it
     #[arg(long, hide = true)]
     pub(crate) background_child: bool,
+    /// Print the names of the places where a test can end it (`HYTHE_CRASH_AT`), and end
+    #[arg(long, hide = true)]
+    pub(crate) crash_points: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

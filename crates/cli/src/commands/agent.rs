@@ -7,6 +7,6 @@ pub(super) use linked::{run, run_until};
 
 /// A build without the agent still knows the command, and says so.
 #[cfg(not(feature = "agent"))]
-pub(super) fn run(_: crate::args::Agent) -> crate::report::Outcome {
+pub(super) fn run(_: crate::args::Agent, _: crate::output::Printer<'_>) -> crate::report::Outcome {
     Err(crate::report::Failure::NoAgent)
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
     let printer = Printer { settings };
     match command {
         Command::Adopt(args) => wait(adopt::run(args, printer)),
-        Command::Agent(args) => agent::run(args),
+        Command::Agent(args) => agent::run(args, printer),
         Command::Attach(args) => wait(attach::run(args, printer)),
         Command::Build(args) => wait(build::run(args, printer)),
         Command::Completions(args) => completions::run(&args, printer),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -42,17 +42,17 @@ pub struct FaultScript(
     pub Vec<FaultRule>,
 );
 
-/// Injects the faults of a script.
-#[derive(Debug, Default)]
+/// Injects the faults of a script; clones count together, so that a runtime that is connected anew goes on with the script.
+#[derive(Debug, Clone, Default)]
 pub struct Fault {
     script: FaultScript,
-    seen: Mutex<BTreeMap<Operation, u32>>,
+    seen: Arc<Mutex<BTreeMap<Operation, u32>>>,
 }
 
 impl Fault {
     /// With these rules.
-    pub const fn new(script: FaultScript) -> Self {
-        Self { script, seen: Mutex::new(BTreeMap::new()) }
+    pub fn new(script: FaultScript) -> Self {
+        Self { script, seen: Arc::default() }
     }
 
     fn next(&self, operation: Operation) -> Option<FaultAction> {

@@ -5,10 +5,12 @@ mod alerts;
 mod autostart;
 mod concurrent;
 mod crash;
+mod crash_points;
 mod database;
 mod dry_run;
 mod events;
 mod exit_codes;
+mod faults;
 mod file;
 mod full_disk;
 mod gc;
@@ -34,10 +36,12 @@ pub(crate) fn all() -> Vec<Trial> {
         autostart::trials(),
         concurrent::trials(),
         crash::trials(),
+        crash_points::trials(),
         database::trials(),
         dry_run::trials(),
         events::trials(),
         exit_codes::trials(),
+        faults::trials(),
         file::trials(),
         full_disk::trials(),
         gc::trials(),

@@ -4,13 +4,17 @@ use hythe_agent::StartError;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Agent, LogFormat};
+use crate::output::Printer;
 use crate::report::{AgentFailure, CONFLICT, Failure, Outcome, UNAVAILABLE, USAGE};
 
 /// Filter of the log, in the syntax of `tracing_subscriber::EnvFilter`.
 const FILTER: &str = "HYTHE_LOG";
 const DEFAULT_FILTER: &str = "info";
 
-pub(in crate::commands) fn run(args: Agent) -> Outcome {
+pub(in crate::commands) fn run(args: Agent, printer: Printer<'_>) -> Outcome {
+    if args.crash_points {
+        return printer.data(hythe_agent::crash_points().join("\n") + "\n");
+    }
     if args.background_child {
         // Fails only for a process that leads a group already, which has left its terminal as well.
         let _ = rustix::process::setsid();
@@ -44,7 +48,8 @@ fn options(args: Agent) -> hythe_agent::Options {
 
 fn failure(error: StartError) -> Failure {
     let code = match &error {
-        StartError::Config { .. }
+        StartError::TestAid(_)
+        | StartError::Config { .. }
         | StartError::Settings { .. }
         | StartError::OpenListener { .. }
         | StartError::Group { .. } => USAGE,

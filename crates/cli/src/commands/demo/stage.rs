@@ -86,6 +86,7 @@ fn agent_below(directory: &Path) -> Outcome<Agent> {
         state_dir: Some(directory.join("state")),
         log_format: LogFormat::Text,
         background_child: false,
+        crash_points: false,
     })
 }
 

@@ -1,0 +1,229 @@
+//! Runs a scenario under trace, then once more for each place it passed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::look::Look;
+use super::scenarios::COUNT;
+use super::tally::Tally;
+use crate::http;
+use crate::program::Running;
+use crate::scene::Scene;
+use crate::trial::caught;
+use crate::wait;
+
+const TRACE: &str = "HYTHE_CRASH_TRACE";
+const AT: &str = "HYTHE_CRASH_AT";
+/// A scenario that fails at so many places is not tried at more.
+const FAULTS_SHOWN: usize = 3;
+const PAUSE: Duration = Duration::from_millis(20);
+/// What is at rest stays so for so long.
+const CALM: Duration = Duration::from_millis(300);
+
+/// One kind of work.
+#[derive(Clone, Copy)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// Brings about what the work begins with, given the rest of the run before.
+    pub(super) prepare: fn(&mut Stage<'_, '_>),
+    pub(super) act: Act,
+    /// What there must be in the end; else the reason.
+    pub(super) rest: fn(&Stage<'_, '_>, &Look) -> Result<(), String>,
+    /// Takes away what no undeploy takes away.
+    pub(super) tidy: fn(&Stage<'_, '_>),
+}
+
+/// How the work begins.
+#[derive(Clone, Copy)]
+pub(super) enum Act {
+    /// The words of a command, and how it ends when nobody is killed.
+    Command(fn(&Stage<'_, '_>) -> Vec<String>, i32),
+    /// Something done to the engine behind the agent's back.
+    Behind(fn(&Stage<'_, '_>)),
+    /// The agent is killed, this is done, and it is started again.
+    Adopt(fn(&Stage<'_, '_>)),
+}
+
+/// What a run of a scenario has.
+pub(super) struct Stage<'a, 'b> {
+    pub(super) scene: &'a mut Scene<'b>,
+    /// A port that only this scenario publishes.
+    pub(super) port: u16,
+    /// Counts the runs, from 1.
+    pub(super) round: u32,
+    /// What was there before the work began.
+    pub(super) before: Look,
+}
+
+/// The nth passing of a place.
+type Place = (String, usize);
+
+pub(super) fn play(scene: &mut Scene<'_>, scenario: &Scenario) {
+    let engine = scene.subject.name;
+    let mut stage = Stage::set(scene);
+    let mut tally = Tally::of(scenario.name);
+    let places = stage.learn(scenario);
+    let mut faults = Vec::new();
+    for (name, nth) in &places {
+        match caught(|| stage.run(scenario, name, *nth)) {
+            Ok(true) => tally.killed_at(name),
+            Ok(false) => tally.missed(),
+            Err(fault) => {
+                faults.push(format!("killed at the passing {nth} of {name}: {fault}\n{}", stage.scene.agent.log()));
+                stage.begin_anew();
+            }
+        }
+        if faults.len() >= FAULTS_SHOWN {
+            break;
+        }
+    }
+    (scenario.tidy)(&stage);
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    let lacks = tally.lacks(places.iter().map(|(name, _)| name.as_str()));
+    assert!(lacks.is_empty(), "passed when learning and then never again: {lacks:?}");
+    if let Some(sum) = tally.add(engine, COUNT) {
+        sum.conclude(engine, &stage.scene.hythe(&["agent", "--crash-points"]).ok().out);
+    }
+}
+
+impl<'a, 'b> Stage<'a, 'b> {
+    /// An agent that can be armed.
+    fn set(scene: &'a mut Scene<'b>) -> Self {
+        scene.agent.set(TRACE, scene.agent.path("trace").display().to_string());
+        scene.agent.set(AT, format!("@{}", scene.agent.path("fuse").display()));
+        scene.agent.restart();
+        let before = Look::take(scene).unwrap();
+        Self { scene, port: http::free_port(), round: 0, before }
+    }
+
+    fn trace(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.scene.agent.path("trace")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn prepare(&mut self, scenario: &Scenario) {
+        self.round += 1;
+        (scenario.prepare)(self);
+        self.before = Look::take(self.scene).unwrap();
+    }
+
+    /// The places that the scenario passes, in order.
+    fn learn(&mut self, scenario: &Scenario) -> Vec<Place> {
+        self.prepare(scenario);
+        let from = match scenario.act {
+            Act::Adopt(_) => 0,
+            Act::Command(..) | Act::Behind(_) => self.trace().len(),
+        };
+        match scenario.act {
+            Act::Command(words, code) => drop(self.command(words).end().ends_with(code)),
+            Act::Behind(act) => act(self),
+            Act::Adopt(meanwhile) => {
+                self.scene.agent.kill();
+                meanwhile(self);
+                fs::remove_file(self.scene.agent.path("trace")).unwrap();
+                self.scene.agent.start_again();
+            }
+        }
+        self.await_rest(scenario);
+        let mut passed = BTreeMap::<String, usize>::new();
+        let mut nth = |name: String| {
+            let count = passed.entry(name.clone()).or_default();
+            *count += 1;
+            (name, *count)
+        };
+        self.trace().into_iter().skip(from).map(&mut nth).collect()
+    }
+
+    /// Runs it with the agent killed at a place; false when it came to rest without passing there.
+    fn run(&mut self, scenario: &Scenario, name: &str, nth: usize) -> bool {
+        self.prepare(scenario);
+        let fuse = self.scene.agent.path("fuse");
+        let order = format!("{name}:{nth}");
+        let before = self.trace().len();
+        let mut command = None;
+        match scenario.act {
+            Act::Command(words, _) => {
+                fs::write(&fuse, order).unwrap();
+                command = Some(self.command(words));
+            }
+            Act::Behind(act) => {
+                fs::write(&fuse, order).unwrap();
+                act(self);
+            }
+            Act::Adopt(meanwhile) => {
+                self.scene.agent.kill();
+                meanwhile(self);
+                fs::write(&fuse, order).unwrap();
+                self.scene.agent.start_doomed();
+            }
+        }
+        let died = self.dies(scenario);
+        if let Some(command) = command {
+            command.end();
+        }
+        fs::remove_file(&fuse).unwrap();
+        self.scene.agent.start_again();
+        let accepted = self.trace().iter().skip(before).any(|point| point == "accept.stored");
+        if let (Act::Command(words, code), true, false) = (scenario.act, died, accepted) {
+            // Killed before it heard of the command: whoever gave it gives it again.
+            self.command(words).end().ends_with(code);
+        }
+        self.await_rest(scenario);
+        died
+    }
+
+    fn command(&self, words: fn(&Stage<'_, '_>) -> Vec<String>) -> Running {
+        let words = words(self);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.scene.agent.spawn(&words)
+    }
+
+    fn rest(&self, scenario: &Scenario) -> Result<(), String> {
+        Look::take(self.scene).and_then(|look| (scenario.rest)(self, &look))
+    }
+
+    /// Waits for the agent's end; false when the work came to rest instead.
+    fn dies(&mut self, scenario: &Scenario) -> bool {
+        let deadline = Instant::now() + wait::LIMIT;
+        let mut calm = 0;
+        let mut next_look = Instant::now() + CALM;
+        while self.scene.agent.is_running() {
+            if Instant::now() > next_look {
+                // Looking fails when the agent ends meanwhile.
+                calm = if caught(|| self.rest(scenario)).is_ok_and(|rest| rest.is_ok()) { calm + 1 } else { 0 };
+                next_look = Instant::now() + CALM;
+            }
+            if calm > 1 {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "neither killed nor at rest: {:?}", self.rest(scenario));
+            std::thread::sleep(PAUSE);
+        }
+        true
+    }
+
+    #[track_caller]
+    fn await_rest(&self, scenario: &Scenario) {
+        let deadline = Instant::now() + wait::LIMIT;
+        while let Err(reason) = self.rest(scenario) {
+            assert!(Instant::now() < deadline, "not at rest after {} s: {reason}", wait::LIMIT.as_secs());
+            std::thread::sleep(PAUSE);
+        }
+        std::thread::sleep(CALM);
+        if let Err(reason) = self.rest(scenario) {
+            panic!("did not stay at rest: {reason}");
+        }
+    }
+
+    /// After a fault: nothing of the run before is left.
+    fn begin_anew(&mut self) {
+        // It may lie there still.
+        let _ = fs::remove_file(self.scene.agent.path("fuse"));
+        self.scene.agent.kill();
+        self.scene.agent.start_again();
+        self.scene.hythe(&["undeploy", "--volumes", &self.scene.service]);
+        self.scene.engine().sweep(&self.scene.agent.owner_label());
+        self.round = 0;
+    }
+}

@@ -1,0 +1,64 @@
+//! What all scenarios of an engine passed together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use super::UNREACHED;
+
+static TALLIES: Mutex<BTreeMap<&'static str, Tally>> = Mutex::new(BTreeMap::new());
+
+/// Of one engine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    scenarios: BTreeSet<&'static str>,
+    /// Names of the places where the agent was killed.
+    names: BTreeSet<String>,
+    kills: usize,
+    /// Places that came up when learning and not again, once each.
+    missed: usize,
+}
+
+impl Tally {
+    pub(super) fn of(scenario: &'static str) -> Self {
+        Self { scenarios: BTreeSet::from([scenario]), ..Self::default() }
+    }
+
+    pub(super) fn killed_at(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+        self.kills += 1;
+    }
+
+    pub(super) fn missed(&mut self) {
+        self.missed += 1;
+    }
+
+    /// Places at which the agent was never killed though they were passed.
+    pub(super) fn lacks<'a>(&self, names: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        names.filter(|name| !self.names.contains(*name)).collect()
+    }
+
+    /// Adds a finished scenario of an engine; all of them once the last has finished.
+    pub(super) fn add(self, engine: &'static str, scenarios: usize) -> Option<Self> {
+        let mut tallies = TALLIES.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = tallies.entry(engine).or_default();
+        sum.scenarios.extend(self.scenarios);
+        sum.names.extend(self.names);
+        sum.kills += self.kills;
+        sum.missed += self.missed;
+        (sum.scenarios.len() == scenarios).then(|| sum.clone())
+    }
+
+    /// Prints the sum; every place that there is must have been passed.
+    #[track_caller]
+    pub(super) fn conclude(&self, engine: &str, all: &str) {
+        let (names, kills) = (self.names.len(), self.kills);
+        println!("crash points: {kills} passed in {} scenarios on {engine}", self.scenarios.len());
+        println!("  {names} steps by name; {} that did not come up a second time", self.missed);
+        for (name, reason) in UNREACHED {
+            println!("  not passed: {name}: {reason}");
+        }
+        let excused = |name: &&str| !UNREACHED.iter().any(|(excused, _)| excused == name);
+        let lacking: Vec<&str> = self.lacks(all.lines()).into_iter().filter(excused).collect();
+        assert!(lacking.is_empty(), "crash points that no scenario passes on {engine}: {lacking:?}");
+    }
+}

@@ -1,0 +1,82 @@
+//! What can go wrong around the agent, one kind a file, and what must still be true: one instance, the right one, nothing lost, nothing false said.
+
+mod boot;
+mod by_hand;
+mod clock;
+mod lost_reply;
+mod lost_state;
+mod own_engine;
+mod races;
+
+use serde_json::Value;
+
+use crate::scene::Scene;
+use crate::trial::Trial;
+use crate::wait;
+
+pub(super) fn trials() -> Vec<Trial> {
+    [
+        boot::trials(),
+        by_hand::trials(),
+        clock::trials(),
+        lost_reply::trials(),
+        lost_state::trials(),
+        own_engine::trials(),
+        races::trials(),
+    ]
+    .concat()
+}
+
+/// The workload as the agent tells it, the differences it finds, and what the engine has of the service: id, whether it runs, generation.
+type Seen = (Value, Vec<Value>, Vec<(String, bool, u64)>);
+
+fn seen(scene: &Scene<'_>) -> Seen {
+    let it = scene.it();
+    let differences = if it.is_null() { Vec::new() } else { scene.differences() };
+    let rows = scene.engine().rows(&scene.service_label());
+    (it, differences, rows.into_iter().map(|row| (row.id, row.running, row.generation)).collect())
+}
+
+/// It is as desired, running or stopped, in the one instance that the agent knows, of the generation that is desired.
+fn is_one((it, differences, rows): &Seen) -> bool {
+    let running = it["desired"] == "running";
+    let state = if running { "running" } else { "stopped" };
+    let known = (it["instance"]["id"].as_str().unwrap_or_default(), running, it["generation"].as_u64());
+    let only = |(id, running, generation): &(String, bool, u64)| (id.as_str(), *running, Some(*generation)) == known;
+    it["state"] == state && differences.is_empty() && rows.len() == 1 && rows.iter().all(only)
+}
+
+/// Waits until there is exactly one, as desired, and it stays so; the workload.
+#[track_caller]
+fn settles(scene: &Scene<'_>, what: &str) -> Value {
+    let memory = !scene.subject.engine_is_real();
+    let good = |seen: &Seen| {
+        let said = seen.0["state"] == if seen.0["desired"] == "running" { "running" } else { "stopped" };
+        if memory { said && seen.1.is_empty() } else { is_one(seen) }
+    };
+    wait::until(what, || seen(scene), good);
+    let mut last = Value::Null;
+    for _ in 0..3 {
+        let now = seen(scene);
+        assert!(good(&now), "did not stay: {what}\nseen: {now:#?}");
+        last = now.0;
+    }
+    last
+}
+
+/// The newest event's cursor.
+fn newest(scene: &Scene<'_>) -> u64 {
+    scene.events().iter().filter_map(|event| event["cursor"].as_u64()).max().unwrap_or_default()
+}
+
+/// Events of the service after a cursor.
+fn events_after(scene: &Scene<'_>, cursor: u64) -> Vec<Value> {
+    scene.events().into_iter().filter(|event| event["cursor"].as_u64() > Some(cursor)).collect()
+}
+
+/// Host pid of a workload's process, as the engine says through the agent.
+#[track_caller]
+fn pid(scene: &Scene<'_>, workload: &str) -> u64 {
+    let document = scene.hythe(&["inspect", workload]).ok().json();
+    document["observed"]["pid"].as_u64().unwrap_or_else(|| panic!("no pid: {document:#}"))
+}

@@ -1,0 +1,205 @@
+//! The engine itself fails: it goes, hangs, dies in the middle of a call, loses all it had.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::files::one;
+use crate::own_engine::{OwnEngine, Workloads};
+use crate::scene::Scene;
+use crate::trial::{caught, trials};
+use crate::wait;
+
+use super::{pid, settles};
+
+trials!("faults-own-engine":
+    one_that_goes_and_returns_finds_all_as_it_was Real,
+    what_ends_with_it_is_started_again Docker,
+    a_call_it_dies_in_is_finished_once Real,
+    one_that_hangs_is_waited_for Real,
+    a_lost_store_is_filled_again Real,
+    a_lost_store_is_filled_once_the_image_is_there Real,
+    a_lost_store_and_a_lost_database_are_restored_by_a_deploy Real,
+);
+
+/// Longer than a look at the engine may take.
+const HANGS: Duration = Duration::from_secs(32);
+
+/// A process that shows its version, on no network: the private engine has none.
+fn text(scene: &Scene<'_>, version: u32) -> String {
+    let script = "trap exit TERM; echo $VERSION >>/data/versions; while :; do sleep 0.1; done";
+    let keys = "network = 'none'\nrestart = 'always'\nstop_grace = '1s'\nvolumes = ['data:/data']";
+    one(&scene.service, script, &format!("{keys}\nenv = {{ VERSION = '{version}' }}"))
+}
+
+/// Does something with an agent for an engine of its own, and cleans up there too.
+fn on_an_own_engine(shared: &Scene<'_>, workloads: Workloads, act: impl FnOnce(&mut Scene<'_>, &mut OwnEngine)) {
+    let mut engine = OwnEngine::start(shared, workloads);
+    let subject = engine.subject.clone();
+    let mut scene = Scene::new(shared.environment, &subject);
+    let outcome = caught(|| act(&mut scene, &mut engine));
+    let log = scene.agent.log();
+    let cleaned = if outcome.is_ok() { scene.clean() } else { Ok(()) };
+    if let Err(fault) = outcome.and(cleaned) {
+        panic!("{fault}\n--- end of the log of the agent on the private engine\n{log}");
+    }
+}
+
+fn told(scene: &Scene<'_>, kind: &str) -> bool {
+    scene.hythe(&["events", "--json"]).ok().json_lines().iter().any(|event| event["kind"] == kind)
+}
+
+/// Waits until the engine is known to be gone, and the workload as unknown; whatever it was said to be before that, it was never stopped.
+#[track_caller]
+fn is_lost(scene: &Scene<'_>) {
+    let state = || {
+        let it = scene.it();
+        assert!(it["state"] != "stopped" && it["state"] != "completed", "the engine is gone, not the workload: {it:#}");
+        it
+    };
+    wait::until("nothing is known of the workload", state, |it| it["state"] == "unknown");
+    assert!(told(scene, "runtime.disconnected"), "its loss is not told");
+}
+
+#[track_caller]
+fn is_back(scene: &Scene<'_>) -> Value {
+    wait::until("its return is told", || told(scene, "runtime.reconnected"), |told| *told);
+    settles(scene, "one instance as desired")
+}
+
+/// Images are only fetched where they are not there.
+#[track_caller]
+fn nothing_was_pulled(scene: &Scene<'_>) {
+    assert!(!told(scene, "image.pulled"), "pulled though it was there");
+}
+
+fn one_that_goes_and_returns_finds_all_as_it_was(scene: &mut Scene<'_>) {
+    on_an_own_engine(scene, Workloads::GoOn, |scene, engine| {
+        scene.deploy(&text(scene, 1)).ok();
+        let (id, process) = (scene.it()["instance"]["id"].clone(), pid(scene, &scene.service));
+        engine.die();
+        is_lost(scene);
+        engine.come_back();
+        let it = is_back(scene);
+        assert_eq!((&it["instance"]["id"], &it["restarts"]), (&id, &0.into()), "{it:#}");
+        assert_eq!(pid(scene, &scene.service), process, "another process");
+        nothing_was_pulled(scene);
+    });
+}
+
+fn what_ends_with_it_is_started_again(scene: &mut Scene<'_>) {
+    on_an_own_engine(scene, Workloads::EndWithIt, |scene, engine| {
+        scene.deploy(&text(scene, 1)).ok();
+        let id = scene.it()["instance"]["id"].clone();
+        engine.end();
+        is_lost(scene);
+        engine.come_back();
+        let it = is_back(scene);
+        assert_eq!((&it["instance"]["id"], &it["desired"]), (&id, &"running".into()), "{it:#}");
+        nothing_was_pulled(scene);
+        scene.hythe(&["stop", &scene.service]).ok();
+        engine.end();
+        engine.come_back();
+        let it = settles(scene, "stopped on purpose, and so after its engine's return");
+        assert_eq!(it["desired"], "stopped", "{it:#}");
+    });
+}
+
+fn a_call_it_dies_in_is_finished_once(scene: &mut Scene<'_>) {
+    on_an_own_engine(scene, Workloads::GoOn, |scene, engine| {
+        scene.deploy(&text(scene, 0)).ok();
+        for (round, verb) in (1..).zip(["run", "rm", "stop", "run"]) {
+            let file = scene.file(&text(scene, round));
+            let deploy = scene.agent.spawn(&["deploy", &file]);
+            // Somewhere in the replacement, which takes about a second.
+            std::thread::sleep(Duration::from_millis(u64::from(round) * 120));
+            engine.die_in_a_call(verb);
+            engine.recover();
+            // It may have failed; the agent goes on.
+            deploy.end();
+            let what = format!("version {round}, once, after a death in `{verb}`");
+            let current = || scene.it()["generation"].clone();
+            wait::until(&what, current, |generation| *generation == round + 1);
+            settles(scene, &what);
+            let versions =
+                engine.direct(&["exec", scene.it()["instance"]["id"].as_str().unwrap(), "cat", "/data/versions"]);
+            assert!(versions.ends_with(&format!("{round}\n")), "{what}: {versions}");
+        }
+        nothing_was_pulled(scene);
+    });
+}
+
+fn one_that_hangs_is_waited_for(scene: &mut Scene<'_>) {
+    on_an_own_engine(scene, Workloads::GoOn, |scene, engine| {
+        scene.deploy(&text(scene, 1)).ok();
+        let process = pid(scene, &scene.service);
+        engine.freeze();
+        let file = scene.file(&text(scene, 2));
+        let deploy = scene.agent.spawn(&["deploy", &file]);
+        let honest = |it: &Value| !["stopped", "completed", "failed"].iter().any(|state| it["state"] == *state);
+        wait::stays("not said to have ended", HANGS, || scene.it(), honest);
+        assert!(
+            std::path::Path::new(&format!("/proc/{process}")).exists(),
+            "the workload ended with its engine's silence"
+        );
+        engine.thaw();
+        deploy.end();
+        let it = settles(scene, "version 2, once");
+        assert_eq!(it["generation"], 2, "{it:#}");
+        nothing_was_pulled(scene);
+    });
+}
+
+fn a_lost_store_is_filled_again(scene: &mut Scene<'_>) {
+    let shared = &*scene;
+    on_an_own_engine(shared, Workloads::GoOn, |scene, engine| {
+        scene.deploy(&text(scene, 1)).ok();
+        let id = scene.it()["instance"]["id"].clone();
+        engine.die();
+        is_lost(scene);
+        engine.lose_store(false);
+        engine.give_image_unseen(shared);
+        engine.come_back();
+        let it = is_back(scene);
+        assert!(it["instance"]["id"] != id && it["generation"] == 1, "made anew from what is desired: {it:#}");
+        nothing_was_pulled(scene);
+    });
+}
+
+fn a_lost_store_is_filled_once_the_image_is_there(scene: &mut Scene<'_>) {
+    let shared = &*scene;
+    on_an_own_engine(shared, Workloads::GoOn, |scene, engine| {
+        scene.deploy(&text(scene, 1)).ok();
+        engine.die();
+        is_lost(scene);
+        engine.lose_store(false);
+        engine.come_back();
+        let without = |it: &Value| it["state"] != "running" && it["message"].is_string();
+        wait::until("it says what it lacks", || scene.it(), without);
+        engine.give_image(shared);
+        let it = is_back(scene);
+        assert_eq!((&it["desired"], &it["generation"]), (&"running".into(), &1.into()), "{it:#}");
+    });
+}
+
+fn a_lost_store_and_a_lost_database_are_restored_by_a_deploy(scene: &mut Scene<'_>) {
+    let shared = &*scene;
+    on_an_own_engine(shared, Workloads::GoOn, |scene, engine| {
+        let text = text(scene, 1);
+        scene.deploy(&text).ok();
+        scene.agent.kill();
+        engine.die();
+        engine.lose_store(true);
+        for name in ["hythe.db", "hythe.db-wal", "hythe.db-shm"] {
+            // What there was of it.
+            let _ = std::fs::remove_file(scene.agent.database().with_file_name(name));
+        }
+        engine.give_image_unseen(shared);
+        engine.come_back();
+        scene.agent.start_again();
+        scene.deploy(&text).ok();
+        settles(scene, "restored");
+        let versions = scene.hythe(&["exec", &scene.service, "cat", "/data/versions"]).ok().out;
+        assert_eq!(versions, "1\n1\n", "the volume's data is not what it was");
+    });
+}
