@@ -34,7 +34,7 @@ pub(crate) fn decide(
             Some(reason) => {
                 *observed = before;
                 notes.truncate(told);
-                block(desired, observed, reason);
+                block(observed, reason);
                 Next::Wait(None)
             }
             None => next,
@@ -97,19 +97,10 @@ fn unreachable<'a>(
 }
 
 /// Nothing can be done now; the runtime's return wakes the workload.
-fn block(desired: &DesiredRecord, observed: &mut ObservedRecord, reason: &str) {
-    if desired.desired != Desired::Removed {
-        observed.phase = Phase::Unknown;
-    }
+fn block(observed: &mut ObservedRecord, reason: &str) {
+    observed.phase = Phase::Unknown;
     observed.health = HealthState::None;
     observed.message = Some(reason.to_owned());
-    observed.failure = Some(Failure {
-        generation: desired.generation,
-        kind: ErrorKind::Unavailable.as_str().to_owned(),
-        message: reason.to_owned(),
-        hint: Some("`hythe runtimes` shows what was tried".to_owned()),
-        lines: Vec::new(),
-    });
 }
 
 fn running(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_>, notes: &mut Vec<Note>) -> Next {
@@ -211,9 +202,7 @@ fn roll_back(observed: &mut ObservedRecord, notes: &mut Vec<Note>) {
     observed.renew = None;
     match observed.previous.take() {
         Some(mut previous) => {
-            let words = failure.message.lines().next().unwrap_or_default();
-            let message =
-                format!("generation {} failed, rolled back to {}: {words}", failure.generation, previous.generation);
+            let message = rolled_back(&failure, previous.generation);
             let details = json!({ "generation": previous.generation, "logs": failure.lines, "exit": observed.exit });
             notes.push(Note::new("rolled-back", message.clone(), details));
             observed.gave_up = Some(failure.generation);
@@ -227,6 +216,12 @@ fn roll_back(observed: &mut ObservedRecord, notes: &mut Vec<Note>) {
         None => observed.phase = Phase::Failed,
     }
     observed.failure = Some(failure);
+}
+
+/// A rollback in words.
+pub(super) fn rolled_back(failure: &Failure, to: u64) -> String {
+    let words = failure.message.lines().next().unwrap_or_default();
+    format!("generation {} failed, rolled back to {to}: {words}", failure.generation)
 }
 
 /// A new attempt; its name is in the record before the engine hears of it.
@@ -410,7 +405,11 @@ pub(crate) fn request_is_answered(desired: &DesiredRecord, observed: &ObservedRe
         let words = observed.message.as_deref().unwrap_or("it could not be done");
         observed.failure.clone().unwrap_or_else(|| failure(ErrorKind::Conflict, words, None))
     };
-    let failed = (observed.next_try.is_some() && observed.failure.is_some()) || observed.phase == Phase::Unknown;
+    if observed.phase == Phase::Unknown {
+        let words = observed.message.as_deref().unwrap_or("its runtime does not answer");
+        return Some(Err(failure(ErrorKind::Unavailable, words, Some("`hythe runtimes` shows what was tried"))));
+    }
+    let failed = observed.next_try.is_some() && observed.failure.is_some();
     match desired.desired {
         Desired::Stopped if observed.phase == Phase::Stopped => return Some(Ok(())),
         Desired::Stopped | Desired::Removed => return observed.failure.is_some().then(|| Err(known())),

@@ -8,7 +8,7 @@ use hythe_store::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::decide::is_wanted;
+use super::decide::{is_wanted, rolled_back};
 use super::ended::{CRASH_LOOP, describe, ended, exit_record, quote};
 use super::failed::{concerned, fail, failure_of};
 use super::{Facts, Input, Note, Outcome, Step};
@@ -110,10 +110,10 @@ fn up(observed: &mut ObservedRecord, facts: &Facts<'_>) {
 
 /// That it was rolled back stays the news while what runs is well.
 fn calm(observed: &mut ObservedRecord) {
-    if observed.gave_up.is_none() {
-        observed.message = None;
-        observed.failure = None;
-    }
+    let kept = observed.failure.take().filter(|_| observed.gave_up.is_some());
+    let to = observed.current.as_ref().map_or(0, |current| current.generation);
+    observed.message = kept.as_ref().map(|failure| rolled_back(failure, to));
+    observed.failure = kept;
 }
 
 fn looked(
@@ -165,7 +165,7 @@ fn runs(
     facts: &Facts<'_>,
     notes: &mut Vec<Note>,
 ) {
-    if observed.phase != Phase::Running {
+    if observed.phase != Phase::Running || observed.message.is_none() {
         calm(observed);
     }
     observed.lost = None;
@@ -340,7 +340,9 @@ fn later(desired: &DesiredRecord, observed: &mut ObservedRecord, step: Step, err
     observed.failures = observed.failures.saturating_add(1);
     observed.next_try = Some(facts.now + policy::delay(observed.failures));
     observed.message = Some(error.message().to_owned());
-    observed.failure = Some(failure_of(concerned(desired, observed), error));
+    if observed.gave_up.is_none() {
+        observed.failure = Some(failure_of(concerned(desired, observed), error));
+    }
     if matches!(step, Step::Run | Step::Start | Step::StopCurrent) {
         alive(observed, Life::Unknown);
     }
@@ -420,8 +422,7 @@ fn listed(desired: &DesiredRecord, observed: &mut ObservedRecord, state: Option<
     observed.sweep |= strays && observed.current.is_some();
     if observed.phase == Phase::Unknown || observed.failure.as_ref().is_some_and(|f| f.kind == "unavailable") {
         observed.next_try = None;
-        observed.failure = None;
-        observed.message = None;
+        calm(observed);
         observed.phase = match desired.desired {
             Desired::Running => Phase::Pending,
             Desired::Stopped => Phase::Stopped,
