@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
+use futures_util::future::BoxFuture;
 use hythe_runtime::identity::{OWNER, SERVICE};
 use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Runtime};
 use hythe_store::{Desired, DesiredRecord, NewEvent, Removing, ServiceRecord, Transaction};
@@ -13,7 +14,7 @@ use crate::deploy::converge_all;
 use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
 use crate::worker::reference;
-use crate::{Controller, OperationHandle};
+use crate::{Controller, OperationHandle, policy};
 
 impl Controller {
     /// All services, by name.
@@ -138,12 +139,46 @@ impl Controller {
         let removing = self.service(service)?.removing.unwrap_or_default();
         let (controller, name) = (self.clone(), service.to_owned());
         self.operations.spawn("undeploy", service, move |operation| async move {
-            one_after_another(&operation, dependents_first(handles)).await?;
-            for runtime in &removing.runtimes {
-                controller.remove_belongings(&operation, runtime, &name, removing.volumes).await?;
+            let outcome = controller.remove_all(&operation, &name, &removing, handles).await;
+            if outcome.is_err() {
+                controller.spawn(controller.clone().remove_later(name));
             }
-            controller.forget(&name)?;
-            Ok(None)
+            outcome.map(|()| None)
+        })
+    }
+
+    async fn remove_all(
+        &self,
+        operation: &Arc<OperationHandle>,
+        service: &str,
+        removing: &Removing,
+        handles: Vec<Handle>,
+    ) -> Result<(), Error> {
+        one_after_another(operation, dependents_first(handles)).await?;
+        for runtime in &removing.runtimes {
+            self.remove_belongings(operation, runtime, service, removing.volumes).await?;
+        }
+        self.forget(service)
+    }
+
+    /// A removal that failed goes on by itself: the workloads' own tasks go on with theirs, then what belongs to the service follows.
+    fn remove_later(self: Arc<Self>, service: String) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            for failures in 1.. {
+                tokio::time::sleep(policy::delay(failures)).await;
+                let Ok(Some(Removing { volumes, runtimes })) =
+                    self.store.service(&service).map(|record| record.and_then(|record| record.removing))
+                else {
+                    return;
+                };
+                let answer = runtimes.iter().all(|name| self.runtimes.get(name).is_ok());
+                if answer && self.directory.of_service(&service).is_empty() {
+                    if let Err(error) = self.undeploy(&service, volumes) {
+                        tracing::warn!(service, %error, "its removal could not be taken up again");
+                    }
+                    return;
+                }
+            }
         })
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Worker {
     observed: ObservedRecord,
     unstored: Vec<Note>,
     dirty: bool,
+    /// The next try as the records say it, and when it is due whatever is done to the machine's clock.
+    due: Option<(Timestamp, Instant)>,
     request: Option<Request>,
     gate: gate::Patience,
     watchdog: watchdog::Watchdog,
@@ -87,6 +89,7 @@ impl Controller {
             observed,
             unstored: Vec::new(),
             dirty: false,
+            due: None,
             request: None,
             gate: gate::Patience::default(),
             watchdog: watchdog::Watchdog::new(sender.clone()),
@@ -128,7 +131,8 @@ impl Worker {
                 Next::Do(step) => self.step(step).await,
                 Next::Wait(until) => {
                     self.answer_if_done();
-                    let wake = until.map(|until| self.moment(until)).into_iter().chain(self.watchdog.due()).min();
+                    let due = until.map(|until| self.moment(until));
+                    let wake = due.into_iter().chain(self.watchdog.due()).min();
                     self.rest(wake).await;
                 }
             }
@@ -163,7 +167,7 @@ impl Worker {
         notes.extend(warnings);
         let mut observed = self.observed.clone();
         let down = self.controller.runtimes.down();
-        let facts = Facts { gate, ..self.facts(&down) };
+        let facts = Facts { gate, now: self.time(), ..self.facts(&down) };
         let next = lifecycle::decide(&desired, &mut observed, &facts, &mut notes);
         self.become_(observed, notes);
         next
@@ -281,10 +285,26 @@ impl Worker {
         }
     }
 
-    /// A time of the records as one of this process, near whatever the machine's clock says.
-    fn moment(&self, at: Timestamp) -> Instant {
-        let wait = Duration::try_from(at.duration_since(self.controller.now())).unwrap_or_default();
-        Instant::now() + wait.min(LONGEST_WAIT)
+    /// The time, and at least that of a try whose wait is over.
+    fn time(&self) -> Timestamp {
+        let now = self.controller.now();
+        match self.due {
+            Some((at, due)) if Instant::now() >= due => now.max(at),
+            _ => now,
+        }
+    }
+
+    /// A time of the records as one of this process, near whatever the machine's clock says, and the same as long as it is waited for.
+    fn moment(&mut self, at: Timestamp) -> Instant {
+        match self.due {
+            Some((known, due)) if known == at => due,
+            _ => {
+                let wait = Duration::try_from(at.duration_since(self.controller.now())).unwrap_or_default();
+                let due = Instant::now() + wait.min(LONGEST_WAIT);
+                self.due = Some((at, due));
+                due
+            }
+        }
     }
 
     pub(crate) fn desired(&self) -> DesiredRecord {

@@ -53,7 +53,7 @@ fn of_run(scene: &mut Scene<'_>) {
 fn of_start(scene: &mut Scene<'_>) {
     for times in [1, OFTEN] {
         losing(scene, "start", times);
-        scene.deploy(&text(scene, 1)).ok();
+        scene.deploy(&text(scene, times)).ok();
         let id = scene.it()["instance"]["id"].clone();
         scene.hythe(&["stop", &scene.service]).ok();
         honest(scene, &["start", &scene.service], times);
