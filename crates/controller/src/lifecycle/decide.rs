@@ -26,7 +26,7 @@ pub(crate) fn decide(
     let (before, told) = (observed.clone(), notes.len());
     let next = match desired.desired {
         Desired::Running => running(desired, observed, facts, notes),
-        Desired::Stopped => stopped(desired, observed),
+        Desired::Stopped => stopped(desired, observed, notes),
         Desired::Removed => removed(observed),
     };
     match next {
@@ -346,7 +346,7 @@ fn keep(desired: &DesiredRecord, observed: &mut ObservedRecord, life: Life) -> N
 }
 
 /// A stop is carried out once: what somebody starts by hand later is told, not fought.
-fn stopped(desired: &DesiredRecord, observed: &mut ObservedRecord) -> Next {
+fn stopped(desired: &DesiredRecord, observed: &mut ObservedRecord, notes: &mut Vec<Note>) -> Next {
     let life = observed.current.as_ref().map(|current| current.life);
     if observed.halted >= desired.asked && desired.asked > 0 {
         observed.phase = match life {
@@ -368,10 +368,31 @@ fn stopped(desired: &DesiredRecord, observed: &mut ObservedRecord) -> Next {
     if observed.sweep && observed.current.is_some() {
         return Next::Do(Step::Sweep);
     }
+    if let Some(step) = keep_one(observed, notes) {
+        return Next::Do(step);
+    }
     observed.halted = desired.asked;
     observed.phase = Phase::Stopped;
     observed.health = HealthState::None;
     Next::Wait(None)
+}
+
+/// Of a replacement that a stop interrupts the instance stays that has proven good.
+fn keep_one(observed: &mut ObservedRecord, notes: &mut Vec<Note>) -> Option<Step> {
+    observed.previous.as_ref()?;
+    if observed.current.as_ref().is_some_and(|current| current.proven) && observed.undo.is_none() {
+        return retire_previous(observed);
+    }
+    if let Some(step) = discard_current(observed) {
+        return Some(step);
+    }
+    if observed.undo.is_some() {
+        roll_back(observed, notes);
+    } else {
+        observed.current = observed.previous.take();
+        observed.failing = None;
+    }
+    None
 }
 
 fn removed(observed: &mut ObservedRecord) -> Next {

@@ -289,7 +289,7 @@ impl Worker {
     fn time(&self) -> Timestamp {
         let now = self.controller.now();
         match self.due {
-            Some((at, due)) if Instant::now() >= due => now.max(at),
+            Some((at, due)) if self.observed.next_try == Some(at) && Instant::now() >= due => now.max(at),
             _ => now,
         }
     }

@@ -32,9 +32,18 @@ fn both_run(scene: &Scene<'_>) {
     }
 }
 
+/// An engine may tell of a start after the deploy is done.
+#[track_caller]
+fn both_are_told(scene: &Scene<'_>) {
+    for name in components(scene) {
+        time(scene, 0, &name, "started");
+    }
+}
+
 fn an_upgrade_of_the_agent_touches_nothing(scene: &mut Scene<'_>) {
     let service = scene.service.clone();
     scene.deploy(&ordered(&service)).ok();
+    both_are_told(scene);
     let (ids, before) = (scene.ids(), newest(scene));
     let pids = components(scene).map(|name| pid(scene, &name));
     for _ in 0..2 {
@@ -58,6 +67,7 @@ fn an_upgrade_of_the_agent_touches_nothing(scene: &mut Scene<'_>) {
 fn services_return_in_the_order_of_their_dependencies(scene: &mut Scene<'_>) {
     let service = scene.service.clone();
     scene.deploy(&ordered(&service)).ok();
+    both_are_told(scene);
     let (ids, before) = (scene.ids(), newest(scene));
     let label = scene.service_label();
     scene.agent.kill();
