@@ -14,6 +14,7 @@ mod files;
 mod home;
 mod http;
 mod program;
+mod proxy;
 mod scene;
 mod sse;
 mod subject;
