@@ -44,7 +44,10 @@ fn options(args: Agent) -> hythe_agent::Options {
 
 fn failure(error: StartError) -> Failure {
     let code = match &error {
-        StartError::Config { .. } | StartError::Settings { .. } | StartError::OpenListener { .. } | StartError::Group { .. } => USAGE,
+        StartError::Config { .. }
+        | StartError::Settings { .. }
+        | StartError::OpenListener { .. }
+        | StartError::Group { .. } => USAGE,
         StartError::Taken { .. } => CONFLICT,
         StartError::Io { .. } | StartError::Owner { .. } | StartError::Store(_) | StartError::Controller(_) => {
             UNAVAILABLE
