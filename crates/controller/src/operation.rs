@@ -139,7 +139,9 @@ pub struct Operations {
 
 impl Operations {
     /// Those that an earlier agent left running have lost their task: they are closed here; the workloads' own tasks go on with what is desired.
+    /// Where that cannot be written for now it is known all the same.
     pub(crate) fn open(store: Arc<Store>, keep: u32, shutdown: CancellationToken) -> hythe_store::Result<Self> {
+        let mut live = BTreeMap::new();
         for mut record in store.operations()? {
             if record.state == OperationState::Running {
                 record.state = OperationState::Failed;
@@ -147,10 +149,16 @@ impl Operations {
                 record.error = Some(
                     json!({ "kind": "unavailable", "message": "the agent was restarted", "hint": "`hythe ps` shows how far it came" }),
                 );
-                store.save_operation(&record)?;
+                match store.save_operation(&record) {
+                    Err(error) if error.is_of_the_disk() => {
+                        tracing::warn!(operation = record.id, %error, "its end was not stored");
+                        live.insert(record.id.clone(), Arc::new(OperationHandle::new(record)));
+                    }
+                    saved => saved?,
+                }
             }
         }
-        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(BTreeMap::new()), shutdown })
+        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(live), shutdown })
     }
 
     /// Begins an operation and does its work in a task of its own.

@@ -175,6 +175,12 @@ impl Client {
                 about.operation,
                 format!("`{}`: an argument or variable contains a NUL byte", about.subject),
             ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
+                ErrorKind::Exhausted,
+                about.operation,
+                format!("`{}`: there is no room for a temporary file", about.subject),
+            )
+            .hint("free space where the agent keeps temporary files (`TMPDIR`, else `/tmp`)"),
             io::ErrorKind::NotFound => {
                 Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` does not exist"))
                     .hint("install podman, or name its program in the agent's configuration")

@@ -54,7 +54,8 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // An agent that still uses it keeps it until it ends.
+        // After a failure it may still be full. An agent that uses it keeps it until it ends.
+        let _ = std::fs::remove_file(self.filler());
         Ran::of(program::command("umount".as_ref()).arg("-l").arg(&self.path));
     }
 }

@@ -17,6 +17,7 @@ mod home;
 mod http;
 mod own_engine;
 mod program;
+mod proxy;
 mod scene;
 mod sse;
 mod subject;

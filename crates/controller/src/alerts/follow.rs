@@ -139,3 +139,100 @@ async fn until(time: Option<Timestamp>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use hythe_store::Store;
+
+    use super::*;
+    use crate::Settings;
+    use crate::alerts::{Flapping, Kind};
+
+    fn controller(dir: &tempfile::TempDir) -> Arc<Controller> {
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        let settings = Settings::new("owner");
+        Controller::start(settings, Arc::new(store), Vec::new()).unwrap()
+    }
+
+    fn rule(on: Kind) -> Rule {
+        Rule {
+            on: [on].into(),
+            service: None,
+            cooldown: Duration::from_secs(60),
+            flapping: Flapping::default(),
+            lost_after: Duration::from_millis(50),
+        }
+    }
+
+    fn tell(controller: &Controller, kind: &str, workload: Option<String>) {
+        let event = NewEvent {
+            time: Timestamp::now(),
+            runtime: Some("r".to_owned()),
+            service: None,
+            workload,
+            kind: kind.to_owned(),
+            message: "m".to_owned(),
+            details: json!({}),
+        };
+        controller.events.commit(&Transaction { events: vec![event], ..Transaction::default() }).unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_before_the_cursor_are_over_and_none_after_it_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let controller = controller(&dir);
+        tell(&controller, "unhealthy", Some("old".to_owned()));
+        let (_, newest) = controller.events.bounds().unwrap();
+        // More than one page, and more than a listener may be behind.
+        for at in 0..600 {
+            tell(&controller, "unhealthy", Some(format!("w{at}")));
+        }
+        let (queue, mut alerts) = mpsc::channel(2000);
+        tokio::spawn(controller.clone().follow_alerts(vec![rule(Kind::Unhealthy)], newest, queue));
+        for at in 600..1200 {
+            tell(&controller, "unhealthy", Some(format!("w{at}")));
+            tokio::task::yield_now().await;
+        }
+        for at in 0..1200 {
+            assert_eq!(alerts.recv().await.unwrap().subject, format!("w{at}"));
+        }
+        controller.shutdown();
+        assert!(alerts.recv().await.is_none(), "it ends with the controller");
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_nobody_empties_holds_nothing_up_and_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let controller = controller(&dir);
+        let (queue, mut alerts) = mpsc::channel(1);
+        tokio::spawn(controller.clone().follow_alerts(vec![rule(Kind::Unhealthy)], 0, queue));
+        for at in 0..3 {
+            tell(&controller, "unhealthy", Some(format!("w{at}")));
+        }
+        while controller.alert_counts().all()[2] != ("dropped", 2) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let alert = alerts.recv().await.unwrap();
+        controller.alert_told(&alert, "`x`", Ok("fine".to_owned()));
+        controller.alert_told(&alert, "`x`", Err("no".to_owned()));
+        assert_eq!(controller.alert_counts().all(), [("sent", 1), ("failed", 1), ("dropped", 2)]);
+        let kinds: Vec<_> = controller.events.read(&EventFilter { after: 3, ..EventFilter::default() }).unwrap();
+        assert_eq!(
+            kinds.iter().map(|record| record.event.kind.as_str()).collect::<Vec<_>>(),
+            ["alert.sent", "alert.failed"]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_stays_away_is_told_when_its_time_is_over_though_nothing_happens() {
+        let dir = tempfile::tempdir().unwrap();
+        let controller = controller(&dir);
+        let (queue, mut alerts) = mpsc::channel(1);
+        tokio::spawn(controller.clone().follow_alerts(vec![rule(Kind::RuntimeLost)], 0, queue));
+        tell(&controller, "runtime.disconnected", None);
+        let alert = tokio::time::timeout(Duration::from_secs(10), alerts.recv()).await.unwrap().unwrap();
+        assert_eq!((alert.kind, alert.subject.as_str()), (Kind::RuntimeLost, "r"));
+    }
+}

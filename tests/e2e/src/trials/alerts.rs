@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::files::{one, stays};
+use crate::proxy::Proxy;
 use crate::scene::{Scene, unique_name};
 use crate::trial::trials;
 use crate::wait;
@@ -17,6 +18,7 @@ trials!("alerts":
     flapping_runs_a_command_once Every,
     unhealthy_is_posted_and_a_deaf_hook_holds_nothing_up Every,
     what_was_removed_by_hand_is_drift Real,
+    a_runtime_that_stays_away_is_told_and_shown Both,
     every_fault_of_the_configuration_is_told Memory,
 );
 
@@ -143,6 +145,41 @@ fn what_was_removed_by_hand_is_drift(scene: &mut Scene<'_>) {
     wait::until("the alert is told", || kinds(scene), |kinds| kinds.contains(&"alert.sent".into()));
     let told = kept(scene);
     assert!(told.ends_with(&format!("drift {}\n", scene.service)) && told.lines().count() == 2, "{told}");
+}
+
+/// Its own runtime is Podman; Docker is reached by a way that can be closed.
+fn a_runtime_that_stays_away_is_told_and_shown(scene: &mut Scene<'_>) {
+    let docker = scene.environment.docker.as_ref().unwrap().socket.clone();
+    let proxy = Proxy::start(scene.agent.path("docker.sock"), docker);
+    let alert = format!("on = ['runtime-lost']\nlost_after = '2s'\n{}", keeper(scene));
+    let runtime = format!("[[runtimes]]\nkind = 'docker'\nhost = 'unix://{}'\n", proxy.path().display());
+    scene.agent.reconfigure(&format!("{}\n{runtime}\n[[alerts]]\n{alert}\n", scene.subject.config()));
+    let health = |scene: &Scene<'_>| crate::http::get_unix(&scene.agent.socket(), "/healthz");
+    let events = |scene: &Scene<'_>, kind: &str| {
+        let all = scene.hythe(&["events", "--json"]).ok().json_lines();
+        all.into_iter().filter(|event| event["kind"] == kind).count()
+    };
+    wait::until("both answer", || health(scene), |health| health["status"] == "ok");
+    // A way that is closed for a moment is no loss.
+    proxy.close();
+    wait::until("it is missed", || events(scene, "runtime.disconnected"), |count| *count == 1);
+    proxy.open();
+    wait::until("it is back", || events(scene, "runtime.reconnected"), |count| *count == 1);
+    proxy.close();
+    wait::until("the alert is told", || events(scene, "alert.sent"), |count| *count == 1);
+    assert_eq!(events(scene, "runtime.disconnected"), 2);
+    let told = kept(scene);
+    let document: Value = serde_json::from_str(told.lines().next().unwrap_or_default()).unwrap();
+    assert_eq!((&document["alert"], &document["subject"]), (&"runtime-lost".into(), &"docker".into()), "{told}");
+    let degraded = health(scene);
+    assert_eq!(
+        (&degraded["status"], &degraded["reasons"][0]["subject"]),
+        (&"degraded".into(), &"runtime docker".into()),
+        "{degraded}"
+    );
+    scene.hythe(&["version"]).ok().says(&["warning: runtime docker: does not answer"]);
+    proxy.open();
+    wait::until("well again", || health(scene), |health| health["status"] == "ok");
 }
 
 fn every_fault_of_the_configuration_is_told(scene: &mut Scene<'_>) {

@@ -11,6 +11,7 @@ use crate::wait;
 trials!("events":
     what_nobody_read_is_read_once_and_in_order Memory,
     a_reader_that_stops_reading_is_told_and_cut_off Memory,
+    a_reader_that_retention_overtakes_is_told_and_cut_off Memory,
     a_cursor_outlives_the_agent Every,
     the_command_goes_on_when_the_agent_comes_back Memory,
     a_forgotten_cursor_is_a_gap Memory,
@@ -79,6 +80,28 @@ fn a_reader_that_stops_reading_is_told_and_cut_off(scene: &mut Scene<'_>) {
     assert_eq!((details["from"].as_u64(), gap.id), (Some(last), Some(last)), "{gap:?}");
     assert!(details["to"].as_u64() > Some(last + 1000), "{gap:?}");
     is_complete(&Reader::follow(&scene.agent.socket(), last, true).until(to), last, to);
+}
+
+fn a_reader_that_retention_overtakes_is_told_and_cut_off(scene: &mut Scene<'_>) {
+    scene.agent.reconfigure(&format!("keep_events = 100\n{}", scene.subject.config()));
+    make_events(scene, 1);
+    let mut reader = Reader::follow(&scene.agent.socket(), 0, false);
+    let first = reader.next().unwrap().id.unwrap();
+    make_events(scene, 5000);
+    let mut all = Vec::new();
+    while let Some(message) = reader.next() {
+        all.push(message);
+    }
+    let gap = all.pop().unwrap();
+    let details = &gap.data["details"];
+    assert_eq!((gap.kind.as_str(), &details["lost"]), ("gap", &true.into()), "{gap:?}");
+    let last = all.last().and_then(|message| message.id).unwrap();
+    is_complete(&all, first, last);
+    let forgotten = details["to"].as_u64().unwrap();
+    assert_eq!((details["from"].as_u64(), gap.id), (Some(last), Some(forgotten)), "{gap:?}");
+    // Going on where it says is possible without another gap.
+    let end = newest(scene);
+    is_complete(&Reader::follow(&scene.agent.socket(), end - 20, true).until(end), end - 20, end);
 }
 
 fn a_cursor_outlives_the_agent(scene: &mut Scene<'_>) {

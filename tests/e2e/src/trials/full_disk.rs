@@ -1,5 +1,7 @@
 //! The disk with the agent's state is full: what runs goes on and can be looked at, nothing new is begun, and it ends by itself.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::disk::Disk;
@@ -11,6 +13,7 @@ use crate::wait;
 trials!("full_disk":
     a_full_disk_refuses_what_is_new_and_recovers_by_itself Disk,
     a_nearly_full_disk_is_kept_for_what_runs Disk,
+    an_agent_starts_on_a_full_disk_and_adopts Disk,
 );
 
 const MEBIBYTES: u32 = 24;
@@ -32,7 +35,7 @@ fn a_full_disk_refuses_what_is_new_and_recovers_by_itself(scene: &mut Scene<'_>)
     let pid = scene.agent.version()["pid"].clone();
     let text = one(
         &scene.service,
-        "trap exit TERM; echo up; while [ ! -e /tmp/die ]; do sleep 0.1; done; exit 7",
+        "trap exit TERM; echo up; while [ ! -e /tmp/die ]; do sleep 0.1; done; rm /tmp/die; exit 7",
         "restart = 'always'",
     );
     scene.deploy(&text).ok();
@@ -65,16 +68,22 @@ fn a_full_disk_refuses_what_is_new_and_recovers_by_itself(scene: &mut Scene<'_>)
         );
     }
     // What cannot be written down is not begun either, and not given up.
-    scene.hythe(&["exec", &scene.service, "touch", "/tmp/die"]).ok();
+    // It may end before this does.
+    scene.hythe(&["exec", &scene.service, "touch", "/tmp/die"]);
     wait::until("it ended", || scene.it(), |it| it["state"] != "running");
-    scene.hythe(&["exec", &scene.service, "true"]);
+    let cannot = |health: &Value| {
+        health["reasons"][0]["message"].as_str().unwrap_or_default().starts_with("cannot be written since")
+    };
+    wait::until("a write has failed", || health(scene), cannot);
 
     disk.free();
     wait::until("the agent is well again", || health(scene), |health| health["status"] == "ok");
     scene.hythe(&["deploy", "--wait", &scene.file(&one(&other, &stays("up"), ""))]).ok();
     assert_eq!(scene.agent.version()["pid"], pid, "the agent was restarted");
-    let still = wait::until("it is known how the other one is", || scene.it(), |it| !it.is_null());
-    assert_ne!(still["desired"], "stopped", "a refused stop was done all the same");
+    let again = wait::until("it is started again", || scene.it(), |it| it["state"] == "running");
+    assert_eq!(again["desired"], "running", "a refused stop was done all the same");
+    wait::stays("it runs", Duration::from_secs(1), || scene.it(), |it| it["state"] == "running");
+    scene.has_instances(1);
     end(scene, disk, &[&other]);
 }
 
@@ -93,6 +102,27 @@ fn a_nearly_full_disk_is_kept_for_what_runs(scene: &mut Scene<'_>) {
     wait::until("what runs is restarted and written down", || scene.events().len(), |after| *after > before + 3);
     disk.free();
     wait::until("the agent is well again", || health(scene), |health| health["status"] == "ok");
+    end(scene, disk, &[]);
+}
+
+fn an_agent_starts_on_a_full_disk_and_adopts(scene: &mut Scene<'_>) {
+    let disk = on_a_small_disk(scene);
+    let text = one(&scene.service, &stays("up"), "");
+    scene.deploy(&text).ok();
+    let id = scene.it()["instance"]["id"].clone();
+    disk.fill();
+    scene.agent.crash(Duration::from_millis(200));
+    assert_eq!(health(scene)["status"], "degraded");
+    if scene.subject.engine_is_real() {
+        let it = scene.await_state("running");
+        assert_eq!(it["instance"]["id"], id, "{it:#}");
+    }
+    scene.hythe(&["deploy", "--force", &scene.file(&text)]).ends_with(5).says(&["hint: free space"]);
+    disk.free();
+    wait::until("the agent is well again", || health(scene), |health| health["status"] == "ok");
+    scene.await_state("running");
+    scene.deploy(&one(&scene.service, &stays("up"), "env = { A = 'b' }")).ok();
+    scene.has_instances(1);
     end(scene, disk, &[]);
 }
 
