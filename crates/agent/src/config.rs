@@ -4,8 +4,10 @@ use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::Deserialize;
+use hythe_spec::Millis;
+use serde::{Deserialize, Deserializer};
 
 use crate::compose::RuntimeConfig;
 use crate::{Options, StartError};
@@ -27,6 +29,8 @@ pub struct Config {
     pub keep_events: u64,
     /// Operations kept.
     pub keep_operations: u32,
+    /// Time between two looks for changes made by hand; zero: none is taken.
+    pub drift_interval: Duration,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -41,6 +45,8 @@ struct File {
     allow_privileged: bool,
     keep_events: u64,
     keep_operations: u32,
+    #[serde(deserialize_with = "duration")]
+    drift_interval: Duration,
     runtimes: Vec<RuntimeConfig>,
 }
 
@@ -54,9 +60,16 @@ impl Default for File {
             allow_privileged: false,
             keep_events: 10_000,
             keep_operations: 200,
+            drift_interval: Duration::from_secs(60),
             runtimes: Vec::new(),
         }
     }
+}
+
+/// As in a service file: `90s`, `1m30s`.
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let millis: Millis = String::deserialize(from)?.parse().map_err(serde::de::Error::custom)?;
+    Ok(millis.duration())
 }
 
 impl Config {
@@ -81,6 +94,7 @@ impl Config {
             allow_privileged: file.allow_privileged,
             keep_events: file.keep_events,
             keep_operations: file.keep_operations,
+            drift_interval: file.drift_interval,
             runtimes: file.runtimes,
         })
     }
@@ -127,6 +141,13 @@ mod tests {
         let file: File = toml::from_str(text).unwrap();
         let names: Vec<_> = file.runtimes.iter().map(RuntimeConfig::name).collect();
         assert_eq!(names, ["pods", "docker"]);
+    }
+
+    #[test]
+    fn the_interval_is_a_duration() {
+        let file: File = toml::from_str("drift_interval = \"1m30s\"").unwrap();
+        assert_eq!((file.drift_interval, File::default().drift_interval.as_secs()), (Duration::from_secs(90), 60));
+        assert!(toml::from_str::<File>("drift_interval = \"often\"").is_err());
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events: config.keep_events,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        drift_interval: config.drift_interval,
     };
     let listeners = listen::bind(&config).await?;
     let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config))?;

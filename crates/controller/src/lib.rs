@@ -18,6 +18,7 @@ mod watch;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hythe_runtime::{Error, ErrorKind};
 use hythe_store::Store;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
-pub use drift::Difference;
+pub use drift::{Cause, Difference};
 pub use event::EventHub;
 pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub keep_operations: u32,
     /// Whether `privileged` components are accepted.
     pub allow_privileged: bool,
+    /// Time between two looks for changes made by hand; zero: none is taken.
+    pub drift_interval: Duration,
 }
 
 /// The controller; share it by `Arc`.
@@ -81,6 +84,10 @@ impl Controller {
         for name in controller.runtimes.names() {
             let watcher = watch::Watcher::new(controller.clone(), name);
             tokio::spawn(watcher.run(controller.shutdown.clone()));
+        }
+        let every = controller.settings.drift_interval;
+        if !every.is_zero() {
+            tokio::spawn(drift::Watcher::new(controller.clone()).run(every, controller.shutdown.clone()));
         }
         tokio::spawn(controller.clone().resume_removals());
         Ok(controller)

@@ -41,8 +41,13 @@ impl Bench {
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
-        let settings =
-            Settings { owner: "owner".to_owned(), keep_events: 1000, keep_operations: 50, allow_privileged: false };
+        let settings = Settings {
+            owner: "owner".to_owned(),
+            keep_events: 1000,
+            keep_operations: 50,
+            allow_privileged: false,
+            drift_interval: Duration::from_millis(200),
+        };
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();
         controller.runtimes().tried().await;
         self.controller = Some(controller);

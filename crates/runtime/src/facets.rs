@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use hythe_spec::ImageRef;
+use hythe_spec::{ImageRef, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWrite;
@@ -46,6 +46,27 @@ pub struct Image {
     pub size: u64,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// What it says of its process; a list does not tell.
+    pub config: Option<ImageConfig>,
+}
+
+/// What an image says of the process that it is made for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// Entrypoint.
+    pub entrypoint: Vec<String>,
+    /// Command.
+    pub command: Vec<String>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// User.
+    pub user: Option<String>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// Signal that asks it to stop.
+    pub stop_signal: Option<Signal>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An image as its registry knows it.

@@ -20,11 +20,13 @@ pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
 pub use facets::{
-    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, Images, LogLine, LogOptions, LogStream, Logs,
-    NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session, Stats, StatsSample,
-    StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
+    AttachRequest, BuildOutput, BuildRequest, Exec, ExecRequest, Image, ImageConfig, Images, LogLine, LogOptions,
+    LogStream, Logs, NetworkInfo, NetworkSpec, Networks, OutputStream, Progress, ProgressSink, RemoteImage, Session,
+    Stats, StatsSample, StdStream, TerminalSize, VolumeInfo, VolumeSpec, Volumes,
 };
 pub use identity::{Identity, InstanceId};
-pub use observed::{Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
+pub use observed::{
+    Exit, Listed, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp, ObservedSecurity, State,
+};
 pub use plan::{Attachment, Plan, PlanNetwork, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};

@@ -73,7 +73,7 @@ impl Core {
     }
 
     pub(crate) async fn observe(&self, id: &InstanceId) -> Result<Observed> {
-        let mut observed = translate::observed(self.container("inspect", &id.0).await?);
+        let mut observed = translate::observed(self.container("inspect", &id.0).await?, self.engine);
         if self.is_stopping(&observed.id.0) && observed.state == State::Running {
             observed.state = State::Stopping;
         }

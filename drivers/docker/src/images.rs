@@ -22,7 +22,7 @@ use crate::client::ByteStream;
 use crate::core::Core;
 use crate::error::{bounded, broken, carried, is_absent, listing, said, translate};
 use crate::native::{ImageRow, Report};
-use crate::translate::{reference, timestamp};
+use crate::translate::{image_config, reference, timestamp};
 
 /// What a reference is made of, beside letters and digits.
 const IN_REFERENCES: &AsciiSet =
@@ -223,7 +223,8 @@ fn described(row: ImageRow) -> Image {
         _ => None,
     };
     let id = if row.id.contains(':') { row.id } else { format!("sha256:{}", row.id) };
-    Image { id, tags: full(row.repo_tags), digests: full(row.repo_digests), size: row.size, created }
+    let config = row.config.map(image_config);
+    Image { id, tags: full(row.repo_tags), digests: full(row.repo_digests), size: row.size, created, config }
 }
 
 /// Engines shorten names; here they are whole. `<none>:<none>` is no name.

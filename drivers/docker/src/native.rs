@@ -164,6 +164,11 @@ pub(crate) struct ContainerConfig {
     pub(crate) working_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
+    /// A name or a number.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) stop_signal: String,
+    /// Seconds.
+    pub(crate) stop_timeout: Option<i64>,
 }
 
 /// What the host gives a container.
@@ -188,6 +193,50 @@ pub(crate) struct ContainerHostConfig {
     pub(crate) readonly_rootfs: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) tmpfs: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) mounts: Vec<ContainerMountPoint>,
+    /// `source:target[:options]`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) binds: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) network_mode: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) restart_policy: ContainerRestart,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) dns: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) extra_hosts: Vec<String>,
+    pub(crate) init: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) privileged: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) security_opt: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) cap_add: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) cap_drop: Vec<String>,
+}
+
+/// When the engine itself starts a container again.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerRestart {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) name: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) maximum_retry_count: i64,
+}
+
+/// A mount as it was asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerMountPoint {
+    #[serde(rename = "Type", deserialize_with = "or_default")]
+    pub(crate) kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) source: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) target: String,
 }
 
 /// A limit of a container's processes.
@@ -266,6 +315,8 @@ pub(crate) struct ImageRow {
     pub(crate) size: u64,
     /// Seconds in a list, a time of day in an inspect.
     pub(crate) created: serde_json::Value,
+    /// Absent in a list.
+    pub(crate) config: Option<ContainerConfig>,
 }
 
 /// A network.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hythe_oci::Kind;
 use hythe_runtime::{
-    BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink, RemoteImage, Result,
+    BuildOutput, BuildRequest, Error, ErrorKind, Image, ImageConfig, Images, OpContext, Progress, ProgressSink,
+    RemoteImage, Result,
 };
 use hythe_spec::ImageRef;
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::client::{About, Finished, Invocation, exit_code, withdrawn};
-use crate::document::{digest, time};
+use crate::document::{digest, filled, split_pair, time};
 use crate::driver::Podman;
 use crate::error;
 use crate::translate::native_image;
@@ -40,6 +41,36 @@ struct ImageDocument {
     /// RFC 3339 where inspected, seconds where listed.
     #[serde(default)]
     created: serde_json::Value,
+    /// Absent in a list.
+    #[serde(default)]
+    config: Option<ConfigDocument>,
+}
+
+/// What an image says of its process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ConfigDocument {
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    user: String,
+    working_dir: String,
+    stop_signal: String,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl ConfigDocument {
+    fn config(self) -> ImageConfig {
+        ImageConfig {
+            entrypoint: self.entrypoint.unwrap_or_default(),
+            command: self.cmd.unwrap_or_default(),
+            env: self.env.unwrap_or_default().iter().map(|pair| split_pair(pair)).collect(),
+            user: filled(self.user),
+            workdir: filled(self.working_dir),
+            stop_signal: self.stop_signal.parse().ok(),
+            labels: self.labels.unwrap_or_default(),
+        }
+    }
 }
 
 #[async_trait]
@@ -272,7 +303,8 @@ impl ImageDocument {
             serde_json::Value::String(text) => time(Some(text)),
             other => other.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok()),
         };
-        Image { id: digest(&self.id), tags, digests, size: self.size, created }
+        let config = self.config.map(ConfigDocument::config);
+        Image { id: digest(&self.id), tags, digests, size: self.size, created, config }
     }
 }
 

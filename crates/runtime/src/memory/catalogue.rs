@@ -2,25 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hythe_spec::{ImageRef, Signal};
+use hythe_spec::ImageRef;
 use jiff::Timestamp;
 
 use super::engine::hex_digest;
 use super::files::{Node, Tree};
 use super::shell::APPLETS;
-use crate::Image;
-
-/// What an image says of its process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct ImageConfig {
-    pub(super) entrypoint: Vec<String>,
-    pub(super) command: Vec<String>,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) user: Option<String>,
-    pub(super) workdir: Option<String>,
-    pub(super) stop_signal: Option<Signal>,
-    pub(super) labels: BTreeMap<String, String>,
-}
+use crate::{Image, ImageConfig};
 
 /// An image without its names.
 #[derive(Debug, Clone, Default)]
@@ -210,5 +198,6 @@ fn image(id: &str, stored: &Stored) -> Image {
         digests: stored.digests.iter().cloned().collect(),
         size: stored.content.tree.size(),
         created: Some(stored.created),
+        config: Some(stored.content.config.clone()),
     }
 }

@@ -5,15 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hythe_spec::{Mount, MountSource, Port, Signal};
+use hythe_spec::{Mount, MountSource, Port, Seccomp, Signal};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::catalogue::ImageConfig;
 use super::console::Console;
 use super::files::SharedTree;
 use super::process::Run;
-use crate::{Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork, Plan, PlanNetwork, State};
+use crate::{
+    Exit, Identity, ImageConfig, InstanceId, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp,
+    ObservedSecurity, Plan, PlanNetwork, Security, State,
+};
 
 /// One message to a main process's stdin; `None` is its end.
 pub(super) type Input = Option<Bytes>;
@@ -117,11 +119,23 @@ impl Instance {
             entrypoint,
             command,
             env: self.env(),
+            given_env: Some(self.plan.env.keys().cloned().collect()),
             user: self.user(),
             workdir: self.workdir(),
             hostname: Some(self.plan.hostname.clone()),
+            network_mode: network_mode(&self.plan.network),
+            dns: Some(self.plan.dns.clone()),
+            extra_hosts: Some(sorted(self.plan.extra_hosts.clone())),
             resources: self.plan.resources.clone(),
+            own_limits: false,
             read_only: self.plan.read_only,
+            init: Some(self.plan.init),
+            tty: Some(self.plan.tty),
+            stdin: Some(self.plan.stdin),
+            stop_signal: self.plan.stop_signal.or(self.config.stop_signal),
+            stop_grace: Some(self.plan.stop_grace),
+            security: security(&self.plan.security),
+            engine_restart: None,
         }
     }
 
@@ -129,8 +143,7 @@ impl Instance {
         let PlanNetwork::Bridged { attachments } = &self.plan.network else { return Vec::new() };
         let address = |at: usize| IpAddr::V4(Ipv4Addr::new(10, 89, u8::try_from(at).unwrap_or(u8::MAX), self.number));
         let observe = |(at, attachment): (usize, &crate::Attachment)| {
-            let mut aliases = attachment.aliases.clone();
-            aliases.sort();
+            let aliases = Some(sorted(attachment.aliases.clone()));
             let addresses = if self.run.is_some() { vec![address(at)] } else { Vec::new() };
             ObservedNetwork { name: attachment.network.clone(), addresses, aliases }
         };
@@ -151,6 +164,47 @@ fn observed_mount(mount: &Mount) -> ObservedMount {
         kind: kind.to_owned(),
         source,
         read_only: mount.read_only,
-        options: Vec::new(),
+        options: options_of(&mount.source),
+        given: true,
     }
+}
+
+/// In the words that engines have for them.
+fn options_of(source: &MountSource) -> Vec<String> {
+    match source {
+        MountSource::Volume { .. } => Vec::new(),
+        MountSource::Bind { propagation, .. } => propagation.iter().cloned().collect(),
+        MountSource::Tmpfs { size, mode } => {
+            let mode = mode.map(|mode| format!("mode={mode:o}"));
+            mode.into_iter().chain(size.map(|size| format!("size={}", size.0))).collect()
+        }
+    }
+}
+
+fn network_mode(network: &PlanNetwork) -> NetworkMode {
+    match network {
+        PlanNetwork::None => NetworkMode::None,
+        PlanNetwork::Host => NetworkMode::Host,
+        PlanNetwork::Bridged { .. } => NetworkMode::Bridged,
+    }
+}
+
+fn security(security: &Security) -> ObservedSecurity {
+    let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
+    let seccomp = match seccomp {
+        Seccomp::Default => ObservedSeccomp::Default,
+        Seccomp::Unconfined => ObservedSeccomp::Unconfined,
+        Seccomp::File(_) => ObservedSeccomp::Profile,
+    };
+    ObservedSecurity {
+        capabilities: Some(capabilities.clone()),
+        privileged: Some(*privileged),
+        seccomp: Some(seccomp),
+        no_new_privileges: Some(*no_new_privileges),
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list
 }

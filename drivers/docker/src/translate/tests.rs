@@ -210,15 +210,18 @@ fn an_inspect_is_told_whole() {
         "State": {"Status": "created", "OOMKilled": false, "Pid": 0, "ExitCode": 127, "Error": "exec: \"x\": not found",
                   "StartedAt": "0001-01-01T00:00:00Z", "FinishedAt": "0001-01-01T00:00:00Z"},
         "Config": {"Hostname": "web", "User": "", "Env": ["A=b=c", "D"], "Cmd": ["run"], "Entrypoint": "one", "Image": "alpine:3", "WorkingDir": "/w",
-                   "Labels": bare_plan().identity.labels()},
+                   "Labels": bare_plan().identity.labels(), "StopSignal": "SIGINT", "StopTimeout": 7, "Tty": true},
         "HostConfig": {"Memory": 67108864, "NanoCpus": 0, "CpuQuota": 50000, "CpuPeriod": 100_000, "PidsLimit": null, "ShmSize": 67108864,
                        "Ulimits": [{"Name": "RLIMIT_NOFILE", "Soft": 512, "Hard": 18_446_744_073_709_551_615_u64}], "ReadonlyRootfs": true,
-                       "Tmpfs": {"/t": "rw,noexec,nodev", "/tmp": "ro,nosuid,tmpcopyup,rprivate"}},
+                       "Tmpfs": {"/t": "rw,noexec,nodev", "/tmp": "ro,nosuid,tmpcopyup,rprivate"},
+                       "Mounts": [{"Type": "volume", "Source": "v", "Target": "/a"}], "NetworkMode": "n", "Dns": ["10.0.0.53"], "Init": false,
+                       "ExtraHosts": ["gate:host-gateway"], "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+                       "CapAdd": ["CAP_SYS_TIME"], "CapDrop": ["MKNOD"], "SecurityOpt": ["no-new-privileges", "seccomp={}"]},
         "Mounts": [{"Type": "volume", "Name": "v", "Source": "/var/lib/v", "Destination": "/a", "Mode": "z", "RW": false, "Propagation": ""}],
         "NetworkSettings": {
             "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "32768"}, {"HostIp": "::", "HostPort": "32769"}], "81/tcp": null},
             "Networks": {"n": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd00::2", "Aliases": ["web", "a"]}}
         }
     });
-    insta::assert_json_snapshot!(observed(serde_json::from_value(container).unwrap()));
+    insta::assert_json_snapshot!(observed(serde_json::from_value(container).unwrap(), Engine::Docker));
 }

@@ -34,6 +34,9 @@ pub(crate) struct Container {
     pub(super) mounts: Vec<MountDocument>,
     #[serde(default)]
     pub(super) network_settings: NetworkSettings,
+    /// Absent where there are none.
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) bounding_caps: Vec<String>,
     pub(crate) config: ContainerConfig,
     pub(crate) host_config: HostConfig,
 }
@@ -84,6 +87,14 @@ pub(crate) struct ContainerConfig {
     /// A number, or from podman 5 on a name.
     #[serde(default)]
     pub(crate) stop_signal: serde_json::Value,
+    /// Seconds.
+    #[serde(default)]
+    pub(super) stop_timeout: Option<u64>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) annotations: BTreeMap<String, String>,
+    /// The command line that made it; absent where that was no command line.
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) create_command: Vec<String>,
 }
 
 /// `HostConfig`.
@@ -110,6 +121,30 @@ pub(crate) struct HostConfig {
     pub(super) pids_limit: i64,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) ulimits: Vec<UlimitDocument>,
+    #[serde(default)]
+    pub(super) network_mode: String,
+    #[serde(default)]
+    pub(super) restart_policy: RestartDocument,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) dns: Vec<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) extra_hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) init: bool,
+    #[serde(default)]
+    pub(super) privileged: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) security_opt: Vec<String>,
+}
+
+/// When podman itself starts it again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct RestartDocument {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) maximum_retry_count: u64,
 }
 
 /// Where the log is.

@@ -3,6 +3,7 @@
 mod container;
 mod observed;
 mod row;
+mod setup;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 pub(crate) use container::Container;
+pub(crate) use observed::split_pair;
 pub(crate) use row::Row;
 
 /// Podman writes `null` where a list or map is empty.
@@ -45,7 +47,7 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().filter(|ip| *ip != IpAddr::from([0, 0, 0, 0]))
 }
 
-pub(super) fn filled(text: String) -> Option<String> {
+pub(crate) fn filled(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
