@@ -7,7 +7,7 @@ use hythe_runtime::{Exit, Identity, InstanceId, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{nullable, state, time};
+use super::{nullable, state, time, told};
 
 /// One element of `podman container inspect`.
 #[derive(Debug, Deserialize)]
@@ -34,9 +34,9 @@ pub(crate) struct Container {
     pub(super) mounts: Vec<MountDocument>,
     #[serde(default)]
     pub(super) network_settings: NetworkSettings,
-    /// Absent where there are none.
-    #[serde(default, deserialize_with = "nullable")]
-    pub(super) bounding_caps: Vec<String>,
+    /// `null`: none; absent: not told.
+    #[serde(default, deserialize_with = "told")]
+    pub(super) bounding_caps: Option<Vec<String>>,
     pub(crate) config: ContainerConfig,
     pub(crate) host_config: HostConfig,
 }

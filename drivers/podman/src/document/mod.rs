@@ -20,6 +20,11 @@ pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
+/// The same where an absent key means another thing than `null`.
+pub(super) fn told<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    nullable(from).map(Some)
+}
+
 pub(super) fn state(word: &str) -> State {
     match word {
         "created" | "configured" | "initialized" => State::Created,

@@ -37,7 +37,7 @@ impl Container {
             stdin: Some(self.config.open_stdin),
             stop_signal: setup::signal(&self.config.stop_signal),
             stop_grace: self.config.stop_timeout.map(|seconds| Millis(seconds.saturating_mul(1000))),
-            security: setup::security(host, &self.bounding_caps),
+            security: setup::security(host, self.bounding_caps.as_deref()),
             engine_restart: Some(setup::restart(&host.restart_policy)),
             given_env: Some(setup::given_env(made_by)),
             own_limits: true,

@@ -19,16 +19,19 @@ pub(super) fn network_mode(word: &str) -> NetworkMode {
     }
 }
 
-pub(super) fn security(host: &HostConfig, bounding: &[String]) -> ObservedSecurity {
-    let mut capabilities: Vec<String> =
-        bounding.iter().map(|name| name.trim_start_matches("CAP_").to_owned()).collect();
-    capabilities.sort();
+pub(super) fn security(host: &HostConfig, bounding: Option<&[String]>) -> ObservedSecurity {
     ObservedSecurity {
-        capabilities: Some(capabilities),
+        capabilities: bounding.map(names),
         privileged: Some(host.privileged),
         seccomp: Some(seccomp(&host.security_opt)),
         no_new_privileges: Some(host.security_opt.iter().any(|option| option.starts_with("no-new-privileges"))),
     }
+}
+
+fn names(capabilities: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = capabilities.iter().map(|name| name.trim_start_matches("CAP_").to_owned()).collect();
+    names.sort();
+    names
 }
 
 fn seccomp(options: &[String]) -> ObservedSeccomp {
@@ -106,4 +109,23 @@ pub(super) fn is_given(words: &[String], target: &str) -> bool {
 fn options(words: &[String]) -> impl Iterator<Item = &str> {
     let verb = words.iter().position(|word| word == "run" || word == "create").unwrap_or(words.len());
     words.iter().skip(verb + 1).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_command_line_says_what_was_given() {
+        let line = "podman --root /env run -d -e A=1 --env B --env=C=x=y -eD=2 --env-file f -v v:/data --tmpfs=/t:ro \
+                    --mount type=bind,src=/a,dst=/b image -c";
+        let words = words(&line.split_whitespace().collect::<Vec<_>>().join(" "));
+        assert_eq!(given_env(&words).into_iter().collect::<Vec<_>>(), ["A", "B", "C", "D"]);
+        let given = ["/data", "/t", "/b", "/env", "/other"].map(|target| is_given(&words, target));
+        assert_eq!(given, [true, true, true, false, false]);
+    }
 }
