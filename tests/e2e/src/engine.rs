@@ -27,6 +27,11 @@ impl Engine {
         Ran::of(&mut self.command(words)).ok().out
     }
 
+    /// The same where it may fail, as a cleaner's does.
+    pub(crate) fn attempt(&self, words: &[&str]) -> Ran {
+        Ran::of(&mut self.command(words))
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let Self::Program(before) = self else { panic!("the in-process engine has no program") };
         let mut command = program::command(before[0].as_ref());

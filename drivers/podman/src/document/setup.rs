@@ -93,16 +93,31 @@ pub(super) fn given_env(words: &[String]) -> BTreeSet<String> {
     names
 }
 
-const MOUNTING: [&str; 4] = ["-v", "--volume", "--mount", "--tmpfs"];
+const MOUNTING: [&str; 4] = ["--volume", "--tmpfs", "--mount", "-v"];
 
 /// Whether the command line that made it names this target in a mount.
 pub(super) fn is_given(words: &[String], target: &str) -> bool {
     let words: Vec<&str> = options(words).collect();
-    let names = |value: &str| value.split([':', ',', '=']).any(|part| part == target);
     words.iter().enumerate().any(|(at, word)| {
-        let joined = MOUNTING.iter().any(|option| word.starts_with(option)) && names(word);
-        joined || (MOUNTING.contains(word) && words.get(at + 1).is_some_and(|value| names(value)))
+        let Some((option, rest)) = MOUNTING.iter().find_map(|option| Some((*option, word.strip_prefix(option)?)))
+        else {
+            return false;
+        };
+        let value = if rest.is_empty() { words.get(at + 1).copied() } else { Some(rest.trim_start_matches('=')) };
+        value.and_then(|value| target_of(option, value)) == Some(target)
     })
+}
+
+fn target_of<'a>(option: &str, value: &'a str) -> Option<&'a str> {
+    match option {
+        "--tmpfs" => value.split(':').next(),
+        "--mount" => value.split(',').find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            ["dst", "target", "destination"].contains(&key).then_some(value)
+        }),
+        // A volume without a name has no source.
+        _ => value.split(':').nth(1).or(Some(value)),
+    }
 }
 
 /// The words after podman's verb.
@@ -121,11 +136,11 @@ mod tests {
 
     #[test]
     fn the_command_line_says_what_was_given() {
-        let line = "podman --root /env run -d -e A=1 --env B --env=C=x=y -eD=2 --env-file f -v v:/data --tmpfs=/t:ro \
-                    --mount type=bind,src=/a,dst=/b image -c";
+        let line = "podman --root /env run -d -e A=1 --env B --env=C=x=y -eD=2 --env-file f -v v:/data -v/tmp:/m \
+                    --tmpfs=/t:ro --mount type=bind,src=/a,dst=/b image -c";
         let words = words(&line.split_whitespace().collect::<Vec<_>>().join(" "));
         assert_eq!(given_env(&words).into_iter().collect::<Vec<_>>(), ["A", "B", "C", "D"]);
-        let given = ["/data", "/t", "/b", "/env", "/other"].map(|target| is_given(&words, target));
-        assert_eq!(given, [true, true, true, false, false]);
+        let given = ["/data", "/m", "/t", "/b", "/env", "/tmp", "/a"].map(|target| is_given(&words, target));
+        assert_eq!(given, [true, true, true, true, false, false, false]);
     }
 }

@@ -4,6 +4,7 @@ mod autostart;
 mod concurrent;
 mod crash;
 mod database;
+mod drift;
 mod dry_run;
 mod exit_codes;
 mod file;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Trial> {
         concurrent::trials(),
         crash::trials(),
         database::trials(),
+        drift::trials(),
         dry_run::trials(),
         exit_codes::trials(),
         file::trials(),
