@@ -28,6 +28,16 @@ impl<T: Clone> Answers<T> {
         let cell = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(question).or_default().clone();
         cell.get_or_init(|| ask).await.clone()
     }
+
+    fn put(&self, question: String, answer: T) {
+        let cell = Arc::new(OnceCell::new_with(Some(answer)));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(question, cell);
+    }
+
+    fn all(&self) -> Vec<(String, T)> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.iter().filter_map(|(question, cell)| Some((question.clone(), cell.get()?.clone()))).collect()
+    }
 }
 
 /// What does not belong to a single instance, asked once.
@@ -35,6 +45,23 @@ impl<T: Clone> Answers<T> {
 pub(super) struct Shared {
     rows: Answers<Arc<Vec<Listed>>>,
     images: Answers<Option<Arc<Image>>>,
+}
+
+impl Shared {
+    /// Takes what a runtime's lists say, and of what was asked `earlier` what they show to be so still.
+    pub(super) fn learn(&self, runtime: &str, rows: Vec<Listed>, images: &[Image], earlier: &Self) {
+        self.rows.put(runtime.to_owned(), Arc::new(rows));
+        for (question, answer) in earlier.images.all() {
+            let still = |known: &Image, name: &str| {
+                let named = |listed: &&Image| listed.tags.iter().chain(&listed.digests).any(|other| other == name);
+                images.iter().filter(named).any(|listed| listed.id == known.id)
+            };
+            let name = question.strip_prefix(runtime).and_then(|rest| rest.strip_prefix(' '));
+            if answer.as_ref().zip(name).is_some_and(|(known, name)| still(known, name)) {
+                self.images.put(question, answer);
+            }
+        }
+    }
 }
 
 /// One look at the engines.

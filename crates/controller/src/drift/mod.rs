@@ -20,6 +20,7 @@ mod watcher;
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,6 +28,9 @@ use crate::Controller;
 use crate::directory::Cell;
 
 pub(crate) use watcher::Watcher;
+
+/// Instances inspected at once: an engine may spawn a process for each.
+const AT_ONCE: usize = 8;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,6 +89,7 @@ impl Controller {
     /// The same for several, in their order, with as few questions to their engines as that takes.
     pub async fn differences_of(&self, cells: &[Cell]) -> Vec<Vec<Difference>> {
         let look = look::Look::new(self, Arc::default());
-        futures_util::future::join_all(cells.iter().map(|cell| look.at(cell))).await
+        let each = cells.iter().map(|cell| look.at(cell)).collect::<Vec<_>>();
+        stream::iter(each).buffered(AT_ONCE).collect().await
     }
 }

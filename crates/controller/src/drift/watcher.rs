@@ -28,7 +28,7 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// Between two comparisons of a round, so that many cost no burst.
 const PACE: Duration = Duration::from_millis(200);
 /// Compared in every round although their list shows nothing new.
-const IN_TURN: usize = 4;
+const IN_TURN: usize = 2;
 /// Events of a workload in which the last one about drift is looked for.
 const REMEMBERED: u32 = 100;
 /// What an engine tells of changes.
@@ -115,14 +115,15 @@ impl Watcher {
     /// Queues what seems changed, what differed, and a few in turn.
     async fn round(&mut self) {
         let cells: Vec<Cell> = self.controller.workloads().into_iter().filter(is_watched).collect();
-        self.asked = (Timestamp::now(), Arc::default());
+        let begun = (Timestamp::now(), Arc::default());
+        let earlier = std::mem::replace(&mut self.asked, begun).1;
         self.known.retain(|name, _| self.controller.directory.get(name).is_some());
         for runtime in self.controller.runtimes.names() {
             let placed: Vec<&Cell> = cells.iter().filter(|cell| is_on(cell, &runtime)).collect();
             if placed.is_empty() {
                 continue;
             }
-            let Some(shown) = self.shown(&runtime, &placed).await else {
+            let Some(shown) = self.shown(&runtime, &placed, &earlier).await else {
                 continue;
             };
             self.choose(&shown);
@@ -130,15 +131,17 @@ impl Watcher {
     }
 
     /// What the lists of a runtime show of each workload; `None` where it does not answer.
-    async fn shown(&self, runtime: &str, cells: &[&Cell]) -> Option<BTreeMap<String, u64>> {
-        let runtime = self.controller.runtimes.get(runtime).ok()?;
+    async fn shown(&self, name: &str, cells: &[&Cell], earlier: &Shared) -> Option<BTreeMap<String, u64>> {
+        let runtime = self.controller.runtimes.get(name).ok()?;
         let cx = OpContext::new("drift");
         let rows = runtime.list(&cx, &Filter::owned_by(self.controller.owner())).await.ok()?;
         let images = match runtime.images() {
             Some(images) => images.list(&cx).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        Some(cells.iter().map(|cell| (cell.desired.name.clone(), signature(cell, &rows, &images))).collect())
+        let shown = cells.iter().map(|cell| (cell.desired.name.clone(), signature(cell, &rows, &images))).collect();
+        self.asked.1.learn(name, rows, &images, earlier);
+        Some(shown)
     }
 
     fn choose(&mut self, shown: &BTreeMap<String, u64>) {

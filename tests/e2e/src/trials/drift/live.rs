@@ -28,6 +28,11 @@ pub(super) fn an_unchanged_service_differs_in_nothing(scene: &mut Scene<'_>) {
     scene.agent.start_again();
     scene.await_state("running");
     finds(scene, "another agent", &[]);
+    scene.agent.stop();
+    std::fs::remove_file(scene.agent.database()).unwrap();
+    scene.agent.start_again();
+    wait::until("it is read back from its labels", || scene.it(), |it| it["state"] == "running");
+    finds(scene, "a lost database", &[]);
     scene.deploy(&one(&scene.service, "exit 0", "restart = 'no'")).ok();
     scene.await_state("completed");
     finds(scene, "it is done", &[]);
