@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{ErrorKind, Feature, State};
+use hythe_runtime::{ErrorKind, Feature, NetworkMode, Observed, ObservedSeccomp, Plan, State};
+use hythe_spec::{Millis, Signal};
 
 use crate::failure::{Outcome, refused};
 use crate::need::Need::{Can, Exec, Images, Logs};
@@ -261,8 +262,10 @@ async fn inspect_gives_back_what_was_asked(scene: &Scene) -> Outcome {
     plan.user = Some("1000:1000".to_owned());
     plan.workdir = Some("/tmp".to_owned());
     plan.hostname = "quay".to_owned();
+    (plan.stop_signal, plan.stop_grace) = (Some(Signal(2)), Millis(3000));
     let id = scene.create(&plan).await?;
     let observed = scene.inspect(&id).await?;
+    is_set_up(&plan, &observed);
     assert_eq!((Some(observed.entrypoint), Some(observed.command)), (plan.entrypoint, plan.command));
     assert!(plan.env.iter().all(|(key, value)| observed.env.get(key) == Some(value)), "{:?}", observed.env);
     assert_eq!((observed.user, observed.workdir), (plan.user, plan.workdir));
@@ -271,6 +274,27 @@ async fn inspect_gives_back_what_was_asked(scene: &Scene) -> Outcome {
     assert!(observed.image_id.unwrap().starts_with("sha256:"));
     assert!(!observed.read_only);
     Ok(())
+}
+
+/// What an engine says must be so; it need not say everything.
+fn is_set_up(plan: &Plan, observed: &Observed) {
+    fn said<T: PartialEq + std::fmt::Debug>(asked: T, observed: Option<T>) {
+        assert!(observed.as_ref().is_none_or(|observed| *observed == asked), "asked for {asked:?}: {observed:?}");
+    }
+    assert_eq!((observed.stop_signal, &observed.network_mode), (plan.stop_signal, &NetworkMode::None));
+    said(plan.stop_grace, observed.stop_grace);
+    said(
+        (plan.init, plan.tty, plan.stdin),
+        observed.init.zip(observed.tty).zip(observed.stdin).map(|((i, t), s)| (i, t, s)),
+    );
+    said(plan.security.capabilities.clone(), observed.security.capabilities.clone());
+    said(plan.security.no_new_privileges, observed.security.no_new_privileges);
+    said(plan.security.privileged, observed.security.privileged);
+    said(ObservedSeccomp::Default, observed.security.seccomp);
+    said("no".to_owned(), observed.engine_restart.clone());
+    if let Some(given) = &observed.given_env {
+        assert!(given.iter().all(|name| plan.env.contains_key(name)), "{given:?}");
+    }
 }
 
 async fn explain_says_the_same_twice_and_makes_nothing(scene: &Scene) -> Outcome {
