@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hythe_spec::Millis;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::alerts::{self, Hook};
 use crate::compose::RuntimeConfig;
@@ -38,6 +38,8 @@ pub struct Config {
     pub gc_interval: Duration,
     /// Least time that something must have been unwanted before it is collected.
     pub gc_min_age: Duration,
+    /// Time between two looks for changes made by hand; zero: none is taken.
+    pub drift_interval: Duration,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -56,6 +58,8 @@ struct File {
     alerts: Vec<toml::Table>,
     gc_interval: Span,
     gc_min_age: Span,
+    #[serde(deserialize_with = "duration")]
+    drift_interval: Duration,
     runtimes: Vec<RuntimeConfig>,
 }
 
@@ -96,9 +100,16 @@ impl Default for File {
             alerts: Vec::new(),
             gc_interval: Span::MINUTE,
             gc_min_age: Span::MINUTE,
+            drift_interval: Duration::from_secs(60),
             runtimes: Vec::new(),
         }
     }
+}
+
+/// As in a service file: `90s`, `1m30s`.
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let millis: Millis = String::deserialize(from)?.parse().map_err(serde::de::Error::custom)?;
+    Ok(millis.duration())
 }
 
 impl Config {
@@ -128,6 +139,7 @@ impl Config {
             alerts,
             gc_interval: file.gc_interval.duration(),
             gc_min_age: file.gc_min_age.duration(),
+            drift_interval: file.drift_interval,
             runtimes: file.runtimes,
         })
     }
@@ -207,6 +219,13 @@ mod tests {
             (Duration::from_millis(1500), Duration::ZERO)
         );
         assert!(toml::from_str::<File>("gc_interval = 'soon'").is_err());
+    }
+
+    #[test]
+    fn the_interval_is_a_duration() {
+        let file: File = toml::from_str("drift_interval = \"1m30s\"").unwrap();
+        assert_eq!((file.drift_interval, File::default().drift_interval.as_secs()), (Duration::from_secs(90), 60));
+        assert!(toml::from_str::<File>("drift_interval = \"often\"").is_err());
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events_for: config.keep_events_for,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        drift_interval: config.drift_interval,
         gc: hythe_controller::GcSettings {
             interval: config.gc_interval,
             min_age: config.gc_min_age,

@@ -179,9 +179,11 @@ pub(crate) struct ContainerConfig {
     pub(crate) working_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
-    /// A name, or a number where Podman answers.
-    pub(crate) stop_signal: serde_json::Value,
-    pub(crate) stop_timeout: Option<u64>,
+    /// A name or a number.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) stop_signal: String,
+    /// Seconds.
+    pub(crate) stop_timeout: Option<i64>,
 }
 
 /// What the host gives a container.
@@ -207,25 +209,29 @@ pub(crate) struct ContainerHostConfig {
     #[serde(deserialize_with = "or_default")]
     pub(crate) tmpfs: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
+    pub(crate) mounts: Vec<ContainerMountPoint>,
+    /// `source:target[:options]`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) binds: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) network_mode: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) restart_policy: ContainerRestart,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) auto_remove: bool,
+    pub(crate) dns: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) extra_hosts: Vec<String>,
+    pub(crate) init: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) privileged: bool,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) security_opt: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) cap_add: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) cap_drop: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) security_opt: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) init: bool,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) dns: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) extra_hosts: Vec<String>,
+    pub(crate) auto_remove: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) devices: Vec<serde_json::Value>,
     #[serde(deserialize_with = "or_default")]
@@ -244,14 +250,26 @@ pub(crate) struct ContainerHostConfig {
     pub(crate) group_add: Vec<String>,
 }
 
-/// How the engine itself starts a container again.
+/// When the engine itself starts a container again.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ContainerRestart {
     #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) maximum_retry_count: u32,
+    pub(crate) maximum_retry_count: i64,
+}
+
+/// A mount as it was asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerMountPoint {
+    #[serde(rename = "Type", deserialize_with = "or_default")]
+    pub(crate) kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) source: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) target: String,
 }
 
 /// A limit of a container's processes.
@@ -330,7 +348,7 @@ pub(crate) struct ImageRow {
     pub(crate) size: u64,
     /// Seconds in a list, a time of day in an inspect.
     pub(crate) created: serde_json::Value,
-    /// Only in an inspect.
+    /// Absent in a list.
     pub(crate) config: Option<ContainerConfig>,
 }
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::client::{About, Finished, Invocation, exit_code, withdrawn};
-use crate::document::{digest, signal, time};
+use crate::document::{digest, filled, split_pair, time};
 use crate::driver::Podman;
 use crate::error;
 use crate::translate::native_image;
@@ -41,35 +41,33 @@ struct ImageDocument {
     /// RFC 3339 where inspected, seconds where listed.
     #[serde(default)]
     created: serde_json::Value,
-    /// Only where inspected.
+    /// Absent in a list.
     #[serde(default)]
     config: Option<ConfigDocument>,
 }
 
-/// `Config` of an image.
+/// What an image says of its process.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ConfigDocument {
+    env: Option<Vec<String>>,
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
-    env: Option<Vec<String>>,
     user: String,
     working_dir: String,
-    stop_signal: serde_json::Value,
+    stop_signal: String,
     labels: Option<BTreeMap<String, String>>,
 }
 
 impl ConfigDocument {
-    fn told(self) -> ImageConfig {
-        let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-        let pair = |entry: String| entry.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    fn config(self) -> ImageConfig {
         ImageConfig {
             entrypoint: self.entrypoint.unwrap_or_default(),
             command: self.cmd.unwrap_or_default(),
-            env: self.env.unwrap_or_default().into_iter().filter_map(pair).collect(),
+            env: self.env.unwrap_or_default().iter().map(|pair| split_pair(pair)).collect(),
             user: filled(self.user),
             workdir: filled(self.working_dir),
-            stop_signal: signal(&self.stop_signal),
+            stop_signal: self.stop_signal.parse().ok(),
             labels: self.labels.unwrap_or_default(),
         }
     }
@@ -305,14 +303,8 @@ impl ImageDocument {
             serde_json::Value::String(text) => time(Some(text)),
             other => other.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok()),
         };
-        Image {
-            id: digest(&self.id),
-            tags,
-            digests,
-            size: self.size,
-            created,
-            config: self.config.map(ConfigDocument::told),
-        }
+        let config = self.config.map(ConfigDocument::config);
+        Image { id: digest(&self.id), tags, digests, size: self.size, created, config }
     }
 }
 

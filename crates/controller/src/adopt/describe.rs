@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{Error, ErrorKind, ImageConfig, Observed, ObservedMount};
+use hythe_runtime::{Error, ErrorKind, ImageConfig, NetworkMode, Observed, ObservedMount, ObservedSeccomp};
 use hythe_spec::{
     ByteSize, Component, ImageRef, Mount, MountSource, Network, Permissions, Resources, Restart, Seccomp, Signal,
 };
@@ -27,8 +27,7 @@ pub(super) fn describe(
 ) -> Result<(Component, Vec<String>), Error> {
     let none = ImageConfig::default();
     let base = config.unwrap_or(&none);
-    let set = &seen.configured;
-    let mut lost: Vec<String> = set.beyond.clone();
+    let mut lost: Vec<String> = seen.beyond.clone();
     let (entrypoint, command) = words(seen, config);
     let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut lost)).collect();
     mounts.sort();
@@ -40,18 +39,18 @@ pub(super) fn describe(
         mounts,
         user: seen.user.clone().filter(|user| base.user.as_ref() != Some(user)),
         workdir: seen.workdir.clone().filter(|dir| base.workdir.as_ref() != Some(dir) && dir != "/"),
-        hostname: seen.hostname.clone().filter(|host| host != name && set.network_mode != "host"),
+        hostname: seen.hostname.clone().filter(|host| host != name && seen.network_mode != NetworkMode::Host),
         network: network(seen)?,
-        dns: set.dns.clone(),
-        extra_hosts: set.extra_hosts.clone(),
-        restart: set.engine_restart.unwrap_or(Restart::No),
-        stop_signal: set.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
-        stop_grace: set.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
+        dns: seen.dns.clone().unwrap_or_default(),
+        extra_hosts: seen.extra_hosts.clone().unwrap_or_default(),
+        restart: engine_restart(seen).unwrap_or(Restart::No),
+        stop_signal: seen.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
+        stop_grace: seen.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
         resources: resources(&seen.resources),
         read_only: seen.read_only,
-        init: set.init,
-        tty: set.tty,
-        stdin: set.stdin,
+        init: seen.init.unwrap_or_default(),
+        tty: seen.tty.unwrap_or_default(),
+        stdin: seen.stdin.unwrap_or_default(),
         labels: labels(seen, base),
         permissions: permissions(seen),
         ..Component::new(name, image.clone())
@@ -94,14 +93,19 @@ fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// How its engine starts it again by itself.
+pub(super) fn engine_restart(seen: &Observed) -> Option<Restart> {
+    seen.engine_restart.as_ref()?.parse().ok().filter(|policy| *policy != Restart::No)
+}
+
 fn network(seen: &Observed) -> Result<Network, Error> {
-    let mode = seen.configured.network_mode.as_str();
-    match mode {
-        "host" => return Ok(Network::Host),
-        "none" => return Ok(Network::None),
-        _ => {}
-    }
-    if mode.starts_with("container:") || mode.starts_with("ns:") || seen.networks.is_empty() {
+    let mode = match &seen.network_mode {
+        NetworkMode::Host => return Ok(Network::Host),
+        NetworkMode::None => return Ok(Network::None),
+        NetworkMode::Bridged => "bridged",
+        NetworkMode::Other(word) => word.as_str(),
+    };
+    if matches!(seen.network_mode, NetworkMode::Other(_)) || seen.networks.is_empty() {
         let text = format!("the network of `{}` cannot be described: it is `{mode}`", seen.name);
         return Err(Error::new(ErrorKind::Unsupported, "adopt", text)
             .hint("only the host's network, none, and named networks can be taken over"));
@@ -155,14 +159,16 @@ fn resources(seen: &Resources) -> Resources {
 }
 
 fn permissions(seen: &Observed) -> Permissions {
-    let set = &seen.configured;
-    let seccomp = if set.unconfined { Seccomp::Unconfined } else { Seccomp::Default };
+    let set = &seen.security;
     let standard = Permissions::standard();
     let own = Permissions {
-        capabilities: set.capabilities.clone(),
-        seccomp,
-        no_new_privileges: set.no_new_privileges,
-        privileged: set.privileged,
+        capabilities: set.capabilities.clone().unwrap_or_else(|| standard.capabilities.clone()),
+        seccomp: match set.seccomp {
+            Some(ObservedSeccomp::Unconfined) => Seccomp::Unconfined,
+            Some(ObservedSeccomp::Default | ObservedSeccomp::Profile) | None => Seccomp::Default,
+        },
+        no_new_privileges: set.no_new_privileges.unwrap_or_default(),
+        privileged: set.privileged.unwrap_or_default(),
         ..standard.clone()
     };
     if own == standard { own } else { Permissions { profile: "inline".to_owned(), ..own } }
@@ -172,7 +178,7 @@ fn permissions(seen: &Observed) -> Permissions {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-    use hythe_runtime::{Configured, InstanceId, ObservedNetwork, State};
+    use hythe_runtime::{InstanceId, ObservedNetwork, ObservedSecurity, State};
 
     use super::*;
 
@@ -187,7 +193,7 @@ mod tests {
             labels: pairs(&[("mine", "1"), ("of.image", "1"), (hythe_runtime::foreign::COMPOSE_PROJECT, "shop")]),
             image: "localhost/web:1".to_owned(),
             state: State::Running,
-            networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: Vec::new() }],
+            networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: None }],
             ports: vec!["127.0.0.1:8080:80".parse().unwrap()],
             mounts: vec![
                 ObservedMount {
@@ -196,6 +202,7 @@ mod tests {
                     source: "d".to_owned(),
                     read_only: false,
                     options: Vec::new(),
+                    given: false,
                 },
                 ObservedMount {
                     target: "/t".to_owned(),
@@ -203,6 +210,7 @@ mod tests {
                     source: String::new(),
                     read_only: false,
                     options: strings(&["noexec", "size=1m", "mode=700"]),
+                    given: false,
                 },
             ],
             entrypoint: strings(&["/entry"]),
@@ -212,12 +220,12 @@ mod tests {
             workdir: Some("/".to_owned()),
             hostname: Some("web".to_owned()),
             resources: Resources { pids: Some(2048), shm_size: Some(ByteSize(65_536_000)), ..Resources::default() },
-            configured: Configured {
-                capabilities: Permissions::standard().capabilities,
-                no_new_privileges: true,
-                stop_signal: Some(Signal::TERM),
-                ..Configured::default()
+            security: ObservedSecurity {
+                capabilities: Some(Permissions::standard().capabilities),
+                no_new_privileges: Some(true),
+                ..ObservedSecurity::default()
             },
+            stop_signal: Some(Signal::TERM),
             ..Observed::default()
         }
     }
@@ -271,20 +279,20 @@ mod tests {
     fn what_no_file_can_say_is_told_or_refused() {
         let (reference, config) = image();
         let mut odd = seen();
-        odd.configured.beyond = vec!["1 devices".to_owned()];
+        odd.beyond = vec!["1 devices".to_owned()];
         odd.mounts[0].source = "a".repeat(64);
         odd.mounts[1].kind = "image".to_owned();
         let (component, lost) = describe("web", &odd, &reference, Some(&config)).unwrap();
         assert_eq!((lost.len(), component.mounts.len()), (3, 1), "{lost:?}");
-        odd.configured.network_mode = "container:x".to_owned();
+        odd.network_mode = NetworkMode::Other("container:x".to_owned());
         assert_eq!(describe("web", &odd, &reference, None).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[test]
     fn what_it_may_do_is_kept_as_it_is() {
         let mut wide = seen();
-        wide.configured.no_new_privileges = false;
-        wide.configured.capabilities.push("NET_RAW".to_owned());
+        wide.security.no_new_privileges = Some(false);
+        wide.security.capabilities.get_or_insert_default().push("NET_RAW".to_owned());
         let (component, _) = describe("web", &wide, &image().0, None).unwrap();
         let permissions = component.permissions;
         assert!(permissions.profile == "inline" && !permissions.no_new_privileges);

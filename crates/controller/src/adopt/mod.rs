@@ -230,10 +230,10 @@ fn permitted(seen: &Observed, force: bool) -> Result<Vec<String>, Error> {
         }
         unless_forced(text, "stop using Compose for it")?;
     }
-    if seen.configured.auto_remove {
+    if seen.auto_remove {
         unless_forced(format!("`{name}` is removed by its engine as soon as it ends"), "make it without `--rm`")?;
     }
-    if let Some(policy) = seen.configured.engine_restart {
+    if let Some(policy) = describe::engine_restart(seen) {
         let text = format!("the engine restarts `{name}` by itself (`{policy}`), which would fight with ours");
         unless_forced(text, &engine_policy_hint(name, policy))?;
     }
