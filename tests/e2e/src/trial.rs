@@ -24,8 +24,6 @@ pub(crate) enum On {
     Disk,
     /// Docker alone: what it shows has to do with its daemon.
     Docker,
-    /// Real ones whose engine a trial can end and start again as it likes.
-    Restartable,
     /// Every one, where the agent can be given a clock of its own.
     Clock,
 }
@@ -53,7 +51,7 @@ impl Trial {
     /// Whether it says anything about this runtime.
     pub(crate) fn concerns(&self, runtime: &str) -> bool {
         match self.on {
-            On::Every | On::Real | On::Registry | On::Disk | On::Restartable | On::Clock => true,
+            On::Every | On::Real | On::Registry | On::Disk | On::Clock => true,
             On::Memory => runtime == "memory",
             On::Both => runtime == "podman",
             On::Docker => runtime == "docker",
@@ -63,10 +61,7 @@ impl Trial {
     /// Why it cannot run there; `None`: it can.
     pub(crate) fn skipped(&self, runtime: &str, environment: &Environment) -> Option<String> {
         match self.on {
-            On::Restartable if runtime == "docker" => {
-                Some("a private dockerd that was killed is not brought back yet by this suite".to_owned())
-            }
-            On::Real | On::Registry | On::Restartable if runtime == "memory" => {
+            On::Real | On::Registry if runtime == "memory" => {
                 Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned())
             }
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),

@@ -27,6 +27,7 @@ mod decide;
 mod ended;
 mod engine;
 mod failed;
+mod health;
 mod observe;
 mod request;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What is heard of changes the record.
 
 use hythe_runtime::{Error, ErrorKind, InstanceId, Observed, State};
-use hythe_spec::OnFailure;
 use hythe_store::{Cause, Desired, DesiredRecord, Failure, HealthState, Life, ObservedRecord, Phase, Supply};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -10,6 +9,7 @@ use super::decide::{is_wanted, rolled_back};
 use super::ended::{CRASH_LOOP, describe, ended, exit_record, quote};
 use super::engine::{engine, listed, lost};
 use super::failed::{concerned, fail, failure_of};
+use super::health::health;
 use super::{Facts, Input, Note, Outcome, Step};
 use crate::policy;
 use crate::worker::with_details;
@@ -357,47 +357,6 @@ fn stale(observed: &mut ObservedRecord) {
         && current.life == Life::Running
     {
         current.life = Life::Unknown;
-    }
-}
-
-fn health(
-    desired: &DesiredRecord,
-    observed: &mut ObservedRecord,
-    state: HealthState,
-    reason: Option<String>,
-    notes: &mut Vec<Note>,
-) {
-    if observed.health == state {
-        return;
-    }
-    observed.health = state;
-    let Some(current) = &mut observed.current else { return };
-    let on_failure = current.recipe.component.health.as_ref().map(|health| health.on_failure);
-    let words = reason.unwrap_or_else(|| "healthy".to_owned());
-    match state {
-        HealthState::Healthy => {
-            current.proven = true;
-            observed.failures = 0;
-            calm(observed);
-            notes.push(Note::new("ready", words, json!({})));
-        }
-        HealthState::Unhealthy => {
-            notes.push(Note::new("unhealthy", words.clone(), json!({ "reason": words })));
-            observed.message = Some(words.clone());
-            if !current.proven {
-                let failure = Failure {
-                    generation: current.generation,
-                    kind: ErrorKind::Conflict.as_str().to_owned(),
-                    message: format!("`{}` is not healthy: {words}", desired.name),
-                    hint: None,
-                    lines: Vec::new(),
-                };
-                observed.failing = Some(failure);
-            } else if on_failure == Some(OnFailure::Restart) && desired.desired == Desired::Running {
-                observed.kick = Some(words);
-            }
-        }
-        HealthState::Starting | HealthState::None => {}
     }
 }
 
