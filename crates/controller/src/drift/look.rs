@@ -103,8 +103,9 @@ impl<'a> Look<'a> {
                 found.extend(state::name(&current.name, &seen.name));
                 found.extend(state::generation(cell));
                 found.extend(compare::compare(&plan, &seen, image.as_deref()));
-                // What was taken over carries none of our labels.
-                found.retain(|difference| !(current.adopted && difference.field.starts_with("labels.hythe.")));
+                // What was taken over carries none of our labels and names.
+                let ours = |field: &str| field.starts_with("labels.hythe.") || field.contains(".aliases.");
+                found.retain(|difference| !(current.adopted && ours(&difference.field)));
                 found
             }
             Err(error) if error.is_not_found() => state::absent(cell).into_iter().collect(),
