@@ -30,8 +30,13 @@ pub(super) struct Patience {
 impl Patience {
     /// Resolves when the dependency that is waited for has moved, or was waited for long enough.
     pub(super) async fn moved(&mut self) {
-        let Some(watched) = &mut self.watched else { return std::future::pending().await };
         let end = self.since.unwrap_or_else(Instant::now) + PATIENCE;
+        let Some(watched) = &mut self.watched else {
+            return match self.since {
+                Some(_) if !self.asked && !self.over => tokio::time::sleep_until(end).await,
+                _ => std::future::pending().await,
+            };
+        };
         tokio::select! {
             biased;
             changed = watched.changed() => {
@@ -84,7 +89,8 @@ impl Worker {
     fn dependency(&mut self, desired: &DesiredRecord, name: &str, condition: Condition) -> Option<Result<(), String>> {
         let workload = hythe_spec::service::workload_name(&desired.service, name);
         let Some(handle) = self.controller.directory.get(&workload) else {
-            return Some(Err("is not deployed".to_owned()));
+            // Tasks begin one after the other: it may be known in a moment.
+            return self.gate.asked.then(|| Err("is not deployed".to_owned()));
         };
         let mut watched = handle.cell.subscribe();
         let progress = progress_of(&watched.borrow_and_update(), condition);
