@@ -38,6 +38,8 @@ pub struct Config {
     pub gc_interval: Duration,
     /// Least time that something must have been unwanted before it is collected.
     pub gc_min_age: Duration,
+    /// Time between two looks for changes made by hand; zero: none is taken.
+    pub drift_interval: Duration,
     /// Runtimes in order of preference; empty: podman and docker as they are found.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -56,6 +58,7 @@ struct File {
     alerts: Vec<toml::Table>,
     gc_interval: Span,
     gc_min_age: Span,
+    drift_interval: Span,
     runtimes: Vec<RuntimeConfig>,
 }
 
@@ -96,6 +99,7 @@ impl Default for File {
             alerts: Vec::new(),
             gc_interval: Span::MINUTE,
             gc_min_age: Span::MINUTE,
+            drift_interval: Span::MINUTE,
             runtimes: Vec::new(),
         }
     }
@@ -128,6 +132,7 @@ impl Config {
             alerts,
             gc_interval: file.gc_interval.duration(),
             gc_min_age: file.gc_min_age.duration(),
+            drift_interval: file.drift_interval.duration(),
             runtimes: file.runtimes,
         })
     }
@@ -201,11 +206,12 @@ mod tests {
 
     #[test]
     fn durations_are_written_with_their_unit_or_in_seconds() {
-        let file: File = toml::from_str("gc_interval = '1500ms'\ngc_min_age = 0").unwrap();
+        let file: File = toml::from_str("gc_interval = '1500ms'\ngc_min_age = 0\ndrift_interval = '1m30s'").unwrap();
         assert_eq!(
-            (file.gc_interval.duration(), file.gc_min_age.duration()),
-            (Duration::from_millis(1500), Duration::ZERO)
+            [file.gc_interval, file.gc_min_age, file.drift_interval].map(Span::duration),
+            [Duration::from_millis(1500), Duration::ZERO, Duration::from_secs(90)]
         );
+        assert_eq!(File::default().drift_interval.duration(), Duration::from_secs(60));
         assert!(toml::from_str::<File>("gc_interval = 'soon'").is_err());
     }
 

@@ -97,6 +97,7 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         },
         boot: boot_id(),
         crash: crash::hook().map_err(StartError::TestAid)?,
+        drift_interval: config.drift_interval,
         ..hythe_controller::Settings::new(owner)
     };
     let listeners = listen::bind(&config).await?;

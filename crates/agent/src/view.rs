@@ -103,6 +103,29 @@ fn exit(record: &ExitRecord) -> hythe_api::Exit {
     }
 }
 
+/// A difference between desired and observed.
+pub(crate) fn difference(found: hythe_controller::Difference) -> hythe_api::Difference {
+    let hythe_controller::Difference { field, desired, observed, cause } = found;
+    hythe_api::Difference { field, desired, observed, cause: self::cause(cause) }
+}
+
+const fn cause(cause: hythe_controller::Cause) -> hythe_api::Cause {
+    use hythe_api::Cause as Told;
+    use hythe_controller::Cause;
+    match cause {
+        Cause::ChangedByHand => Told::ChangedByHand,
+        Cause::ImageMoved => Told::ImageMoved,
+        Cause::Missing => Told::Missing,
+        Cause::Stopped => Told::Stopped,
+        Cause::Paused => Told::Paused,
+        Cause::Renamed => Told::Renamed,
+        Cause::Extra => Told::Extra,
+        Cause::RolledBack => Told::RolledBack,
+        Cause::NotYet => Told::NotYet,
+        Cause::Unreachable => Told::Unreachable,
+    }
+}
+
 /// Why a workload is where it is.
 pub(crate) fn placement(placement: &hythe_store::Placement) -> hythe_api::Placement {
     let rejected = placement.rejected.iter();

@@ -37,8 +37,8 @@ pub use service::{
 };
 pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
 pub use workload::{
-    Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail, WorkloadState,
-    WorkloadStatus,
+    Cause, Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail,
+    WorkloadState, WorkloadStatus,
 };
 
 /// Version of the API, the first part of every path but the service ones (`/healthz`, `/metrics`).

@@ -177,14 +177,50 @@ pub struct WorkloadStatus {
 /// One difference between desired and observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
-    /// Field of the component, or `state`.
+    /// Field of the component, for a part of it with its key (`memory`, `env.MODE`, `mounts./data`, `ports.80/tcp`), or
+    /// `state`, `name` (of the instance), `generation`, `instance` (one too many).
     pub field: String,
     /// What is desired.
     pub desired: serde_json::Value,
     /// What is observed.
     pub observed: serde_json::Value,
-    /// Cause: `missing`, `stopped`, `extra`, `changed by hand`, `image moved`, `unreachable`.
-    pub cause: String,
+    /// Why they differ.
+    pub cause: Cause,
+}
+
+/// Why desired and observed differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Cause {
+    /// Somebody changed it in the engine, or made the instance anew with another value.
+    #[serde(rename = "changed by hand")]
+    ChangedByHand,
+    /// The image's name means another image in that engine by now.
+    #[serde(rename = "image moved")]
+    ImageMoved,
+    /// It is desired and not there.
+    #[serde(rename = "missing")]
+    Missing,
+    /// It does not run.
+    #[serde(rename = "stopped")]
+    Stopped,
+    /// It is frozen.
+    #[serde(rename = "paused")]
+    Paused,
+    /// The instance bears another name than it was given.
+    #[serde(rename = "renamed")]
+    Renamed,
+    /// It is there and nobody asked for it.
+    #[serde(rename = "extra")]
+    Extra,
+    /// What is desired failed, and what ran before was kept.
+    #[serde(rename = "rolled back")]
+    RolledBack,
+    /// It is being done.
+    #[serde(rename = "not yet")]
+    NotYet,
+    /// The engine does not say.
+    #[serde(rename = "unreachable")]
+    Unreachable,
 }
 
 /// `GET /v1/workloads/{name}/stats`: resource use at one moment.

@@ -41,7 +41,7 @@ pub use condition::Fault;
 pub use crash::CrashHook;
 pub use deploy::{Action, ComponentPlan, DeployOptions, DeployPlan, Deployed};
 pub use directory::Cell;
-pub use drift::Difference;
+pub use drift::{Cause, Difference};
 pub use event::EventHub;
 pub use instances::{Change, FoundInstance, FoundNetwork, Heard, Instances, Reader, RuntimeSeen, Snapshot, Told};
 pub use operation::{Joined, OperationHandle, Operations, Report};
@@ -73,6 +73,8 @@ pub struct Settings {
     pub crash: CrashHook,
     /// How what is left behind is found and collected.
     pub gc: GcSettings,
+    /// Time between two looks for changes made by hand; zero: none is taken.
+    pub drift_interval: Duration,
 }
 
 impl Settings {
@@ -88,6 +90,7 @@ impl Settings {
             clock: Clock::system(),
             crash: None,
             gc: GcSettings::default(),
+            drift_interval: Duration::from_secs(60),
         }
     }
 }
@@ -170,6 +173,10 @@ impl Controller {
         controller.spawn(controller.clone().resume_removals());
         controller.spawn(controller.events.clone().keep_pruned());
         controller.spawn(reaper::run(controller.clone()));
+        let every = controller.settings.drift_interval;
+        if !every.is_zero() {
+            controller.spawn(drift::Watcher::new(controller.clone()).run(every));
+        }
         Ok(controller)
     }
 

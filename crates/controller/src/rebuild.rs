@@ -15,7 +15,7 @@ use crate::event::workload_event;
 use crate::worker::with_details;
 
 /// Label with the component as it was deployed, without its environment's values (the engine has those).
-const RECIPE: &str = "hythe.recipe";
+pub(crate) const RECIPE: &str = "hythe.recipe";
 /// A larger recipe is not put on a label; such a workload is rebuilt by deploying its file again.
 const LARGEST_LABEL: usize = 32 * 1024;
 

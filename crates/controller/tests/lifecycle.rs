@@ -45,6 +45,7 @@ impl Bench {
             keep_events: 1000,
             keep_operations: 50,
             gc: GcSettings { interval: Duration::ZERO, ..GcSettings::default() },
+            drift_interval: Duration::from_millis(200),
             ..Settings::new("owner")
         };
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();

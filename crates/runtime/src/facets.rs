@@ -46,12 +46,11 @@ pub struct Image {
     pub size: u64,
     /// When it was made.
     pub created: Option<Timestamp>,
-    /// What it says of its process; `None` where a list does not say it.
-    #[serde(default)]
+    /// What it says of its process; a list does not tell.
     pub config: Option<ImageConfig>,
 }
 
-/// What an image says of the process that is run from it.
+/// What an image says of the process that it is made for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// Entrypoint.
@@ -64,7 +63,7 @@ pub struct ImageConfig {
     pub user: Option<String>,
     /// Working directory.
     pub workdir: Option<String>,
-    /// Signal that asks the process to stop.
+    /// Signal that asks it to stop.
     pub stop_signal: Option<Signal>,
     /// Labels.
     pub labels: BTreeMap<String, String>,

@@ -5,12 +5,10 @@
 
 pub mod capability;
 pub mod clock;
-pub mod configured;
 pub mod context;
 pub mod error;
 pub mod event;
 pub mod facets;
-pub mod foreign;
 pub mod identity;
 pub mod labels;
 pub mod layers;
@@ -18,10 +16,10 @@ pub mod memory;
 pub mod observed;
 pub mod plan;
 mod runtime;
+pub mod words;
 
 pub use capability::{Capability, Feature, Refusal, Support};
 pub use clock::Clock;
-pub use configured::Configured;
 pub use context::OpContext;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream};
@@ -32,6 +30,9 @@ pub use facets::{
 };
 pub use identity::{Identity, InstanceId};
 pub use labels::{Compose, Hints, Owner};
-pub use observed::{EngineHealth, Exit, Listed, Observed, ObservedMount, ObservedNetwork, State};
+pub use observed::{
+    EngineHealth, Exit, Listed, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp,
+    ObservedSecurity, State,
+};
 pub use plan::{Attachment, Plan, PlanNetwork, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};

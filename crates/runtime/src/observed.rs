@@ -1,13 +1,13 @@
 //! What an engine says of an instance now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hythe_spec::{Port, Resources, Signal};
+use hythe_spec::{ExtraHost, Millis, Port, Resources, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Configured, Identity, InstanceId};
+use crate::{Identity, InstanceId};
 
 /// State of an instance.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -144,19 +144,84 @@ pub struct Observed {
     pub command: Vec<String>,
     /// Environment as configured, the image's and the engine's own variables included.
     pub env: BTreeMap<String, String>,
+    /// Names in `env` that were given when the instance was made; `None`: the engine does not say which are the image's.
+    pub given_env: Option<BTreeSet<String>>,
     /// User as configured.
     pub user: Option<String>,
     /// Working directory as configured.
     pub workdir: Option<String>,
     /// Host name as configured.
     pub hostname: Option<String>,
-    /// Limits as configured.
+    /// Which kind of network it was made for.
+    pub network_mode: NetworkMode,
+    /// Name servers as configured.
+    pub dns: Option<Vec<IpAddr>>,
+    /// Lines for the hosts file as configured, sorted.
+    pub extra_hosts: Option<Vec<ExtraHost>>,
+    /// Limits: those in force while it runs, where the engine or the host says them, else as configured.
     pub resources: Resources,
+    /// Limits that nobody asked for may be the engine's own defaults, and it does not say which are.
+    pub own_limits: bool,
     /// The root file system is read-only.
     pub read_only: bool,
-    /// How it was set up beyond that.
-    #[serde(default)]
-    pub configured: Configured,
+    /// A minimal init is pid 1.
+    pub init: Option<bool>,
+    /// The main process has a terminal.
+    pub tty: Option<bool>,
+    /// The main process's stdin is kept open.
+    pub stdin: Option<bool>,
+    /// Signal with which the engine stops it, where one is set, by the image too; without one engines send TERM.
+    pub stop_signal: Option<Signal>,
+    /// How long the engine itself waits before KILL, where that is set.
+    pub stop_grace: Option<Millis>,
+    /// What its processes may do.
+    pub security: ObservedSecurity,
+    /// The engine's own restart policy, `no` or as the engine writes it; `None`: it does not say.
+    pub engine_restart: Option<String>,
+    /// The engine removes it as soon as it ends.
+    pub auto_remove: bool,
+    /// What no service file can say, in the engine's words: devices, namespaces of the host, other security options.
+    pub beyond: Vec<String>,
+}
+
+/// The kind of network an instance was made for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// Loopback only.
+    #[default]
+    None,
+    /// The host's own.
+    Host,
+    /// Networks of the engine; see `networks` for which.
+    Bridged,
+    /// Something that no plan asks for, in the engine's words: `container:…`, `slirp4netns`.
+    Other(String),
+}
+
+/// What the processes of an instance may do; `None`: the engine does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSecurity {
+    /// The capabilities it can have at most, without `CAP_`, sorted.
+    pub capabilities: Option<Vec<String>>,
+    /// Everything of the host.
+    pub privileged: Option<bool>,
+    /// System call filter.
+    pub seccomp: Option<ObservedSeccomp>,
+    /// Executing a file gains no privileges.
+    pub no_new_privileges: Option<bool>,
+}
+
+/// The system call filter of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObservedSeccomp {
+    /// The engine's own.
+    Default,
+    /// None.
+    Unconfined,
+    /// One that was given.
+    Profile,
 }
 
 /// A network connection.
@@ -166,8 +231,8 @@ pub struct ObservedNetwork {
     pub name: String,
     /// Addresses in it, sorted.
     pub addresses: Vec<IpAddr>,
-    /// Names it resolves under there, sorted.
-    pub aliases: Vec<String>,
+    /// Names it resolves under there, sorted; `None`: names are not resolved in this network.
+    pub aliases: Option<Vec<String>>,
 }
 
 /// A mount.
@@ -183,6 +248,8 @@ pub struct ObservedMount {
     pub read_only: bool,
     /// Other options, as the engine names them, sorted.
     pub options: Vec<String>,
+    /// It is known that whoever made the instance asked for it: neither the image nor the engine brought it.
+    pub given: bool,
 }
 
 impl Observed {

@@ -181,7 +181,8 @@ pub(crate) struct ContainerConfig {
     pub(crate) labels: BTreeMap<String, String>,
     /// A name, or a number where Podman answers.
     pub(crate) stop_signal: serde_json::Value,
-    pub(crate) stop_timeout: Option<u64>,
+    /// Seconds.
+    pub(crate) stop_timeout: Option<i64>,
 }
 
 /// What the host gives a container.
@@ -207,6 +208,11 @@ pub(crate) struct ContainerHostConfig {
     #[serde(deserialize_with = "or_default")]
     pub(crate) tmpfs: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
+    pub(crate) mounts: Vec<ContainerMountPoint>,
+    /// `source:target[:options]`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) binds: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) network_mode: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) restart_policy: ContainerRestart,
@@ -220,8 +226,7 @@ pub(crate) struct ContainerHostConfig {
     pub(crate) cap_drop: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) security_opt: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) init: bool,
+    pub(crate) init: Option<bool>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) dns: Vec<String>,
     #[serde(deserialize_with = "or_default")]
@@ -251,7 +256,19 @@ pub(crate) struct ContainerRestart {
     #[serde(deserialize_with = "or_default")]
     pub(crate) name: String,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) maximum_retry_count: u32,
+    pub(crate) maximum_retry_count: i64,
+}
+
+/// A mount as it was asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ContainerMountPoint {
+    #[serde(rename = "Type", deserialize_with = "or_default")]
+    pub(crate) kind: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) source: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) target: String,
 }
 
 /// A limit of a container's processes.
@@ -330,7 +347,7 @@ pub(crate) struct ImageRow {
     pub(crate) size: u64,
     /// Seconds in a list, a time of day in an inspect.
     pub(crate) created: serde_json::Value,
-    /// Only in an inspect.
+    /// Absent in a list.
     pub(crate) config: Option<ContainerConfig>,
 }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hythe_oci::Kind;
 use hythe_runtime::{
     BuildOutput, BuildRequest, Error, ErrorKind, Image, ImageConfig, Images, OpContext, Progress, ProgressSink,
-    RemoteImage, Result,
+    RemoteImage, Result, words,
 };
 use hythe_spec::ImageRef;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::client::{About, Finished, Invocation, exit_code, withdrawn};
-use crate::document::{digest, signal, time};
+use crate::document::{digest, filled, split_pair, time};
 use crate::driver::Podman;
 use crate::error;
 use crate::translate::native_image;
@@ -61,15 +61,13 @@ struct ConfigDocument {
 
 impl ConfigDocument {
     fn told(self) -> ImageConfig {
-        let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-        let pair = |entry: String| entry.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
         ImageConfig {
             entrypoint: self.entrypoint.unwrap_or_default(),
             command: self.cmd.unwrap_or_default(),
-            env: self.env.unwrap_or_default().into_iter().filter_map(pair).collect(),
+            env: self.env.unwrap_or_default().iter().map(|pair| split_pair(pair)).collect(),
             user: filled(self.user),
             workdir: filled(self.working_dir),
-            stop_signal: signal(&self.stop_signal),
+            stop_signal: words::signal(&self.stop_signal),
             labels: self.labels.unwrap_or_default(),
         }
     }

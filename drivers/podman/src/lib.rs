@@ -20,6 +20,7 @@ mod images;
 mod input;
 mod keeper;
 mod lifecycle;
+mod limits;
 mod logfile;
 mod logs;
 mod networks;

@@ -13,7 +13,7 @@ use crate::connect::bounded;
 use crate::document::{Container, Row};
 use crate::driver::Podman;
 use crate::translate::{self, Verb};
-use crate::{error, evidence, workdir};
+use crate::{error, evidence, limits, workdir};
 
 /// Beyond the grace, for podman to kill, reap and tidy up.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
@@ -212,7 +212,13 @@ impl Podman {
     /// The document in the seam's words, with what this host knows beyond it.
     pub(crate) async fn observed(&self, container: Container) -> Observed {
         let exit = self.exit(&container).await;
-        container.observed(exit)
+        let cgroup = container.state.cgroup_path.clone();
+        let mut observed = container.observed(exit);
+        if self.local.is_some() && matches!(observed.state, State::Running | State::Paused) {
+            let read = tokio::task::spawn_blocking(move || limits::in_force(&cgroup)).await;
+            read.unwrap_or_default().apply(&mut observed);
+        }
+        observed
     }
 
     async fn exit(&self, container: &Container) -> Option<Exit> {

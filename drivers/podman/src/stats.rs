@@ -9,9 +9,9 @@ use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Result, State, Stat
 use crate::client::About;
 use crate::driver::Podman;
 
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
 /// Cgroup v1 writes "no limit" as the largest multiple of a page.
-const NO_LIMIT: u64 = 1 << 62;
+pub(crate) const NO_LIMIT: u64 = 1 << 62;
 
 #[async_trait]
 impl Stats for Podman {
@@ -39,13 +39,16 @@ fn sample(cgroup: &str, pid: u32) -> Option<StatsSample> {
     if below.is_empty() {
         return None;
     }
-    let unified = Path::new(CGROUPS).join("cgroup.controllers").exists();
-    let mut sample = if unified { unified_sample(&Path::new(CGROUPS).join(below))? } else { split_sample(below)? };
+    let mut sample = if is_unified() { unified_sample(&Path::new(CGROUPS).join(below))? } else { split_sample(below)? };
     if let Some((received, sent)) = network(pid) {
         sample.network_rx_bytes = Some(received);
         sample.network_tx_bytes = Some(sent);
     }
     Some(sample)
+}
+
+pub(crate) fn is_unified() -> bool {
+    Path::new(CGROUPS).join("cgroup.controllers").exists()
 }
 
 /// Cgroup v2: everything in one directory.

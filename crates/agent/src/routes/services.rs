@@ -46,20 +46,13 @@ pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>) -> Ap
 
 pub(crate) async fn status(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<ServiceStatus>> {
     app.controller.service(&name)?;
-    let mut workloads = Vec::new();
-    for cell in app.controller.workloads_of(&name) {
-        let differences = app.controller.differences(&cell).await;
-        let differences = differences
-            .into_iter()
-            .map(|found| hythe_api::Difference {
-                field: found.field,
-                desired: found.desired,
-                observed: found.observed,
-                cause: found.cause.to_owned(),
-            })
-            .collect();
-        workloads.push(WorkloadStatus { workload: view::workload(&cell), differences });
-    }
+    let cells = app.controller.workloads_of(&name);
+    let differences = app.controller.differences_of(&cells).await;
+    let status = |(cell, found): (&Cell, Vec<hythe_controller::Difference>)| WorkloadStatus {
+        workload: view::workload(cell),
+        differences: found.into_iter().map(view::difference).collect(),
+    };
+    let workloads = cells.iter().zip(differences).map(status).collect();
     let filter = EventFilter { service: Some(name.clone()), limit: Some(RECENT), ..EventFilter::default() };
     let events = app.controller.events().read(&filter)?.into_iter().map(view::event).collect();
     Ok(Json(ServiceStatus { service: name, workloads, events }))

@@ -3,12 +3,16 @@
 use comfy_table::{Cell, Color};
 use hythe_api::{ServiceStatus, WorkloadStatus};
 use hythe_client::Client;
+use serde_json::Value;
 
 use super::{connect, events};
 use crate::args::Status;
 use crate::output::{self, Printer};
 use crate::report::Outcome;
 use crate::words;
+
+/// Characters of a value in the table of differences.
+const WIDEST: usize = 48;
 
 pub(super) async fn run(args: Status, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
@@ -63,9 +67,46 @@ fn difference_rows(status: &WorkloadStatus) -> impl Iterator<Item = Vec<Cell>> {
         vec![
             Cell::new(&status.workload.name),
             Cell::new(&difference.field),
-            Cell::new(words::value(&difference.desired)),
-            Cell::new(words::value(&difference.observed)),
-            Cell::new(&difference.cause).fg(Color::Yellow),
+            Cell::new(shown(&difference.field, &difference.desired)),
+            Cell::new(shown(&difference.field, &difference.observed)),
+            Cell::new(words::of(&difference.cause)).fg(Color::Yellow),
         ]
     })
+}
+
+/// A value of a field on one short line; `--json` has all of it.
+fn shown(field: &str, value: &Value) -> String {
+    let text = match (field, value) {
+        (_, Value::Null) => words::NOTHING.to_owned(),
+        ("memory" | "shm_size", Value::Number(bytes)) => words::bytes(bytes.as_u64().unwrap_or_default()),
+        ("cpus", Value::Number(cores)) => hythe_spec::Millicores(cores.as_u64().unwrap_or_default()).to_string(),
+        (_, Value::Array(list)) => list.iter().map(words::value).collect::<Vec<_>>().join(" "),
+        (_, other) => words::value(other),
+    };
+    if text.chars().count() <= WIDEST {
+        return text;
+    }
+    text.chars().take(WIDEST - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::shown;
+
+    #[test]
+    fn values_are_short_and_in_their_units() {
+        let pairs = [
+            ("memory", json!(64 << 20), "64.0 MiB"),
+            ("cpus", json!(500), "0.5"),
+            ("pids", json!(50), "50"),
+            ("env.A", json!(null), "-"),
+            ("command", json!(["sleep", "9"]), "sleep 9"),
+        ];
+        for (field, value, expected) in pairs {
+            assert_eq!(shown(field, &value), expected, "{field}");
+        }
+        assert_eq!(shown("labels.x", &json!("y".repeat(99))).chars().count(), super::WIDEST);
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{Error, ErrorKind, ImageConfig, Observed, ObservedMount};
+use hythe_runtime::labels::is_keepers;
+use hythe_runtime::{Error, ErrorKind, ImageConfig, NetworkMode, Observed, ObservedMount, ObservedSeccomp};
 use hythe_spec::{
     ByteSize, Component, ImageRef, Mount, MountSource, Network, Permissions, Resources, Restart, Seccomp, Signal,
 };
@@ -18,7 +19,25 @@ const USUAL_SHM: [u64; 2] = [64 << 20, 65_536_000];
 const USUAL_PIDS: u32 = 2048;
 const PROPAGATIONS: [&str; 5] = ["private", "rshared", "shared", "rslave", "slave"];
 
-/// The component, and what it cannot say.
+/// What a component cannot say or an engine does not, a warning each.
+#[derive(Debug, Default)]
+struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn lost(&mut self, what: &str) {
+        self.0.push(format!("no service file can say: {what}"));
+    }
+
+    /// What the engine says, else the reading that allows least.
+    fn told<T>(&mut self, what: &str, told: Option<T>, assumed: T) -> T {
+        told.unwrap_or_else(|| {
+            self.0.push(format!("its engine does not say {what}: a replacement has what a new instance has"));
+            assumed
+        })
+    }
+}
+
+/// The component, and warnings of what it does not say.
 pub(super) fn describe(
     name: &str,
     seen: &Observed,
@@ -27,10 +46,10 @@ pub(super) fn describe(
 ) -> Result<(Component, Vec<String>), Error> {
     let none = ImageConfig::default();
     let base = config.unwrap_or(&none);
-    let set = &seen.configured;
-    let mut lost: Vec<String> = set.beyond.clone();
+    let mut warnings = Warnings::default();
+    seen.beyond.iter().for_each(|what| warnings.lost(what));
     let (entrypoint, command) = words(seen, config);
-    let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut lost)).collect();
+    let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut warnings)).collect();
     mounts.sort();
     let component = Component {
         entrypoint,
@@ -40,23 +59,31 @@ pub(super) fn describe(
         mounts,
         user: seen.user.clone().filter(|user| base.user.as_ref() != Some(user)),
         workdir: seen.workdir.clone().filter(|dir| base.workdir.as_ref() != Some(dir) && dir != "/"),
-        hostname: seen.hostname.clone().filter(|host| host != name && set.network_mode != "host"),
+        hostname: seen.hostname.clone().filter(|host| host != name && seen.network_mode != NetworkMode::Host),
         network: network(seen)?,
-        dns: set.dns.clone(),
-        extra_hosts: set.extra_hosts.clone(),
-        restart: set.engine_restart.unwrap_or(Restart::No),
-        stop_signal: set.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
-        stop_grace: set.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
+        dns: warnings.told("its name servers", seen.dns.clone(), Vec::new()),
+        extra_hosts: warnings.told("the lines of its hosts file", seen.extra_hosts.clone(), Vec::new()),
+        restart: restart(seen, &mut warnings),
+        stop_signal: seen.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
+        stop_grace: seen.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
         resources: resources(&seen.resources),
         read_only: seen.read_only,
-        init: set.init,
-        tty: set.tty,
-        stdin: set.stdin,
+        init: warnings.told("whether an init is its pid 1", seen.init, false),
+        tty: warnings.told("whether it has a terminal", seen.tty, false),
+        stdin: warnings.told("whether its stdin is open", seen.stdin, false),
         labels: labels(seen, base),
-        permissions: permissions(seen),
+        permissions: permissions(seen, &mut warnings),
         ..Component::new(name, image.clone())
     };
-    Ok((component, lost))
+    Ok((component, warnings.0))
+}
+
+fn restart(seen: &Observed, warnings: &mut Warnings) -> Restart {
+    let policy = warnings.told("whether it restarts it by itself", seen.engine_restart.as_deref(), "no");
+    policy.parse().unwrap_or_else(|_| {
+        warnings.lost(&format!("restart policy `{policy}`"));
+        Restart::No
+    })
 }
 
 /// An entrypoint of one's own drops the image's command; with the image's own, only another command is said.
@@ -84,8 +111,7 @@ fn env(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
 
 /// The user's own: not the image's, and not what the tool that made it put there.
 fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
-    let is_own =
-        |key: &String, value: &String| image.labels.get(key) != Some(value) && !hythe_runtime::foreign::is_theirs(key);
+    let is_own = |key: &String, value: &String| image.labels.get(key) != Some(value) && !is_keepers(key);
     let built = |key: &String| key.starts_with("io.buildah.");
     seen.labels
         .iter()
@@ -95,25 +121,26 @@ fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
 }
 
 fn network(seen: &Observed) -> Result<Network, Error> {
-    let mode = seen.configured.network_mode.as_str();
-    match mode {
-        "host" => return Ok(Network::Host),
-        "none" => return Ok(Network::None),
-        _ => {}
-    }
-    if mode.starts_with("container:") || mode.starts_with("ns:") || seen.networks.is_empty() {
+    let refused = |mode: &str| {
         let text = format!("the network of `{}` cannot be described: it is `{mode}`", seen.name);
-        return Err(Error::new(ErrorKind::Unsupported, "adopt", text)
-            .hint("only the host's network, none, and named networks can be taken over"));
+        Err(Error::new(ErrorKind::Unsupported, "adopt", text)
+            .hint("only the host's network, none, and named networks can be taken over"))
+    };
+    let names: Vec<String> = seen.networks.iter().map(|network| network.name.clone()).collect();
+    match &seen.network_mode {
+        NetworkMode::Host => Ok(Network::Host),
+        NetworkMode::None => Ok(Network::None),
+        NetworkMode::Other(word) if word.contains(':') || names.is_empty() => refused(word),
+        NetworkMode::Bridged if names.is_empty() => refused("bridged, without a network"),
+        NetworkMode::Bridged | NetworkMode::Other(_) => Ok(Network::Named { names }),
     }
-    Ok(Network::Named { names: seen.networks.iter().map(|network| network.name.clone()).collect() })
 }
 
-fn mount(seen: &ObservedMount, lost: &mut Vec<String>) -> Option<Mount> {
+fn mount(seen: &ObservedMount, warnings: &mut Warnings) -> Option<Mount> {
     let source = match seen.kind.as_str() {
         "volume" => {
             if is_anonymous(&seen.source) {
-                lost.push(format!("volume at `{}` without a name, which goes with the container", seen.target));
+                warnings.lost(&format!("volume at `{}` without a name, which goes with the container", seen.target));
             }
             MountSource::Volume { name: seen.source.clone(), external: true }
         }
@@ -134,7 +161,7 @@ fn mount(seen: &ObservedMount, lost: &mut Vec<String>) -> Option<Mount> {
             }
         }
         other => {
-            lost.push(format!("mount of kind `{other}` at `{}`", seen.target));
+            warnings.lost(&format!("mount of kind `{other}` at `{}`", seen.target));
             return None;
         }
     };
@@ -154,15 +181,19 @@ fn resources(seen: &Resources) -> Resources {
     }
 }
 
-fn permissions(seen: &Observed) -> Permissions {
-    let set = &seen.configured;
-    let seccomp = if set.unconfined { Seccomp::Unconfined } else { Seccomp::Default };
+fn permissions(seen: &Observed, warnings: &mut Warnings) -> Permissions {
+    let set = &seen.security;
     let standard = Permissions::standard();
+    // A filter of one's own stands among what no service file can say.
+    let seccomp = match warnings.told("its system call filter", set.seccomp, ObservedSeccomp::Default) {
+        ObservedSeccomp::Unconfined => Seccomp::Unconfined,
+        ObservedSeccomp::Default | ObservedSeccomp::Profile => Seccomp::Default,
+    };
     let own = Permissions {
-        capabilities: set.capabilities.clone(),
+        capabilities: warnings.told("its capabilities", set.capabilities.clone(), standard.capabilities.clone()),
         seccomp,
-        no_new_privileges: set.no_new_privileges,
-        privileged: set.privileged,
+        no_new_privileges: warnings.told("whether it may gain privileges", set.no_new_privileges, true),
+        privileged: warnings.told("whether it is privileged", set.privileged, false),
         ..standard.clone()
     };
     if own == standard { own } else { Permissions { profile: "inline".to_owned(), ..own } }
@@ -172,7 +203,7 @@ fn permissions(seen: &Observed) -> Permissions {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-    use hythe_runtime::{Configured, InstanceId, ObservedNetwork, State};
+    use hythe_runtime::{InstanceId, ObservedNetwork, ObservedSecurity, State};
 
     use super::*;
 
@@ -184,10 +215,10 @@ mod tests {
         Observed {
             id: InstanceId("1".to_owned()),
             name: "web".to_owned(),
-            labels: pairs(&[("mine", "1"), ("of.image", "1"), (hythe_runtime::foreign::COMPOSE_PROJECT, "shop")]),
+            labels: pairs(&[("mine", "1"), ("of.image", "1"), ("com.docker.compose.project", "shop")]),
             image: "localhost/web:1".to_owned(),
             state: State::Running,
-            networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: Vec::new() }],
+            networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: None }],
             ports: vec!["127.0.0.1:8080:80".parse().unwrap()],
             mounts: vec![
                 ObservedMount {
@@ -196,6 +227,7 @@ mod tests {
                     source: "d".to_owned(),
                     read_only: false,
                     options: Vec::new(),
+                    given: false,
                 },
                 ObservedMount {
                     target: "/t".to_owned(),
@@ -203,6 +235,7 @@ mod tests {
                     source: String::new(),
                     read_only: false,
                     options: strings(&["noexec", "size=1m", "mode=700"]),
+                    given: false,
                 },
             ],
             entrypoint: strings(&["/entry"]),
@@ -212,12 +245,20 @@ mod tests {
             workdir: Some("/".to_owned()),
             hostname: Some("web".to_owned()),
             resources: Resources { pids: Some(2048), shm_size: Some(ByteSize(65_536_000)), ..Resources::default() },
-            configured: Configured {
-                capabilities: Permissions::standard().capabilities,
-                no_new_privileges: true,
-                stop_signal: Some(Signal::TERM),
-                ..Configured::default()
+            network_mode: NetworkMode::Bridged,
+            dns: Some(Vec::new()),
+            extra_hosts: Some(Vec::new()),
+            init: Some(false),
+            tty: Some(false),
+            stdin: Some(false),
+            security: ObservedSecurity {
+                capabilities: Some(Permissions::standard().capabilities),
+                privileged: Some(false),
+                seccomp: Some(ObservedSeccomp::Default),
+                no_new_privileges: Some(true),
             },
+            stop_signal: Some(Signal::TERM),
+            engine_restart: Some("no".to_owned()),
             ..Observed::default()
         }
     }
@@ -271,23 +312,46 @@ mod tests {
     fn what_no_file_can_say_is_told_or_refused() {
         let (reference, config) = image();
         let mut odd = seen();
-        odd.configured.beyond = vec!["1 devices".to_owned()];
+        odd.beyond = vec!["1 devices".to_owned()];
         odd.mounts[0].source = "a".repeat(64);
         odd.mounts[1].kind = "image".to_owned();
         let (component, lost) = describe("web", &odd, &reference, Some(&config)).unwrap();
         assert_eq!((lost.len(), component.mounts.len()), (3, 1), "{lost:?}");
-        odd.configured.network_mode = "container:x".to_owned();
+        odd.network_mode = NetworkMode::Other("container:x".to_owned());
         assert_eq!(describe("web", &odd, &reference, None).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[test]
     fn what_it_may_do_is_kept_as_it_is() {
         let mut wide = seen();
-        wide.configured.no_new_privileges = false;
-        wide.configured.capabilities.push("NET_RAW".to_owned());
+        wide.security.no_new_privileges = Some(false);
+        wide.security.capabilities.as_mut().unwrap().push("NET_RAW".to_owned());
         let (component, _) = describe("web", &wide, &image().0, None).unwrap();
         let permissions = component.permissions;
         assert!(permissions.profile == "inline" && !permissions.no_new_privileges);
         assert!(permissions.capabilities.contains(&"NET_RAW".to_owned()));
+    }
+
+    #[test]
+    fn what_the_engine_does_not_say_is_read_as_the_least_and_warned_of() {
+        let mut silent = seen();
+        silent.security = ObservedSecurity::default();
+        (silent.init, silent.engine_restart) = (None, None);
+        let (component, warnings) = describe("web", &silent, &image().0, None).unwrap();
+        assert_eq!(component.permissions, Permissions::standard());
+        assert_eq!((component.init, component.restart, warnings.len()), (false, Restart::No, 6), "{warnings:?}");
+        assert!(warnings.iter().any(|warning| warning.contains("does not say its capabilities")), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_engines_policy_becomes_the_components() {
+        let with = |policy: &str| {
+            let kept = Observed { engine_restart: Some(policy.to_owned()), ..seen() };
+            let (component, warnings) = describe("web", &kept, &image().0, None).unwrap();
+            (component.restart, warnings.len())
+        };
+        assert_eq!(with("on-failure:3"), (Restart::OnFailure { max_retries: Some(3) }, 0));
+        assert_eq!(with("unless-stopped"), (Restart::UnlessStopped, 0));
+        assert_eq!(with("sometimes"), (Restart::No, 1));
     }
 }

@@ -31,8 +31,7 @@ fn row(id: &str, state: State) -> Listed {
 /// As the engine describes it when it was started then.
 fn seen(id: &str, state: State, started: i64) -> Observed {
     let Listed { id, name, labels, identity, image, exit_code, created, ports, .. } = row(id, state);
-    let network =
-        ObservedNetwork { name: "net".to_owned(), addresses: vec![[10, 0, 0, 2].into()], aliases: Vec::new() };
+    let network = ObservedNetwork { name: "net".to_owned(), addresses: vec![[10, 0, 0, 2].into()], aliases: None };
     Observed {
         id,
         name,

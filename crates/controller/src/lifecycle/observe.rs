@@ -12,6 +12,7 @@ use super::decide::{is_wanted, rolled_back};
 use super::ended::{CRASH_LOOP, describe, ended, exit_record, quote};
 use super::failed::{concerned, fail, failure_of};
 use super::{Facts, Input, Note, Outcome, Step};
+use crate::drift::{self, Difference};
 use crate::policy;
 use crate::worker::{is_same, with_details};
 
@@ -198,7 +199,8 @@ fn gone(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_
     let wanted = observed.current.as_ref().is_some_and(|current| is_wanted(current, desired, observed));
     let Some(current) = &mut observed.current else { return };
     let known = current.id.take().is_some();
-    let details = json!({ "instance": current.name });
+    let difference = Difference::of_state("running", "absent", drift::Cause::Missing);
+    let details = json!({ "instance": current.name, "differences": [difference] });
     if current.adopted {
         // From now on it is one of ours, under a name of ours.
         current.adopted = false;
@@ -378,7 +380,9 @@ fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, event: Event, 
         }
         EventKind::Started if halted && matches!(current.life, Life::Exited | Life::Completed) => {
             current.life = Life::Running;
-            notes.push(Note::new("drift", "was started by hand", json!({ "instance": current.name })));
+            let difference = Difference::of_state("stopped", "running", drift::Cause::ChangedByHand);
+            let details = json!({ "instance": current.name, "differences": [difference] });
+            notes.push(Note::new("drift", "was started by hand", details));
             observed.message = Some("was started by hand".to_owned());
         }
         EventKind::Started if desired.desired == Desired::Running => {

@@ -13,8 +13,8 @@ use super::console::Console;
 use super::files::SharedTree;
 use super::process::Run;
 use crate::{
-    Configured, Exit, Identity, ImageConfig, InstanceId, Observed, ObservedMount, ObservedNetwork, Plan, PlanNetwork,
-    State,
+    Exit, Identity, ImageConfig, InstanceId, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp,
+    ObservedSecurity, Plan, PlanNetwork, Security, State,
 };
 
 /// One message to a main process's stdin; `None` is its end.
@@ -120,35 +120,25 @@ impl Instance {
             entrypoint,
             command,
             env: self.env(),
+            given_env: Some(self.plan.env.keys().cloned().collect()),
             user: self.user(),
             workdir: self.workdir(),
             hostname: Some(self.plan.hostname.clone()),
+            network_mode: network_mode(&self.plan.network),
+            dns: Some(self.plan.dns.clone()),
+            extra_hosts: Some(sorted(self.plan.extra_hosts.clone())),
             resources: self.plan.resources.clone(),
+            own_limits: false,
             read_only: self.plan.read_only,
-            configured: self.configured(),
-        }
-    }
-
-    fn configured(&self) -> Configured {
-        let network_mode = match &self.plan.network {
-            PlanNetwork::None => "none",
-            PlanNetwork::Host => "host",
-            PlanNetwork::Bridged { .. } => "bridge",
-        };
-        Configured {
-            network_mode: network_mode.to_owned(),
-            privileged: self.plan.security.privileged,
-            capabilities: self.plan.security.capabilities.clone(),
-            no_new_privileges: self.plan.security.no_new_privileges,
-            unconfined: self.plan.security.seccomp == Seccomp::Unconfined,
-            tty: self.plan.tty,
-            stdin: self.plan.stdin,
-            init: self.plan.init,
-            stop_signal: self.plan.stop_signal,
+            init: Some(self.plan.init),
+            tty: Some(self.plan.tty),
+            stdin: Some(self.plan.stdin),
+            stop_signal: self.plan.stop_signal.or(self.config.stop_signal),
             stop_grace: Some(self.plan.stop_grace),
-            dns: self.plan.dns.clone(),
-            extra_hosts: self.plan.extra_hosts.clone(),
-            ..Configured::default()
+            security: security(&self.plan.security),
+            engine_restart: Some("no".to_owned()),
+            auto_remove: false,
+            beyond: Vec::new(),
         }
     }
 
@@ -156,8 +146,7 @@ impl Instance {
         let PlanNetwork::Bridged { attachments } = &self.plan.network else { return Vec::new() };
         let address = |at: usize| IpAddr::V4(Ipv4Addr::new(10, 89, u8::try_from(at).unwrap_or(u8::MAX), self.number));
         let observe = |(at, attachment): (usize, &crate::Attachment)| {
-            let mut aliases = attachment.aliases.clone();
-            aliases.sort();
+            let aliases = Some(sorted(attachment.aliases.clone()));
             let addresses = if self.run.is_some() { vec![address(at)] } else { Vec::new() };
             ObservedNetwork { name: attachment.network.clone(), addresses, aliases }
         };
@@ -178,6 +167,47 @@ fn observed_mount(mount: &Mount) -> ObservedMount {
         kind: kind.to_owned(),
         source,
         read_only: mount.read_only,
-        options: Vec::new(),
+        options: options_of(&mount.source),
+        given: true,
     }
+}
+
+/// In the words that engines have for them.
+fn options_of(source: &MountSource) -> Vec<String> {
+    match source {
+        MountSource::Volume { .. } => Vec::new(),
+        MountSource::Bind { propagation, .. } => propagation.iter().cloned().collect(),
+        MountSource::Tmpfs { size, mode } => {
+            let mode = mode.map(|mode| format!("mode={mode:o}"));
+            mode.into_iter().chain(size.map(|size| format!("size={}", size.0))).collect()
+        }
+    }
+}
+
+fn network_mode(network: &PlanNetwork) -> NetworkMode {
+    match network {
+        PlanNetwork::None => NetworkMode::None,
+        PlanNetwork::Host => NetworkMode::Host,
+        PlanNetwork::Bridged { .. } => NetworkMode::Bridged,
+    }
+}
+
+fn security(security: &Security) -> ObservedSecurity {
+    let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
+    let seccomp = match seccomp {
+        Seccomp::Default => ObservedSeccomp::Default,
+        Seccomp::Unconfined => ObservedSeccomp::Unconfined,
+        Seccomp::File(_) => ObservedSeccomp::Profile,
+    };
+    ObservedSecurity {
+        capabilities: Some(capabilities.clone()),
+        privileged: Some(*privileged),
+        seccomp: Some(seccomp),
+        no_new_privileges: Some(*no_new_privileges),
+    }
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list
 }

@@ -1,17 +1,17 @@
 //! Pure translation: a plan into the document of a create, the engine's answers into what was observed. No I/O here.
 
-mod configured;
 mod explain;
 mod mounts;
 mod observed;
 mod plan;
+mod setup;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use configured::image_config;
 pub(crate) use explain::explained;
 pub(crate) use observed::{listed, observed, timestamp};
 pub(crate) use plan::{Surroundings, create, later_networks, reference};
+pub(crate) use setup::image_config;
 
 /// Which program answers the API; they differ in what they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

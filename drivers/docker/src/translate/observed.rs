@@ -1,17 +1,18 @@
 //! What the engine says of containers, in the seam's words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hythe_runtime::{
-    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State,
+    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State, words,
 };
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
 use super::Engine;
-use super::configured::configured;
 use super::mounts::{COVER, COVERED};
+use super::plan::WITHOUT_NAMES;
+use super::setup;
 use crate::native::{Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerState, Row};
 
 /// Size of `/dev/shm` that both engines give when none is asked for; reported as no limit of ours.
@@ -49,13 +50,12 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         container;
     let some = |text: String| (!text.is_empty()).then_some(text);
     let read_only = host_config.readonly_rootfs;
-    let configured = configured(&config, &host_config, engine);
     let now = state_of(&state.status);
     Observed {
         id: InstanceId(id),
         name: bare(&name),
         identity: Identity::from_labels(&config.labels),
-        labels: config.labels,
+        labels: setup::without_own(config.labels),
         image: config.image,
         image_id: some(image).map(digest),
         state: now,
@@ -67,17 +67,32 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         exit: exit(now, &state),
         health: EngineHealth::from_word(&state.health.status),
         ports: ports(&network_settings),
-        networks: networks(network_settings),
-        mounts: self::mounts(mounts, &host_config.tmpfs),
-        entrypoint: config.entrypoint,
+        networks: networks(network_settings, engine),
+        mounts: self::mounts(mounts, &host_config, engine),
+        entrypoint: setup::entrypoint(config.entrypoint),
         command: config.cmd,
         env: config.env.iter().map(|entry| pair(entry)).collect(),
+        // Dockerd adds nothing to the image's; what Podman adds its API does not tell.
+        given_env: (engine == Engine::Podman).then(BTreeSet::new),
         user: some(config.user),
         workdir: some(config.working_dir),
         hostname: some(config.hostname),
+        network_mode: words::network_mode(&host_config.network_mode),
+        dns: Some(setup::addresses(&host_config.dns)),
+        extra_hosts: Some(words::hosts(&host_config.extra_hosts)),
         resources: resources(&host_config),
+        own_limits: engine == Engine::Podman,
         read_only,
-        configured,
+        // Unsaid is the daemon's default, and that none unless configured.
+        init: Some(host_config.init.unwrap_or_default()),
+        tty: Some(config.tty),
+        stdin: Some(config.open_stdin),
+        stop_signal: words::signal(&config.stop_signal),
+        stop_grace: config.stop_timeout.and_then(setup::seconds),
+        security: setup::security(&host_config, engine),
+        engine_restart: Some(setup::restart(&host_config.restart_policy)),
+        auto_remove: host_config.auto_remove,
+        beyond: setup::beyond(&host_config),
     }
 }
 
@@ -124,7 +139,7 @@ fn digest(id: String) -> String {
     if id.contains(':') { id } else { format!("sha256:{id}") }
 }
 
-fn pair(entry: &str) -> (String, String) {
+pub(super) fn pair(entry: &str) -> (String, String) {
     let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
     (key.to_owned(), value.to_owned())
 }
@@ -168,7 +183,7 @@ fn ports(settings: &ContainerNetworks) -> Vec<Port> {
     merged(ports)
 }
 
-fn networks(settings: ContainerNetworks) -> Vec<ObservedNetwork> {
+fn networks(settings: ContainerNetworks, engine: Engine) -> Vec<ObservedNetwork> {
     let networks = settings.networks.into_iter().filter(|(name, _)| is_network(name));
     let mut networks: Vec<ObservedNetwork> = networks
         .map(|(name, endpoint)| {
@@ -178,6 +193,7 @@ fn networks(settings: ContainerNetworks) -> Vec<ObservedNetwork> {
             let mut aliases = endpoint.aliases;
             aliases.sort();
             aliases.dedup();
+            let aliases = (engine == Engine::Podman || name != WITHOUT_NAMES).then_some(aliases);
             ObservedNetwork { name, addresses, aliases }
         })
         .collect();
@@ -185,17 +201,17 @@ fn networks(settings: ContainerNetworks) -> Vec<ObservedNetwork> {
     networks
 }
 
-fn words(text: &str) -> Vec<String> {
+fn split(text: &str) -> Vec<String> {
     let mut words: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words.sort();
     words.dedup();
     words
 }
 
-fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<ObservedMount> {
+fn mounts(mounts: Vec<ContainerMount>, config: &ContainerHostConfig, engine: Engine) -> Vec<ObservedMount> {
     let mut all: BTreeMap<String, ObservedMount> = BTreeMap::new();
-    for (target, options) in tmpfs {
-        let options = words(options);
+    for (target, options) in &config.tmpfs {
+        let options = split(options);
         if is_cover(target, &options) {
             continue;
         }
@@ -206,18 +222,23 @@ fn mounts(mounts: Vec<ContainerMount>, tmpfs: &BTreeMap<String, String>) -> Vec<
             source: String::new(),
             read_only,
             options,
+            given: setup::is_given(config, target, engine),
         };
         all.insert(target.clone(), mount);
     }
     for mount in mounts {
-        let mut options = words(&mount.mode);
+        let mut options = split(&mount.mode);
         options.extend((!mount.propagation.is_empty()).then(|| mount.propagation.clone()));
         options.sort();
         options.dedup();
-        let source = if mount.kind == "volume" { mount.name } else { mount.source };
         let target = mount.destination;
+        let source = match mount.kind.as_str() {
+            "volume" => mount.name,
+            _ => setup::asked_source(config, &target).unwrap_or(mount.source),
+        };
+        let given = setup::is_given(config, &target, engine);
         let observed =
-            ObservedMount { target: target.clone(), kind: mount.kind, source, read_only: !mount.rw, options };
+            ObservedMount { target: target.clone(), kind: mount.kind, source, read_only: !mount.rw, options, given };
         all.entry(target).or_insert(observed);
     }
     all.into_values().collect()

@@ -241,7 +241,7 @@ fn networking(network: &PlanNetwork, around: &Surroundings) -> Option<Networking
 }
 
 /// dockerd's own network of that name resolves nothing and refuses names for its members.
-const WITHOUT_NAMES: &str = "bridge";
+pub(super) const WITHOUT_NAMES: &str = "bridge";
 
 fn endpoint(attachment: &Attachment) -> EndpointSettings {
     let aliases = (attachment.network != WITHOUT_NAMES).then(|| attachment.aliases.clone());

@@ -7,7 +7,7 @@ use hythe_runtime::{Exit, Identity, InstanceId, State};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{nullable, state, time};
+use super::{nullable, state, time, told};
 
 /// One element of `podman container inspect`.
 #[derive(Debug, Deserialize)]
@@ -26,9 +26,6 @@ pub(crate) struct Container {
     pub(super) image: String,
     #[serde(default)]
     pub(super) image_name: String,
-    /// The complete set; absent where it is empty, or where nothing was ever made of it.
-    #[serde(default)]
-    pub(super) bounding_caps: Option<Vec<String>>,
     #[serde(default)]
     pub(super) pod: String,
     #[serde(default)]
@@ -39,6 +36,9 @@ pub(crate) struct Container {
     pub(super) mounts: Vec<MountDocument>,
     #[serde(default)]
     pub(super) network_settings: NetworkSettings,
+    /// The complete set; `null`: none; absent: not told.
+    #[serde(default, deserialize_with = "told")]
+    pub(super) bounding_caps: Option<Vec<String>>,
     pub(crate) config: ContainerConfig,
     pub(crate) host_config: HostConfig,
 }
@@ -100,8 +100,14 @@ pub(crate) struct ContainerConfig {
     /// A number, or from podman 5 on a name.
     #[serde(default)]
     pub(crate) stop_signal: serde_json::Value,
+    /// Seconds.
     #[serde(default)]
     pub(super) stop_timeout: Option<u64>,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) annotations: BTreeMap<String, String>,
+    /// The command line that made it; absent where that was no command line.
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) create_command: Vec<String>,
 }
 
 /// `HostConfig`.
@@ -137,10 +143,6 @@ pub(crate) struct HostConfig {
     #[serde(default)]
     pub(super) privileged: bool,
     #[serde(default, deserialize_with = "nullable")]
-    pub(super) cap_add: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(super) cap_drop: Vec<String>,
-    #[serde(default, deserialize_with = "nullable")]
     pub(super) security_opt: Vec<String>,
     #[serde(default)]
     pub(super) init: bool,
@@ -169,7 +171,7 @@ pub(super) struct RestartDocument {
     #[serde(default)]
     pub(super) name: String,
     #[serde(default)]
-    pub(super) maximum_retry_count: u32,
+    pub(super) maximum_retry_count: u64,
 }
 
 /// Where the log is.

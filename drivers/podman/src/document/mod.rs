@@ -1,9 +1,9 @@
 //! Podman's JSON documents, as far as we read them, and what they say in the seam's words. Pure.
 
-mod configured;
 mod container;
 mod observed;
 mod row;
+mod setup;
 
 use std::net::IpAddr;
 
@@ -11,13 +11,18 @@ use hythe_runtime::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-pub(crate) use configured::signal;
 pub(crate) use container::Container;
+pub(crate) use observed::split_pair;
 pub(crate) use row::Row;
 
 /// Podman writes `null` where a list or map is empty.
 pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// The same where an absent key means another thing than `null`.
+pub(super) fn told<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    nullable(from).map(Some)
 }
 
 pub(super) fn state(word: &str) -> State {
@@ -47,7 +52,7 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().filter(|ip| *ip != IpAddr::from([0, 0, 0, 0]))
 }
 
-pub(super) fn filled(text: String) -> Option<String> {
+pub(crate) fn filled(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hythe_runtime::{EngineHealth, Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
-use hythe_spec::{ByteSize, Millicores, Port, Resources, Ulimit};
+use hythe_runtime::{EngineHealth, Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork, words};
+use hythe_spec::{ByteSize, Millicores, Millis, Port, Resources, Ulimit};
 
-use super::configured::configured;
 use super::container::{Binding, Connection, Container, HostConfig, MountDocument, UlimitDocument};
-use super::{address, digest, filled, time};
+use super::{address, digest, filled, setup, time};
 
 impl Container {
     /// Everything it says, with how it ended as found out by the caller.
     pub(crate) fn observed(self, exit: Option<Exit>) -> Observed {
         let state = self.state();
-        let configured = configured(&self);
+        let init = setup::has_init(&self);
         let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
+        let host = &self.host_config;
+        let made_by = &self.config.create_command;
         Observed {
             identity: Identity::from_labels(&self.config.labels),
             state,
@@ -29,16 +30,29 @@ impl Container {
             health: EngineHealth::from_word(&self.state.health.status),
             networks,
             ports: bound(self.network_settings.ports),
-            mounts: mounts(self.mounts, &self.host_config.tmpfs),
+            network_mode: words::network_mode(&host.network_mode),
+            dns: Some(host.dns.iter().filter_map(|text| text.parse().ok()).collect()),
+            extra_hosts: Some(words::hosts(&host.extra_hosts)),
+            init: Some(init),
+            tty: Some(self.config.tty),
+            stdin: Some(self.config.open_stdin),
+            stop_signal: words::signal(&self.config.stop_signal),
+            stop_grace: self.config.stop_timeout.map(|seconds| Millis(seconds.saturating_mul(1000))),
+            security: setup::security(host, self.bounding_caps.as_deref()),
+            engine_restart: Some(words::restart(&host.restart_policy.name, host.restart_policy.maximum_retry_count)),
+            auto_remove: host.auto_remove,
+            beyond: setup::beyond(host, &self.pod),
+            given_env: Some(setup::given_env(made_by)),
+            own_limits: true,
+            mounts: mounts(self.mounts, &host.tmpfs, made_by),
             entrypoint: entrypoint(self.path, self.args, &self.config.cmd),
             command: self.config.cmd,
             env: self.config.env.iter().map(|pair| split_pair(pair)).collect(),
             user: filled(self.config.user),
             workdir: filled(self.config.working_dir),
             hostname: filled(self.config.hostname),
-            resources: resources(&self.host_config),
-            read_only: self.host_config.readonly_rootfs,
-            configured,
+            resources: resources(host),
+            read_only: host.readonly_rootfs,
             image_id: filled(self.image).map(|id| digest(&id)),
             image: self.image_name,
             labels: self.config.labels,
@@ -48,7 +62,7 @@ impl Container {
     }
 }
 
-fn split_pair(pair: &str) -> (String, String) {
+pub(crate) fn split_pair(pair: &str) -> (String, String) {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     (key.to_owned(), value.to_owned())
 }
@@ -58,7 +72,7 @@ fn connected((name, connection): (String, Connection)) -> ObservedNetwork {
     let mut addresses: Vec<IpAddr> = [v4, v6].iter().filter_map(|text| text.parse().ok()).collect();
     addresses.sort();
     aliases.sort();
-    ObservedNetwork { name, addresses, aliases }
+    ObservedNetwork { name, addresses, aliases: Some(aliases) }
 }
 
 fn bound(ports: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
@@ -80,9 +94,12 @@ fn bound(ports: BTreeMap<String, Option<Vec<Binding>>>) -> Vec<Port> {
     all
 }
 
-fn mounts(mounts: Vec<MountDocument>, tmpfs: &BTreeMap<String, String>) -> Vec<ObservedMount> {
+fn mounts(mounts: Vec<MountDocument>, tmpfs: &BTreeMap<String, String>, made_by: &[String]) -> Vec<ObservedMount> {
     let tmpfs = tmpfs.iter().map(|(target, options)| tmpfs_mount(target, options));
     let mut all: Vec<ObservedMount> = mounts.into_iter().map(MountDocument::observed).chain(tmpfs).collect();
+    for mount in &mut all {
+        mount.given = setup::is_given(made_by, &mount.target);
+    }
     all.sort_by(|a, b| a.target.cmp(&b.target));
     all
 }
@@ -94,7 +111,14 @@ impl MountDocument {
         options.sort();
         options.dedup();
         let source = if self.kind == "volume" { self.name } else { self.source };
-        ObservedMount { target: self.destination, kind: self.kind, source, read_only: !self.writable, options }
+        ObservedMount {
+            target: self.destination,
+            kind: self.kind,
+            source,
+            read_only: !self.writable,
+            options,
+            given: false,
+        }
     }
 }
 
@@ -103,13 +127,20 @@ fn tmpfs_mount(target: &str, options: &str) -> ObservedMount {
     let read_only = options.iter().any(|option| option == "ro");
     options.retain(|option| option != "ro" && option != "rw");
     options.sort();
-    ObservedMount { target: target.to_owned(), kind: "tmpfs".to_owned(), source: String::new(), read_only, options }
+    ObservedMount {
+        target: target.to_owned(),
+        kind: "tmpfs".to_owned(),
+        source: String::new(),
+        read_only,
+        options,
+        given: false,
+    }
 }
 
 /// Podman 4 joins the entrypoint with spaces; what is run, less the init and the command, keeps its words apart.
 pub(super) fn entrypoint(path: String, args: Vec<String>, command: &[String]) -> Vec<String> {
     let mut words: Vec<String> = std::iter::once(path).chain(args).filter(|word| !word.is_empty()).collect();
-    let init = words.first().is_some_and(|word| word.ends_with("/podman-init") || word.ends_with("/catatonit"));
+    let init = words.first().is_some_and(|word| setup::is_init(word));
     if init && words.get(1).is_some_and(|word| word == "--") {
         words.drain(..2);
     }

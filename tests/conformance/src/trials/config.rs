@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{ErrorKind, Feature, PlanNetwork, State};
+use hythe_runtime::{ErrorKind, Feature, NetworkMode, Observed, ObservedSeccomp, Plan, PlanNetwork, State};
 use hythe_spec::{Millis, Signal};
 
 use crate::failure::{Outcome, refused};
@@ -264,8 +264,10 @@ async fn inspect_gives_back_what_was_asked(scene: &Scene) -> Outcome {
     plan.user = Some("1000:1000".to_owned());
     plan.workdir = Some("/tmp".to_owned());
     plan.hostname = "quay".to_owned();
+    (plan.stop_signal, plan.stop_grace) = (Some(Signal(2)), Millis(3000));
     let id = scene.create(&plan).await?;
     let observed = scene.inspect(&id).await?;
+    is_set_up(&plan, &observed);
     assert_eq!((Some(observed.entrypoint), Some(observed.command)), (plan.entrypoint, plan.command));
     assert!(plan.env.iter().all(|(key, value)| observed.env.get(key) == Some(value)), "{:?}", observed.env);
     assert_eq!((observed.user, observed.workdir), (plan.user, plan.workdir));
@@ -285,20 +287,17 @@ async fn inspect_tells_how_it_was_set_up(scene: &Scene) -> Outcome {
     (plan.tty, plan.stdin) = (true, true);
     plan.security.capabilities = words(&["CHOWN", "NET_RAW", "SYS_TIME"]);
     plan.security.no_new_privileges = true;
-    let set = scene.inspect(&scene.create(&plan).await?).await?.configured;
-    assert_eq!(set.network_mode, "host");
-    assert_eq!((set.stop_signal, set.stop_grace), (plan.stop_signal, Some(plan.stop_grace)));
-    assert!(set.tty && set.stdin && set.no_new_privileges, "{set:?}");
-    assert_eq!(set.capabilities, plan.security.capabilities);
-    assert_eq!((set.engine_restart, set.auto_remove, set.privileged, set.unconfined), (None, false, false, false));
-    assert!(set.beyond.is_empty(), "{set:?}");
+    let seen = scene.inspect(&scene.create(&plan).await?).await?;
+    is_set_up(&plan, &seen);
+    assert_eq!((seen.tty, seen.stdin, seen.stop_grace), (Some(true), Some(true), Some(plan.stop_grace)));
+    assert_eq!(seen.security.no_new_privileges, Some(true));
 
     let mut plain = second(scene.server());
     plain.security.no_new_privileges = false;
-    let set = scene.inspect(&scene.create(&plain).await?).await?.configured;
-    assert_eq!(set.network_mode, "none");
-    assert!(!set.init && !set.tty && !set.stdin && !set.no_new_privileges, "{set:?}");
-    assert_eq!(set.capabilities, plain.security.capabilities);
+    let seen = scene.inspect(&scene.create(&plain).await?).await?;
+    is_set_up(&plain, &seen);
+    assert_eq!((seen.init, seen.tty, seen.stdin), (Some(false), Some(false), Some(false)));
+    assert_eq!(seen.security.no_new_privileges, Some(false));
     Ok(())
 }
 
@@ -311,6 +310,36 @@ async fn an_image_tells_what_it_says_of_its_process(scene: &Scene) -> Outcome {
     assert_eq!((config.user.as_deref(), config.workdir.as_deref()), (Some("app"), Some("/home/app")));
     assert_eq!((config.stop_signal, config.labels.get("team").map(String::as_str)), (Some(Signal(10)), Some("red")));
     Ok(())
+}
+
+/// What an engine says must be so; it need not say everything.
+fn is_set_up(plan: &Plan, observed: &Observed) {
+    fn said<T: PartialEq + std::fmt::Debug>(asked: T, observed: Option<T>) {
+        assert!(observed.as_ref().is_none_or(|observed| *observed == asked), "asked for {asked:?}: {observed:?}");
+    }
+    let network_mode = match &plan.network {
+        PlanNetwork::None => NetworkMode::None,
+        PlanNetwork::Host => NetworkMode::Host,
+        PlanNetwork::Bridged { .. } => NetworkMode::Bridged,
+    };
+    assert_eq!(observed.network_mode, network_mode);
+    if plan.stop_signal.is_some() {
+        assert_eq!(observed.stop_signal, plan.stop_signal);
+    }
+    assert!(!observed.auto_remove && observed.beyond.is_empty(), "{:?}", observed.beyond);
+    said(plan.stop_grace, observed.stop_grace);
+    said(
+        (plan.init, plan.tty, plan.stdin),
+        observed.init.zip(observed.tty).zip(observed.stdin).map(|((i, t), s)| (i, t, s)),
+    );
+    said(plan.security.capabilities.clone(), observed.security.capabilities.clone());
+    said(plan.security.no_new_privileges, observed.security.no_new_privileges);
+    said(plan.security.privileged, observed.security.privileged);
+    said(ObservedSeccomp::Default, observed.security.seccomp);
+    said("no".to_owned(), observed.engine_restart.clone());
+    if let Some(given) = &observed.given_env {
+        assert!(given.iter().all(|name| plan.env.contains_key(name)), "{given:?}");
+    }
 }
 
 async fn explain_says_the_same_twice_and_makes_nothing(scene: &Scene) -> Outcome {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use hythe_runtime::{ErrorKind, InstanceId, State, Stop};
+use hythe_runtime::{ErrorKind, InstanceId, NetworkMode, State, Stop};
 
 use crate::failure::{Outcome, refused};
 use crate::need::Need::{Can, Logs, Networks, Outside, Volumes};
@@ -118,7 +118,8 @@ async fn an_adopted_instance_is_changed_by_its_id(scene: &Scene) -> Outcome {
     let name = scene.foreign_instance(format!("{}-theirs", scene.service));
     scene.outside().run_foreign(&name, &scene.subject.image).await?;
     let seen = scene.inspect(&InstanceId(name.clone())).await?;
-    assert_eq!((seen.configured.network_mode.as_str(), seen.configured.engine_restart), ("none", None));
+    assert_eq!(seen.network_mode, NetworkMode::None);
+    assert!(seen.engine_restart.as_deref().is_none_or(|policy| policy == "no"), "{:?}", seen.engine_restart);
     scene.stop(&seen.id, 0).await?;
     assert_eq!(scene.state(&seen.id).await?, State::Exited);
     scene.runtime().start(&scene.cx, &seen.id).await?;

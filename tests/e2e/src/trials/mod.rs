@@ -7,6 +7,7 @@ mod concurrent;
 mod crash;
 mod crash_points;
 mod database;
+mod drift;
 mod dry_run;
 mod events;
 mod exit_codes;
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Trial> {
         crash::trials(),
         crash_points::trials(),
         database::trials(),
+        drift::trials(),
         dry_run::trials(),
         events::trials(),
         exit_codes::trials(),
