@@ -189,11 +189,11 @@ pub struct Observed {
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
     /// Loopback only.
-    #[default]
     None,
     /// The host's own.
     Host,
     /// Networks of the engine; see `networks` for which.
+    #[default]
     Bridged,
     /// Something that no plan asks for, in the engine's words: `container:…`, `slirp4netns`.
     Other(String),

@@ -85,6 +85,7 @@ impl Watcher {
         let mut next = Instant::now();
         loop {
             tokio::select! {
+                biased;
                 told = news.recv(), if soon.is_none() => match told {
                     Ok(_) | Err(RecvError::Lagged(_)) => soon = Some(Instant::now() + SETTLES),
                     Err(RecvError::Closed) => return,

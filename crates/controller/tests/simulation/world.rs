@@ -92,6 +92,7 @@ impl World {
         let settings = Settings {
             boot: "boot".to_owned(),
             clock: self.clock.clone(),
+            drift_interval: Duration::ZERO,
             crash: Some(Arc::new(hook)),
             ..Settings::new(OWNER)
         };
