@@ -215,7 +215,7 @@ mod tests {
         Observed {
             id: InstanceId("1".to_owned()),
             name: "web".to_owned(),
-            labels: pairs(&[("mine", "1"), ("of.image", "1"), ("com.docker.compose.project", "shop")]),
+            labels: pairs(&[("mine", "1"), ("of.image", "1"), ("hythe.service", "shop")]),
             image: "localhost/web:1".to_owned(),
             state: State::Running,
             networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: None }],

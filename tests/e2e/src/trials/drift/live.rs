@@ -162,7 +162,7 @@ fn it_is_started_though_stopped(scene: &Scene<'_>) -> usize {
     let id = id(scene);
     scene.engine().run(&["start", &id]);
     finds(scene, "start", &[("state", BY_HAND)]);
-    let told = || scene.events().into_iter().filter(|event| event["kind"] == "drift").next_back().unwrap_or_default();
+    let told = || scene.events().into_iter().rfind(|event| event["kind"] == "drift").unwrap_or_default();
     let event = wait::until("it is told", told, |event| event["message"] == "was started by hand");
     let differences = event["details"]["differences"].as_array().cloned().unwrap_or_default();
     assert!(is(&differences, &[("state", BY_HAND)]), "{event:#}");
