@@ -6,6 +6,7 @@
 mod error;
 mod events;
 mod health;
+mod instance;
 mod open;
 mod operations;
 mod records;
@@ -15,11 +16,12 @@ mod workloads;
 pub use error::{Error, Result};
 pub use events::{EventFilter, EventPage, EventRecord, NewEvent};
 pub use health::{Health, RESERVE, WriteFailure};
+pub use instance::{Cause, ExitRecord, InstanceRecord, Life};
 pub use open::{Opened, Store};
 pub use operations::{OperationRecord, OperationState};
 pub use records::{
-    Cause, Desired, DesiredRecord, ExitRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase,
-    Placement, Recipe, Rejection, Removing, ServiceRecord, Supply,
+    Desired, DesiredRecord, Failure, HealthState, ObservedRecord, Phase, Placement, Recipe, Rejection, Removing,
+    ServiceRecord, Supply,
 };
 pub use tombstones::Tombstone;
 pub use workloads::Transaction;

@@ -83,6 +83,10 @@ pub(super) fn name(given: &str, seen: &str) -> Option<Difference> {
 
 /// It is of another generation than is desired.
 pub(super) fn generation(cell: &Cell) -> Option<Difference> {
+    // What is stopped is made anew when it is started.
+    if cell.desired.desired != Desired::Running {
+        return None;
+    }
     let (current, desired) = (cell.observed.current.as_ref()?.generation, cell.desired.generation);
     let cause = if cell.observed.gave_up == Some(desired) { Cause::RolledBack } else { Cause::NotYet };
     (current != desired).then(|| difference("generation", json!(desired), json!(current), cause))

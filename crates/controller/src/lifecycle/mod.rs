@@ -25,8 +25,11 @@
 
 mod decide;
 mod ended;
+mod engine;
 mod failed;
+mod health;
 mod observe;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -35,9 +38,10 @@ use hythe_store::HealthState;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(crate) use decide::{decide, request_is_answered};
+pub(crate) use decide::decide;
 pub(crate) use ended::CRASH_LOOP;
 pub(crate) use observe::observe;
+pub(crate) use request::request_is_answered;
 
 /// One thing done to the engine or the store. Each may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,23 +1,22 @@
 //! What is heard of changes the record.
 
-use hythe_runtime::{Error, ErrorKind, Event, EventKind, InstanceId, Observed, State};
-use hythe_spec::OnFailure;
-use hythe_store::{
-    Cause, Desired, DesiredRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Supply,
-};
+use hythe_runtime::{Error, ErrorKind, InstanceId, Observed, State};
+use hythe_store::{Cause, Desired, DesiredRecord, Failure, HealthState, Life, ObservedRecord, Phase, Supply};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::decide::{is_wanted, rolled_back};
 use super::ended::{CRASH_LOOP, describe, ended, exit_record, quote};
+use super::engine::{engine, listed, lost};
 use super::failed::{concerned, fail, failure_of};
+use super::health::health;
 use super::{Facts, Input, Note, Outcome, Step};
 use crate::drift::{self, Difference};
 use crate::policy;
-use crate::worker::{is_same, with_details};
+use crate::worker::with_details;
 
 /// The engine's own time of a start differs from ours, and from its event, by less.
-const SAME: SignedDuration = SignedDuration::from_secs(2);
+pub(super) const SAME: SignedDuration = SignedDuration::from_secs(2);
 
 /// Takes what was heard of into the record; says in `notes` what others should know.
 pub(crate) fn observe(
@@ -110,7 +109,7 @@ fn up(observed: &mut ObservedRecord, facts: &Facts<'_>) {
 }
 
 /// That it was rolled back stays the news while what runs is well.
-fn calm(observed: &mut ObservedRecord) {
+pub(super) fn calm(observed: &mut ObservedRecord) {
     let kept = observed.failure.take().filter(|_| observed.gave_up.is_some());
     let to = observed.current.as_ref().map_or(0, |current| current.generation);
     observed.message = kept.as_ref().map(|failure| rolled_back(failure, to));
@@ -355,168 +354,11 @@ fn later(desired: &DesiredRecord, observed: &mut ObservedRecord, step: Step, err
     }
 }
 
-fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, event: Event, notes: &mut Vec<Note>) {
-    let is = |instance: &Option<InstanceRecord>| {
-        instance.as_ref().is_some_and(|instance| is_same(instance, &event.id, event.name.as_deref()))
-    };
-    if is(&observed.previous) {
-        return;
-    }
-    if !is(&observed.current) {
-        let came = matches!(event.kind, EventKind::Created | EventKind::Started);
-        observed.sweep |= event.identity.is_some() && came && observed.current.is_some();
-        return;
-    }
-    let halted = observed.halted >= desired.asked && desired.desired == Desired::Stopped;
-    let Some(current) = &mut observed.current else { return };
-    match event.kind {
-        EventKind::Stopped { .. } if matches!(current.life, Life::Running | Life::Paused) => {
-            current.life = if desired.desired == Desired::Running { Life::Unknown } else { Life::Exited };
-        }
-        EventKind::Started if halted && current.id.is_none() => {
-            // What was asked for before the stop came late.
-            current.life = Life::Unknown;
-            observed.halted = 0;
-        }
-        EventKind::Started if halted && matches!(current.life, Life::Exited | Life::Completed) => {
-            current.life = Life::Running;
-            let difference = Difference::of_state("stopped", "running", drift::Cause::ChangedByHand);
-            let details = json!({ "instance": current.name, "differences": [difference] });
-            notes.push(Note::new("drift", "was started by hand", details));
-            observed.message = Some("was started by hand".to_owned());
-        }
-        EventKind::Started if desired.desired == Desired::Running => {
-            let told = current.life == Life::Running && current.pid.is_some();
-            let known = told && current.started.is_some_and(|started| event.time.duration_since(started) < SAME);
-            let ended = observed.exit.as_ref().and_then(|exit| exit.at);
-            let before = current.life == Life::Exited && ended.is_some_and(|ended| event.time <= ended);
-            if !known && !before && current.life != Life::Intended {
-                current.life = Life::Unknown;
-                observed.next_try = None;
-            }
-        }
-        EventKind::Removed if matches!(current.life, Life::Running | Life::Paused) => current.life = Life::Unknown,
-        EventKind::Paused => {
-            notes.push(Note::new("paused", "paused", json!({ "instance": current.name })));
-            current.life = Life::Paused;
-        }
-        EventKind::Unpaused => {
-            notes.push(Note::new("unpaused", "unpaused", json!({ "instance": current.name })));
-            current.life = Life::Running;
-        }
-        EventKind::Signalled { .. } => {
-            let ours = observed.kick.is_some() || matches!(observed.phase, Phase::Stopping | Phase::Removing);
-            let runs = matches!(current.life, Life::Running | Life::Paused | Life::Unknown);
-            if !ours && runs && current.started.is_none_or(|started| started <= event.time) {
-                current.signalled = Some(event.time);
-            }
-        }
-        EventKind::Stopped { .. }
-        | EventKind::Started
-        | EventKind::Removed
-        | EventKind::OutOfMemory
-        | EventKind::Created
-        | EventKind::Updated { .. }
-        | EventKind::Image { .. } => {}
-    }
-}
-
-/// The engine was asked for everything: what was missed meanwhile shows now.
-fn listed(desired: &DesiredRecord, observed: &mut ObservedRecord, state: Option<State>, strays: bool) {
-    observed.sweep |= strays && observed.current.is_some();
-    if observed.phase == Phase::Unknown || observed.failure.as_ref().is_some_and(|f| f.kind == "unavailable") {
-        observed.next_try = None;
-        calm(observed);
-        observed.phase = match desired.desired {
-            Desired::Running => Phase::Pending,
-            Desired::Stopped => Phase::Stopped,
-            Desired::Removed => Phase::Removing,
-        };
-    }
-    let Some(current) = &mut observed.current else { return };
-    if current.life == Life::Intended && !current.tried {
-        return;
-    }
-    let known = current.id.is_some() && current.pid.is_some();
-    current.life = match (state, current.life) {
-        (Some(State::Running), Life::Running | Life::Unknown) if known => Life::Running,
-        (Some(State::Paused), Life::Running | Life::Unknown | Life::Paused) if known => Life::Paused,
-        (Some(State::Exited | State::Created), life @ (Life::Exited | Life::Completed)) => life,
-        (None, life @ (Life::Exited | Life::Completed)) => life,
-        _ => Life::Unknown,
-    };
-    if current.life == Life::Running
-        && current.recipe.component.health.is_some()
-        && observed.health == HealthState::None
-    {
-        observed.health = HealthState::Starting;
-    }
-}
-
-fn lost(observed: &mut ObservedRecord, reason: &str, facts: &Facts<'_>) {
-    observed.lost = Some(facts.now);
-    for instance in observed.current.iter_mut().chain(&mut observed.previous) {
-        if matches!(instance.life, Life::Running | Life::Paused) {
-            instance.life = Life::Unknown;
-        }
-    }
-    let live = matches!(
-        observed.phase,
-        Phase::Running | Phase::Paused | Phase::Starting | Phase::Pulling | Phase::Stopping | Phase::Pending
-    );
-    if live {
-        observed.phase = Phase::Unknown;
-        observed.health = HealthState::None;
-        observed.message = Some(format!("the runtime does not answer: {reason}"));
-    }
-}
-
 fn stale(observed: &mut ObservedRecord) {
     if let Some(current) = &mut observed.current
         && current.life == Life::Running
     {
         current.life = Life::Unknown;
-    }
-}
-
-fn health(
-    desired: &DesiredRecord,
-    observed: &mut ObservedRecord,
-    state: HealthState,
-    reason: Option<String>,
-    notes: &mut Vec<Note>,
-) {
-    if observed.health == state {
-        return;
-    }
-    observed.health = state;
-    let Some(current) = &mut observed.current else { return };
-    let on_failure = current.recipe.component.health.as_ref().map(|health| health.on_failure);
-    let words = reason.unwrap_or_else(|| "healthy".to_owned());
-    match state {
-        HealthState::Healthy => {
-            current.proven = true;
-            observed.failures = 0;
-            calm(observed);
-            notes.push(Note::new("ready", words, json!({})));
-        }
-        HealthState::Unhealthy => {
-            notes.push(Note::new("unhealthy", words.clone(), json!({ "reason": words })));
-            observed.message = Some(words.clone());
-            if !current.proven {
-                let failure = Failure {
-                    generation: current.generation,
-                    kind: ErrorKind::Conflict.as_str().to_owned(),
-                    message: format!("`{}` is not healthy: {words}", desired.name),
-                    hint: None,
-                    lines: Vec::new(),
-                };
-                observed.failing = Some(failure);
-            } else if on_failure == Some(OnFailure::Restart) && desired.desired == Desired::Running {
-                observed.kick = Some(words);
-            }
-        }
-        HealthState::Starting | HealthState::None => {}
     }
 }
 

@@ -10,6 +10,9 @@ use super::Workloads;
 use crate::program::{self, Ran};
 use crate::wait;
 
+/// Where the daemon and its containerd note their process numbers.
+const NUMBERS: [&str; 2] = ["pid", "run/containerd/containerd.pid"];
+
 /// A daemon that can be ended and started again.
 pub(super) struct Dockerd {
     root: PathBuf,
@@ -34,9 +37,8 @@ impl Dockerd {
         let log = File::options().create(true).append(true).open(self.root.join("log")).unwrap();
         let path = |name: &str| self.root.join(name);
         // A killed daemon leaves its number, which the next one would take for a running one.
-        for stale in ["pid", "run/containerd/containerd.pid"] {
-            let dead = fs::read_to_string(path(stale)).is_ok_and(|pid| !Path::new("/proc").join(pid.trim()).exists());
-            if dead {
+        for stale in NUMBERS {
+            if fs::read_to_string(path(stale)).is_ok_and(|pid| !lives(&pid)) {
                 fs::remove_file(path(stale)).unwrap();
             }
         }
@@ -58,10 +60,14 @@ impl Dockerd {
             command.arg("--live-restore");
         }
         self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
-        wait::until("the private dockerd answers", || self.answers(socket), |answers| *answers);
+        wait::until("the private dockerd answers", || self.is_up(socket), |up| *up);
     }
 
-    fn answers(&self, socket: &Path) -> bool {
+    /// Its end in place of an answer is told with its log.
+    fn is_up(&mut self, socket: &Path) -> bool {
+        if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+            panic!("the private dockerd ended with {status}:\n{}", fs::read_to_string(self.root.join("log")).unwrap());
+        }
         docker(socket, &["version"]).code == Some(0)
     }
 
@@ -78,6 +84,13 @@ impl Dockerd {
             // It may have ended by itself.
             let _ = kill_process(Pid::from_child(&child), signal);
             child.wait().unwrap();
+            // The containerd that it started ends with it, a moment later.
+            let number = self.root.join(NUMBERS[1]);
+            wait::until(
+                "its containerd has ended",
+                || fs::read_to_string(&number).unwrap_or_default(),
+                |pid| !lives(pid),
+            );
         }
     }
 
@@ -95,13 +108,13 @@ impl Dockerd {
 
     /// Its containers end, then everything they were made of goes.
     pub(super) fn lose_store(&mut self, keep_volumes: bool) {
+        super::forget(&self.root.join("data"));
+        super::forget(&self.root.join("run"));
         let kept = self.root.join("kept");
         let volumes = self.root.join("data/volumes");
         if keep_volumes {
             fs::rename(&volumes, &kept).unwrap();
         }
-        super::forget(&self.root.join("data"));
-        super::forget(&self.root.join("run"));
         for name in ["data", "run"] {
             let gone = || fs::remove_dir_all(self.root.join(name)).map_err(|error| error.to_string());
             wait::until("what it kept is removed", gone, Result::is_ok).unwrap();
@@ -137,4 +150,10 @@ impl Dockerd {
 fn docker(socket: &Path, words: &[&str]) -> Ran {
     let mut command: Command = program::command("docker".as_ref());
     Ran::of(command.arg("--host").arg(format!("unix://{}", socket.display())).args(words).stdin(Stdio::null()))
+}
+
+/// Whether a process of that number runs; one that nobody has reaped yet does not.
+fn lives(pid: &str) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }

@@ -41,6 +41,7 @@ scenarios!(
     workload_ends Real WORKLOAD_ENDS,
     adopt Real ADOPT,
     adopt_what_ended_meanwhile Real ADOPT_ENDED,
+    adopt_without_the_database Real ADOPT_FORGOTTEN,
 );
 
 const DEPLOY: Scenario = Scenario {
@@ -171,6 +172,14 @@ const ADOPT_ENDED: Scenario = Scenario {
     tidy: |_| (),
 };
 
+const ADOPT_FORGOTTEN: Scenario = Scenario {
+    name: "adopt without the database",
+    prepare: |stage| stage.begin_with(Stage::heavy),
+    act: Act::Adopt(|stage| stage.lose_database()),
+    rest: |stage, look| stage.runs_on(look),
+    tidy: |_| (),
+};
+
 /// Serves its probe, notes its version in its volume and complains there when another process writes beside it.
 const SCRIPT: &str = r#"
 trap exit TERM
@@ -258,6 +267,13 @@ impl Stage<'_, '_> {
     /// Its process ends with 7, and not because the agent wanted that.
     fn end_workload(&self) {
         self.scene.engine().run(&["kill", "--signal", "USR1", self.before.id()]);
+    }
+
+    fn lose_database(&self) {
+        for name in ["hythe.db", "hythe.db-wal", "hythe.db-shm"] {
+            // What there is of it.
+            let _ = std::fs::remove_file(self.scene.agent.database().with_file_name(name));
+        }
     }
 
     /// The generation that ran before, which after a rollback is not the newest.

@@ -1,20 +1,17 @@
-//! The machine over random histories, against a model of an engine that fails, forgets and lies as real ones do.
+//! An engine, a user and a crash-prone agent, as far as the machine sees them.
 
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Error, ErrorKind, Event, EventKind, Exit, InstanceId, Observed, State};
 use hythe_spec::{Component, Health, Millis, OnFailure, Probe, Restart};
-use hythe_store::{
-    Desired, DesiredRecord, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Placement, Recipe,
-};
+use hythe_store::{Desired, DesiredRecord, HealthState, InstanceRecord, Life, ObservedRecord, Placement, Recipe};
 use jiff::{SignedDuration, Timestamp};
-use proptest::prelude::*;
 
-use super::{Facts, Gate, Input, Next, Outcome, Step, decide, observe, request_is_answered};
+use super::super::{Facts, Gate, Input, Next, Outcome, Step, decide, observe};
 
 /// What happens to a workload from outside.
 #[derive(Debug, Clone, Copy)]
-enum Happening {
+pub(super) enum Happening {
     Deploy {
         healthy: bool,
     },
@@ -36,7 +33,7 @@ enum Happening {
 
 /// What happens to a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
+pub(super) enum Fate {
     Works,
     /// It is done, its reply is lost.
     LosesReply,
@@ -51,9 +48,9 @@ enum Fate {
 }
 
 #[derive(Debug, Clone)]
-struct Made {
-    generation: u64,
-    running: bool,
+pub(super) struct Made {
+    pub(super) generation: u64,
+    pub(super) running: bool,
     paused: bool,
     started: bool,
     number: u64,
@@ -63,23 +60,23 @@ struct Made {
 
 /// The engine: what it has, by name.
 #[derive(Debug, Default, Clone)]
-struct Engine {
-    made: BTreeMap<String, Made>,
-    count: u64,
-    up: bool,
+pub(super) struct Engine {
+    pub(super) made: BTreeMap<String, Made>,
+    pub(super) count: u64,
+    pub(super) up: bool,
 }
 
-struct World {
-    desired: DesiredRecord,
-    observed: ObservedRecord,
-    engine: Engine,
-    now: Timestamp,
-    forgotten: bool,
+pub(super) struct World {
+    pub(super) desired: DesiredRecord,
+    pub(super) observed: ObservedRecord,
+    pub(super) engine: Engine,
+    pub(super) now: Timestamp,
+    pub(super) forgotten: bool,
     /// Whether somebody started something by hand, which is not ours to answer for.
-    trace: Vec<String>,
+    pub(super) trace: Vec<String>,
 }
 
-fn recipe(generation: u64, healthy: bool) -> Recipe {
+pub(super) fn recipe(generation: u64, healthy: bool) -> Recipe {
     let mut component = Component::new("web", "localhost/x:1".parse().expect("a reference"));
     component.restart = Restart::Always;
     component.health = healthy.then_some(Health {
@@ -94,7 +91,7 @@ fn recipe(generation: u64, healthy: bool) -> Recipe {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Timestamp::UNIX_EPOCH;
         let desired = DesiredRecord {
             name: "web".to_owned(),
@@ -112,25 +109,25 @@ impl World {
         Self { desired, observed: ObservedRecord::new(now), engine, now, forgotten: false, trace: Vec::new() }
     }
 
-    fn facts<'a>(&self, down: &'a [(String, String)]) -> Facts<'a> {
+    pub(super) fn facts<'a>(&self, down: &'a [(String, String)]) -> Facts<'a> {
         Facts { now: self.now, boot: "boot", gate: Gate::Open, first_of_service: true, down }
     }
 
-    fn hear(&mut self, input: Input) {
+    pub(super) fn hear(&mut self, input: Input) {
         let facts = self.facts(&[]);
         observe(&self.desired, &mut self.observed, input, &facts, &mut Vec::new());
     }
 
-    fn ask(&mut self, desired: Desired) {
+    pub(super) fn ask(&mut self, desired: Desired) {
         self.desired.desired = desired;
         self.desired.asked += 1;
     }
 
-    fn current(&self) -> Option<&InstanceRecord> {
+    pub(super) fn current(&self) -> Option<&InstanceRecord> {
         self.observed.current.as_ref()
     }
 
-    fn happen(&mut self, happening: Happening) {
+    pub(super) fn happen(&mut self, happening: Happening) {
         self.trace.push(format!("{happening:?}"));
         let name = self.current().map(|current| current.name.clone()).unwrap_or_default();
         match happening {
@@ -186,20 +183,20 @@ impl World {
         }
     }
 
-    fn come_back(&mut self) {
+    pub(super) fn come_back(&mut self) {
         self.engine.up = true;
         let (state, strays) = self.list();
         self.hear(Input::Listed(state, strays));
     }
 
-    fn list(&self) -> (Option<State>, bool) {
+    pub(super) fn list(&self) -> (Option<State>, bool) {
         let names: Vec<&String> =
             self.observed.current.iter().chain(&self.observed.previous).map(|instance| &instance.name).collect();
         let state = self.current().and_then(|current| self.engine.made.get(&current.name)).map(state_of);
         (state, self.engine.made.keys().any(|name| !names.contains(&name)))
     }
 
-    fn tell(&mut self, name: &str, kind: EventKind) {
+    pub(super) fn tell(&mut self, name: &str, kind: EventKind) {
         if !self.engine.up {
             return;
         }
@@ -216,7 +213,7 @@ impl World {
     }
 
     /// Asks the machine and takes the step it names; `false`: there is nothing to do now.
-    fn advance(&mut self, fate: Fate) -> bool {
+    pub(super) fn advance(&mut self, fate: Fate) -> bool {
         let down = [("engine".to_owned(), "gone".to_owned())];
         let facts = self.facts(if self.engine.up { &[] } else { &down });
         let next = decide(&self.desired, &mut self.observed, &facts, &mut Vec::new());
@@ -235,7 +232,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step, fate: Fate) {
+    pub(super) fn take(&mut self, step: Step, fate: Fate) {
         self.now += SignedDuration::from_millis(10);
         let starts = matches!(step, Step::Run | Step::Start | Step::Pull | Step::MakeVolumes | Step::MakeNetworks);
         assert!(
@@ -272,7 +269,7 @@ impl World {
         self.check();
     }
 
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let mut running: BTreeMap<u64, u32> = BTreeMap::new();
         for made in self.engine.made.values().filter(|made| made.running) {
             *running.entry(made.generation).or_default() += 1;
@@ -281,7 +278,7 @@ impl World {
     }
 
     /// What the engine does.
-    fn act(&mut self, step: Step) -> Result<Outcome, Error> {
+    pub(super) fn act(&mut self, step: Step) -> Result<Outcome, Error> {
         if !self.engine.up {
             return Err(Error::new(ErrorKind::Unavailable, "test", "the engine is gone"));
         }
@@ -343,14 +340,14 @@ impl World {
         }
     }
 
-    fn halt(&mut self, name: &str) {
+    pub(super) fn halt(&mut self, name: &str) {
         if let Some(made) = self.engine.made.get_mut(name) {
             made.ended = if made.running { Some(self.now) } else { made.ended };
             (made.running, made.paused) = (false, false);
         }
     }
 
-    fn erase(&mut self, name: &str) -> Result<Outcome, Error> {
+    pub(super) fn erase(&mut self, name: &str) -> Result<Outcome, Error> {
         if self.engine.made.get(name).is_some_and(|made| made.running) {
             return Err(Error::new(ErrorKind::Conflict, "test", "it runs"));
         }
@@ -358,7 +355,7 @@ impl World {
         Ok(Outcome::Done)
     }
 
-    fn seen(&self, name: &str) -> Option<Observed> {
+    pub(super) fn seen(&self, name: &str) -> Option<Observed> {
         let made = self.engine.made.get(name)?;
         let ended = made.started && !made.running;
         Some(Observed {
@@ -374,7 +371,7 @@ impl World {
     }
 
     /// Steps until there is nothing to do; fails where there always is.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..200 {
             if self.forgotten || !self.advance(Fate::Works) {
                 return;
@@ -384,132 +381,11 @@ impl World {
     }
 }
 
-fn state_of(made: &Made) -> State {
+pub(super) fn state_of(made: &Made) -> State {
     match (made.running, made.paused, made.started) {
         (true, true, _) => State::Paused,
         (true, false, _) => State::Running,
         (false, _, true) => State::Exited,
         (false, _, false) => State::Created,
-    }
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        3 => any::<bool>().prop_map(|healthy| Happening::Deploy { healthy }),
-        2 => Just(Happening::Stop),
-        2 => Just(Happening::Start),
-        1 => Just(Happening::Restart),
-        1 => Just(Happening::Undeploy),
-        2 => Just(Happening::Kill),
-        1 => Just(Happening::RemoveByHand),
-        1 => Just(Happening::EngineLost),
-        1 => Just(Happening::EngineBack),
-        3 => any::<bool>().prop_map(Happening::Healthy),
-        1 => Just(Happening::Pause),
-        1 => Just(Happening::Withdraw),
-        1 => Just(Happening::Drift),
-        8 => (1u8..12).prop_map(Happening::Steps),
-    ]
-}
-
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![
-        6 => Just(Fate::Works),
-        1 => Just(Fate::LosesReply),
-        1 => Just(Fate::Fails),
-        1 => any::<bool>().prop_map(|acted| Fate::Crashes { acted }),
-        1 => Just(Fate::Repeats),
-    ]
-}
-
-/// Lives through a history; nothing forbidden may happen on the way.
-fn live(history: &[(Happening, Vec<Fate>)]) -> World {
-    let mut world = World::new();
-    for (happening, fates) in history {
-        if world.forgotten {
-            break;
-        }
-        world.happen(*happening);
-        if let Happening::Steps(count) = happening {
-            for at in 0..usize::from(*count) {
-                if world.forgotten || !world.advance(fates[at % fates.len()]) {
-                    break;
-                }
-            }
-        }
-    }
-    if !world.engine.up && !world.forgotten {
-        world.come_back();
-    }
-    world
-}
-
-fn history() -> impl Strategy<Value = Vec<(Happening, Vec<Fate>)>> {
-    prop::collection::vec((happening(), prop::collection::vec(fate(), 1..6)), 1..40)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn an_explicit_stop_always_wins(history in history()) {
-        let mut world = live(&history);
-        if !world.forgotten {
-            world.happen(Happening::Stop);
-            world.settle();
-            prop_assert!(world.engine.made.values().all(|made| !made.running), "{:#?}", world.trace);
-            prop_assert_eq!(world.observed.phase, Phase::Stopped);
-            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Ok(()))));
-            // Nor does anything start it later.
-            world.now += SignedDuration::from_hours(1);
-            world.engine.up = false;
-            world.hear(Input::Lost("gone".to_owned()));
-            world.settle();
-            world.come_back();
-            world.settle();
-            prop_assert!(world.engine.made.values().all(|made| !made.running), "{:#?}", world.trace);
-        }
-    }
-
-    #[test]
-    fn every_state_has_a_way_out(history in history()) {
-        let mut world = live(&history);
-        if !world.forgotten {
-            world.happen(Happening::Deploy { healthy: false });
-            world.settle();
-            let running: Vec<u64> = world.engine.made.values().filter(|m| m.running).map(|m| m.generation).collect();
-            prop_assert_eq!(running, vec![world.desired.generation], "{:#?}\n{:#?}", world.trace, world.observed);
-            prop_assert!(world.observed.previous.is_none() && world.observed.phase == Phase::Running);
-            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Ok(()))));
-        }
-    }
-
-    #[test]
-    fn an_undeploy_leaves_nothing(history in history()) {
-        let mut world = live(&history);
-        if !world.forgotten {
-            world.happen(Happening::Undeploy);
-            world.settle();
-            prop_assert!(world.forgotten && world.engine.made.is_empty(), "{:#?}\n{:#?}", world.trace, world.engine);
-        }
-    }
-
-    #[test]
-    fn a_failed_replacement_gives_back_what_ran(history in history()) {
-        let mut world = live(&history);
-        if !world.forgotten {
-            world.happen(Happening::Deploy { healthy: false });
-            world.settle();
-            let before = world.current().and_then(|current| current.id.clone());
-            world.happen(Happening::Deploy { healthy: true });
-            world.settle();
-            prop_assert_eq!(world.engine.made.len(), 2, "the old one goes before the new one is good: {:#?}", world.trace);
-            world.happen(Happening::Healthy(false));
-            world.settle();
-            prop_assert_eq!(world.current().and_then(|current| current.id.clone()), before, "{:#?}", world.trace);
-            prop_assert_eq!(world.engine.made.len(), 1);
-            prop_assert!(world.observed.phase == Phase::Running && world.observed.gave_up == Some(world.desired.generation));
-            prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Err(_))));
-        }
     }
 }
