@@ -38,7 +38,7 @@ pub(super) fn heals_what_was_changed_by_hand(scene: &mut Scene<'_>) {
         assert_eq!(told[number]["details"]["reason"], field, "{told:#?}");
         scene.await_state("running");
         finds(scene, change, &[]);
-        scene.has_instances(1);
+        wait::until("what it replaces is gone", || scene.ids(), |ids| ids.len() == 1);
     }
     let now = id(scene);
     let seen = || (healings(scene).len(), id(scene));
