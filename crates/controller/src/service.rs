@@ -184,8 +184,10 @@ impl Controller {
 
     /// A removal that a crash interrupted goes on once its runtimes were tried.
     pub(crate) async fn resume_removals(self: Arc<Self>) {
+        // What is asked for from now on is no interrupted one.
+        let interrupted = self.services().unwrap_or_default();
         self.runtimes.tried().await;
-        for record in self.services().unwrap_or_default() {
+        for record in interrupted {
             let Some(removing) = &record.removing else {
                 continue;
             };

@@ -343,6 +343,9 @@ fn stopped(desired: &DesiredRecord, observed: &mut ObservedRecord, notes: &mut V
         return Next::Do(step);
     }
     observed.halted = desired.asked;
+    if !matches!(observed.phase, Phase::Stopped | Phase::Stopping) {
+        notes.push(Note::new("stopped", "nothing of it ran", json!({})));
+    }
     observed.phase = Phase::Stopped;
     observed.health = HealthState::None;
     Next::Wait(None)

@@ -119,12 +119,10 @@ impl Worker {
                 self.take(message);
             }
             self.take_withdrawal();
-            if !self.is_stored() {
-                self.rest(Some(Instant::now() + STORE_AGAIN)).await;
-                continue;
-            }
             let next = self.decide();
-            if !self.is_stored() {
+            // Looking is all that may be done while what is known is not stored.
+            if !self.is_stored() && next != Next::Do(Step::Look) {
+                self.rest(Some(Instant::now() + STORE_AGAIN)).await;
                 continue;
             }
             self.watch_over();
