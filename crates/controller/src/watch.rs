@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Filter, Listed, OpContext, Runtime};
+use hythe_runtime::{
+    Cursor, Error, ErrorKind, Event, EventKind, EventStream, Filter, Identity, InstanceId, Listed, OpContext, Runtime,
+};
 use hythe_store::{EventFilter, EventRecord, NewEvent, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,6 +19,8 @@ use crate::worker::{Message, is_same};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// A stream that lasted so long is worth another look at once.
 const STEADY: Duration = Duration::from_secs(1);
+/// Between two looks at what was forgotten and is there all the same.
+const SECOND_LOOK: Duration = Duration::from_secs(10);
 /// Time that an instance has to end by itself which came after its workload was forgotten.
 const LATE_GRACE: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -128,7 +132,9 @@ impl Watcher {
                     row.identity.as_ref().is_some_and(|identity| self.controller.was_forgotten(identity))
                 });
                 for row in forgotten {
-                    self.controller.discard(runtime, &row.id, LATE_GRACE).await?;
+                    if let Some(identity) = &row.identity {
+                        self.came_late(identity.clone(), row.id.clone());
+                    }
                 }
                 crate::rebuild::rebuild(&self.controller, runtime, &self.name, &rows).await?;
             }
@@ -164,8 +170,11 @@ impl Watcher {
         let ours = event.identity.as_ref().is_none_or(|identity| identity.owner == self.controller.owner());
         let handle = if ours { self.find(&event) } else { None };
         let Some((handle, workload, service)) = handle else {
-            if ours && matches!(event.kind, EventKind::Created | EventKind::Started) {
-                self.came_late(event);
+            let came = matches!(event.kind, EventKind::Created | EventKind::Started);
+            if let Some(identity) =
+                event.identity.filter(|identity| ours && came && self.controller.was_forgotten(identity))
+            {
+                self.came_late(identity, event.id);
             }
             return;
         };
@@ -178,14 +187,18 @@ impl Watcher {
         handle.send(Message::Engine(event));
     }
 
-    /// An engine may finish making what was undeployed meanwhile: it goes.
-    fn came_late(&self, event: Event) {
+    /// An engine may finish making what was undeployed meanwhile: it goes, once a second look some time later finds it still there and still unwanted.
+    fn came_late(&self, identity: Identity, id: InstanceId) {
         let (controller, name) = (self.controller.clone(), self.name.clone());
         let task = async move {
-            let forgotten = event.identity.as_ref().is_some_and(|identity| controller.was_forgotten(identity));
+            tokio::time::sleep(SECOND_LOOK).await;
             let Ok(runtime) = controller.runtimes.get(&name) else { return };
-            if forgotten && let Err(error) = controller.discard(&runtime, &event.id, LATE_GRACE).await {
-                tracing::warn!(instance = event.name, %error, "what came too late was not removed yet");
+            let there = runtime.inspect(&OpContext::new("second look"), &id).await.is_ok();
+            if !there || !controller.was_forgotten(&identity) {
+                return;
+            }
+            if let Err(error) = controller.discard(&runtime, &id, LATE_GRACE).await {
+                tracing::warn!(instance = %id, %error, "what came too late was not removed yet");
             }
         };
         self.controller.spawn(task);
