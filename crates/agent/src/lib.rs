@@ -90,7 +90,6 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events_for: config.keep_events_for,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
-        drift_interval: config.drift_interval,
         gc: hythe_controller::GcSettings {
             interval: config.gc_interval,
             min_age: config.gc_min_age,
@@ -98,6 +97,7 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         },
         boot: boot_id(),
         crash: crash::hook().map_err(StartError::TestAid)?,
+        drift_interval: config.drift_interval,
         ..hythe_controller::Settings::new(owner)
     };
     let listeners = listen::bind(&config).await?;

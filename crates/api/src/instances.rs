@@ -81,7 +81,7 @@ pub struct FoundInstance {
     pub health: Option<String>,
     /// Exit code of the last run, where it does not run and the engine says it.
     pub exit_code: Option<i32>,
-    /// `hythe` (this agent), `hythe:<agent>`, `compose:<project>`, `swarm:<service>`, `kubernetes:<pod>`, `systemd:<unit>`, `none`.
+    /// `hythe` (this agent), `hythe:<agent>`, `compose:<project>`, `swarm:<service>`, `nomad:<allocation>`, `kubernetes:<pod>`, `systemd:<unit>`, `none`.
     pub owner: String,
     /// It is not this agent's, and never touched by it.
     pub foreign: bool,

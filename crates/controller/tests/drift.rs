@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hythe_controller::{Cause, Connector, Controller, DeployOptions, GcSettings, Settings};
 use hythe_runtime::memory::Memory;
-use hythe_runtime::{Error, Runtime};
-use hythe_spec::{Component, Drift, RuntimeKind, Service};
+use hythe_runtime::{Error, InstanceId, OpContext, Runtime};
+use hythe_spec::{Component, Drift, Millis, RuntimeKind, Service};
 use hythe_store::{EventFilter, Phase, Store};
 use serde_json::Value;
 
@@ -23,8 +23,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// With one service that runs.
+    /// With one service that runs and whose differences are told.
     async fn new(drift_interval: Duration) -> Self {
+        Self::with(drift_interval, Drift::Report).await
+    }
+
+    async fn with(drift_interval: Duration, drift: Drift) -> Self {
         let (memory, dir) = (Memory::builder().build(), tempfile::tempdir().unwrap());
         let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
         let runtime: Arc<dyn Runtime> = memory.clone();
@@ -34,24 +38,30 @@ impl Bench {
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
-        let gc = GcSettings { interval: Duration::ZERO, ..GcSettings::default() };
-        let settings = Settings { drift_interval, gc, ..Settings::new("owner") };
+        let settings = Settings {
+            keep_events: 1000,
+            keep_operations: 50,
+            gc: GcSettings { interval: Duration::ZERO, ..GcSettings::default() },
+            drift_interval,
+            ..Settings::new("owner")
+        };
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();
         controller.runtimes().tried().await;
         let bench = Self { memory, controller, _dir: dir };
-        bench.deploy().await;
+        bench.deploy(drift).await;
         bench
     }
 
-    async fn deploy(&self) {
+    async fn deploy(&self, drift: Drift) {
         let mut component = Component::new("shop", Memory::TEST_IMAGE.parse().unwrap());
         component.command = Some(["sleep", "1000"].map(str::to_owned).to_vec());
+        component.stop_grace = Millis(0);
         let service = Service {
             name: "shop".to_owned(),
             node: None,
             labels: BTreeMap::new(),
             active: true,
-            drift: Drift::Report,
+            drift,
             components: vec![component],
         };
         self.controller.deploy(&service, &DeployOptions::default()).unwrap();
@@ -70,6 +80,28 @@ impl Bench {
             differences.iter().map(|found| (text(&found["field"]), text(&found["cause"]))).collect()
         };
         told.map(|record| short(record.event.details)).collect()
+    }
+
+    fn healings(&self) -> Vec<Value> {
+        let events = self.controller.events().read(&EventFilter::default()).unwrap();
+        let healing = events.into_iter().filter(|record| record.event.kind == "healing");
+        healing.map(|record| record.event.details["reason"].clone()).collect()
+    }
+
+    /// The names of what the engine has.
+    fn instances(&self) -> Vec<String> {
+        self.memory.control().observed().into_iter().map(|seen| seen.name).collect()
+    }
+
+    /// One instance, of this name, that runs.
+    async fn has_only(&self, name: &str) {
+        let runs = || self.controller.workload("shop").unwrap().observed.phase == Phase::Running;
+        let waited = tokio::time::timeout(LIMIT, async {
+            while !(runs() && self.instances() == [name]) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{:?}: {:#?}", self.instances(), self.controller.workload("shop"));
     }
 
     async fn until(&self, count: usize) -> Vec<Vec<(String, String)>> {
@@ -121,4 +153,40 @@ async fn without_an_interval_nothing_is_watched_and_a_look_still_finds_it() {
         found.iter().map(|found| (found.field.as_str(), found.cause)).collect::<Vec<_>>(),
         [("name", Cause::Renamed)]
     );
+}
+
+#[tokio::test]
+async fn what_was_changed_is_replaced_once_where_that_is_the_policy() {
+    let bench = Bench::with(Duration::from_millis(100), Drift::Heal).await;
+    bench.memory.control().rename("shop-1-1", "mine").unwrap();
+    bench.has_only("shop-1-2").await;
+    assert_eq!(bench.healings(), ["name"]);
+    bench.memory.control().pause("shop-1-2").unwrap();
+    bench.has_only("shop-1-3").await;
+    assert_eq!(bench.healings(), ["name", "state"]);
+    // Longer than many rounds.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((bench.healings().len(), bench.instances()), (2, vec!["shop-1-3".to_owned()]));
+    let found = bench.controller.differences(&bench.controller.workload("shop").unwrap()).await;
+    assert_eq!(found, []);
+}
+
+#[tokio::test]
+async fn without_that_policy_it_is_told_only() {
+    let bench = Bench::new(Duration::from_millis(100)).await;
+    bench.memory.control().rename("shop-1-1", "mine").unwrap();
+    bench.until(1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((bench.healings().len(), bench.instances()), (0, vec!["mine".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_a_task_tells_of_has_the_same_shape() {
+    let bench = Bench::new(Duration::from_secs(3600)).await;
+    bench.controller.stop("shop", None, None).unwrap();
+    while bench.controller.workload("shop").unwrap().observed.phase != Phase::Stopped {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.memory.start(&OpContext::new("test"), &InstanceId("shop-1-1".to_owned())).await.unwrap();
+    assert_eq!(bench.until(1).await, [[("state".to_owned(), "changed by hand".to_owned())]]);
 }

@@ -9,7 +9,6 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod facets;
-pub mod foreign;
 pub mod identity;
 pub mod labels;
 pub mod layers;
@@ -17,6 +16,7 @@ pub mod memory;
 pub mod observed;
 pub mod plan;
 mod runtime;
+pub mod words;
 
 pub use capability::{Capability, Feature, Refusal, Support};
 pub use clock::Clock;

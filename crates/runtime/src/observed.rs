@@ -176,7 +176,7 @@ pub struct Observed {
     pub stop_grace: Option<Millis>,
     /// What its processes may do.
     pub security: ObservedSecurity,
-    /// The engine's own restart policy, `no` or as the engine writes it; `None`: it has none or does not say.
+    /// The engine's own restart policy, `no` or as the engine writes it; `None`: it does not say.
     pub engine_restart: Option<String>,
     /// The engine removes it as soon as it ends.
     pub auto_remove: bool,

@@ -223,8 +223,14 @@ fn described(row: ImageRow) -> Image {
         _ => None,
     };
     let id = if row.id.contains(':') { row.id } else { format!("sha256:{}", row.id) };
-    let config = row.config.map(image_config);
-    Image { id, tags: full(row.repo_tags), digests: full(row.repo_digests), size: row.size, created, config }
+    Image {
+        id,
+        tags: full(row.repo_tags),
+        digests: full(row.repo_digests),
+        size: row.size,
+        created,
+        config: row.config.map(image_config),
+    }
 }
 
 /// Engines shorten names; here they are whole. `<none>:<none>` is no name.

@@ -179,9 +179,8 @@ pub(crate) struct ContainerConfig {
     pub(crate) working_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) labels: BTreeMap<String, String>,
-    /// A name or a number.
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) stop_signal: String,
+    /// A name, or a number where Podman answers.
+    pub(crate) stop_signal: serde_json::Value,
     /// Seconds.
     pub(crate) stop_timeout: Option<i64>,
 }
@@ -218,20 +217,20 @@ pub(crate) struct ContainerHostConfig {
     #[serde(deserialize_with = "or_default")]
     pub(crate) restart_policy: ContainerRestart,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) dns: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) extra_hosts: Vec<String>,
-    pub(crate) init: Option<bool>,
+    pub(crate) auto_remove: bool,
     #[serde(deserialize_with = "or_default")]
     pub(crate) privileged: bool,
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) security_opt: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) cap_add: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) cap_drop: Vec<String>,
     #[serde(deserialize_with = "or_default")]
-    pub(crate) auto_remove: bool,
+    pub(crate) security_opt: Vec<String>,
+    pub(crate) init: Option<bool>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) dns: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) extra_hosts: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) devices: Vec<serde_json::Value>,
     #[serde(deserialize_with = "or_default")]
@@ -250,7 +249,7 @@ pub(crate) struct ContainerHostConfig {
     pub(crate) group_add: Vec<String>,
 }
 
-/// When the engine itself starts a container again.
+/// How the engine itself starts a container again.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(crate) struct ContainerRestart {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hythe_oci::Kind;
 use hythe_runtime::{
     BuildOutput, BuildRequest, Error, ErrorKind, Image, ImageConfig, Images, OpContext, Progress, ProgressSink,
-    RemoteImage, Result,
+    RemoteImage, Result, words,
 };
 use hythe_spec::ImageRef;
 use jiff::Timestamp;
@@ -41,33 +41,33 @@ struct ImageDocument {
     /// RFC 3339 where inspected, seconds where listed.
     #[serde(default)]
     created: serde_json::Value,
-    /// Absent in a list.
+    /// Only where inspected.
     #[serde(default)]
     config: Option<ConfigDocument>,
 }
 
-/// What an image says of its process.
+/// `Config` of an image.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ConfigDocument {
-    env: Option<Vec<String>>,
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
     user: String,
     working_dir: String,
-    stop_signal: String,
+    stop_signal: serde_json::Value,
     labels: Option<BTreeMap<String, String>>,
 }
 
 impl ConfigDocument {
-    fn config(self) -> ImageConfig {
+    fn told(self) -> ImageConfig {
         ImageConfig {
             entrypoint: self.entrypoint.unwrap_or_default(),
             command: self.cmd.unwrap_or_default(),
             env: self.env.unwrap_or_default().iter().map(|pair| split_pair(pair)).collect(),
             user: filled(self.user),
             workdir: filled(self.working_dir),
-            stop_signal: self.stop_signal.parse().ok(),
+            stop_signal: words::signal(&self.stop_signal),
             labels: self.labels.unwrap_or_default(),
         }
     }
@@ -303,8 +303,14 @@ impl ImageDocument {
             serde_json::Value::String(text) => time(Some(text)),
             other => other.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok()),
         };
-        let config = self.config.map(ConfigDocument::config);
-        Image { id: digest(&self.id), tags, digests, size: self.size, created, config }
+        Image {
+            id: digest(&self.id),
+            tags,
+            digests,
+            size: self.size,
+            created,
+            config: self.config.map(ConfigDocument::told),
+        }
     }
 }
 

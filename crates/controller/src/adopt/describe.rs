@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hythe_runtime::labels::is_keepers;
 use hythe_runtime::{Error, ErrorKind, ImageConfig, NetworkMode, Observed, ObservedMount, ObservedSeccomp};
 use hythe_spec::{
     ByteSize, Component, ImageRef, Mount, MountSource, Network, Permissions, Resources, Restart, Seccomp, Signal,
@@ -18,7 +19,25 @@ const USUAL_SHM: [u64; 2] = [64 << 20, 65_536_000];
 const USUAL_PIDS: u32 = 2048;
 const PROPAGATIONS: [&str; 5] = ["private", "rshared", "shared", "rslave", "slave"];
 
-/// The component, and what it cannot say.
+/// What a component cannot say or an engine does not, a warning each.
+#[derive(Debug, Default)]
+struct Warnings(Vec<String>);
+
+impl Warnings {
+    fn lost(&mut self, what: &str) {
+        self.0.push(format!("no service file can say: {what}"));
+    }
+
+    /// What the engine says, else the reading that allows least.
+    fn told<T>(&mut self, what: &str, told: Option<T>, assumed: T) -> T {
+        told.unwrap_or_else(|| {
+            self.0.push(format!("its engine does not say {what}: a replacement has what a new instance has"));
+            assumed
+        })
+    }
+}
+
+/// The component, and warnings of what it does not say.
 pub(super) fn describe(
     name: &str,
     seen: &Observed,
@@ -27,9 +46,10 @@ pub(super) fn describe(
 ) -> Result<(Component, Vec<String>), Error> {
     let none = ImageConfig::default();
     let base = config.unwrap_or(&none);
-    let mut lost: Vec<String> = seen.beyond.clone();
+    let mut warnings = Warnings::default();
+    seen.beyond.iter().for_each(|what| warnings.lost(what));
     let (entrypoint, command) = words(seen, config);
-    let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut lost)).collect();
+    let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut warnings)).collect();
     mounts.sort();
     let component = Component {
         entrypoint,
@@ -41,21 +61,29 @@ pub(super) fn describe(
         workdir: seen.workdir.clone().filter(|dir| base.workdir.as_ref() != Some(dir) && dir != "/"),
         hostname: seen.hostname.clone().filter(|host| host != name && seen.network_mode != NetworkMode::Host),
         network: network(seen)?,
-        dns: seen.dns.clone().unwrap_or_default(),
-        extra_hosts: seen.extra_hosts.clone().unwrap_or_default(),
-        restart: engine_restart(seen).unwrap_or(Restart::No),
+        dns: warnings.told("its name servers", seen.dns.clone(), Vec::new()),
+        extra_hosts: warnings.told("the lines of its hosts file", seen.extra_hosts.clone(), Vec::new()),
+        restart: restart(seen, &mut warnings),
         stop_signal: seen.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
         stop_grace: seen.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
         resources: resources(&seen.resources),
         read_only: seen.read_only,
-        init: seen.init.unwrap_or_default(),
-        tty: seen.tty.unwrap_or_default(),
-        stdin: seen.stdin.unwrap_or_default(),
+        init: warnings.told("whether an init is its pid 1", seen.init, false),
+        tty: warnings.told("whether it has a terminal", seen.tty, false),
+        stdin: warnings.told("whether its stdin is open", seen.stdin, false),
         labels: labels(seen, base),
-        permissions: permissions(seen),
+        permissions: permissions(seen, &mut warnings),
         ..Component::new(name, image.clone())
     };
-    Ok((component, lost))
+    Ok((component, warnings.0))
+}
+
+fn restart(seen: &Observed, warnings: &mut Warnings) -> Restart {
+    let policy = warnings.told("whether it restarts it by itself", seen.engine_restart.as_deref(), "no");
+    policy.parse().unwrap_or_else(|_| {
+        warnings.lost(&format!("restart policy `{policy}`"));
+        Restart::No
+    })
 }
 
 /// An entrypoint of one's own drops the image's command; with the image's own, only another command is said.
@@ -83,8 +111,7 @@ fn env(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
 
 /// The user's own: not the image's, and not what the tool that made it put there.
 fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
-    let is_own =
-        |key: &String, value: &String| image.labels.get(key) != Some(value) && !hythe_runtime::foreign::is_theirs(key);
+    let is_own = |key: &String, value: &String| image.labels.get(key) != Some(value) && !is_keepers(key);
     let built = |key: &String| key.starts_with("io.buildah.");
     seen.labels
         .iter()
@@ -93,31 +120,27 @@ fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// How its engine starts it again by itself.
-pub(super) fn engine_restart(seen: &Observed) -> Option<Restart> {
-    seen.engine_restart.as_ref()?.parse().ok().filter(|policy| *policy != Restart::No)
-}
-
 fn network(seen: &Observed) -> Result<Network, Error> {
-    let mode = match &seen.network_mode {
-        NetworkMode::Host => return Ok(Network::Host),
-        NetworkMode::None => return Ok(Network::None),
-        NetworkMode::Bridged => "bridged",
-        NetworkMode::Other(word) => word.as_str(),
-    };
-    if matches!(seen.network_mode, NetworkMode::Other(_)) || seen.networks.is_empty() {
+    let refused = |mode: &str| {
         let text = format!("the network of `{}` cannot be described: it is `{mode}`", seen.name);
-        return Err(Error::new(ErrorKind::Unsupported, "adopt", text)
-            .hint("only the host's network, none, and named networks can be taken over"));
+        Err(Error::new(ErrorKind::Unsupported, "adopt", text)
+            .hint("only the host's network, none, and named networks can be taken over"))
+    };
+    let names: Vec<String> = seen.networks.iter().map(|network| network.name.clone()).collect();
+    match &seen.network_mode {
+        NetworkMode::Host => Ok(Network::Host),
+        NetworkMode::None => Ok(Network::None),
+        NetworkMode::Other(word) if word.contains(':') || names.is_empty() => refused(word),
+        NetworkMode::Bridged if names.is_empty() => refused("bridged, without a network"),
+        NetworkMode::Bridged | NetworkMode::Other(_) => Ok(Network::Named { names }),
     }
-    Ok(Network::Named { names: seen.networks.iter().map(|network| network.name.clone()).collect() })
 }
 
-fn mount(seen: &ObservedMount, lost: &mut Vec<String>) -> Option<Mount> {
+fn mount(seen: &ObservedMount, warnings: &mut Warnings) -> Option<Mount> {
     let source = match seen.kind.as_str() {
         "volume" => {
             if is_anonymous(&seen.source) {
-                lost.push(format!("volume at `{}` without a name, which goes with the container", seen.target));
+                warnings.lost(&format!("volume at `{}` without a name, which goes with the container", seen.target));
             }
             MountSource::Volume { name: seen.source.clone(), external: true }
         }
@@ -138,7 +161,7 @@ fn mount(seen: &ObservedMount, lost: &mut Vec<String>) -> Option<Mount> {
             }
         }
         other => {
-            lost.push(format!("mount of kind `{other}` at `{}`", seen.target));
+            warnings.lost(&format!("mount of kind `{other}` at `{}`", seen.target));
             return None;
         }
     };
@@ -158,17 +181,19 @@ fn resources(seen: &Resources) -> Resources {
     }
 }
 
-fn permissions(seen: &Observed) -> Permissions {
+fn permissions(seen: &Observed, warnings: &mut Warnings) -> Permissions {
     let set = &seen.security;
     let standard = Permissions::standard();
+    // A filter of one's own stands among what no service file can say.
+    let seccomp = match warnings.told("its system call filter", set.seccomp, ObservedSeccomp::Default) {
+        ObservedSeccomp::Unconfined => Seccomp::Unconfined,
+        ObservedSeccomp::Default | ObservedSeccomp::Profile => Seccomp::Default,
+    };
     let own = Permissions {
-        capabilities: set.capabilities.clone().unwrap_or_else(|| standard.capabilities.clone()),
-        seccomp: match set.seccomp {
-            Some(ObservedSeccomp::Unconfined) => Seccomp::Unconfined,
-            Some(ObservedSeccomp::Default | ObservedSeccomp::Profile) | None => Seccomp::Default,
-        },
-        no_new_privileges: set.no_new_privileges.unwrap_or_default(),
-        privileged: set.privileged.unwrap_or_default(),
+        capabilities: warnings.told("its capabilities", set.capabilities.clone(), standard.capabilities.clone()),
+        seccomp,
+        no_new_privileges: warnings.told("whether it may gain privileges", set.no_new_privileges, true),
+        privileged: warnings.told("whether it is privileged", set.privileged, false),
         ..standard.clone()
     };
     if own == standard { own } else { Permissions { profile: "inline".to_owned(), ..own } }
@@ -190,7 +215,7 @@ mod tests {
         Observed {
             id: InstanceId("1".to_owned()),
             name: "web".to_owned(),
-            labels: pairs(&[("mine", "1"), ("of.image", "1"), (hythe_runtime::foreign::COMPOSE_PROJECT, "shop")]),
+            labels: pairs(&[("mine", "1"), ("of.image", "1"), ("hythe.service", "shop")]),
             image: "localhost/web:1".to_owned(),
             state: State::Running,
             networks: vec![ObservedNetwork { name: "bridge".to_owned(), addresses: Vec::new(), aliases: None }],
@@ -220,12 +245,20 @@ mod tests {
             workdir: Some("/".to_owned()),
             hostname: Some("web".to_owned()),
             resources: Resources { pids: Some(2048), shm_size: Some(ByteSize(65_536_000)), ..Resources::default() },
+            network_mode: NetworkMode::Bridged,
+            dns: Some(Vec::new()),
+            extra_hosts: Some(Vec::new()),
+            init: Some(false),
+            tty: Some(false),
+            stdin: Some(false),
             security: ObservedSecurity {
                 capabilities: Some(Permissions::standard().capabilities),
+                privileged: Some(false),
+                seccomp: Some(ObservedSeccomp::Default),
                 no_new_privileges: Some(true),
-                ..ObservedSecurity::default()
             },
             stop_signal: Some(Signal::TERM),
+            engine_restart: Some("no".to_owned()),
             ..Observed::default()
         }
     }
@@ -292,10 +325,33 @@ mod tests {
     fn what_it_may_do_is_kept_as_it_is() {
         let mut wide = seen();
         wide.security.no_new_privileges = Some(false);
-        wide.security.capabilities.get_or_insert_default().push("NET_RAW".to_owned());
+        wide.security.capabilities.as_mut().unwrap().push("NET_RAW".to_owned());
         let (component, _) = describe("web", &wide, &image().0, None).unwrap();
         let permissions = component.permissions;
         assert!(permissions.profile == "inline" && !permissions.no_new_privileges);
         assert!(permissions.capabilities.contains(&"NET_RAW".to_owned()));
+    }
+
+    #[test]
+    fn what_the_engine_does_not_say_is_read_as_the_least_and_warned_of() {
+        let mut silent = seen();
+        silent.security = ObservedSecurity::default();
+        (silent.init, silent.engine_restart) = (None, None);
+        let (component, warnings) = describe("web", &silent, &image().0, None).unwrap();
+        assert_eq!(component.permissions, Permissions::standard());
+        assert_eq!((component.init, component.restart, warnings.len()), (false, Restart::No, 6), "{warnings:?}");
+        assert!(warnings.iter().any(|warning| warning.contains("does not say its capabilities")), "{warnings:?}");
+    }
+
+    #[test]
+    fn the_engines_policy_becomes_the_components() {
+        let with = |policy: &str| {
+            let kept = Observed { engine_restart: Some(policy.to_owned()), ..seen() };
+            let (component, warnings) = describe("web", &kept, &image().0, None).unwrap();
+            (component.restart, warnings.len())
+        };
+        assert_eq!(with("on-failure:3"), (Restart::OnFailure { max_retries: Some(3) }, 0));
+        assert_eq!(with("unless-stopped"), (Restart::UnlessStopped, 0));
+        assert_eq!(with("sometimes"), (Restart::No, 1));
     }
 }

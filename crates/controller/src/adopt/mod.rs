@@ -6,9 +6,8 @@ mod describe;
 
 use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::foreign::{self, Owner};
-use hythe_runtime::{Error, ErrorKind, Image, InstanceId, Observed, OpContext, Runtime, State};
-use hythe_spec::{Component, ImageRef, Restart, Service};
+use hythe_runtime::{Compose, Error, ErrorKind, Image, InstanceId, Observed, OpContext, Owner, Runtime, State};
+use hythe_spec::{Component, ImageRef, Service};
 use hythe_store::{Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, ServiceRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
@@ -67,12 +66,12 @@ impl Controller {
     pub async fn adopt(self: &Arc<Self>, options: &AdoptOptions) -> Result<Adopted, Error> {
         let (runtime, seen) = self.find_container(options).await?;
         self.must_be_free(&seen)?;
-        let mut warnings = permitted(&seen, options.force)?;
+        let mut warnings = permitted(&seen, self.owner(), options.force)?;
         let (service, name) = names(&seen, options)?;
         let (image, config) = image_of(&runtime, &seen, &mut warnings).await?;
-        let (component, lost) =
+        let (component, unsaid) =
             describe::describe(&name, &seen, &image, config.and_then(|image| image.config).as_ref())?;
-        warnings.extend(lost.into_iter().map(|what| format!("no service file can say: {what}")));
+        warnings.extend(unsaid);
         let found = Found { seen, runtime: runtime.info().name.clone(), service, component, warnings };
         let adopted = self.take_over(found)?;
         self.look_again(&runtime, &adopted).await;
@@ -209,7 +208,7 @@ fn conflict(text: impl Into<String>) -> Error {
 }
 
 /// Whether it may be taken over at all; what was overridden is told.
-fn permitted(seen: &Observed, force: bool) -> Result<Vec<String>, Error> {
+fn permitted(seen: &Observed, agent: &str, force: bool) -> Result<Vec<String>, Error> {
     let name = &seen.name;
     if seen.state != State::Running {
         let state = format!("{:?}", seen.state).to_lowercase();
@@ -223,9 +222,11 @@ fn permitted(seen: &Observed, force: bool) -> Result<Vec<String>, Error> {
         }
         Err(conflict(what).hint(format!("{hint}, or take it over all the same with `--force`")))
     };
-    if let Some(owner) = Owner::of(&seen.labels) {
-        let text = format!("`{name}` belongs to {} (`{}`)", owner.tool, owner.name);
-        if !owner.is_compose() {
+    let owner = Owner::of(&seen.labels, agent);
+    if let Some((tool, called)) = owner.keeper() {
+        let text = format!("`{name}` belongs to {tool} (`{called}`)");
+        // What Compose made it leaves alone until a user runs it again.
+        if !matches!(owner, Owner::Compose(_)) {
             return Err(conflict(text).hint("what somebody else keeps is not taken from them"));
         }
         unless_forced(text, "stop using Compose for it")?;
@@ -233,14 +234,14 @@ fn permitted(seen: &Observed, force: bool) -> Result<Vec<String>, Error> {
     if seen.auto_remove {
         unless_forced(format!("`{name}` is removed by its engine as soon as it ends"), "make it without `--rm`")?;
     }
-    if let Some(policy) = describe::engine_restart(seen) {
+    if let Some(policy) = seen.engine_restart.as_deref().filter(|policy| *policy != "no") {
         let text = format!("the engine restarts `{name}` by itself (`{policy}`), which would fight with ours");
         unless_forced(text, &engine_policy_hint(name, policy))?;
     }
     Ok(overridden)
 }
 
-fn engine_policy_hint(name: &str, policy: Restart) -> String {
+fn engine_policy_hint(name: &str, policy: &str) -> String {
     format!(
         "tell the engine not to (`update --restart=no {name}`) and write `restart = \"{policy}\"` in the service file"
     )
@@ -248,7 +249,8 @@ fn engine_policy_hint(name: &str, policy: Restart) -> String {
 
 /// Service and component: as asked, else as Compose named them, else after the container.
 fn names(seen: &Observed, options: &AdoptOptions) -> Result<(String, String), Error> {
-    let compose = foreign::compose_names(&seen.labels);
+    let compose = Compose::of(&seen.labels).and_then(|found| Some((found.project, found.service?)));
+    let compose = compose.as_ref().map(|(project, service)| (project.as_str(), service.as_str()));
     let service = match (&options.service, compose) {
         (Some(asked), _) => asked.clone(),
         (None, Some((project, _))) => label(project),

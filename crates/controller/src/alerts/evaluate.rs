@@ -52,7 +52,10 @@ impl Evaluator {
         let subject = subject(event);
         match kind {
             "unhealthy" => alerts.extend(self.decide(Kind::Unhealthy, &subject, event, now)),
-            "drift" => alerts.extend(self.decide(Kind::Drift, &subject, event, now)),
+            // That nothing differs any more is good news.
+            "drift" if event.event.details["cleared"] != true => {
+                alerts.extend(self.decide(Kind::Drift, &subject, event, now))
+            }
             _ => {}
         }
         alerts

@@ -107,6 +107,14 @@ fn the_same_is_told_again_only_after_the_cooldown() {
 }
 
 #[test]
+fn drift_that_has_ended_is_no_alert() {
+    let mut evaluator = Evaluator::new(vec![rule(&[Kind::Drift])]);
+    let mut cleared = event(0, "drift");
+    cleared.event.details = serde_json::json!({ "differences": [], "cleared": true });
+    assert_eq!(told(&mut evaluator, &[cleared, event(1, "drift")]), [(1, Kind::Drift)]);
+}
+
+#[test]
 fn another_subject_and_another_rule_have_a_cooldown_of_their_own() {
     let mut evaluator = Evaluator::new(vec![rule(&[Kind::Unhealthy]), rule(&[Kind::Unhealthy])]);
     let mut other = event(2, "unhealthy");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hythe_runtime::labels::is_keepers;
 use hythe_runtime::{Error, Filter, Image, InstanceId, Listed, Observed, OpContext, Plan, Runtime};
 use hythe_spec::ImageRef;
 use hythe_store::InstanceRecord;
@@ -103,9 +104,7 @@ impl<'a> Look<'a> {
                 found.extend(state::name(&current.name, &seen.name));
                 found.extend(state::generation(cell));
                 found.extend(compare::compare(&plan, &seen, image.as_deref()));
-                // What was taken over carries none of our labels and names.
-                let ours = |field: &str| field.starts_with("labels.hythe.") || field.contains(".aliases.");
-                found.retain(|difference| !(current.adopted && ours(&difference.field)));
+                found.retain(|difference| !(current.adopted && is_of_an_adoption(difference)));
                 found
             }
             Err(error) if error.is_not_found() => state::absent(cell).into_iter().collect(),
@@ -147,6 +146,13 @@ impl<'a> Look<'a> {
         };
         self.shared.rows.get(name.to_owned(), ask).await
     }
+}
+
+/// What was made by somebody else has the labels of its maker and the names it was given, not ours.
+fn is_of_an_adoption(difference: &Difference) -> bool {
+    let field = difference.field.as_str();
+    let alias = field.starts_with("networks.") && field.contains(".aliases.");
+    alias || field.strip_prefix("labels.").is_some_and(is_keepers)
 }
 
 /// Whether it carries the labels of this very attempt.

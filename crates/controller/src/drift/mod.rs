@@ -80,6 +80,13 @@ pub enum Cause {
     Unreachable,
 }
 
+impl Difference {
+    /// Of whether it runs.
+    pub(crate) fn of_state(desired: &str, observed: &str, cause: Cause) -> Self {
+        Self { field: "state".to_owned(), desired: desired.into(), observed: observed.into(), cause }
+    }
+}
+
 impl Controller {
     /// Where a workload's instance differs from what is desired, as its engine says now.
     pub async fn differences(&self, cell: &Cell) -> Vec<Difference> {

@@ -38,13 +38,13 @@ pub(super) fn absent(cell: &Cell) -> Option<Difference> {
     let observed = &cell.observed;
     let first = observed.attempt <= 1 && observed.current.as_ref().is_none_or(|current| current.id.is_none());
     let cause = if first && is_acting(observed.phase) { Cause::NotYet } else { Cause::Missing };
-    Some(difference("state", json!("running"), json!("absent"), cause))
+    Some(Difference::of_state("running", "absent", cause))
 }
 
 /// The engine does not say.
 pub(super) fn unreachable(cell: &Cell, words: &str) -> Difference {
     let desired = if is_running(cell) { "running" } else { "stopped" };
-    difference("state", json!(desired), json!(words), Cause::Unreachable)
+    Difference::of_state(desired, words, Cause::Unreachable)
 }
 
 /// The instance is there in this state.
@@ -61,7 +61,7 @@ pub(super) fn state(cell: &Cell, seen: State) -> Option<Difference> {
         (false, State::Running | State::Paused | State::Stopping) => unsettled(Cause::ChangedByHand),
     };
     let desired = if is_running(cell) { "running" } else { "stopped" };
-    Some(difference("state", json!(desired), json!(word(seen)), cause))
+    Some(Difference::of_state(desired, word(seen), cause))
 }
 
 const fn word(state: State) -> &'static str {

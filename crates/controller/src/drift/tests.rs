@@ -111,11 +111,6 @@ fn seen() -> Observed {
         image_id: Some(IMAGE_ID.to_owned()),
         state: State::Running,
         pid: Some(1),
-        created: None,
-        started: None,
-        finished: None,
-        restarts: 0,
-        exit: None,
         networks: vec![ObservedNetwork {
             name: "hythe-shop".to_owned(),
             addresses: Vec::new(),

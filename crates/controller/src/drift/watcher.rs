@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hythe_runtime::{Filter, Image, Listed, OpContext};
-use hythe_store::{Desired, EventFilter, Phase, Transaction};
+use hythe_store::{Desired, EventFilter, NewEvent, Phase, Transaction};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
+use super::heal::{Healing, fields};
 use super::look::{Look, Shared};
 use super::{Cause, Difference};
 use crate::Controller;
@@ -48,6 +49,7 @@ struct Known {
 pub(crate) struct Watcher {
     controller: Arc<Controller>,
     known: BTreeMap<String, Known>,
+    healing: Healing,
     /// To be compared because something was told of them.
     urgent: VecDeque<String>,
     /// To be compared because a round chose them.
@@ -63,10 +65,18 @@ impl Watcher {
     pub(crate) fn new(controller: Arc<Controller>) -> Self {
         let cursor = controller.events.bounds().map_or(0, |(_, newest)| newest);
         let asked = (Timestamp::now(), Arc::default());
-        Self { controller, known: BTreeMap::new(), urgent: VecDeque::new(), queue: VecDeque::new(), asked, cursor }
+        Self {
+            controller,
+            known: BTreeMap::new(),
+            healing: Healing::default(),
+            urgent: VecDeque::new(),
+            queue: VecDeque::new(),
+            asked,
+            cursor,
+        }
     }
 
-    /// Watches until the controller is shut down.
+    /// Watches as long as the controller lives.
     pub(crate) async fn run(mut self, every: Duration) {
         let mut news = self.controller.events.listen();
         let mut rounds = interval_at(Instant::now() + every, every);
@@ -116,7 +126,9 @@ impl Watcher {
         let cells: Vec<Cell> = self.controller.workloads().into_iter().filter(is_watched).collect();
         let begun = (Timestamp::now(), Arc::default());
         let earlier = std::mem::replace(&mut self.asked, begun).1;
-        self.known.retain(|name, _| self.controller.directory.get(name).is_some());
+        let is_known = |name: &str| self.controller.directory.get(name).is_some();
+        self.known.retain(|name, _| is_known(name));
+        self.healing.retain(is_known);
         for runtime in self.controller.runtimes.names() {
             let placed: Vec<&Cell> = cells.iter().filter(|cell| is_on(cell, &runtime)).collect();
             if placed.is_empty() {
@@ -200,26 +212,27 @@ impl Watcher {
         if now != told {
             self.tell(&cell, &found);
         }
-        if !found.is_empty() && self.is_healing(&cell) {
-            self.controller.heal(name, &found);
+        let due = self.healing.due(&cell, &found);
+        if !due.is_empty() {
+            self.controller.heal(name, &due);
         }
         let shown = self.known.get(name).map_or(0, |known| known.shown);
         self.known.insert(name.to_owned(), Known { told: now, shown, looked: Instant::now() });
     }
 
-    /// What was told before this agent was started.
+    /// What was told before this agent was started. What a workload's own task tells of has no end that is told.
     fn told_last(&self, name: &str) -> Value {
         let filter = EventFilter { workload: Some(name.to_owned()), limit: Some(REMEMBERED), ..EventFilter::default() };
         let events = self.controller.events.read(&filter).unwrap_or_default();
-        let told = events.iter().rev().find(|record| record.event.kind == "drift");
+        let own = |event: &NewEvent| event.kind == "drift" && event.details.get("cleared").is_some();
+        let told = events.iter().rev().find(|record| own(&record.event));
         told.and_then(|record| record.event.details.get("differences").cloned()).unwrap_or_else(|| json!([]))
     }
 
     fn tell(&self, cell: &Cell, found: &[Difference]) {
-        let fields: Vec<&str> = found.iter().map(|difference| difference.field.as_str()).collect();
-        let message = match fields.as_slice() {
+        let message = match found {
             [] => "is as desired again".to_owned(),
-            fields => format!("differs from what is desired: {}", fields.join(", ")),
+            found => format!("differs from what is desired: {}", fields(found)),
         };
         let instance = cell.observed.current.as_ref().map(|current| &current.name);
         let details = json!({ "instance": instance, "differences": found, "cleared": found.is_empty() });
@@ -229,11 +242,6 @@ impl Watcher {
         {
             tracing::warn!(workload = cell.desired.name, %error, "drift was not told");
         }
-    }
-
-    fn is_healing(&self, cell: &Cell) -> bool {
-        let service = self.controller.service(&cell.desired.service);
-        service.is_ok_and(|service| service.desired.drift == hythe_spec::Drift::Heal)
     }
 }
 

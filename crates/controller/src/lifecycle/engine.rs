@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::observe::{SAME, calm};
 use super::{Facts, Note};
+use crate::drift::{Cause, Difference};
 use crate::worker::is_same;
 
 pub(super) fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, event: Event, notes: &mut Vec<Note>) {
@@ -33,7 +34,9 @@ pub(super) fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, eve
         }
         EventKind::Started if halted && matches!(current.life, Life::Exited | Life::Completed) => {
             current.life = Life::Running;
-            notes.push(Note::new("drift", "was started by hand", json!({ "instance": current.name })));
+            let difference = Difference::of_state("stopped", "running", Cause::ChangedByHand);
+            let details = json!({ "instance": current.name, "differences": [difference] });
+            notes.push(Note::new("drift", "was started by hand", details));
             observed.message = Some("was started by hand".to_owned());
         }
         EventKind::Started if desired.desired == Desired::Running => {

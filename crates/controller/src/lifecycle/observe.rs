@@ -11,6 +11,7 @@ use super::engine::{engine, listed, lost};
 use super::failed::{concerned, fail, failure_of};
 use super::health::health;
 use super::{Facts, Input, Note, Outcome, Step};
+use crate::drift::{self, Difference};
 use crate::policy;
 use crate::worker::with_details;
 
@@ -197,7 +198,8 @@ fn gone(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'_
     let wanted = observed.current.as_ref().is_some_and(|current| is_wanted(current, desired, observed));
     let Some(current) = &mut observed.current else { return };
     let known = current.id.take().is_some();
-    let details = json!({ "instance": current.name });
+    let difference = Difference::of_state("running", "absent", drift::Cause::Missing);
+    let details = json!({ "instance": current.name, "differences": [difference] });
     if current.adopted {
         // From now on it is one of ours, under a name of ours.
         current.adopted = false;

@@ -28,3 +28,23 @@ impl Compose {
         Some(Self { project, service, number: first(labels, NUMBER).and_then(|number| number.parse().ok()) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::labels::labels;
+
+    #[test]
+    fn compose_says_project_and_service() {
+        let said = |pairs: &[(&str, &str)]| Compose::of(&labels(pairs)).map(|found| (found.project, found.service));
+        let shop = |service: Option<&str>| Some(("shop".to_owned(), service.map(str::to_owned)));
+        let docker = [("com.docker.compose.project", "shop"), ("com.docker.compose.service", "web")];
+        assert_eq!(said(&docker), shop(Some("web")));
+        assert_eq!(said(&docker[..1]), shop(None));
+        assert_eq!(
+            said(&[("io.podman.compose.project", "shop"), ("io.podman.compose.service", "web")]),
+            shop(Some("web"))
+        );
+        assert_eq!(said(&docker[1..]), None);
+    }
+}

@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 pub use compose::Compose;
 pub use hints::{HealthHint, HealthKind, Hints, service_type};
 pub use name::display_name;
-pub use owner::Owner;
+pub use owner::{Owner, is_keepers};
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
-/// The first of these keys that has a value.
+/// The value of the first of these keys that has one.
 fn first<'a>(labels: &'a Labels, keys: &[&str]) -> Option<&'a str> {
-    keys.iter().find_map(|key| labels.get(*key)).map(|value| value.trim()).filter(|value| !value.is_empty())
+    keys.iter().filter_map(|key| labels.get(*key)).map(|value| value.trim()).find(|value| !value.is_empty())
 }
 
 #[cfg(test)]

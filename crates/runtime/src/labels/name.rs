@@ -12,7 +12,7 @@ pub fn display_name(labels: &Labels, name: &str, owner: &Owner) -> String {
         Owner::Agent | Owner::Other(_) => of_ours(labels, owner),
         Owner::Compose(_) => Compose::of(labels).and_then(|compose| of_compose(&compose)),
         Owner::Kubernetes(pod) => first(labels, POD_CONTAINER).map(|container| format!("{pod}/{container}")),
-        Owner::Swarm(_) | Owner::Systemd(_) | Owner::None => None,
+        Owner::Swarm(_) | Owner::Nomad(_) | Owner::Systemd(_) | Owner::None => None,
     }
     .unwrap_or_else(|| name.to_owned())
 }

@@ -6,11 +6,26 @@ use super::{Compose, Labels, first};
 use crate::Identity;
 use crate::identity::OWNER;
 
-const POD: &[&str] = &["io.kubernetes.pod.name", "io.podman.pod.name"];
+/// Kubernetes writes all of its own; another tool in its place may write less.
+const POD: &[&str] =
+    &["io.kubernetes.pod.name", "io.podman.pod.name", "io.kubernetes.pod.uid", "io.kubernetes.container.name"];
 const POD_NAMESPACE: &[&str] = &["io.kubernetes.pod.namespace"];
-const SWARM_SERVICE: &[&str] = &["com.docker.swarm.service.name"];
+const SWARM_SERVICE: &[&str] = &["com.docker.swarm.service.name", "com.docker.stack.namespace"];
+const NOMAD: &[&str] = &["com.hashicorp.nomad.alloc_id"];
 /// Quadlet and `podman generate systemd` both write it, and nothing tells them apart.
 const UNIT: &[&str] = &["PODMAN_SYSTEMD_UNIT"];
+
+/// Beginnings of labels that mean something to the tool that wrote them and must not be on an instance of ours.
+const FAMILIES: &[&str] = &[
+    "hythe.",
+    "com.docker.compose.",
+    "io.podman.compose.",
+    "io.podman.annotations.",
+    "io.kubernetes.",
+    "com.docker.swarm.",
+    "com.docker.stack.",
+    "com.hashicorp.nomad.",
+];
 
 /// The owner of an instance. Only [`Owner::Agent`] is ours to change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,8 +38,10 @@ pub enum Owner {
     Kubernetes(String),
     /// A Compose project.
     Compose(String),
-    /// A service of a Swarm.
+    /// A service or a stack of a Swarm.
     Swarm(String),
+    /// An allocation of Nomad.
+    Nomad(String),
     /// A unit of systemd, written by hand or by Quadlet.
     Systemd(String),
     /// Nobody said.
@@ -48,6 +65,7 @@ impl Owner {
         let named = |keys: &[&str], make: fn(String) -> Self| first(labels, keys).map(|name| make(name.to_owned()));
         pod()
             .or_else(|| named(SWARM_SERVICE, Self::Swarm))
+            .or_else(|| named(NOMAD, Self::Nomad))
             .or_else(|| Compose::of(labels).map(|compose| Self::Compose(compose.project)))
             .or_else(|| named(UNIT, Self::Systemd))
             .unwrap_or(Self::None)
@@ -57,9 +75,28 @@ impl Owner {
     pub fn is_foreign(&self) -> bool {
         *self != Self::Agent
     }
+
+    /// The tool that keeps it, for people, and what the tool calls it; `None`: nobody in particular.
+    pub fn keeper(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Agent => Some(("Hythe", "this agent")),
+            Self::Other(agent) => Some(("Hythe", agent)),
+            Self::Kubernetes(pod) => Some(("Kubernetes", pod)),
+            Self::Compose(project) => Some(("Compose", project)),
+            Self::Swarm(service) => Some(("Swarm", service)),
+            Self::Nomad(allocation) => Some(("Nomad", allocation)),
+            Self::Systemd(unit) => Some(("systemd", unit)),
+            Self::None => None,
+        }
+    }
 }
 
-/// `hythe`, `hythe:<agent>`, `kubernetes:<pod>`, `compose:<project>`, `swarm:<service>`, `systemd:<unit>`, `none`.
+/// Whether a label is the own of a tool that keeps instances.
+pub fn is_keepers(label: &str) -> bool {
+    UNIT.contains(&label) || FAMILIES.iter().any(|family| label.starts_with(family))
+}
+
+/// `hythe`, `hythe:<agent>`, `kubernetes:<pod>`, `compose:<project>`, `swarm:<service>`, `nomad:<allocation>`, `systemd:<unit>`, `none`.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,6 +105,7 @@ impl fmt::Display for Owner {
             Self::Kubernetes(pod) => write!(f, "kubernetes:{pod}"),
             Self::Compose(project) => write!(f, "compose:{project}"),
             Self::Swarm(service) => write!(f, "swarm:{service}"),
+            Self::Nomad(allocation) => write!(f, "nomad:{allocation}"),
             Self::Systemd(unit) => write!(f, "systemd:{unit}"),
             Self::None => f.write_str("none"),
         }
@@ -105,7 +143,11 @@ mod tests {
             (&[("PODMAN_SYSTEMD_UNIT", " ")], "none"),
             (&[("io.kubernetes.pod.name", "web-0")], "kubernetes:web-0"),
             (&[("io.kubernetes.pod.name", "web-0"), ("io.kubernetes.pod.namespace", "prod")], "kubernetes:prod/web-0"),
+            (&[("io.kubernetes.pod.uid", "x"), ("other", "y")], "kubernetes:x"),
+            (&[("io.kubernetes.pod.name", ""), ("io.kubernetes.container.name", "c")], "kubernetes:c"),
             (&[("com.docker.swarm.service.name", "api"), ("com.docker.stack.namespace", "s")], "swarm:api"),
+            (&[("com.docker.stack.namespace", "s")], "swarm:s"),
+            (&[("com.hashicorp.nomad.alloc_id", "1f")], "nomad:1f"),
             (&[("hythe.owner", "b")], "hythe:b"),
             (&[("hythe.owner", "b"), ("com.docker.compose.project", "shop")], "hythe:b"),
         ];
@@ -114,6 +156,28 @@ mod tests {
             assert_eq!(owner.to_string(), *expected, "{pairs:?}");
             assert!(owner.is_foreign(), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn every_keeper_has_a_name_for_people() {
+        let keeper = |key: &str| {
+            let owner = Owner::of(&labels(&[(key, "x"), ("other", "y")]), "a");
+            owner.keeper().map(|(tool, name)| (tool, name.to_owned()))
+        };
+        let table = [
+            ("com.docker.compose.project", Some("Compose")),
+            ("PODMAN_SYSTEMD_UNIT", Some("systemd")),
+            ("io.kubernetes.pod.uid", Some("Kubernetes")),
+            ("com.hashicorp.nomad.alloc_id", Some("Nomad")),
+            ("com.docker.stack.namespace", Some("Swarm")),
+            ("hythe.owner", Some("Hythe")),
+            ("maintainer", None),
+        ];
+        for (key, tool) in table {
+            assert_eq!(keeper(key), tool.map(|tool| (tool, "x".to_owned())), "{key}");
+            assert_eq!(is_keepers(key), tool.is_some(), "{key}");
+        }
+        assert_eq!(Owner::of(&identity("a").labels(), "a").keeper(), Some(("Hythe", "this agent")));
     }
 
     #[test]

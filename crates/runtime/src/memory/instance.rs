@@ -136,7 +136,7 @@ impl Instance {
             stop_signal: self.plan.stop_signal.or(self.config.stop_signal),
             stop_grace: Some(self.plan.stop_grace),
             security: security(&self.plan.security),
-            engine_restart: None,
+            engine_restart: Some("no".to_owned()),
             auto_remove: false,
             beyond: Vec::new(),
         }

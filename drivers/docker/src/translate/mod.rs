@@ -1,6 +1,5 @@
 //! Pure translation: a plan into the document of a create, the engine's answers into what was observed. No I/O here.
 
-mod beyond;
 mod explain;
 mod mounts;
 mod observed;

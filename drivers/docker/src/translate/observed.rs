@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hythe_runtime::{
-    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State,
+    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State, words,
 };
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
 use super::Engine;
-use super::beyond::beyond;
 use super::mounts::{COVER, COVERED};
 use super::plan::WITHOUT_NAMES;
 use super::setup;
@@ -78,21 +77,22 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         user: some(config.user),
         workdir: some(config.working_dir),
         hostname: some(config.hostname),
-        network_mode: setup::network_mode(&host_config.network_mode),
+        network_mode: words::network_mode(&host_config.network_mode),
         dns: Some(setup::addresses(&host_config.dns)),
-        extra_hosts: Some(setup::hosts(&host_config.extra_hosts)),
+        extra_hosts: Some(words::hosts(&host_config.extra_hosts)),
         resources: resources(&host_config),
         own_limits: engine == Engine::Podman,
         read_only,
-        init: host_config.init,
+        // Unsaid is the daemon's default, and that none unless configured.
+        init: Some(host_config.init.unwrap_or_default()),
         tty: Some(config.tty),
         stdin: Some(config.open_stdin),
-        stop_signal: setup::signal(&config.stop_signal),
+        stop_signal: words::signal(&config.stop_signal),
         stop_grace: config.stop_timeout.and_then(setup::seconds),
         security: setup::security(&host_config, engine),
         engine_restart: Some(setup::restart(&host_config.restart_policy)),
         auto_remove: host_config.auto_remove,
-        beyond: beyond(&host_config),
+        beyond: setup::beyond(&host_config),
     }
 }
 
@@ -201,7 +201,7 @@ fn networks(settings: ContainerNetworks, engine: Engine) -> Vec<ObservedNetwork>
     networks
 }
 
-fn words(text: &str) -> Vec<String> {
+fn split(text: &str) -> Vec<String> {
     let mut words: Vec<String> = text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     words.sort();
     words.dedup();
@@ -211,7 +211,7 @@ fn words(text: &str) -> Vec<String> {
 fn mounts(mounts: Vec<ContainerMount>, config: &ContainerHostConfig, engine: Engine) -> Vec<ObservedMount> {
     let mut all: BTreeMap<String, ObservedMount> = BTreeMap::new();
     for (target, options) in &config.tmpfs {
-        let options = words(options);
+        let options = split(options);
         if is_cover(target, &options) {
             continue;
         }
@@ -227,7 +227,7 @@ fn mounts(mounts: Vec<ContainerMount>, config: &ContainerHostConfig, engine: Eng
         all.insert(target.clone(), mount);
     }
     for mount in mounts {
-        let mut options = words(&mount.mode);
+        let mut options = split(&mount.mode);
         options.extend((!mount.propagation.is_empty()).then(|| mount.propagation.clone()));
         options.sort();
         options.dedup();

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hythe_runtime::{ImageConfig, NetworkMode, ObservedSeccomp, ObservedSecurity};
+use hythe_runtime::words::{self, Beyond};
+use hythe_runtime::{ImageConfig, ObservedSecurity};
+use hythe_spec::Millis;
 use hythe_spec::permissions::CAPABILITIES;
-use hythe_spec::{ExtraHost, Millis, Signal};
 
 use super::Engine;
 use super::observed::pair;
@@ -32,23 +33,12 @@ const ALL: &str = "ALL";
 /// Labels that Docker Desktop puts on every container by itself.
 const OF_THE_DESKTOP: &str = "desktop.docker.io/";
 
-pub(super) fn network_mode(word: &str) -> NetworkMode {
-    match word {
-        "none" => NetworkMode::None,
-        "host" => NetworkMode::Host,
-        other if other.contains(':') || ["slirp4netns", "pasta", "private"].contains(&other) => {
-            NetworkMode::Other(other.to_owned())
-        }
-        _ => NetworkMode::Bridged,
-    }
-}
-
 pub(super) fn security(config: &ContainerHostConfig, engine: Engine) -> ObservedSecurity {
     ObservedSecurity {
         capabilities: capabilities(config, engine),
         privileged: Some(config.privileged),
-        seccomp: Some(seccomp(&config.security_opt)),
-        no_new_privileges: Some(config.security_opt.iter().any(|option| gains_none(option))),
+        seccomp: Some(words::seccomp(&config.security_opt)),
+        no_new_privileges: Some(words::no_new_privileges(&config.security_opt)),
     }
 }
 
@@ -76,42 +66,31 @@ fn names(list: &[String]) -> BTreeSet<String> {
     list.iter().map(|name| name.to_uppercase().trim_start_matches("CAP_").to_owned()).collect()
 }
 
-fn seccomp(options: &[String]) -> ObservedSeccomp {
-    let given =
-        options.iter().find_map(|option| option.strip_prefix("seccomp=").or_else(|| option.strip_prefix("seccomp:")));
-    match given {
-        None => ObservedSeccomp::Default,
-        Some("unconfined") => ObservedSeccomp::Unconfined,
-        Some(_) => ObservedSeccomp::Profile,
-    }
-}
-
-fn gains_none(option: &str) -> bool {
-    let rest = option.strip_prefix("no-new-privileges");
-    rest.is_some_and(|rest| matches!(rest, "" | "=true" | ":true"))
-}
-
-/// `no`, `always`, `on-failure:3`.
 pub(super) fn restart(policy: &ContainerRestart) -> String {
-    match (policy.name.as_str(), policy.maximum_retry_count) {
-        ("", _) => "no".to_owned(),
-        (name, 0) => name.to_owned(),
-        (name, most) => format!("{name}:{most}"),
-    }
+    words::restart(&policy.name, u64::try_from(policy.maximum_retry_count).unwrap_or_default())
+}
+
+/// What has no key in a service file.
+pub(super) fn beyond(config: &ContainerHostConfig) -> Vec<String> {
+    let beyond = Beyond {
+        security: &config.security_opt,
+        namespaces: &[
+            ("pid", &config.pid_mode),
+            ("ipc", &config.ipc_mode),
+            ("uts", &config.uts_mode),
+            ("user", &config.userns_mode),
+        ],
+        counted: &[
+            ("devices", config.devices.len() + config.device_requests.len()),
+            ("sysctls", config.sysctls.len()),
+            ("additional groups", config.group_add.len()),
+        ],
+    };
+    beyond.told()
 }
 
 pub(super) fn addresses(list: &[String]) -> Vec<IpAddr> {
     list.iter().filter_map(|text| text.parse().ok()).collect()
-}
-
-pub(super) fn hosts(lines: &[String]) -> Vec<ExtraHost> {
-    let mut hosts: Vec<ExtraHost> = lines.iter().filter_map(|line| line.parse().ok()).collect();
-    hosts.sort();
-    hosts
-}
-
-pub(super) fn signal(text: &str) -> Option<Signal> {
-    text.parse().ok()
 }
 
 pub(super) fn seconds(number: i64) -> Option<Millis> {
@@ -152,7 +131,29 @@ pub(crate) fn image_config(config: ContainerConfig) -> ImageConfig {
         env: config.env.iter().map(|entry| pair(entry)).collect(),
         user: some(config.user),
         workdir: some(config.working_dir),
-        stop_signal: signal(&config.stop_signal),
+        stop_signal: words::signal(&config.stop_signal),
         labels: config.labels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(add: &[&str], drop: &[&str]) -> Vec<String> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let config =
+            ContainerHostConfig { cap_add: owned(add), cap_drop: owned(drop), ..ContainerHostConfig::default() };
+        assert_eq!(capabilities(&config, Engine::Podman), None, "it does not tell its default");
+        capabilities(&config, Engine::Docker).unwrap_or_default()
+    }
+
+    #[test]
+    fn capabilities_are_the_default_s_changed() {
+        assert_eq!(of(&[], &[]), DEFAULT_CAPABILITIES);
+        let changed = of(&["CAP_NET_ADMIN"], &["kill"]);
+        assert!(changed.contains(&"NET_ADMIN".to_owned()) && !changed.contains(&"KILL".to_owned()), "{changed:?}");
+        assert_eq!(of(&["NET_RAW"], &["ALL"]), ["NET_RAW"]);
+        assert_eq!(of(&["ALL"], &["KILL"]).len(), CAPABILITIES.len() - 1);
     }
 }

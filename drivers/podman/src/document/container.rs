@@ -26,9 +26,6 @@ pub(crate) struct Container {
     pub(super) image: String,
     #[serde(default)]
     pub(super) image_name: String,
-    /// The complete set. `null`: none; absent: not told.
-    #[serde(default, deserialize_with = "told")]
-    pub(super) bounding_caps: Option<Vec<String>>,
     #[serde(default)]
     pub(super) pod: String,
     #[serde(default)]
@@ -39,6 +36,9 @@ pub(crate) struct Container {
     pub(super) mounts: Vec<MountDocument>,
     #[serde(default)]
     pub(super) network_settings: NetworkSettings,
+    /// The complete set; `null`: none; absent: not told.
+    #[serde(default, deserialize_with = "told")]
+    pub(super) bounding_caps: Option<Vec<String>>,
     pub(crate) config: ContainerConfig,
     pub(crate) host_config: HostConfig,
 }
@@ -140,6 +140,12 @@ pub(crate) struct HostConfig {
     pub(super) restart_policy: RestartDocument,
     #[serde(default)]
     pub(super) auto_remove: bool,
+    #[serde(default)]
+    pub(super) privileged: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    pub(super) security_opt: Vec<String>,
+    #[serde(default)]
+    pub(super) init: bool,
     #[serde(default, deserialize_with = "nullable")]
     pub(super) dns: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
@@ -156,15 +162,9 @@ pub(crate) struct HostConfig {
     pub(super) uts_mode: String,
     #[serde(default)]
     pub(super) userns_mode: String,
-    #[serde(default)]
-    pub(super) init: bool,
-    #[serde(default)]
-    pub(super) privileged: bool,
-    #[serde(default, deserialize_with = "nullable")]
-    pub(super) security_opt: Vec<String>,
 }
 
-/// When podman itself starts it again.
+/// How podman itself starts it again.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct RestartDocument {

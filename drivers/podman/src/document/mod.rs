@@ -1,6 +1,5 @@
 //! Podman's JSON documents, as far as we read them, and what they say in the seam's words. Pure.
 
-mod beyond;
 mod container;
 mod observed;
 mod row;

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use hythe_runtime::{EngineHealth, Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork};
+use hythe_runtime::{EngineHealth, Exit, Identity, InstanceId, Observed, ObservedMount, ObservedNetwork, words};
 use hythe_spec::{ByteSize, Millicores, Millis, Port, Resources, Ulimit};
 
-use super::beyond::beyond;
 use super::container::{Binding, Connection, Container, HostConfig, MountDocument, UlimitDocument};
 use super::{address, digest, filled, setup, time};
 
@@ -15,7 +14,6 @@ impl Container {
     pub(crate) fn observed(self, exit: Option<Exit>) -> Observed {
         let state = self.state();
         let init = setup::has_init(&self);
-        let beyond = beyond(&self.host_config, &self.pod);
         let mut networks: Vec<ObservedNetwork> = self.network_settings.networks.into_iter().map(connected).collect();
         networks.sort_by(|a, b| a.name.cmp(&b.name));
         let host = &self.host_config;
@@ -32,16 +30,18 @@ impl Container {
             health: EngineHealth::from_word(&self.state.health.status),
             networks,
             ports: bound(self.network_settings.ports),
-            network_mode: setup::network_mode(&host.network_mode),
+            network_mode: words::network_mode(&host.network_mode),
             dns: Some(host.dns.iter().filter_map(|text| text.parse().ok()).collect()),
-            extra_hosts: Some(setup::hosts(&host.extra_hosts)),
+            extra_hosts: Some(words::hosts(&host.extra_hosts)),
             init: Some(init),
             tty: Some(self.config.tty),
             stdin: Some(self.config.open_stdin),
-            stop_signal: setup::signal(&self.config.stop_signal),
+            stop_signal: words::signal(&self.config.stop_signal),
             stop_grace: self.config.stop_timeout.map(|seconds| Millis(seconds.saturating_mul(1000))),
             security: setup::security(host, self.bounding_caps.as_deref()),
-            engine_restart: Some(setup::restart(&host.restart_policy)),
+            engine_restart: Some(words::restart(&host.restart_policy.name, host.restart_policy.maximum_retry_count)),
+            auto_remove: host.auto_remove,
+            beyond: setup::beyond(host, &self.pod),
             given_env: Some(setup::given_env(made_by)),
             own_limits: true,
             mounts: mounts(self.mounts, &host.tmpfs, made_by),
@@ -53,8 +53,6 @@ impl Container {
             hostname: filled(self.config.hostname),
             resources: resources(host),
             read_only: host.readonly_rootfs,
-            auto_remove: host.auto_remove,
-            beyond,
             image_id: filled(self.image).map(|id| digest(&id)),
             image: self.image_name,
             labels: self.config.labels,

@@ -2,29 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use hythe_runtime::{NetworkMode, ObservedSeccomp, ObservedSecurity};
-use hythe_spec::{ExtraHost, Signal};
+use hythe_runtime::ObservedSecurity;
+use hythe_runtime::words::{self, Beyond};
 
-use super::container::{Container, HostConfig, RestartDocument};
+use super::container::{Container, HostConfig};
 
 const INIT: &str = "io.podman.annotations.init";
-
-pub(super) fn network_mode(word: &str) -> NetworkMode {
-    match word {
-        "none" => NetworkMode::None,
-        "host" => NetworkMode::Host,
-        "slirp4netns" | "pasta" | "private" => NetworkMode::Other(word.to_owned()),
-        other if other.contains(':') => NetworkMode::Other(other.to_owned()),
-        _ => NetworkMode::Bridged,
-    }
-}
 
 pub(super) fn security(host: &HostConfig, bounding: Option<&[String]>) -> ObservedSecurity {
     ObservedSecurity {
         capabilities: bounding.map(names),
         privileged: Some(host.privileged),
-        seccomp: Some(seccomp(&host.security_opt)),
-        no_new_privileges: Some(host.security_opt.iter().any(|option| option.starts_with("no-new-privileges"))),
+        seccomp: Some(words::seccomp(&host.security_opt)),
+        no_new_privileges: Some(words::no_new_privileges(&host.security_opt)),
     }
 }
 
@@ -34,36 +24,20 @@ fn names(capabilities: &[String]) -> Vec<String> {
     names
 }
 
-fn seccomp(options: &[String]) -> ObservedSeccomp {
-    match options.iter().find_map(|option| option.strip_prefix("seccomp=")) {
-        None => ObservedSeccomp::Default,
-        Some("unconfined") => ObservedSeccomp::Unconfined,
-        Some(_) => ObservedSeccomp::Profile,
-    }
-}
-
-/// `no`, `always`, `on-failure:3`.
-pub(super) fn restart(policy: &RestartDocument) -> String {
-    match (policy.name.as_str(), policy.maximum_retry_count) {
-        ("", _) => "no".to_owned(),
-        (name, 0) => name.to_owned(),
-        (name, most) => format!("{name}:{most}"),
-    }
-}
-
-pub(super) fn hosts(lines: &[String]) -> Vec<ExtraHost> {
-    let mut hosts: Vec<ExtraHost> = lines.iter().filter_map(|line| line.parse().ok()).collect();
-    hosts.sort();
-    hosts
-}
-
-/// A number, or from podman 5 on a name.
-pub(super) fn signal(word: &serde_json::Value) -> Option<Signal> {
-    match word {
-        serde_json::Value::Number(number) => u8::try_from(number.as_u64()?).ok().filter(|n| *n != 0).map(Signal),
-        serde_json::Value::String(name) => name.parse().ok(),
-        _ => None,
-    }
+/// What has no key in a service file.
+pub(super) fn beyond(host: &HostConfig, pod: &str) -> Vec<String> {
+    let beyond = Beyond {
+        security: &host.security_opt,
+        namespaces: &[
+            ("pid", &host.pid_mode),
+            ("ipc", &host.ipc_mode),
+            ("uts", &host.uts_mode),
+            ("user", &host.userns_mode),
+        ],
+        counted: &[("devices", host.devices.len()), ("additional groups", host.group_add.len())],
+    };
+    let pod = (!pod.is_empty()).then(|| format!("pod `{pod}`"));
+    pod.into_iter().chain(beyond.told()).collect()
 }
 
 /// Each version says it in another place, or only runs it.

@@ -267,7 +267,7 @@ async fn inspect_gives_back_what_was_asked(scene: &Scene) -> Outcome {
     (plan.stop_signal, plan.stop_grace) = (Some(Signal(2)), Millis(3000));
     let id = scene.create(&plan).await?;
     let observed = scene.inspect(&id).await?;
-    is_set_up(&plan, &observed, &NetworkMode::None);
+    is_set_up(&plan, &observed);
     assert_eq!((Some(observed.entrypoint), Some(observed.command)), (plan.entrypoint, plan.command));
     assert!(plan.env.iter().all(|(key, value)| observed.env.get(key) == Some(value)), "{:?}", observed.env);
     assert_eq!((observed.user, observed.workdir), (plan.user, plan.workdir));
@@ -288,12 +288,16 @@ async fn inspect_tells_how_it_was_set_up(scene: &Scene) -> Outcome {
     plan.security.capabilities = words(&["CHOWN", "NET_RAW", "SYS_TIME"]);
     plan.security.no_new_privileges = true;
     let seen = scene.inspect(&scene.create(&plan).await?).await?;
-    is_set_up(&plan, &seen, &NetworkMode::Host);
-    assert!(!seen.auto_remove && seen.beyond.is_empty(), "{seen:?}");
+    is_set_up(&plan, &seen);
+    assert_eq!((seen.tty, seen.stdin, seen.stop_grace), (Some(true), Some(true), Some(plan.stop_grace)));
+    assert_eq!(seen.security.no_new_privileges, Some(true));
 
     let mut plain = second(scene.server());
     plain.security.no_new_privileges = false;
-    is_set_up(&plain, &scene.inspect(&scene.create(&plain).await?).await?, &NetworkMode::None);
+    let seen = scene.inspect(&scene.create(&plain).await?).await?;
+    is_set_up(&plain, &seen);
+    assert_eq!((seen.init, seen.tty, seen.stdin), (Some(false), Some(false), Some(false)));
+    assert_eq!(seen.security.no_new_privileges, Some(false));
     Ok(())
 }
 
@@ -309,12 +313,20 @@ async fn an_image_tells_what_it_says_of_its_process(scene: &Scene) -> Outcome {
 }
 
 /// What an engine says must be so; it need not say everything.
-fn is_set_up(plan: &Plan, observed: &Observed, network: &NetworkMode) {
+fn is_set_up(plan: &Plan, observed: &Observed) {
     fn said<T: PartialEq + std::fmt::Debug>(asked: T, observed: Option<T>) {
         assert!(observed.as_ref().is_none_or(|observed| *observed == asked), "asked for {asked:?}: {observed:?}");
     }
-    assert_eq!(&observed.network_mode, network);
-    said(plan.stop_signal, plan.stop_signal.map(|_| observed.stop_signal));
+    let network_mode = match &plan.network {
+        PlanNetwork::None => NetworkMode::None,
+        PlanNetwork::Host => NetworkMode::Host,
+        PlanNetwork::Bridged { .. } => NetworkMode::Bridged,
+    };
+    assert_eq!(observed.network_mode, network_mode);
+    if plan.stop_signal.is_some() {
+        assert_eq!(observed.stop_signal, plan.stop_signal);
+    }
+    assert!(!observed.auto_remove && observed.beyond.is_empty(), "{:?}", observed.beyond);
     said(plan.stop_grace, observed.stop_grace);
     said(
         (plan.init, plan.tty, plan.stdin),

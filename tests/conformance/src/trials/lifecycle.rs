@@ -119,7 +119,7 @@ async fn an_adopted_instance_is_changed_by_its_id(scene: &Scene) -> Outcome {
     scene.outside().run_foreign(&name, &scene.subject.image).await?;
     let seen = scene.inspect(&InstanceId(name.clone())).await?;
     assert_eq!(seen.network_mode, NetworkMode::None);
-    assert!(seen.engine_restart.as_deref().is_none_or(|policy| policy == "no"), "{seen:?}");
+    assert!(seen.engine_restart.as_deref().is_none_or(|policy| policy == "no"), "{:?}", seen.engine_restart);
     scene.stop(&seen.id, 0).await?;
     assert_eq!(scene.state(&seen.id).await?, State::Exited);
     scene.runtime().start(&scene.cx, &seen.id).await?;

@@ -1,6 +1,6 @@
 //! What an engine lets one change of a container that is there.
 
-use super::{Belongings, Expected, finds};
+use super::{Belongings, Expected, finds, is};
 use crate::files::{IMAGE, one};
 use crate::scene::Scene;
 use crate::wait;
@@ -79,7 +79,10 @@ pub(super) fn changes_of_a_running_service_are_found(scene: &mut Scene<'_>) {
     for change in OF_BOTH.iter().chain(docker) {
         try_one(scene, change, &other);
     }
-    let more = image_moves(scene, &image, &mut belongings) + a_second_one(scene) + it_ends(scene);
+    let more = image_moves(scene, &image, &mut belongings)
+        + a_second_one(scene)
+        + it_ends(scene)
+        + it_is_started_though_stopped(scene);
     scene.hythe(&["undeploy", &scene.service]).ok();
     println!("{}: {} changes of a running service found", scene.subject.name, OF_BOTH.len() + docker.len() + more);
 }
@@ -151,4 +154,20 @@ fn it_ends(scene: &Scene<'_>) -> usize {
     wait::until("it runs again", || scene.it(), |it| it["state"] == "running");
     finds(scene, "made again", &[]);
     3
+}
+
+/// What is desired to be stopped is not stopped again: it is told.
+fn it_is_started_though_stopped(scene: &Scene<'_>) -> usize {
+    scene.hythe(&["stop", &scene.service]).ok();
+    let id = id(scene);
+    scene.engine().run(&["start", &id]);
+    finds(scene, "start", &[("state", BY_HAND)]);
+    let told = || scene.events().into_iter().rfind(|event| event["kind"] == "drift").unwrap_or_default();
+    let event = wait::until("it is told", told, |event| event["message"] == "was started by hand");
+    let differences = event["details"]["differences"].as_array().cloned().unwrap_or_default();
+    assert!(is(&differences, &[("state", BY_HAND)]), "{event:#}");
+    finds(scene, "it runs on", &[("state", BY_HAND)]);
+    scene.hythe(&["stop", &scene.service]).ok();
+    finds(scene, "stopped again", &[]);
+    1
 }

@@ -1,6 +1,7 @@
 //! Changes made by hand, with the engine's own program: `status` names the field and the cause of each, and nothing else.
 
 mod anew;
+mod heals;
 mod live;
 mod watched;
 
@@ -16,9 +17,11 @@ trials!("drift":
     changes_of_a_running_service_are_found Real,
     instances_made_anew_are_compared_in_every_field Real,
     changes_are_told_as_events Real,
+    heals_what_was_changed_by_hand Real,
 );
 
 use anew::instances_made_anew_are_compared_in_every_field;
+use heals::heals_what_was_changed_by_hand;
 use live::{an_unchanged_service_differs_in_nothing, changes_of_a_running_service_are_found};
 use watched::changes_are_told_as_events;
 

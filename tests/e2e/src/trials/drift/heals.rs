@@ -1,0 +1,55 @@
+//! What somebody changes of a service that heals comes back as desired, once.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Belongings, finds};
+use crate::files::{one, stays};
+use crate::scene::Scene;
+use crate::wait;
+
+/// Longer than some rounds of the watch.
+const ROUNDS: Duration = Duration::from_secs(7);
+
+pub(super) fn heals_what_was_changed_by_hand(scene: &mut Scene<'_>) {
+    scene.agent.reconfigure(&format!("drift_interval = '2s'\n{}", scene.subject.config()));
+    let mut belongings = Belongings::new(scene.engine());
+    let other = format!("{}-other", scene.service);
+    belongings.make(&["network", "create", &other], &["network", "rm", "-f", &other]);
+    scene.deploy(&format!("drift = 'heal'\n{}", one(&scene.service, &stays("up"), "memory = '64m'"))).ok();
+    let (update, connect) = ("update --memory 96m --memory-swap 96m ID", format!("network connect {other} ID"));
+    let network = format!("networks.{other}");
+    let changes = [
+        (update, "memory"),
+        (&connect, &network),
+        ("pause ID", "state"),
+        ("rename ID by-hand-ID", "name"),
+        // The same as before is healed as before.
+        (update, "memory"),
+    ];
+    for (number, (change, field)) in changes.into_iter().enumerate() {
+        let before = id(scene);
+        let words = change.replace("ID", &before);
+        scene.engine().run(&words.split(' ').collect::<Vec<_>>());
+        let done = |found: &(Vec<Value>, String)| found.0.len() > number && found.1 != before;
+        let what = format!("it is replaced after: {change}");
+        let (told, _) = wait::until(&what, || (healings(scene), id(scene)), done);
+        assert_eq!(told[number]["details"]["reason"], field, "{told:#?}");
+        scene.await_state("running");
+        finds(scene, change, &[]);
+        wait::until("what it replaces is gone", || scene.ids(), |ids| ids.len() == 1);
+    }
+    let now = id(scene);
+    let seen = || (healings(scene).len(), id(scene));
+    wait::stays("it is healed once each", ROUNDS, seen, |seen| *seen == (changes.len(), now.clone()));
+    println!("{}: {} changes healed, each once", scene.subject.name, changes.len());
+}
+
+fn id(scene: &Scene<'_>) -> String {
+    scene.it()["instance"]["id"].as_str().unwrap_or_default().to_owned()
+}
+
+fn healings(scene: &Scene<'_>) -> Vec<Value> {
+    scene.events().into_iter().filter(|event| event["kind"] == "healing").collect()
+}
