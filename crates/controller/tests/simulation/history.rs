@@ -29,8 +29,8 @@ struct Life {
     requests: u64,
     stopped: BTreeMap<String, jiff::Timestamp>,
     silences: Vec<Silence>,
-    /// The store was lost, and with it what somebody had asked for.
-    amnesia: bool,
+    /// Nobody waits for an outcome.
+    in_haste: bool,
 }
 
 pub(crate) async fn live(seed: u64) -> Lived {
@@ -42,7 +42,7 @@ pub(crate) async fn live(seed: u64) -> Lived {
         requests: 0,
         stopped: BTreeMap::new(),
         silences: Vec::new(),
-        amnesia: false,
+        in_haste: false,
     };
     let length = 4 + life.rng.below(24);
     for _ in 0..length {
@@ -117,7 +117,7 @@ fn service(components: Vec<Component>) -> Service {
 
 impl Life {
     async fn happen(&mut self) {
-        match self.rng.below(22) {
+        match self.rng.below(27) {
             0..=5 => self.deploy().await,
             6 | 7 => self.stop().await,
             8 => self.begin("start").await,
@@ -131,15 +131,47 @@ impl Life {
             17..=20 => {
                 let (after, down_for) = (self.rng.below(12), self.rng.while_());
                 self.world.say(format_args!("the agent dies at the crash point after {after}, for {down_for:?}"));
-                self.world.crash(after, down_for).await;
+                self.world.arm(after);
+                self.world.crash(down_for).await;
             }
+            21..=24 => self.dies_in_a_request().await,
+            25 => self.rest("for a while").await,
             _ => {
                 self.world.say("the store is lost");
                 self.world.lose_store().await;
-                self.amnesia = true;
                 self.break_silence(None);
             }
         }
+    }
+
+    /// The agent dies in one of the first steps of what was just asked for.
+    async fn dies_in_a_request(&mut self) {
+        let (after, down_for) = (self.rng.below(8), self.rng.while_());
+        self.world.say(format_args!("the agent will die at the crash point after {after}, for {down_for:?}"));
+        self.world.arm(after);
+        self.in_haste = true;
+        match self.rng.below(5) {
+            0 | 1 => self.stop().await,
+            2 => self.begin("restart").await,
+            3 => self.deploy().await,
+            _ => self.undeploy().await,
+        }
+        self.in_haste = false;
+        self.world.crash(down_for).await;
+        if self.rng.once_in(2) {
+            self.rest("to see what became of it").await;
+        }
+    }
+
+    /// Everything works for long enough that all comes to rest.
+    async fn rest(&mut self, why: &str) {
+        self.world.say(format_args!("everything works, {why}"));
+        self.world.chaos.rage(false);
+        self.world.memory.control().up();
+        tokio::time::sleep(LONG).await;
+        let resting = check::at_rest(&self.world);
+        self.complain(resting);
+        self.world.chaos.rage(true);
     }
 
     /// Somebody asks for something to run: a silence ends.
@@ -220,7 +252,7 @@ impl Life {
                 return None;
             }
         };
-        if self.rng.once_in(2) {
+        if self.in_haste || self.rng.once_in(2) {
             return None;
         }
         if self.rng.once_in(10) {
@@ -273,12 +305,8 @@ impl Life {
 
     /// Everything works again: it comes to rest as desired, a good version can be deployed, and undeploy leaves nothing.
     async fn end(&mut self) {
-        self.world.say("everything works again");
-        self.world.chaos.calm();
-        self.world.memory.control().up();
-        tokio::time::sleep(LONG).await;
-        let resting = check::at_rest(&self.world);
-        self.complain(resting);
+        self.rest("in the end").await;
+        self.world.chaos.rage(false);
         self.deploy_good().await;
         let events = self.world.memory.control().history();
         for event in &events {
