@@ -21,6 +21,8 @@ const NAME: &str = "shop";
 const COMPONENTS: [&str; 2] = ["db", "web"];
 /// Long enough for every back-off and probe to come to an end.
 const LONG: Duration = Duration::from_secs(900);
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(7300);
 
 struct Life {
     world: World,
@@ -169,7 +171,14 @@ impl Life {
         self.world.chaos.rage(false);
         self.world.memory.control().up();
         tokio::time::sleep(LONG).await;
-        let resting = check::at_rest(&self.world);
+        let mut resting = check::at_rest(&self.world);
+        for _ in 0..LOOKS {
+            // What goes on failing is between two states now and then.
+            if resting.is_err() {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                resting = check::at_rest(&self.world);
+            }
+        }
         self.complain(resting);
         self.world.chaos.rage(true);
     }
@@ -309,10 +318,8 @@ impl Life {
         self.world.chaos.rage(false);
         self.deploy_good().await;
         let events = self.world.memory.control().history();
-        for event in &events {
-            let name = event.name.as_deref().unwrap_or_default();
-            self.world.lines.push(format!("engine: {} {name} {:?}", event.time, event.kind));
-        }
+        let told = self.told_by_the_engine();
+        self.world.lines.extend(told);
         self.break_silence(None);
         check::history(&events, &self.silences);
         let gone = self.world.controller().undeploy(NAME, true).unwrap();
@@ -349,7 +356,17 @@ impl Life {
 
     fn complain(&self, outcome: Result<(), String>) {
         if let Err(reason) = outcome {
-            panic!("{reason}\n{}", self.world.lines.join("\n"));
+            let cells = self.world.controller().workloads();
+            let observed: Vec<_> = cells.iter().map(|cell| (&cell.desired.name, &cell.observed)).collect();
+            let lines = [self.told_by_the_engine(), self.world.lines.clone()].concat().join("\n");
+            panic!("{reason}\n{observed:#?}\n{lines}");
         }
+    }
+
+    fn told_by_the_engine(&self) -> Vec<String> {
+        let line = |event: &hythe_runtime::Event| {
+            format!("engine: {} {} {:?}", event.time, event.name.as_deref().unwrap_or_default(), event.kind)
+        };
+        self.world.memory.control().history().iter().map(line).collect()
     }
 }

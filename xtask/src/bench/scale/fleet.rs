@@ -92,8 +92,12 @@ impl Fleet {
     }
 }
 
-/// How many run; the engine was asked since the agent's start, or they would be unknown.
+/// How many run, of which the engine has been asked since the agent's start: until then none is known to.
 fn running(agent: &Agent) -> Result<usize> {
+    let runtimes = agent.get("/v1/runtimes")?;
+    if !runtimes.as_array().is_some_and(|runtimes| runtimes.iter().all(|runtime| runtime["healthy"] == true)) {
+        return Ok(0);
+    }
     let workloads = agent.get("/v1/workloads")?;
     let rows = workloads.as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(rows.iter().filter(|row| row["state"] == "running").count())

@@ -77,7 +77,7 @@ fn follow(input: impl Read + Send + 'static, parse: fn(&str) -> Option<Timestamp
 fn of_ours(line: &str) -> Option<Timestamp> {
     let event: Value = serde_json::from_str(line.strip_prefix("data:")?).ok()?;
     let kind = event["kind"].as_str()?;
-    ["paused", "resumed"].contains(&kind).then(|| event["time"].as_str()?.parse().ok()).flatten()
+    ["paused", "unpaused"].contains(&kind).then(|| event["time"].as_str()?.parse().ok()).flatten()
 }
 
 fn of_docker(line: &str) -> Option<Timestamp> {

@@ -35,15 +35,17 @@ struct Point {
 
 /// A table for each runtime, one for the latency of events, and a plot of both.
 pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
+    let docker = bed.engines.iter().find(|engine| engine.name == "docker");
+    let latencies = docker.map(|docker| latencies(bed, docker)).transpose()?;
     let own = grow(bed, None, &IN_PROCESS)?;
     let mut tables = vec![table("the in-process runtime", &own)];
     let mut lines = vec![("in-process", own)];
-    if let Some(docker) = bed.engines.iter().find(|engine| engine.name == "docker") {
+    if let Some(docker) = docker {
         let points = grow(bed, Some(docker), &ON_DOCKER)?;
         tables.push(table("docker", &points));
-        tables.push(Table { rows: latencies(bed, docker)?, ..latency_table() });
         lines.push(("docker", points));
     }
+    tables.extend(latencies.map(|rows| Table { rows, ..latency_table() }));
     tables[0].plot = Some(plot::draw(&lines)?);
     Ok(tables)
 }
