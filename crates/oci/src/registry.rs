@@ -79,7 +79,7 @@ impl Registry {
     /// # Errors
     /// `NotFound` only when the registry itself says so; `Unauthorized`, `Unavailable`, `Invalid`.
     pub async fn resolve(&self, image: &ImageRef) -> Result<Resolved, Error> {
-        self.bounded(image, retried(async || Exchange::new(self, image).resolve().await)).await
+        self.bounded(image, retried(|| async { Exchange::new(self, image).resolve().await })).await
     }
 
     /// Whether the registry has the image; `false` only when the registry itself says that it has not.
@@ -137,7 +137,7 @@ impl Registry {
 }
 
 /// Asks again where the answer says that it may help.
-pub(crate) async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) async fn retried<T, A: Future<Output = Result<T, Error>>>(mut attempt: impl FnMut() -> A) -> Result<T, Error> {
     let mut pauses = RETRY_PAUSES.into_iter();
     loop {
         let error = match attempt().await {

@@ -33,7 +33,7 @@ impl<'a> Source<'a> {
         actions: &'static str,
     ) -> Result<Self, Error> {
         let exchange = Exchange { actions, ..Exchange::new(registry, image) };
-        let authorization = registry.bounded(image, retried(async || exchange.ping().await)).await?;
+        let authorization = registry.bounded(image, retried(|| exchange.ping())).await?;
         Ok(Self { exchange, authorization: Mutex::new(authorization) })
     }
 
@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
 
     /// A manifest or index by tag or digest, checked against the digest.
     pub(crate) async fn document(&self, version: &str) -> Result<Document, Error> {
-        let question = retried(async || self.document_once(version).await);
+        let question = retried(|| self.document_once(version));
         self.exchange.registry.bounded(self.exchange.image, question).await
     }
 

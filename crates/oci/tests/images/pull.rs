@@ -106,3 +106,17 @@ async fn two_pulls_at_once_both_succeed() {
     assert_eq!(a.unwrap(), b.unwrap());
     assert_eq!(hub.asked(&blob_path(&image.layers[1])).len(), 1, "one download serves both");
 }
+
+/// Drivers hand such futures on as trait objects: this is about compiling.
+#[test]
+fn a_pull_can_be_handed_to_another_thread() {
+    fn pull<'a>(
+        store: &'a Store,
+        registry: &'a hythe_oci::Registry,
+        name: &'a hythe_spec::ImageRef,
+        seen: &'a Mutex<u64>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<hythe_oci::Stored, hythe_oci::Error>> + Send + 'a>> {
+        Box::pin(async move { store.pull(registry, name, |progress| *seen.lock().unwrap() += progress.current).await })
+    }
+    let _ = pull;
+}
