@@ -137,7 +137,9 @@ impl Registry {
 }
 
 /// Asks again where the answer says that it may help.
-pub(crate) async fn retried<T, A: Future<Output = Result<T, Error>>>(mut attempt: impl FnMut() -> A) -> Result<T, Error> {
+pub(crate) async fn retried<T, A: Future<Output = Result<T, Error>>>(
+    mut attempt: impl FnMut() -> A,
+) -> Result<T, Error> {
     let mut pauses = RETRY_PAUSES.into_iter();
     loop {
         let error = match attempt().await {

@@ -4,19 +4,19 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Component;
 
-use rustix::fs::{AtFlags, FileType, Mode, Timespec, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, Timespec};
 use tar::EntryType;
 
+use super::member::{Member, Members};
 use super::*;
 
 const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh.opq";
+const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What aufs kept for itself; of no meaning in an image.
 const AUFS: &[u8] = b".wh..wh.";
 
 pub(super) struct Unpacker<'a> {
     root: Root,
-    allowance: Allowance,
     options: &'a Options,
     entries: u64,
     /// What directories shall look like; given at the end, since filling them changes their times.
@@ -25,28 +25,23 @@ pub(super) struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    pub(super) fn new(root: Root, allowance: Allowance, options: &'a Options) -> Self {
+    pub(super) fn new(root: Root, options: &'a Options) -> Self {
         let buffer = vec![0; content::BUFFER];
-        Self { root, allowance, options, entries: 0, directories: BTreeMap::new(), buffer }
+        Self { root, options, entries: 0, directories: BTreeMap::new(), buffer }
     }
 
     /// Unpacks everything; gives the digest of the plain archive.
-    pub(super) fn run(&mut self, source: impl Read) -> Result<Digest, Failure> {
-        let plain = inflate(source)?;
-        let mut archive = tar::Archive::new(Metered::new(plain, self.allowance.clone()));
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            self.allowance.expect_content();
+    pub(super) fn run(&mut self, source: impl Read, exceeded: &Rc<Cell<bool>>) -> Result<Digest, Failure> {
+        let limits = &self.options.limits;
+        let mut members = Members::new(Metered::new(inflate(source)?, limits.bytes, Rc::clone(exceeded)));
+        while let Some(member) = members.next()? {
             self.entries += 1;
-            if self.entries > self.options.limits.entries {
+            if self.entries > limits.entries {
                 return Err(Failure::TooManyEntries);
             }
-            self.entry(&mut entry)?;
-            // Read to its end here, where it counts as content.
-            io::copy(&mut entry, &mut io::sink())?;
-            self.allowance.expect_headers();
+            self.entry(&member, &mut members)?;
         }
-        Ok(archive.into_inner().finish()?)
+        Ok(members.into_inner().finish()?)
     }
 
     /// Dresses the directories, deepest first; gives those that nobody described.
@@ -61,19 +56,16 @@ impl<'a> Unpacker<'a> {
         Ok(undescribed.filter(|path| !directories.contains_key(path)).collect())
     }
 
-    fn entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
-        let kind = entry.header().entry_type();
-        if kind.is_pax_global_extensions() {
-            return Ok(());
-        }
-        let raw = content::name(entry)?;
-        let path = clean(&raw);
+    fn entry<R: Read>(&mut self, member: &Member, content: &mut Members<R>) -> Result<(), Failure> {
+        let path = clean(&member.name);
         let named = |why: String| Failure::Entry(path.clone(), why);
-        if raw.contains(&0) {
+        if member.name.contains(&0) {
             return Err(named("its name has a zero byte".to_owned()));
         }
-        let meta = Meta::read(entry).map_err(named)?;
-        let is_directory = kind.is_dir() || (kind.is_file() && raw.ends_with(b"/"));
+        let meta = Meta::read(member).map_err(named)?;
+        let kind = member.kind();
+        // Archives older than directories as a type say it by the name.
+        let is_directory = kind.is_dir() || (kind.is_file() && member.name.ends_with(b"/"));
         match path.file_name() {
             None if is_directory => {
                 self.directories.insert(path, meta);
@@ -82,82 +74,58 @@ impl<'a> Unpacker<'a> {
             None => Err(named("only a directory can be the root".to_owned())),
             Some(name) if name.as_bytes().starts_with(WHITEOUT) => self.whiteout(&path),
             Some(_) if is_directory => self.directory(path, meta),
-            Some(_) => self.node(entry, kind, &path, &meta),
+            Some(_) if kind.is_hard_link() => self.hard_link(member, &path),
+            Some(_) => self.node(member, content, &path, &meta),
         }
     }
 
     fn directory(&mut self, path: PathBuf, meta: Meta) -> Result<(), Failure> {
-        self.make_directory(&path).map_err(|errno| Failure::System(path.clone(), errno))?;
+        let made = self.root.place(&path).and_then(|place| self.root.make_directory(&place, &path));
+        made.map_err(|errno| Failure::System(path.clone(), errno))?;
         self.root.implied.remove(&path);
         self.directories.insert(path, meta);
         Ok(())
     }
 
-    fn make_directory(&mut self, path: &Path) -> Result<(), Errno> {
-        let place = self.root.place(path)?;
-        let covers = self.root.make_directory(&place, path)?;
-        if covers { self.make_opaque(&place) } else { Ok(()) }
-    }
-
     /// Everything that is no directory takes the place of what was there.
     fn node<R: Read>(
         &mut self,
-        entry: &mut tar::Entry<'_, R>,
-        kind: EntryType,
+        member: &Member,
+        content: &mut Members<R>,
         path: &Path,
         meta: &Meta,
     ) -> Result<(), Failure> {
         let system = |errno| Failure::System(path.to_owned(), errno);
-        if kind.is_hard_link() {
-            return self.hard_link(entry, path);
-        }
         let place = self.root.place(path).map_err(system)?;
         self.clear(&place, path).map_err(system)?;
+        let kind = member.kind();
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                content::write(entry, &place, path, self.options.limits.bytes, &mut self.buffer)?;
+                content::write(member, content, &place, path, self.options.limits.bytes, &mut self.buffer)?;
             }
             EntryType::Symlink => {
-                let to = link_target(entry, path)?;
-                rustix::fs::symlinkat(OsStr::from_bytes(&to), &*place.parent, place.name).map_err(system)?;
+                let to = link_target(member, path)?;
+                rustix::fs::symlinkat(OsStr::from_bytes(to), &*place.parent, place.name).map_err(system)?;
             }
-            EntryType::Fifo => self.special(entry, &place, FileType::Fifo, path)?,
+            EntryType::Fifo => special(member, &place, FileType::Fifo, path)?,
             EntryType::Char | EntryType::Block if self.options.rootless => return Ok(()),
-            EntryType::Char => self.special(entry, &place, FileType::CharacterDevice, path)?,
-            EntryType::Block => self.special(entry, &place, FileType::BlockDevice, path)?,
+            EntryType::Char => special(member, &place, FileType::CharacterDevice, path)?,
+            EntryType::Block => special(member, &place, FileType::BlockDevice, path)?,
             other => return Err(Failure::Entry(path.to_owned(), format!("its type {other:?} is unknown"))),
         }
-        let is_symlink = kind == EntryType::Symlink;
-        target(&place, is_symlink, self.options.rootless).apply(meta).map_err(system)
-    }
-
-    fn special<R: Read>(
-        &self,
-        entry: &tar::Entry<'_, R>,
-        place: &Place<'_>,
-        kind: FileType,
-        path: &Path,
-    ) -> Result<(), Failure> {
-        let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
-        let header = entry.header();
-        let (major, minor) = (number(header.device_major())?, number(header.device_minor())?);
-        let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(major, minor) };
-        rustix::fs::mknodat(&*place.parent, place.name, kind, Mode::from_raw_mode(0o600), device)
-            .map_err(|errno| Failure::System(path.to_owned(), errno))
+        meta.apply(&place, kind.is_symlink(), self.options.rootless).map_err(system)
     }
 
     /// Both names are inside the root; the target must be in this same layer.
-    fn hard_link<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, path: &Path) -> Result<(), Failure> {
-        let to = clean(&link_target(entry, path)?);
+    fn hard_link(&mut self, member: &Member, path: &Path) -> Result<(), Failure> {
+        let to = clean(link_target(member, path)?);
         let absent =
             || Failure::Entry(path.to_owned(), format!("it links to `{}`, which is not in the layer", to.display()));
-        if to.file_name().is_none() {
-            return Err(absent());
-        }
         let system = |errno| Failure::System(path.to_owned(), errno);
+        let name = to.file_name().ok_or_else(absent)?;
         let directory = self.root.open_directory(to.parent().unwrap_or(Path::new(""))).map_err(|_| absent())?;
-        let source = Place { parent: directory.into(), name: to.file_name().unwrap_or_default() };
-        let found = source.stat().map_err(system)?.ok_or_else(absent)?;
+        let source = Place { parent: directory.into(), name };
+        let found = source.stat().map_err(system)?.filter(|found| !is_directory(found)).ok_or_else(absent)?;
         let place = self.root.place(path).map_err(system)?;
         let existing = place.stat().map_err(system)?;
         if existing.is_some_and(|existing| existing.st_ino == found.st_ino) {
@@ -187,7 +155,7 @@ impl<'a> Unpacker<'a> {
     fn hide(&mut self, path: &Path) -> Result<(), Errno> {
         let place = self.root.place(path)?;
         match place.stat()? {
-            Some(found) if is_directory(&found) => self.make_opaque(&place),
+            Some(found) if is_directory(&found) => self.root.make_opaque(&place),
             Some(_) => Ok(()),
             None => {
                 let (kind, mode) = (FileType::CharacterDevice, Mode::empty());
@@ -201,18 +169,12 @@ impl<'a> Unpacker<'a> {
         let directory = path.parent().unwrap_or(Path::new(""));
         if directory.as_os_str().is_empty() {
             let root = self.root.open_directory(directory)?;
-            return self.make_opaque(&Place { parent: root.into(), name: OsStr::new(".") });
+            return self.root.make_opaque(&Place { parent: root.into(), name: OsStr::new(".") });
         }
         // Placing the marker makes the directory where it is missing.
         self.root.place(path)?;
         let place = self.root.place(directory)?;
-        self.make_opaque(&place)
-    }
-
-    fn make_opaque(&self, place: &Place<'_>) -> Result<(), Errno> {
-        let key = if self.options.rootless { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
-        let path = target(place, false, self.options.rootless).path();
-        rustix::fs::lsetxattr(path, key, b"y", XattrFlags::empty())
+        self.root.make_opaque(&place)
     }
 
     fn clear(&mut self, place: &Place<'_>, path: &Path) -> Result<(), Errno> {
@@ -226,14 +188,17 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-fn target<'a>(place: &'a Place<'_>, is_symlink: bool, rootless: bool) -> Target<'a> {
-    use std::os::fd::AsFd as _;
-    Target { parent: place.parent.as_fd(), name: place.name.as_bytes(), is_symlink, rootless }
+fn special(member: &Member, place: &Place<'_>, kind: FileType, path: &Path) -> Result<(), Failure> {
+    let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
+    let (major, minor) = (number(member.header.device_major())?, number(member.header.device_minor())?);
+    let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(major, minor) };
+    rustix::fs::mknodat(&*place.parent, place.name, kind, Mode::from_raw_mode(0o600), device)
+        .map_err(|errno| Failure::System(path.to_owned(), errno))
 }
 
-fn link_target<R: Read>(entry: &tar::Entry<'_, R>, path: &Path) -> Result<Vec<u8>, Failure> {
-    match entry.link_name_bytes() {
-        Some(to) if !to.is_empty() && !to.contains(&0) => Ok(to.into_owned()),
+fn link_target<'m>(member: &'m Member, path: &Path) -> Result<&'m [u8], Failure> {
+    match member.link.as_deref() {
+        Some(to) if !to.is_empty() && !to.contains(&0) => Ok(to),
         _ => Err(Failure::Entry(path.to_owned(), "it links to nothing".to_owned())),
     }
 }
@@ -259,7 +224,7 @@ pub(super) fn dress(root: &Root, path: &Path, meta: &Meta, rootless: bool) -> Re
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         opened => opened?,
     };
-    target(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rootless).apply(meta)
+    meta.apply(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rootless)
 }
 
 /// What a directory looks like in an unpacked layer; `None` where the layer has none there.
@@ -268,6 +233,6 @@ pub(super) fn looks(root: &Root, path: &Path) -> Option<Meta> {
     let place = Place { parent: directory.into(), name: OsStr::new(".") };
     let stat = place.stat().ok()??;
     let mtime = Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
-    let xattrs = meta::attributes(&target(&place, false, false).path());
+    let xattrs = meta::attributes(&place.path());
     Some(Meta { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777, xattrs, mtime })
 }

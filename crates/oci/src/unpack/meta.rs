@@ -1,10 +1,10 @@
 //! What an archive says about a file besides its content, and putting it there.
 
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
-
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
+
+use super::member::{Member, number};
+use super::tree::Place;
 
 /// Attributes that overlayfs would obey are not an archive's to set.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -23,35 +23,34 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// Reads headers and extended headers; the error is a reason.
-    pub(crate) fn read<R: Read>(entry: &mut tar::Entry<'_, R>) -> Result<Self, String> {
-        let header = entry.header();
-        let id = |field: std::io::Result<u64>, what: &str| {
-            let id = field.map_err(|error| error.to_string())?;
-            u32::try_from(id).map_err(|_| format!("its {what} {id} is too large"))
-        };
+    pub(super) fn read(member: &Member) -> Result<Self, String> {
+        let header = &member.header;
         let mut meta = Self {
-            uid: id(header.uid(), "owner")?,
-            gid: id(header.gid(), "group")?,
+            uid: id(member, "uid", header.uid())?,
+            gid: id(member, "gid", header.gid())?,
             mode: header.mode().map_err(|error| error.to_string())? & PERMISSIONS,
             xattrs: Vec::new(),
             mtime: seconds(header.mtime().unwrap_or(0)),
         };
-        let Some(extensions) = entry.pax_extensions().map_err(|error| error.to_string())? else {
-            return Ok(meta);
-        };
-        for extension in extensions {
-            let extension = extension.map_err(|error| error.to_string())?;
-            let (key, value) = (extension.key_bytes(), extension.value_bytes());
-            if key == b"mtime" {
-                meta.mtime = std::str::from_utf8(value).ok().and_then(timespec).unwrap_or(meta.mtime);
-            } else if let Some(name) = key.strip_prefix(XATTR)
+        let told = member.record("mtime").and_then(|text| std::str::from_utf8(text).ok()).and_then(timespec);
+        meta.mtime = told.unwrap_or(meta.mtime);
+        for (key, value) in &member.records {
+            if let Some(name) = key.strip_prefix(XATTR)
                 && !OVERLAY.iter().any(|prefix| name.starts_with(prefix))
             {
-                meta.xattrs.push((name.to_vec(), value.to_vec()));
+                meta.xattrs.push((name.to_vec(), value.clone()));
             }
         }
         Ok(meta)
     }
+}
+
+fn id(member: &Member, key: &str, plain: std::io::Result<u64>) -> Result<u32, String> {
+    let id = match member.record(key) {
+        Some(text) => number(text).ok_or_else(|| format!("its {key} is no number"))?,
+        None => plain.map_err(|error| error.to_string())?,
+    };
+    u32::try_from(id).map_err(|_| format!("its {key} {id} is too large"))
 }
 
 fn seconds(seconds: u64) -> Timespec {
@@ -70,46 +69,32 @@ fn timespec(text: &str) -> Option<Timespec> {
     }
 }
 
-/// Something in a directory, by name, never followed where it is a symbolic link.
-pub(crate) struct Target<'a> {
-    pub(crate) parent: BorrowedFd<'a>,
-    pub(crate) name: &'a [u8],
-    pub(crate) is_symlink: bool,
-    pub(crate) rootless: bool,
-}
-
-impl Target<'_> {
-    /// In the one order in which nothing is lost: a change of owner clears setuid and capabilities.
-    pub(crate) fn apply(&self, meta: &Meta) -> Result<(), Errno> {
-        let Self { parent, name, is_symlink, rootless } = *self;
+impl Meta {
+    /// Gives a file its looks, in the one order in which nothing is lost: a change of owner clears setuid and capabilities.
+    /// The last component is never followed.
+    pub(crate) fn apply(&self, place: &Place<'_>, is_symlink: bool, rootless: bool) -> Result<(), Errno> {
+        let (parent, name) = (&*place.parent, place.name);
         if !rootless {
-            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         if !is_symlink {
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())?;
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
         }
-        for (key, value) in &meta.xattrs {
-            self.set_attribute(key, value)?;
+        for (key, value) in &self.xattrs {
+            set_attribute(place, key, value, rootless || is_symlink)?;
         }
-        let times = Timestamps { last_access: meta.mtime, last_modification: meta.mtime };
+        let times = Timestamps { last_access: self.mtime, last_modification: self.mtime };
         rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
     }
+}
 
-    /// What this file system or user cannot have is left out, as other tools do.
-    pub(crate) fn set_attribute(&self, key: &[u8], value: &[u8]) -> Result<(), Errno> {
-        match rustix::fs::lsetxattr(self.path(), key, value, XattrFlags::empty()) {
-            Err(Errno::NOTSUP) => Ok(()),
-            Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if self.rootless || self.is_symlink => Ok(()),
-            set => set,
-        }
-    }
-
-    /// Attributes of symbolic links and devices have no call that takes a directory: it is named through /proc.
-    pub(crate) fn path(&self) -> Vec<u8> {
-        let mut path = format!("/proc/self/fd/{}/", self.parent.as_fd().as_raw_fd()).into_bytes();
-        path.extend_from_slice(self.name);
-        path
+/// What this file system (or, where `lenient`, this user) cannot have is left out, as other tools do.
+fn set_attribute(place: &Place<'_>, key: &[u8], value: &[u8], lenient: bool) -> Result<(), Errno> {
+    match rustix::fs::lsetxattr(place.path(), key, value, XattrFlags::empty()) {
+        Err(Errno::NOTSUP) => Ok(()),
+        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if lenient => Ok(()),
+        set => set,
     }
 }
 

@@ -5,13 +5,17 @@
 
 mod content;
 mod entry;
+mod member;
 mod meta;
+mod sparse;
 mod stream;
 mod tree;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 
@@ -20,8 +24,8 @@ use crate::store::Options;
 use crate::{Error, Kind};
 
 use entry::Unpacker;
-use meta::{Meta, Target};
-use stream::{Allowance, Excess, Metered};
+use meta::Meta;
+use stream::Metered;
 use tree::{Place, Root};
 
 pub(crate) use stream::inflate;
@@ -64,11 +68,11 @@ pub(crate) fn unpack(
 ) -> Result<Tree, Error> {
     let mut tree =
         Tree { home: home.to_owned(), files: files.to_owned(), implied: Vec::new(), rootless: options.rootless };
-    let allowance = Allowance::new(&options.limits);
-    let told = |failure| told(blob, &options.limits, &allowance, failure);
-    let root = Root::open(files).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
-    let mut unpacker = Unpacker::new(root, allowance.clone(), options);
-    let found = unpacker.run(source).map_err(told)?;
+    let exceeded = Rc::new(Cell::new(false));
+    let told = |failure| told(blob, &options.limits, exceeded.get(), failure);
+    let root = Root::open(files, options.rootless).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    let mut unpacker = Unpacker::new(root, options);
+    let found = unpacker.run(source, &exceeded).map_err(told)?;
     if found != *diff {
         let message = format!("layer `{blob}` is damaged: its diff id is `{found}`, the image says `{diff}`");
         return Err(Error::new(Kind::Invalid, message));
@@ -87,6 +91,7 @@ enum Failure {
     /// The system refused something for this entry.
     System(PathBuf, Errno),
     TooManyEntries,
+    OversizedHeaders,
     TooLarge(PathBuf, u64),
 }
 
@@ -96,32 +101,28 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn told(blob: &Digest, limits: &Limits, allowance: &Allowance, failure: Failure) -> Error {
+fn told(blob: &Digest, limits: &Limits, exceeded: bool, failure: Failure) -> Error {
+    let invalid = |what: String| Error::new(Kind::Invalid, format!("layer `{blob}` {what}"));
     let bounds = |what: String| {
-        Error::new(Kind::Exhausted, format!("layer `{blob}` {what}"))
-            .hint("raise the bounds of the image store if that is meant")
+        let message = format!("layer `{blob}` {what}");
+        Error::new(Kind::Exhausted, message).hint("raise the bounds of the image store if that is meant")
     };
-    match (allowance.excess(), failure) {
-        (Some(Excess::Bytes), _) => bounds(format!("unpacks to more than {} bytes", limits.bytes)),
-        (Some(Excess::Headers), _) => bounds("has an entry with oversized headers".to_owned()),
-        (_, Failure::TooManyEntries) => bounds(format!("has more than {} entries", limits.entries)),
-        (_, Failure::TooLarge(path, size)) => bounds(format!("has a file `{}` of {size} bytes", path.display())),
-        (_, Failure::Stream(error)) => match error.raw_os_error() {
-            Some(_) => crate::error::failed("read layer", blob, &error),
-            None => Error::new(Kind::Invalid, format!("layer `{blob}` cannot be unpacked: {error}")),
-        },
-        (_, Failure::Entry(path, why)) => Error::new(
-            Kind::Invalid,
-            format!("layer `{blob}` has an entry `{}` that cannot be unpacked: {why}", path.display()),
-        ),
-        (_, Failure::System(path, errno)) => {
+    match failure {
+        _ if exceeded => bounds(format!("unpacks to more than {} bytes", limits.bytes)),
+        Failure::TooManyEntries => bounds(format!("has more than {} entries", limits.entries)),
+        Failure::OversizedHeaders => bounds("has an entry with oversized headers".to_owned()),
+        Failure::TooLarge(path, size) => bounds(format!("has a file `{}` of {size} bytes", path.display())),
+        Failure::Stream(error) if error.raw_os_error().is_some() => crate::error::failed("read layer", blob, &error),
+        Failure::Stream(error) => invalid(format!("cannot be unpacked: {error}")),
+        Failure::Entry(path, why) => {
+            invalid(format!("has an entry `{}` that cannot be unpacked: {why}", path.display()))
+        }
+        Failure::System(path, errno @ (Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV)) => {
+            invalid(format!("has an entry `{}` that cannot be unpacked: {errno}", path.display()))
+        }
+        Failure::System(path, errno) => {
             let what = format!("{blob}`, entry `{}", path.display());
-            match errno {
-                Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV => {
-                    Error::new(Kind::Invalid, format!("cannot unpack layer `{what}`: {errno}"))
-                }
-                _ => crate::error::failed("unpack layer", &what, &errno.into()),
-            }
+            crate::error::failed("unpack layer", &what, &errno.into())
         }
     }
 }
@@ -134,9 +135,12 @@ impl Tree {
     /// Gives undescribed directories the looks that they have in the layers below, highest first.
     pub(crate) fn complete(&self, below: &[PathBuf]) -> Result<(), Error> {
         let failed = |path: &Path, errno: Errno| crate::error::failed("complete", &path.display(), &errno.into());
-        let own = Root::open(&self.files).map_err(|errno| failed(&self.files, errno))?;
-        let roots: Result<Vec<_>, _> =
-            below.iter().rev().map(|lower| Root::open(lower).map_err(|errno| failed(lower, errno))).collect();
+        let own = Root::open(&self.files, self.rootless).map_err(|errno| failed(&self.files, errno))?;
+        let roots: Result<Vec<_>, _> = below
+            .iter()
+            .rev()
+            .map(|lower| Root::open(lower, self.rootless).map_err(|errno| failed(lower, errno)))
+            .collect();
         let roots = roots?;
         for path in &self.implied {
             if let Some(meta) = roots.iter().find_map(|lower| entry::looks(lower, path)) {

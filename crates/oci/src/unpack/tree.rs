@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -26,6 +26,7 @@ pub(crate) struct Root {
     last: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Directories that the archive needs and does not describe.
     pub(crate) implied: BTreeSet<PathBuf>,
+    rootless: bool,
 }
 
 /// Where an entry goes: an open directory and a name in it.
@@ -41,12 +42,19 @@ impl Place<'_> {
             found => found.map(Some),
         }
     }
+
+    /// Attributes of links and devices have no call that takes a directory: they are named through /proc.
+    pub(crate) fn path(&self) -> Vec<u8> {
+        let mut path = format!("/proc/self/fd/{}/", self.parent.as_raw_fd()).into_bytes();
+        path.extend_from_slice(self.name.as_bytes());
+        path
+    }
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path) -> Result<Self, Errno> {
+    pub(crate) fn open(path: &Path, rootless: bool) -> Result<Self, Errno> {
         let directory = rustix::fs::openat(CWD, path, HANDLE, Mode::empty())?;
-        Ok(Self { directory, last: None, implied: BTreeSet::new() })
+        Ok(Self { directory, last: None, implied: BTreeSet::new(), rootless })
     }
 
     /// The place of a clean, relative path; missing parents are made.
@@ -105,18 +113,24 @@ impl Root {
         Ok(above)
     }
 
-    /// Makes a directory; says whether a whiteout was in its place, in which case nothing below shows through.
-    pub(crate) fn make_directory(&mut self, place: &Place<'_>, path: &Path) -> Result<bool, Errno> {
+    /// Makes a directory; where a whiteout was in its place, nothing of what is below shows through.
+    pub(crate) fn make_directory(&mut self, place: &Place<'_>, path: &Path) -> Result<(), Errno> {
         let mut covers = false;
         if let Some(found) = place.stat()? {
             if is_directory(&found) {
-                return Ok(false);
+                return Ok(());
             }
             covers = is_whiteout(&found);
             self.remove(place, path, &found)?;
         }
         rustix::fs::mkdirat(&*place.parent, place.name, Mode::from_raw_mode(0o755))?;
-        Ok(covers)
+        if covers { self.make_opaque(place) } else { Ok(()) }
+    }
+
+    /// Nothing of what lower layers have in the directory shows through.
+    pub(crate) fn make_opaque(&self, place: &Place<'_>) -> Result<(), Errno> {
+        let key = if self.rootless { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+        rustix::fs::lsetxattr(place.path(), key, b"y", XattrFlags::empty())
     }
 
     /// Removes what an entry replaces.

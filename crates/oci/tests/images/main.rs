@@ -3,3 +3,4 @@
 
 mod pull;
 mod support;
+mod unpack;
