@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod helper;
 mod pull;
+mod push;
 mod registry;
 mod store;
 mod token;
