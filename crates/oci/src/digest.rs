@@ -83,10 +83,6 @@ impl<T> Hashing<T> {
         Self { inner, hash: Sha256::new(), length: 0 }
     }
 
-    pub(crate) fn length(&self) -> u64 {
-        self.length
-    }
-
     pub(crate) fn finish(self) -> (T, Digest, u64) {
         (self.inner, Digest::from_hash(self.hash), self.length)
     }

@@ -5,7 +5,9 @@
 //! overlayfs. Nothing here talks to an engine or runs anything.
 
 mod answer;
+mod archive;
 pub mod auth;
+mod commit;
 mod digest;
 mod error;
 mod exchange;
@@ -17,6 +19,7 @@ mod store;
 mod token;
 mod unpack;
 
+pub use archive::Format;
 pub use error::{Error, Kind};
 pub use pull::{Phase, Progress};
 pub use registry::{Registry, RegistryConfig, Resolved};

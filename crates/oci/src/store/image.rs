@@ -152,6 +152,11 @@ impl Store {
         Ok(images.into_values().collect())
     }
 
+    pub(crate) fn by_manifest(&self, manifest: &Digest) -> Result<Stored, Error> {
+        let rows: Vec<_> = self.rows()?.into_iter().filter(|row| row.manifest == *manifest).collect();
+        self.load(&rows)
+    }
+
     fn by_digest(&self, images: &[Vec<Row>], matches: impl Fn(&str) -> bool) -> Result<Option<Stored>, Error> {
         let of_row = |row: &Row| {
             matches(row.manifest.as_str()) || row.chosen_from.as_ref().is_some_and(|index| matches(index.as_str()))

@@ -86,6 +86,10 @@ impl Session {
         Ok(Some(Self { directory, lock, next: AtomicU64::new(0), _held: Lock { _file: file } }))
     }
 
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// A path that nothing else uses.
     pub(crate) fn path(&self) -> PathBuf {
         self.directory.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())

@@ -22,6 +22,8 @@ mod lock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tempfile::NamedTempFile;
+
 use crate::Error;
 use crate::digest::Digest;
 use crate::error::Local as _;
@@ -30,12 +32,12 @@ use crate::unpack::Limits;
 pub use gc::Freed;
 pub use image::{Layer, Stored};
 
-pub(crate) use blobs::{check, replace_file};
+pub(crate) use blobs::{BlobWriter, check, replace_file};
 pub(crate) use image::{invalid_image, parse_config, parse_manifest};
 pub(crate) use lock::Lock;
 use lock::Session;
 
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// How a store works.
 #[derive(Debug, Clone)]
@@ -112,6 +114,12 @@ impl Store {
 
     pub(crate) fn session(&self) -> &Session {
         &self.inner.session
+    }
+
+    /// A file that is gone with the value.
+    pub(crate) fn temporary(&self) -> Result<NamedTempFile, Error> {
+        let directory = self.session().directory();
+        NamedTempFile::new_in(directory).local("make a file in", directory)
     }
 
     fn lock_path(&self, name: &str) -> PathBuf {

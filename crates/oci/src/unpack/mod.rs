@@ -5,6 +5,7 @@
 
 mod content;
 mod entry;
+mod folder;
 mod member;
 mod meta;
 mod sparse;
@@ -13,6 +14,7 @@ mod tree;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,12 +26,14 @@ use crate::store::Options;
 use crate::{Error, Kind};
 
 use entry::Unpacker;
-use meta::Meta;
 use stream::Metered;
 use tree::{Place, Root};
 
+pub(crate) use folder::Folder;
+pub(crate) use meta::{Meta, attribute, attributes};
 pub(crate) use stream::inflate;
 use tree::is_directory;
+pub(crate) use tree::is_whiteout;
 
 /// Bounds of one unpacked layer; what exceeds them is refused while it is being unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +73,8 @@ pub(crate) fn unpack(
     let mut tree =
         Tree { home: home.to_owned(), files: files.to_owned(), implied: Vec::new(), rootless: options.rootless };
     let exceeded = Rc::new(Cell::new(false));
-    let told = |failure| told(blob, &options.limits, exceeded.get(), failure);
+    let what = format!("layer `{blob}`");
+    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
     let root = Root::open(files, options.rootless).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
     let mut unpacker = Unpacker::new(root, options);
     let found = unpacker.run(source, &exceeded).map_err(told)?;
@@ -79,6 +84,17 @@ pub(crate) fn unpack(
     }
     tree.implied = unpacker.finish().map_err(told)?;
     Ok(tree)
+}
+
+/// Unpacks an archive of files that are only read again: owners, devices and attributes do not matter.
+pub(crate) fn unpack_archive(source: impl Read, into: &Path, about: &Path, options: &Options) -> Result<(), Error> {
+    let options = Options { rootless: true, ..options.clone() };
+    let exceeded = Rc::new(Cell::new(false));
+    let what = format!("archive `{}`", about.display());
+    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
+    let root = Root::open(into, true).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    Unpacker::new(root, &options).run(source, &exceeded).map_err(told)?;
+    Ok(())
 }
 
 /// Why an archive could not be unpacked.
@@ -101,28 +117,29 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn told(blob: &Digest, limits: &Limits, exceeded: bool, failure: Failure) -> Error {
-    let invalid = |what: String| Error::new(Kind::Invalid, format!("layer `{blob}` {what}"));
-    let bounds = |what: String| {
-        let message = format!("layer `{blob}` {what}");
-        Error::new(Kind::Exhausted, message).hint("raise the bounds of the image store if that is meant")
+fn told(what: &str, limits: &Limits, exceeded: bool, failure: Failure) -> Error {
+    let invalid = |why: String| Error::new(Kind::Invalid, format!("{what} {why}"));
+    let bounds = |why: String| {
+        Error::new(Kind::Exhausted, format!("{what} {why}"))
+            .hint("raise the bounds of the image store if that is meant")
     };
+    let entry =
+        |path: &Path, why: &dyn Display| format!("has an entry `{}` that cannot be unpacked: {why}", path.display());
     match failure {
         _ if exceeded => bounds(format!("unpacks to more than {} bytes", limits.bytes)),
         Failure::TooManyEntries => bounds(format!("has more than {} entries", limits.entries)),
         Failure::OversizedHeaders => bounds("has an entry with oversized headers".to_owned()),
         Failure::TooLarge(path, size) => bounds(format!("has a file `{}` of {size} bytes", path.display())),
-        Failure::Stream(error) if error.raw_os_error().is_some() => crate::error::failed("read layer", blob, &error),
-        Failure::Stream(error) => invalid(format!("cannot be unpacked: {error}")),
-        Failure::Entry(path, why) => {
-            invalid(format!("has an entry `{}` that cannot be unpacked: {why}", path.display()))
+        Failure::Stream(error) if error.raw_os_error().is_some() => {
+            crate::error::failed("read", &what.replace('`', ""), &error)
         }
+        Failure::Stream(error) => invalid(format!("cannot be unpacked: {error}")),
+        Failure::Entry(path, why) => invalid(entry(&path, &why)),
         Failure::System(path, errno @ (Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV)) => {
-            invalid(format!("has an entry `{}` that cannot be unpacked: {errno}", path.display()))
+            invalid(entry(&path, &errno))
         }
         Failure::System(path, errno) => {
-            let what = format!("{blob}`, entry `{}", path.display());
-            crate::error::failed("unpack layer", &what, &errno.into())
+            crate::error::failed(&format!("unpack {what}: entry"), &path.display(), &errno.into())
         }
     }
 }

@@ -25,7 +25,7 @@ impl Map {
             return Ok(None);
         };
         let mut numbers = Vec::new();
-        let mut add = |pieces: &[tar::GnuSparseHeader], numbers: &mut Vec<u64>| -> Result<(), Failure> {
+        let add = |pieces: &[tar::GnuSparseHeader], numbers: &mut Vec<u64>| -> Result<(), Failure> {
             for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
                 numbers.extend([piece.offset()?, piece.length()?]);
             }
