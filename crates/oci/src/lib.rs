@@ -12,6 +12,7 @@ mod digest;
 mod error;
 mod exchange;
 mod helper;
+mod pack;
 mod pull;
 mod push;
 mod registry;
@@ -21,6 +22,7 @@ mod unpack;
 
 pub use archive::Format;
 pub use error::{Error, Kind};
+pub use pack::Pack;
 pub use pull::{Phase, Progress};
 pub use registry::{Registry, RegistryConfig, Resolved};
 pub use store::{Freed, Layer, Options, Store, Stored};
