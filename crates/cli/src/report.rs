@@ -39,6 +39,9 @@ pub(crate) enum Failure {
     #[cfg(feature = "agent")]
     #[error(transparent)]
     Agent(AgentFailure),
+    #[cfg(feature = "agent")]
+    #[error(transparent)]
+    Image(#[from] hythe_oci::Error),
     #[cfg(not(feature = "agent"))]
     #[error("this build of hythe has no agent")]
     NoAgent,
@@ -73,6 +76,8 @@ impl Failure {
             Self::Client(_) | Self::AgentStart(_) => UNAVAILABLE,
             #[cfg(feature = "agent")]
             Self::Agent(failure) => failure.code,
+            #[cfg(feature = "agent")]
+            Self::Image(error) => code_of_image(error.kind()),
             #[cfg(not(feature = "agent"))]
             Self::NoAgent => UNAVAILABLE,
             Self::Operation(operation) => code_of_operation(operation),
@@ -119,6 +124,8 @@ impl Failure {
             Self::StillRunning { id, .. } => Some(rejoin(id)),
             Self::Client(ClientError::Unreachable { endpoint, source }) => Some(unreachable(endpoint, source)),
             Self::AgentStart(failure) => Some(failure.hint()),
+            #[cfg(feature = "agent")]
+            Self::Image(error) => error.next_step().map(str::to_owned),
             _ => self.problem()?.hint.clone(),
         }
     }
@@ -169,6 +176,16 @@ fn code_of(problem: &Problem) -> u8 {
         "invalid" | "unsupported" => USAGE,
         "unavailable" | "timeout" | "exhausted" => UNAVAILABLE,
         _ => FAILED,
+    }
+}
+
+#[cfg(feature = "agent")]
+fn code_of_image(kind: hythe_oci::Kind) -> u8 {
+    match kind {
+        hythe_oci::Kind::NotFound => NOT_FOUND,
+        hythe_oci::Kind::Invalid => USAGE,
+        hythe_oci::Kind::Unauthorized | hythe_oci::Kind::Unavailable | hythe_oci::Kind::Exhausted => UNAVAILABLE,
+        hythe_oci::Kind::Internal => FAILED,
     }
 }
 

@@ -1,5 +1,9 @@
 //! The error of this crate.
 
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
 /// What went wrong, in the vocabulary that callers act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -9,11 +13,15 @@ pub enum Kind {
     Unauthorized,
     /// The registry cannot be reached, broke while answering, or limits the rate: nothing is known about the image.
     Unavailable,
-    /// The request, an auth file, or the registry's answer makes no sense and will not by itself.
+    /// The request, an auth file, an image, or the registry's answer makes no sense and will not by itself.
     Invalid,
+    /// The disk is full, or an image is larger than its bounds.
+    Exhausted,
+    /// The local disk failed; the message names the path and the system's words.
+    Internal,
 }
 
-/// An error of a registry or of its credentials; displays as its message, which holds the cause in the other side's words.
+/// An error of a registry, of its credentials or of the image store; displays as its message, which holds the cause in the other side's words.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -51,5 +59,28 @@ impl Error {
     /// The user's next step.
     pub fn next_step(&self) -> Option<&str> {
         self.hint.as_deref()
+    }
+}
+
+/// Errors of local files, told with what was done to which path.
+pub(crate) trait Local<T> {
+    /// `verb` finishes "cannot": `cannot read `…`: no such file`.
+    fn local(self, verb: &str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> Local<T> for Result<T, E> {
+    fn local(self, verb: &str, path: &Path) -> Result<T, Error> {
+        self.map_err(|error| failed(verb, &path.display(), &error.into()))
+    }
+}
+
+/// The error for a local operation that failed.
+pub(crate) fn failed(verb: &str, what: &dyn Display, error: &io::Error) -> Error {
+    let message = format!("cannot {verb} `{what}`: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::new(Kind::Exhausted, message).hint("free some space on the disk of the image store")
+        }
+        _ => Error::new(Kind::Internal, message),
     }
 }

@@ -10,8 +10,8 @@ use crate::registry::{Registry, Resolved, root_cause};
 use crate::token::Authorization;
 use crate::{Error, Kind};
 
-const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+pub(crate) const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(crate) const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// What registries themselves accept as a manifest.
 const BODY_LIMIT: usize = 4 << 20;
@@ -20,11 +20,13 @@ pub(crate) struct Exchange<'a> {
     pub(crate) registry: &'a Registry,
     pub(crate) image: &'a ImageRef,
     pub(crate) base: String,
+    /// What a token is asked for.
+    pub(crate) actions: &'static str,
 }
 
 impl<'a> Exchange<'a> {
     pub(crate) fn new(registry: &'a Registry, image: &'a ImageRef) -> Self {
-        Self { registry, image, base: registry.base(&image.domain) }
+        Self { registry, image, base: registry.base(&image.domain), actions: "pull" }
     }
 
     /// HEAD first, because registries count GETs against a limit; GET where HEAD did not tell enough, or refused without words.
@@ -47,7 +49,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Makes sure that a registry answers at all (so that a later 404 is about the image) and learns how it authorises.
-    async fn ping(&self) -> Result<Option<Authorization>, Error> {
+    pub(crate) async fn ping(&self) -> Result<Option<Authorization>, Error> {
         let answer = self.send(Method::GET, &format!("{}/v2/", self.base), |request| request).await?;
         match answer.status() {
             StatusCode::UNAUTHORIZED => self.authorize(answer.headers()).await,
@@ -149,7 +151,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Error {
         let cause = if error.is_timeout() { "timed out".to_owned() } else { root_cause(error) };
         let message = format!("cannot reach registry `{}` for `{}`: {cause}", self.image.domain, self.image);
         let speaks_plain = cause.contains("InvalidContentType");
@@ -159,6 +161,12 @@ impl<'a> Exchange<'a> {
             (_, true) => Error::new(Kind::Unavailable, message).hint("add its CA to the system's certificates"),
             _ => Error::new(Kind::Unavailable, message).temporary(),
         }
+    }
+
+    /// For a transfer that may go better the next time.
+    pub(crate) fn broke(&self, what: &str) -> Error {
+        let message = format!("registry `{}` broke off about `{}`: {what}", self.image.domain, self.image);
+        Error::new(Kind::Unavailable, message).temporary()
     }
 
     pub(crate) fn invalid(&self, what: &str) -> Error {

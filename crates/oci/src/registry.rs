@@ -1,5 +1,6 @@
 //! A registry asked about images: bounded, retried, over the right transport.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hythe_spec::ImageRef;
@@ -17,6 +18,8 @@ const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_
 pub struct RegistryConfig {
     /// Registries (`host[:port]`) spoken to over plain http. Loopback registries always are.
     pub insecure: Vec<String>,
+    /// Registries (`host[:port]`) asked before the one of an image, by that one's host: the first that answers with the image serves a pull.
+    pub mirrors: BTreeMap<String, Vec<String>>,
     /// Bound for making one connection.
     pub connect_timeout: Duration,
     /// Bound for one question, retries included.
@@ -30,6 +33,7 @@ impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             insecure: Vec::new(),
+            mirrors: BTreeMap::new(),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             auth: auth::Files::default(),
@@ -75,12 +79,7 @@ impl Registry {
     /// # Errors
     /// `NotFound` only when the registry itself says so; `Unauthorized`, `Unavailable`, `Invalid`.
     pub async fn resolve(&self, image: &ImageRef) -> Result<Resolved, Error> {
-        let bound = self.config.timeout;
-        tokio::time::timeout(bound, self.resolve_with_retries(image)).await.unwrap_or_else(|_| {
-            let (host, seconds) = (&image.domain, bound.as_secs_f32());
-            let message = format!("registry `{host}` gave no answer about `{image}` within {seconds} s");
-            Err(Error::new(Kind::Unavailable, message).temporary())
-        })
+        self.bounded(image, retried(|| async { Exchange::new(self, image).resolve().await })).await
     }
 
     /// Whether the registry has the image; `false` only when the registry itself says that it has not.
@@ -95,18 +94,25 @@ impl Registry {
         }
     }
 
-    async fn resolve_with_retries(&self, image: &ImageRef) -> Result<Resolved, Error> {
-        let mut pauses = RETRY_PAUSES.into_iter();
-        loop {
-            let error = match Exchange::new(self, image).resolve().await {
-                Err(error) if error.is_temporary() => error,
-                settled => return settled,
-            };
-            match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
-            }
-        }
+    /// One question, within the bound for it.
+    pub(crate) async fn bounded<T>(
+        &self,
+        image: &ImageRef,
+        question: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let bound = self.config.timeout;
+        tokio::time::timeout(bound, question).await.unwrap_or_else(|_| {
+            let (host, seconds) = (&image.domain, bound.as_secs_f32());
+            let message = format!("registry `{host}` gave no answer about `{image}` within {seconds} s");
+            Err(Error::new(Kind::Unavailable, message).temporary())
+        })
+    }
+
+    /// Where an image may be pulled from: the mirrors of its registry, then the registry itself.
+    pub(crate) fn sources(&self, image: &ImageRef) -> Vec<ImageRef> {
+        let mirrors = self.config.mirrors.get(&image.domain).into_iter().flatten();
+        let mirrored = mirrors.map(|mirror| ImageRef { domain: mirror.clone(), ..image.clone() });
+        mirrored.chain([image.clone()]).collect()
     }
 
     pub(crate) fn auth(&self) -> &auth::Files {
@@ -127,6 +133,23 @@ impl Registry {
         }
         let make = || async { client(&self.config).build().map_err(|error| set_up_failed(&error)) };
         self.secure.get_or_try_init(make).await
+    }
+}
+
+/// Asks again where the answer says that it may help.
+pub(crate) async fn retried<T, A: Future<Output = Result<T, Error>>>(
+    mut attempt: impl FnMut() -> A,
+) -> Result<T, Error> {
+    let mut pauses = RETRY_PAUSES.into_iter();
+    loop {
+        let error = match attempt().await {
+            Err(error) if error.is_temporary() => error,
+            settled => return settled,
+        };
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(error),
+        }
     }
 }
 

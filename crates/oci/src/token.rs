@@ -12,6 +12,7 @@ use crate::auth::Credential;
 use crate::exchange::Exchange;
 
 /// What to send with a request.
+#[derive(Clone)]
 pub(crate) struct Authorization {
     pub(crate) header: HeaderValue,
     /// Whether the user's credentials stand behind it (a token may be an anonymous one).
@@ -97,7 +98,7 @@ impl Exchange<'_> {
         if self.base.starts_with("https:") && url.scheme() != "https" {
             return Err(self.invalid(&format!("it wants credentials sent unencrypted to `{realm}`")));
         }
-        let scope = format!("repository:{}:pull", self.image.path);
+        let scope = format!("repository:{}:{}", self.image.path, self.actions);
         let mut fields = vec![("scope", scope.as_str())];
         fields.extend(service.map(|service| ("service", service)));
         let Some(Credential::Token(refresh)) = credential else {

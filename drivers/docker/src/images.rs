@@ -252,6 +252,8 @@ fn of_registry(operation: &'static str, error: hythe_oci::Error) -> Error {
         Kind::Unauthorized => ErrorKind::Unauthorized,
         Kind::Unavailable => ErrorKind::Unavailable,
         Kind::Invalid => ErrorKind::Invalid,
+        Kind::Exhausted => ErrorKind::Exhausted,
+        Kind::Internal => ErrorKind::Internal,
     };
     let translated = Error::new(kind, operation, error.to_string()).temporary(error.is_temporary());
     match error.next_step() {

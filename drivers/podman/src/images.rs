@@ -218,6 +218,8 @@ fn of_registry(about: About<'_>, error: hythe_oci::Error) -> Error {
         Kind::Unauthorized => ErrorKind::Unauthorized,
         Kind::Unavailable => ErrorKind::Unavailable,
         Kind::Invalid => ErrorKind::Invalid,
+        Kind::Exhausted => ErrorKind::Exhausted,
+        Kind::Internal => ErrorKind::Internal,
     };
     let seam = Error::new(kind, about.operation, error.to_string()).temporary(error.is_temporary());
     match error.next_step() {

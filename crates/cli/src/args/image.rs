@@ -4,14 +4,16 @@ use clap::{Args, Subcommand};
 
 use super::change::Wait;
 
-/// List images in the engines; remove and tag them
+/// List images in the engines; remove and tag them, and pack programs into new ones
 #[derive(Debug, Args)]
 #[command(
+    visible_alias = "image",
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
   hythe images
   hythe images tag shop:dev registry.example.com/shop:1.2
-  hythe images remove shop:dev"
+  hythe images remove shop:dev
+  hythe image pack target/release/shop -t shop:dev -o shop.tar"
 )]
 pub(crate) struct Images {
     #[command(subcommand)]
@@ -43,6 +45,51 @@ pub(crate) enum ImagesCommand {
         #[command(flatten)]
         on: OnRuntime,
     },
+    #[cfg(feature = "agent")]
+    Pack(PackImage),
+}
+
+/// Make a minimal image of ELF programs, the shared libraries they need, and given files
+///
+/// Programs go to /usr/bin and are read, never run. Their interpreter and libraries are found as the dynamic linker finds them; what a
+/// program opens by itself while running is not seen: give it with --file. The same files give the same digest. No agent is asked.
+#[cfg(feature = "agent")]
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe image pack target/release/shop -t shop:dev -o shop.tar
+  hythe image pack ./shop --file ./shop.conf:/etc/shop.conf --env MODE=dev --entrypoint '/usr/bin/shop --listen :80' -t shop:dev -o shop.tar
+  docker load -i shop.tar")]
+pub(crate) struct PackImage {
+    /// The programs; the first one is run
+    #[arg(value_name = "BINARY", required = true)]
+    pub(crate) binaries: Vec<std::path::PathBuf>,
+    /// A file, or a directory with all that is in it, and its absolute place in the image
+    #[arg(long = "file", value_name = "SOURCE:PATH")]
+    pub(crate) files: Vec<String>,
+    /// What is run instead of the first program, split as a shell does
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+    /// A variable of the image
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Name of the image
+    #[arg(long = "tag", short, value_name = "NAME")]
+    pub(crate) name: hythe_spec::ImageRef,
+    /// The archive to write
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: std::path::PathBuf,
+    /// How it is written
+    #[arg(long, value_name = "FORMAT", default_value = "oci")]
+    pub(crate) format: ArchiveFormat,
+}
+
+#[cfg(feature = "agent")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ArchiveFormat {
+    /// An OCI layout that `docker load` reads too
+    Oci,
+    /// As `docker save` writes it
+    Docker,
 }
 
 /// Which runtime.

@@ -13,8 +13,15 @@ use crate::words;
 const HEAD: [&str; 5] = ["IMAGE", "RUNTIME", "ID", "SIZE", "CREATED"];
 
 pub(super) async fn run(args: Images, printer: Printer<'_>) -> Outcome {
+    // Nothing that an agent is needed for.
+    #[cfg(feature = "agent")]
+    if let Some(ImagesCommand::Pack(args)) = args.command {
+        return super::pack::run(args, printer).await;
+    }
     let client = connect(printer).await?;
     match args.command {
+        #[cfg(feature = "agent")]
+        Some(ImagesCommand::Pack(_)) => Ok(()),
         None => {
             let images = client.images(&RuntimeQuery { runtime: args.on.runtime }).await?;
             let now = Timestamp::now();

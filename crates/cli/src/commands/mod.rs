@@ -18,6 +18,8 @@ mod instances;
 mod lifecycle;
 mod logs;
 mod operations;
+#[cfg(feature = "agent")]
+mod pack;
 mod ps;
 mod purge;
 mod runtimes;

@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["api", "spec"]),
     ("controller", &["runtime", "store", "spec"]),
     ("agent", &["api", "spec", "controller", "runtime", "store", "oci", "drivers/*"]),
-    ("cli", &["client", "api", "spec", "agent"]),
+    // `oci` for what is done with images without any agent.
+    ("cli", &["client", "api", "spec", "agent", "oci"]),
     ("drivers/*", &["runtime", "oci", "shim", "spec"]),
     ("tests/conformance", &["runtime", "spec", "drivers/*"]),
     ("tests/e2e", &["client", "api", "spec"]),

@@ -1,0 +1,63 @@
+//! `hythe image pack`: an image made here, from what is here.
+
+use std::path::PathBuf;
+
+use hythe_oci::{Format, Pack, Store, Stored};
+use serde::Serialize;
+
+use crate::args::{ArchiveFormat, PackImage};
+use crate::output::Printer;
+use crate::report::{Failure, Outcome};
+use crate::words;
+
+/// What was made.
+#[derive(Debug, Serialize)]
+struct Packed {
+    name: String,
+    id: String,
+    digest: String,
+    size: u64,
+    file: PathBuf,
+}
+
+pub(super) async fn run(args: PackImage, printer: Printer<'_>) -> Outcome {
+    let request = request(&args)?;
+    let home = tempfile::tempdir()?;
+    let store = Store::open(home.path())?;
+    let stored = store.pack(&request, &args.name).await?;
+    let format = match args.format {
+        ArchiveFormat::Oci => Format::OciArchive,
+        ArchiveFormat::Docker => Format::DockerArchive,
+    };
+    store.export(&args.name, &args.output, format).await?;
+    show(&stored, &args, printer)
+}
+
+fn request(args: &PackImage) -> Outcome<Pack> {
+    let wrong = |message: String, hint: &str| Failure::Usage { message, hint: hint.to_owned() };
+    let split = |file: &String| {
+        let parts = file.rsplit_once(':').filter(|(from, there)| !from.is_empty() && there.starts_with('/'));
+        let parts = parts.map(|(from, there)| (PathBuf::from(from), PathBuf::from(there)));
+        parts.ok_or_else(|| wrong(format!("`{file}` is not `SOURCE:PATH`"), "write `./app.conf:/etc/app.conf`"))
+    };
+    let files = args.files.iter().map(split).collect::<Outcome<_>>()?;
+    if let Some(variable) = args.env.iter().find(|variable| variable.find('=').is_none_or(|at| at == 0)) {
+        return Err(wrong(format!("`{variable}` is not `NAME=VALUE`"), "write `--env MODE=dev`"));
+    }
+    let entrypoint = args.entrypoint.as_deref().map_or(Some(Vec::new()), shlex::split);
+    let entrypoint = entrypoint.ok_or_else(|| wrong("`--entrypoint` has an open quote".to_owned(), "close it"))?;
+    Ok(Pack { binaries: args.binaries.clone(), files, entrypoint, env: args.env.clone() })
+}
+
+fn show(stored: &Stored, args: &PackImage, printer: Printer<'_>) -> Outcome {
+    let (name, file) = (args.name.to_string(), args.output.clone());
+    if printer.settings.json {
+        let (id, digest) = (stored.id.clone(), stored.digest.clone());
+        return printer.json(&Packed { name, id, digest, size: stored.size, file });
+    }
+    let (size, file) = (words::bytes(stored.size), file.display());
+    printer.talk(format_args!(
+        "packed `{name}` into `{file}` ({size}); `podman load -i {file}` and `docker load -i {file}` read it"
+    ));
+    printer.data(format!("{}\n", stored.digest))
+}

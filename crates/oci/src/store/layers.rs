@@ -1,0 +1,136 @@
+//! Unpacked layers, by chain id.
+//!
+//! A layer is written beside its place and renamed into it. What a crash of the whole machine may have left half on disk is told by the
+//! boot under which it was written: until a sync has made it durable, another boot does not trust it and unpacks it again.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{Store, Stored, replace_file};
+use crate::digest::Digest;
+use crate::error::Local as _;
+use crate::unpack::{self, Tree};
+use crate::{Error, Kind};
+
+const FILES: &str = "fs";
+const STATE: &str = "state";
+const DURABLE: &str = "durable";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+impl Store {
+    /// The unpacked directories of the image's layers, lowest first, ready as overlayfs lower directories. Blocking: what is not unpacked yet is unpacked now.
+    /// An image without layers gives none.
+    ///
+    /// # Errors
+    /// `NotFound` when content is missing, `Invalid` for an archive that is not what its digests say or is hostile, `Exhausted`, `Internal`.
+    pub fn layers(&self, image: &Stored) -> Result<Vec<PathBuf>, Error> {
+        let _using = self.using()?;
+        let mut below: Vec<PathBuf> = Vec::with_capacity(image.layers.len());
+        for layer in &image.layers {
+            let chain = Digest::parse(&layer.chain_id)?;
+            if !self.has_layer(&chain) {
+                let _turn = self.layer_turn(&chain)?;
+                if !self.has_layer(&chain) {
+                    let (blob, diff) = (Digest::parse(&layer.digest)?, Digest::parse(&layer.diff_id)?);
+                    let tree = self.unpack_blob(&blob, &diff)?;
+                    self.publish_layer(tree, &chain, &below)?;
+                }
+            }
+            below.push(self.layer_files(&chain));
+        }
+        Ok(below)
+    }
+
+    pub(crate) fn layer_files(&self, chain: &Digest) -> PathBuf {
+        self.at("layers").join(chain.digits()).join(FILES)
+    }
+
+    pub(crate) fn has_layer(&self, chain: &Digest) -> bool {
+        self.layer_files(chain).exists()
+    }
+
+    pub(crate) fn unpack_blob(&self, blob: &Digest, diff: &Digest) -> Result<Tree, Error> {
+        let path = self.blob_path(blob);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let message = format!("the image store has no content `{blob}`");
+                return Err(Error::new(Kind::NotFound, message).hint("pull or import the image again"));
+            }
+            opened => opened.local("open", &path)?,
+        };
+        self.unpack(file, blob, diff)
+    }
+
+    /// Unpacks a layer beside its place, to be published once its lower layers are.
+    pub(crate) fn unpack(&self, source: impl std::io::Read, blob: &Digest, diff: &Digest) -> Result<Tree, Error> {
+        let home = self.session().path();
+        let into = home.join(FILES);
+        std::fs::create_dir_all(&into).local("make", &into)?;
+        unpack::unpack(source, &home, &into, blob, diff, self.options())
+    }
+
+    /// Puts an unpacked layer into its place; one that is there already stays.
+    pub(crate) fn publish_layer(&self, tree: Tree, chain: &Digest, below: &[PathBuf]) -> Result<(), Error> {
+        tree.complete(below)?;
+        let state = tree.home().join(STATE);
+        std::fs::write(&state, boot()?).local("write", &state)?;
+        let place = self.at("layers").join(chain.digits());
+        match std::fs::rename(tree.home(), &place) {
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => Ok(()),
+            renamed => renamed.local("rename into place", &place),
+        }
+    }
+
+    /// Makes unpacked layers outlive a crash of the machine; without it they are unpacked again after one.
+    pub(crate) fn settle_layers(&self) -> Result<(), Error> {
+        let layers = self.at("layers");
+        let unsettled: Vec<_> = self.layer_homes()?.into_iter().filter(|home| !is_durable(home)).collect();
+        if unsettled.is_empty() {
+            return Ok(());
+        }
+        let directory = File::open(&layers).local("open", &layers)?;
+        rustix::fs::syncfs(&directory).local("sync", &layers)?;
+        for home in unsettled {
+            replace_file(&home.join(STATE), &self.session().path(), DURABLE.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Removes layers of an earlier boot that were not durable when it ended.
+    pub(crate) fn distrust_layers(&self) -> Result<(), Error> {
+        let boot = boot()?;
+        for home in self.layer_homes()? {
+            let state = std::fs::read_to_string(home.join(STATE)).unwrap_or_default();
+            if state != boot && state != DURABLE {
+                self.remove_layer(&home)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn layer_homes(&self) -> Result<Vec<PathBuf>, Error> {
+        let path = self.at("layers");
+        let entries = std::fs::read_dir(&path).local("read", &path)?;
+        entries.map(|entry| Ok(entry.local("read", &path)?.path())).collect()
+    }
+
+    /// Out of its place first, so that nobody meets half a layer.
+    pub(crate) fn remove_layer(&self, home: &Path) -> Result<(), Error> {
+        let away = self.session().path();
+        match std::fs::rename(home, &away) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.local("rename", home)?,
+        }
+        std::fs::remove_dir_all(&away).local("remove", &away)
+    }
+}
+
+fn is_durable(home: &Path) -> bool {
+    std::fs::read(home.join(STATE)).is_ok_and(|state| state == DURABLE.as_bytes())
+}
+
+fn boot() -> Result<String, Error> {
+    let path = Path::new(BOOT_ID);
+    Ok(std::fs::read_to_string(path).local("read", path)?.trim().to_owned())
+}

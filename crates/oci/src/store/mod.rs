@@ -1,0 +1,158 @@
+//! The image store: an OCI image layout on disk, with layers unpacked beside it.
+//!
+//! ```text
+//! oci-layout, index.json   what images there are; a name is the annotation `org.opencontainers.image.ref.name`
+//! blobs/sha256/            manifests, configurations, layers as they came
+//! layers/                  unpacked layers by chain id, ready for overlayfs
+//! ingest/                  downloads that are not finished, by digest; a later pull goes on from there
+//! tmp/                     one directory per living process
+//! locks/                   `index`: who changes index.json; `users`: shared by all who add, exclusive for `gc`; one per pull, download and unpacking
+//! ```
+//!
+//! Everything comes into place by one rename, content before what refers to it, so that being killed anywhere leaves either the old
+//! state or the new one.
+
+mod blobs;
+mod gc;
+mod image;
+mod index;
+mod layers;
+mod lock;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use crate::Error;
+use crate::digest::Digest;
+use crate::error::Local as _;
+use crate::unpack::Limits;
+
+pub use gc::Freed;
+pub use image::{Layer, Stored};
+
+pub(crate) use blobs::{BlobWriter, check, replace_file};
+pub(crate) use image::{invalid_image, parse_config, parse_manifest};
+pub(crate) use lock::Lock;
+use lock::Session;
+
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// How a store works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bounds of one unpacked layer.
+    pub limits: Limits,
+    /// How many layers are downloaded at once.
+    pub downloads: usize,
+    /// For a user without privileges: owners are not kept, device nodes left out, overlay attributes written as `user.overlay.*`
+    /// (mount with `userxattr`).
+    pub rootless: bool,
+}
+
+impl Default for Options {
+    /// Three downloads at once; rootless for everybody but root.
+    fn default() -> Self {
+        Self { limits: Limits::default(), downloads: 3, rootless: !rustix::process::geteuid().is_root() }
+    }
+}
+
+/// Images on disk, shared by all containers and by every process that opens the same root.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    options: Options,
+    session: Session,
+}
+
+impl Store {
+    /// Opens the store at `root`, and makes it where there is none. What dead processes left unfinished is swept.
+    ///
+    /// # Errors
+    /// `Internal`, `Exhausted`: the disk.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        Self::open_with(root, Options::default())
+    }
+
+    /// As [`Store::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(root: &Path, options: Options) -> Result<Self, Error> {
+        for directory in ["blobs/sha256", "layers", "ingest", "tmp", "locks"] {
+            let path = root.join(directory);
+            std::fs::create_dir_all(&path).local("make", &path)?;
+        }
+        let session = Session::begin(&root.join("tmp"))?;
+        let store = Self { inner: Arc::new(Inner { root: root.to_owned(), options, session }) };
+        let layout = store.at("oci-layout");
+        if !layout.exists() {
+            replace_file(&layout, &store.session().path(), LAYOUT)?;
+        }
+        store.distrust_layers()?;
+        Ok(store)
+    }
+
+    /// The directory that holds it.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    pub(crate) fn at(&self, below: &str) -> PathBuf {
+        self.inner.root.join(below)
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.inner.session
+    }
+
+    /// A file that is gone with the value.
+    pub(crate) fn temporary(&self) -> Result<NamedTempFile, Error> {
+        let directory = self.session().directory();
+        NamedTempFile::new_in(directory).local("make a file in", directory)
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.at("locks").join(name)
+    }
+
+    /// Held by all who add content that nothing refers to yet, so that `gc` does not take it away.
+    pub(crate) fn using(&self) -> Result<Lock, Error> {
+        Lock::shared(&self.lock_path("users"))
+    }
+
+    /// Held while a layer is unpacked on demand, over all processes. Blocks.
+    pub(crate) fn layer_turn(&self, chain: &Digest) -> Result<Lock, Error> {
+        Lock::exclusive(&self.lock_path(&format!("layer-{}", chain.digits())))
+    }
+
+    /// As [`Store::using`], without blocking the caller's thread.
+    pub(crate) async fn using_async(&self) -> Result<Lock, Error> {
+        Lock::wait(self.lock_path("users"), Lock::shared).await
+    }
+
+    /// One at a time for `what`, over all processes.
+    pub(crate) async fn turn(&self, kind: &str, digest: &Digest) -> Result<Lock, Error> {
+        Lock::wait(self.lock_path(&format!("{kind}-{}", digest.digits())), Lock::exclusive).await
+    }
+}
+
+/// Runs what blocks where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| {
+        Err(Error::new(crate::Kind::Internal, format!("a task of the image store died: {error}")))
+    })
+}

@@ -1,0 +1,176 @@
+//! Layers become directories that overlayfs can stack, whatever the archive tries.
+//!
+//! Every layer gets a directory of its own: a whiteout becomes a 0/0 character device, an opaque directory an attribute. An archive that is
+//! hostile can fill its own directory within bounds and nothing else.
+
+mod content;
+mod entry;
+mod folder;
+mod member;
+mod meta;
+mod sparse;
+mod stream;
+mod tree;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use crate::digest::Digest;
+use crate::store::Options;
+use crate::{Error, Kind};
+
+use entry::Unpacker;
+use stream::Metered;
+use tree::{Place, Root};
+
+pub(crate) use folder::Folder;
+pub(crate) use meta::{Meta, attribute, attributes};
+pub(crate) use stream::inflate;
+use tree::is_directory;
+pub(crate) use tree::is_whiteout;
+
+/// Bounds of one unpacked layer; what exceeds them is refused while it is being unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the plain archive, and of any one file in it, holes included.
+    pub bytes: u64,
+    /// Files, directories, links and all else.
+    pub entries: u64,
+}
+
+impl Default for Limits {
+    /// 64 GiB and 4 million entries.
+    fn default() -> Self {
+        Self { bytes: 64 << 30, entries: 4_000_000 }
+    }
+}
+
+/// A layer unpacked beside its place; dropped before it is published, it is removed.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    home: PathBuf,
+    files: PathBuf,
+    /// Directories that the archive does not describe: they look as in the layers below.
+    implied: Vec<PathBuf>,
+    rootless: bool,
+}
+
+/// Unpacks a layer into the empty directory `files` inside `home`, and makes sure of its diff id.
+pub(crate) fn unpack(
+    source: impl Read,
+    home: &Path,
+    files: &Path,
+    blob: &Digest,
+    diff: &Digest,
+    options: &Options,
+) -> Result<Tree, Error> {
+    let mut tree =
+        Tree { home: home.to_owned(), files: files.to_owned(), implied: Vec::new(), rootless: options.rootless };
+    let exceeded = Rc::new(Cell::new(false));
+    let what = format!("layer `{blob}`");
+    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
+    let root = Root::open(files, options.rootless).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    let mut unpacker = Unpacker::new(root, options);
+    let found = unpacker.run(source, &exceeded).map_err(told)?;
+    if found != *diff {
+        let message = format!("layer `{blob}` is damaged: its diff id is `{found}`, the image says `{diff}`");
+        return Err(Error::new(Kind::Invalid, message));
+    }
+    tree.implied = unpacker.finish().map_err(told)?;
+    Ok(tree)
+}
+
+/// Unpacks an archive of files that are only read again: owners, devices and attributes do not matter.
+pub(crate) fn unpack_archive(source: impl Read, into: &Path, about: &Path, options: &Options) -> Result<(), Error> {
+    let options = Options { rootless: true, ..options.clone() };
+    let exceeded = Rc::new(Cell::new(false));
+    let what = format!("archive `{}`", about.display());
+    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
+    let root = Root::open(into, true).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    Unpacker::new(root, &options).run(source, &exceeded).map_err(told)?;
+    Ok(())
+}
+
+/// Why an archive could not be unpacked.
+#[derive(Debug)]
+enum Failure {
+    /// The stream ended early, is damaged, or exceeds its bounds.
+    Stream(io::Error),
+    /// An entry that makes no sense.
+    Entry(PathBuf, String),
+    /// The system refused something for this entry.
+    System(PathBuf, Errno),
+    TooManyEntries,
+    OversizedHeaders,
+    TooLarge(PathBuf, u64),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+fn told(what: &str, limits: &Limits, exceeded: bool, failure: Failure) -> Error {
+    let invalid = |why: String| Error::new(Kind::Invalid, format!("{what} {why}"));
+    let bounds = |why: String| {
+        Error::new(Kind::Exhausted, format!("{what} {why}"))
+            .hint("raise the bounds of the image store if that is meant")
+    };
+    let entry =
+        |path: &Path, why: &dyn Display| format!("has an entry `{}` that cannot be unpacked: {why}", path.display());
+    match failure {
+        _ if exceeded => bounds(format!("unpacks to more than {} bytes", limits.bytes)),
+        Failure::TooManyEntries => bounds(format!("has more than {} entries", limits.entries)),
+        Failure::OversizedHeaders => bounds("has an entry with oversized headers".to_owned()),
+        Failure::TooLarge(path, size) => bounds(format!("has a file `{}` of {size} bytes", path.display())),
+        Failure::Stream(error) if error.raw_os_error().is_some() => {
+            crate::error::failed("read", &what.replace('`', ""), &error)
+        }
+        Failure::Stream(error) => invalid(format!("cannot be unpacked: {error}")),
+        Failure::Entry(path, why) => invalid(entry(&path, &why)),
+        Failure::System(path, errno @ (Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV)) => {
+            invalid(entry(&path, &errno))
+        }
+        Failure::System(path, errno) => {
+            crate::error::failed(&format!("unpack {what}: entry"), &path.display(), &errno.into())
+        }
+    }
+}
+
+impl Tree {
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Gives undescribed directories the looks that they have in the layers below, highest first.
+    pub(crate) fn complete(&self, below: &[PathBuf]) -> Result<(), Error> {
+        let failed = |path: &Path, errno: Errno| crate::error::failed("complete", &path.display(), &errno.into());
+        let own = Root::open(&self.files, self.rootless).map_err(|errno| failed(&self.files, errno))?;
+        let roots: Result<Vec<_>, _> = below
+            .iter()
+            .rev()
+            .map(|lower| Root::open(lower, self.rootless).map_err(|errno| failed(lower, errno)))
+            .collect();
+        let roots = roots?;
+        for path in &self.implied {
+            if let Some(meta) = roots.iter().find_map(|lower| entry::looks(lower, path)) {
+                entry::dress(&own, path, &meta, self.rootless).map_err(|errno| failed(path, errno))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // Once published it is no longer there.
+        std::fs::remove_dir_all(&self.home).ok();
+    }
+}
