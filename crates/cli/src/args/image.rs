@@ -92,7 +92,7 @@ pub(crate) struct PackImage {
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// Name of the image
-    #[arg(long = "tag", short, value_name = "NAME")]
+    #[arg(long = "tag", short = 't', value_name = "NAME")]
     pub(crate) name: hythe_spec::ImageRef,
     /// The archive to write
     #[arg(long, short, value_name = "FILE")]

@@ -32,7 +32,7 @@ pub(super) fn write<R: Read>(
     for &(offset, length) in pieces {
         copy(source, &file, (offset, length), &local, buffer)?;
     }
-    let end = pieces.last().map_or(0, |(offset, length)| offset + length);
+    let end = pieces.iter().rev().find(|(_, length)| *length > 0).map_or(0, |(offset, length)| offset + length);
     // Ends with a hole, or is one.
     if end < size { file.set_len(size).map_err(local) } else { Ok(()) }
 }

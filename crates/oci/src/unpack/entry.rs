@@ -189,9 +189,13 @@ impl<'a> Unpacker<'a> {
 }
 
 fn special(member: &Member, place: &Place<'_>, kind: FileType, path: &Path) -> Result<(), Failure> {
-    let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
-    let (major, minor) = (number(member.header.device_major())?, number(member.header.device_minor())?);
-    let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(major, minor) };
+    let device = match kind {
+        FileType::Fifo => 0,
+        _ => {
+            let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
+            rustix::fs::makedev(number(member.header.device_major())?, number(member.header.device_minor())?)
+        }
+    };
     rustix::fs::mknodat(&*place.parent, place.name, kind, Mode::from_raw_mode(0o600), device)
         .map_err(|errno| Failure::System(path.to_owned(), errno))
 }

@@ -30,7 +30,8 @@ impl Meta {
             gid: id(member, "gid", header.gid())?,
             mode: header.mode().map_err(|error| error.to_string())? & PERMISSIONS,
             xattrs: Vec::new(),
-            mtime: seconds(header.mtime().unwrap_or(0)),
+            // Times before 1970 are written in two's complement.
+            mtime: Timespec { tv_sec: header.mtime().unwrap_or(0).cast_signed(), tv_nsec: 0 },
         };
         let told = member.record("mtime").and_then(|text| std::str::from_utf8(text).ok()).and_then(timespec);
         meta.mtime = told.unwrap_or(meta.mtime);
@@ -51,10 +52,6 @@ fn id(member: &Member, key: &str, plain: std::io::Result<u64>) -> Result<u32, St
         None => plain.map_err(|error| error.to_string())?,
     };
     u32::try_from(id).map_err(|_| format!("its {key} {id} is too large"))
-}
-
-fn seconds(seconds: u64) -> Timespec {
-    Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 }
 }
 
 /// `1700000000.25`, also negative.
