@@ -6,6 +6,7 @@
 //! bridge      ┐
 //! pair        │ for each network
 //! inside      ┘
+//! marked      the connections are complete
 //! published   the others know the names
 //! ```
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hythe_driver_embedded::network::{AttachRequest, Networks, STEPS};
+use hythe_driver_embedded::network::{ATTACH_STEPS, AttachRequest, DETACH_STEPS, ENSURE_STEPS, Networks, REMOVE_STEPS};
 use hythe_runtime::Attachment;
 
 use crate::kernel;
-use crate::scene::{Machine, Place, on_a_machine};
+use crate::scene::{Machine, Place, on_a_machine, spec};
 
 const KILL: i32 = 9;
 
@@ -25,7 +25,12 @@ fn victim() {
         }
     });
     let networks = Networks::open(&PathBuf::from(given("HYTHE_TEST_DIRECTORY"))).unwrap().with_hook(hook);
-    attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE")));
+    match given("HYTHE_TEST_DOES").as_str() {
+        "attach" => attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE"))),
+        "detach" => networks.detach("web").unwrap(),
+        "ensure" => networks.ensure(&spec("new", false)).unwrap(),
+        _ => networks.remove("new").unwrap(),
+    }
     panic!("the step was not passed");
 }
 
@@ -37,10 +42,11 @@ fn attach(networks: &Networks, namespace: &Path) {
     networks.attach(&request).unwrap();
 }
 
-/// Attaches in another process, which is killed at a step.
-fn killed_at(step: &str, machine: &Machine, place: &Place) {
+/// Does something in another process, which is killed at a step.
+fn killed_at(does: &str, step: &str, machine: &Machine, place: &Place) {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::victim", "--ignored", "--quiet"])
+        .env("HYTHE_TEST_DOES", does)
         .env("HYTHE_TEST_STEP", step)
         .env("HYTHE_TEST_DIRECTORY", machine.directory.path())
         .env("HYTHE_TEST_NAMESPACE", &place.path)
@@ -62,9 +68,9 @@ fn scene(machine: &Machine) -> Vec<crate::scene::Container> {
 fn attaching_again_heals_a_crash_at_each_step() {
     on_a_machine(|machine| {
         let others = scene(machine);
-        for step in STEPS {
+        for step in ATTACH_STEPS {
             let place = Place::new();
-            killed_at(step, machine, &place);
+            killed_at("attach", step, machine, &place);
             attach(&machine.networks, &place.path);
             for other in &others {
                 other.addresses().into_iter().for_each(|address| drop(place.call(address, 80).unwrap()));
@@ -81,9 +87,9 @@ fn a_crash_at_each_step_is_reclaimed() {
         let others = scene(machine);
         let before: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
         let links = kernel::links();
-        for step in STEPS {
+        for step in ATTACH_STEPS {
             let place = Place::new();
-            killed_at(step, machine, &place);
+            killed_at("attach", step, machine, &place);
             let reclaimed = machine.networks.reclaim(&["a", "b"]).unwrap();
             assert_eq!(reclaimed.instances, ["web"], "after `{step}`");
             assert_eq!(kernel::links(), links, "after `{step}`");
@@ -91,6 +97,48 @@ fn a_crash_at_each_step_is_reclaimed() {
             assert_eq!(after, before, "after `{step}`");
         }
         assert_eq!(machine.networks.reclaim(&["a", "b"]).unwrap(), Default::default());
+    });
+}
+
+#[test]
+fn detaching_again_heals_a_crash_at_each_step() {
+    on_a_machine(|machine| {
+        let others = scene(machine);
+        let before: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+        let links = kernel::links();
+        for step in DETACH_STEPS {
+            let place = Place::new();
+            attach(&machine.networks, &place.path);
+            killed_at("detach", step, machine, &place);
+            machine.networks.detach("web").unwrap();
+            assert_eq!(kernel::links(), links, "after `{step}`");
+            machine.networks.reclaim(&["a", "b"]).unwrap();
+            let after: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+            assert_eq!(after, before, "after `{step}`");
+        }
+    });
+}
+
+#[test]
+fn making_and_removing_a_network_again_heals_a_crash_at_each_step() {
+    on_a_machine(|machine| {
+        let none = Place::new();
+        let nothing = kernel::links();
+        for step in ENSURE_STEPS {
+            killed_at("ensure", step, machine, &none);
+            machine.network("new", false);
+            machine.container("web", &["new"]).place.greets(80);
+            machine.networks.detach("web").unwrap();
+            machine.networks.remove("new").unwrap();
+            assert_eq!(kernel::links(), nothing, "after `{step}`");
+        }
+        for step in REMOVE_STEPS {
+            machine.network("new", false);
+            killed_at("remove", step, machine, &none);
+            machine.networks.remove("new").unwrap();
+            machine.networks.reclaim(&[]).unwrap();
+            assert_eq!((kernel::links(), kernel::tables()), (nothing.clone(), vec![]), "after `{step}`");
+        }
     });
 }
 

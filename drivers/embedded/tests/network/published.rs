@@ -76,8 +76,8 @@ fn a_port_on_loopback_is_reached_from_nowhere_else() {
                 kernel::route(link, LOOPBACK_V4, 32, gateway);
             });
             for address in [HOST_V4, HOST_V6, gateway, LOOPBACK_V4] {
-                place.call(address, tcp).unwrap_err();
-                place.ask(address, udp).unwrap_err();
+                place.cannot_call(address, tcp);
+                place.cannot_ask(address, udp);
             }
         }
     });

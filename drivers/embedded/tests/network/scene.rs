@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::kernel;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a packet that is going to arrive.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
@@ -192,31 +192,52 @@ impl Place {
         });
     }
 
-    /// What a greeter says from here; `Err` says why nothing.
+    /// What a greeter says to a call from here.
     pub(crate) fn call(&self, address: IpAddr, port: u16) -> std::io::Result<String> {
         self.run(move || call(address, port))
     }
 
+    /// What comes back for a datagram from here.
     pub(crate) fn ask(&self, address: IpAddr, port: u16) -> std::io::Result<String> {
         self.run(move || ask(address, port))
+    }
+
+    /// A call from here gets no answer.
+    pub(crate) fn cannot_call(&self, address: IpAddr, port: u16) {
+        let answer = self.run(move || try_call(address, port, SHORT));
+        assert!(answer.is_err(), "{address} answers: {answer:?}");
+    }
+
+    /// A datagram from here gets no answer.
+    pub(crate) fn cannot_ask(&self, address: IpAddr, port: u16) {
+        let answer = self.run(move || try_ask(address, port, SHORT));
+        assert!(answer.is_err(), "{address} answers: {answer:?}");
     }
 }
 
 pub(crate) fn call(address: IpAddr, port: u16) -> std::io::Result<String> {
+    try_call(address, port, PATIENCE)
+}
+
+pub(crate) fn ask(address: IpAddr, port: u16) -> std::io::Result<String> {
+    try_ask(address, port, PATIENCE)
+}
+
+fn try_call(address: IpAddr, port: u16, patience: Duration) -> std::io::Result<String> {
     use std::io::Read;
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), SHORT)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     if text.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
 }
 
 /// Asks by datagram, on a connected socket, which takes an answer from nobody else.
-pub(crate) fn ask(address: IpAddr, port: u16) -> std::io::Result<String> {
+fn try_ask(address: IpAddr, port: u16, patience: Duration) -> std::io::Result<String> {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
     socket.connect((address, port))?;
-    socket.set_read_timeout(Some(SHORT))?;
+    socket.set_read_timeout(Some(patience))?;
     socket.send(b"ping")?;
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer)?;
