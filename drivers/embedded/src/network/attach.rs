@@ -56,13 +56,15 @@ impl Attached {
 }
 
 impl Networks {
-    /// Connects an instance. Connected already: success, with the same addresses. On failure everything this call began is undone.
+    /// Connects an instance. Connected already: success, with the same addresses. On failure everything is undone, except
+    /// where it was connected already.
     ///
     /// # Errors
     /// `NotFound`: a network or the namespace. `Invalid`: a name, or one network twice. `Exhausted`: no address left. `Unsupported`: what the
     /// machine lacks. A failed clean-up is told in the context `clean-up`, and left to [`Networks::reclaim`].
     pub fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached> {
-        self.connect(request).map_err(|error| self.undone(request.instance, error))
+        let was_whole = self.observe(request.instance)?.is_some();
+        self.connect(request).map_err(|error| if was_whole { error } else { self.undone(request.instance, error) })
     }
 
     /// The connections of an instance; `None`: it has none, or they are not complete.
@@ -185,10 +187,9 @@ impl Networks {
         }
     }
 
-    /// The error, after what was begun is undone; what was whole before this call stays.
+    /// The error, after what was begun is undone.
     fn undone(&self, instance: &str, error: Error) -> Error {
-        let undo = || if self.observe(instance)?.is_some() { Ok(()) } else { self.detach(instance) };
-        match undo() {
+        match self.detach(instance) {
             Ok(()) => error,
             Err(also) => error.with("clean-up", also),
         }

@@ -93,6 +93,7 @@ fn the_drop_policy_of_docker_is_in_nobodys_way() {
         let published = publish(&db, &[port(None, 80, hythe_spec::Protocol::Tcp)]);
         neighbour.call(HOST_V4, published.ports[0].host_port.unwrap()).unwrap();
         assert_eq!(kernel::forward_rules(), 2, "one for each direction, not for each network");
+        as_iptables_reads(&machine.networks.link_prefix());
         machine.is_clean();
         assert_eq!(kernel::forward_rules(), 0);
     });
@@ -108,4 +109,17 @@ fn docker_may_come_later() {
         machine.networks.reclaim(&["web", "db"]).unwrap();
         web.place.call(db.addresses()[0], 80).unwrap();
     });
+}
+
+/// The program sees rules like its own, where there is one.
+fn as_iptables_reads(prefix: &str) {
+    match std::process::Command::new("iptables-nft").args(["-S", "FORWARD"]).output() {
+        Ok(told) => {
+            let text = String::from_utf8_lossy(&told.stdout).into_owned();
+            let wanted =
+                format!("-P FORWARD DROP\n-A FORWARD -o {prefix}+ -j ACCEPT\n-A FORWARD -i {prefix}+ -j ACCEPT\n");
+            assert_eq!(text, wanted, "{}", String::from_utf8_lossy(&told.stderr));
+        }
+        Err(error) => eprintln!("skipped: how iptables reads our rules: {error}"),
+    }
 }

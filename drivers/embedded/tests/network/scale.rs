@@ -60,3 +60,28 @@ fn how_long_an_attach_takes() {
         }
     });
 }
+
+#[test]
+#[ignore = "a measurement, to be run alone"]
+fn how_much_a_relay_carries() {
+    const SIZE: usize = 2 << 30;
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let web = machine.container("web", &["net"]);
+        let listener = web.place.run(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                std::io::copy(&mut std::io::Read::take(std::io::repeat(0), SIZE as u64), &mut stream.unwrap()).unwrap();
+            }
+        });
+        let published = crate::scene::publish(&web, &[port(None, 80, hythe_spec::Protocol::Tcp)]);
+        let direct = std::net::SocketAddr::new(web.attached.address().unwrap(), 80);
+        let relayed = (std::net::Ipv4Addr::LOCALHOST, published.ports[0].host_port.unwrap()).into();
+        for (what, address) in [("direct", direct), ("by the relay", relayed)] {
+            let begun = Instant::now();
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+            eprintln!("{what}: {:.1} Gbit/s", SIZE as f64 * 8e-9 / begun.elapsed().as_secs_f64());
+        }
+    });
+}
