@@ -52,12 +52,19 @@ impl Networks {
         drop(lock);
         let definitions = self.store.definitions()?;
         self.tell(definitions.iter().map(|definition| definition.name.as_str()))?;
-        if definitions.is_empty() {
-            self.store.apply_rules(&self.store.lock()?, machine::outside()?)?;
-        } else {
-            self.store.prepare()?;
-        }
+        self.restore()?;
         Ok(reclaimed)
+    }
+
+    /// Brings back forwarding and rules that somebody flushed or overruled, as engines do that start later. Most often there is nothing to do.
+    ///
+    /// # Errors
+    /// What the kernel or the state directory says.
+    pub fn restore(&self) -> Result<()> {
+        if self.store.definitions()?.is_empty() {
+            return self.store.apply_rules(&self.store.lock()?, machine::outside()?);
+        }
+        self.store.prepare().map(drop)
     }
 
     fn remove_links(&self, instance: &str) -> Result<()> {

@@ -161,3 +161,33 @@ fn links_that_nobody_knows_are_removed_and_others_not() {
         }
     });
 }
+
+/// What the kernel had is gone, files say that they are of another boot, and the one that was not written through is cut short.
+#[test]
+fn a_restart_of_the_machine_begins_anew() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        machine.network("cut", false);
+        drop([machine.container("web", &["net", "cut"]), machine.container("db", &["net"])]);
+        for link in kernel::links() {
+            if link.starts_with(&machine.networks.link_prefix()) {
+                kernel::delete(&link);
+            }
+        }
+        kernel::delete_table(&machine.networks.table());
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        for file in ["members/net.json", "instances/web/about.json", "instances/db/about.json"] {
+            let path = machine.directory.path().join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(boot.trim()));
+            std::fs::write(&path, text.replace(boot.trim(), "another")).unwrap();
+        }
+        std::fs::write(machine.directory.path().join("members/cut.json"), "").unwrap();
+        let reborn = machine.container("web", &["net", "cut"]);
+        assert!(reborn.resolve("db-alias").is_empty());
+        assert_eq!(machine.networks.observe("db").unwrap(), None);
+        let db = machine.container("db", &["net"]);
+        db.place.greets(80);
+        db.addresses().into_iter().for_each(|address| drop(reborn.place.call(address, 80).unwrap()));
+    });
+}

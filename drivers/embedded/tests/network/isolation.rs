@@ -106,7 +106,7 @@ fn docker_may_come_later() {
         let (web, db) = (machine.container("web", &["net"]), machine.container("db", &["net"]));
         db.place.greets(80);
         kernel::forward_drops();
-        machine.networks.reclaim(&["web", "db"]).unwrap();
+        machine.networks.restore().unwrap();
         web.place.call(db.addresses()[0], 80).unwrap();
     });
 }

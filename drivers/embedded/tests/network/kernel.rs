@@ -91,6 +91,14 @@ pub(crate) fn raise(link: &str) {
     act(RouteNetlinkMessage::SetLink(message));
 }
 
+pub(crate) fn delete(link: &str) {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(link.to_owned()));
+    let gone = exchange::<RouteNetlinkMessage>(NETLINK_ROUTE, &bytes(RouteNetlinkMessage::DelLink(message), NLM_F_ACK));
+    // The other end of a pair goes with the one.
+    assert!(gone.is_ok() || !links().iter().any(|name| name == link));
+}
+
 fn up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
