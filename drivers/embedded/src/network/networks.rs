@@ -27,13 +27,31 @@ impl Networks {
             None => (self.define(&lock, spec)?, true),
         };
         drop(lock);
-        let made = self.store.prepare().and_then(|outside| self.store.raise_bridge(&definition, outside));
-        made.map_err(|error| if is_new { self.unmade(&spec.name, error) } else { error })
+        self.step("defined");
+        let made = self.store.prepare().and_then(|outside| {
+            self.step("ruled");
+            self.store.raise_bridge(&definition, outside)
+        });
+        made.map_err(|error| if is_new { self.unmade(&definition, error) } else { error })
     }
 
-    /// The error, after the network that could not be made whole is gone again.
-    fn unmade(&self, name: &str, error: Error) -> Error {
-        match self.remove(name) {
+    /// The error, after the network that could not be made whole is gone again; unless another caller made it whole meanwhile.
+    fn unmade(&self, definition: &Definition, error: Error) -> Error {
+        let bridge = self.store.realm().bridge(definition.number);
+        let unmake = || {
+            let lock = self.store.lock()?;
+            let mut session = Session::route().map_err(|error| kernel("ensure network", "netlink", error))?;
+            if session.link(&bridge).is_ok_and(|link| link.is_some_and(|link| link.up)) {
+                return Ok(());
+            }
+            // First the record: a bridge that nothing speaks of is found by `reclaim`.
+            lock.remove_definition(&definition.name)?;
+            session
+                .delete_link(&bridge)
+                .map_err(|error| kernel("ensure network", format!("bridge `{bridge}`"), error))?;
+            self.store.apply_rules(&lock, machine::outside()?)
+        };
+        match unmake() {
             Ok(()) => error,
             Err(also) => error.with("clean-up", also),
         }
@@ -63,7 +81,9 @@ impl Networks {
         let bridge = self.store.realm().bridge(definition.number);
         let removed = Session::route().and_then(|mut session| session.delete_link(&bridge));
         removed.map_err(|error| kernel(OPERATION, format!("bridge `{bridge}`"), error))?;
+        self.step("unbridged");
         lock.remove_definition(name)?;
+        self.step("undefined");
         self.store.apply_rules(&lock, machine::outside()?)
     }
 

@@ -14,6 +14,7 @@ use super::namespace::within;
 use super::netlink::Session;
 use super::netlink::link::{Link, Pair};
 use super::store::{Definition, Store};
+use super::subnet::Subnet;
 
 const OPERATION: &str = "attach";
 
@@ -102,9 +103,11 @@ impl Store {
             use_v6(&inside.link, definition.v6.is_some())?;
             for subnet in definition.subnets() {
                 session.add_address(link.index, subnet.host(inside.host), subnet.prefix)?;
-                if inside.is_default && leads_out(definition, subnet.address.is_ipv6(), outside) {
-                    session.add_default_route(link.index, subnet.gateway())?;
-                }
+            }
+            session.raise(link.index)?;
+            let out = |subnet: &Subnet| inside.is_default && leads_out(definition, subnet.address.is_ipv6(), outside);
+            for subnet in definition.subnets().filter(out) {
+                session.add_default_route(link.index, subnet.gateway())?;
             }
             Ok(())
         };

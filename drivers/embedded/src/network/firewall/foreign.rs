@@ -8,14 +8,14 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, ListAttribute, NfTablesMessage,
+    ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Meta, MetaKey, NfTablesMessage,
     RuleAttribute, RuleMessage,
 };
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily as Family};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::batch::{Batch, question, rule};
-use super::expression::{Side, accept, counter, links};
+use super::expression::{Expression, Side, accept, counter, links};
 use super::legacy;
 use crate::network::netlink::Session;
 
@@ -104,19 +104,39 @@ fn is_ours(answer: &NetfilterMessage, family: Family, prefix: &str) -> Option<Ou
         RuleAttribute::Expressions(expressions) => Some(expressions),
         _ => None,
     })?;
-    let compared = expressions.iter().filter_map(compared).any(|bytes| bytes == prefix.as_bytes());
-    let side =
-        SIDES.into_iter().find(|side| links(*side, prefix).first().is_some_and(|load| expressions.contains(load)))?;
-    compared.then_some(Ours { family, side, handle })
+    let named = expressions.iter().filter_map(compared).any(|bytes| bytes == prefix.as_bytes());
+    let side = expressions.iter().find_map(side_of)?;
+    named.then_some(Ours { family, side, handle })
 }
 
-fn compared(expression: &ListAttribute<ExpressionAttribute>) -> Option<&[u8]> {
-    let ListAttribute::Element(attributes) = expression else { return None };
-    attributes.iter().find_map(|attribute| match attribute {
-        ExpressionAttribute::Data(Expressions::Cmp(parts)) => parts.iter().find_map(|part| match part {
-            Cmp::Data(DataAttribute::Value(bytes)) => Some(&bytes[..]),
-            _ => None,
-        }),
+/// Which side's name a step of a rule loads.
+fn side_of(expression: &Expression) -> Option<Side> {
+    parts(expression).find_map(|data| match data {
+        Expressions::Meta(parts) if parts.contains(&Meta::Key(MetaKey::Iifname)) => Some(Side::In),
+        Expressions::Meta(parts) if parts.contains(&Meta::Key(MetaKey::Oifname)) => Some(Side::Out),
+        _ => None,
+    })
+}
+
+/// What a step of a rule compares with.
+fn compared(expression: &Expression) -> Option<&[u8]> {
+    let comparisons = parts(expression).filter_map(|data| match data {
+        Expressions::Cmp(parts) => Some(parts),
+        _ => None,
+    });
+    comparisons.flatten().find_map(|part| match part {
+        Cmp::Data(DataAttribute::Value(bytes)) => Some(&bytes[..]),
+        _ => None,
+    })
+}
+
+fn parts(expression: &Expression) -> impl Iterator<Item = &Expressions> {
+    let attributes = match expression {
+        Expression::Element(attributes) => &attributes[..],
+        _ => &[],
+    };
+    attributes.iter().filter_map(|attribute| match attribute {
+        ExpressionAttribute::Data(data) => Some(data),
         _ => None,
     })
 }

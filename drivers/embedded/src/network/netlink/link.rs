@@ -66,10 +66,9 @@ impl Session {
         unless(libc::EEXIST, made)
     }
 
-    /// Both ends in one step and up.
+    /// Both ends in one step. Only this end comes up: the kernel makes the other one first, and it cannot be up alone.
     pub(crate) fn add_pair(&mut self, pair: &Pair<'_>) -> io::Result<()> {
         let mut peer = LinkMessage::default();
-        raise(&mut peer);
         peer.attributes.extend([
             LinkAttribute::IfName(pair.inside.to_owned()),
             LinkAttribute::Mtu(pair.mtu),

@@ -39,7 +39,7 @@ impl Flow {
                 return Ok(());
             }
             if self.ended {
-                return self.tell(to);
+                break;
             }
             let length = match recv(from, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, length)) => length,
@@ -50,7 +50,8 @@ impl Flow {
             let sent = write(to, &buffer[..length])?;
             self.pending.extend_from_slice(&buffer[sent..length]);
         }
-        Ok(())
+        // Also where the end came in the last round: nothing would wake us for it.
+        if self.ended && self.pending.is_empty() { self.tell(to) } else { Ok(()) }
     }
 
     fn flush(&mut self, to: &OwnedFd) -> io::Result<bool> {

@@ -94,7 +94,7 @@ impl Store {
     /// The members of a network; those of an earlier boot are none.
     pub(super) fn members(&self, network: &str) -> Result<Members> {
         check("network", network)?;
-        let none = Members { boot: self.boot.clone(), last: 0, members: Vec::new() };
+        let none = Members { boot: self.boot.clone(), last: 0, changed: 0, told: 0, members: Vec::new() };
         match read_document::<Members>(&self.members_file(network)) {
             Ok(Some(members)) if members.boot == self.boot => Ok(members),
             Ok(_) => Ok(none),
