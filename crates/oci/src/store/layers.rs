@@ -3,8 +3,9 @@
 //! A layer is written beside its place and renamed into it. What a crash of the whole machine may have left half on disk is told by the
 //! boot under which it was written: until a sync has made it durable, another boot does not trust it and unpacks it again.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Store, Stored, replace_file};
@@ -27,6 +28,7 @@ impl Store {
     pub fn layers(&self, image: &Stored) -> Result<Vec<PathBuf>, Error> {
         let _using = self.using()?;
         let mut below: Vec<PathBuf> = Vec::with_capacity(image.layers.len());
+        let mut is_news = false;
         for layer in &image.layers {
             let chain = Digest::parse(&layer.chain_id)?;
             if !self.has_layer(&chain) {
@@ -35,9 +37,13 @@ impl Store {
                     let (blob, diff) = (Digest::parse(&layer.digest)?, Digest::parse(&layer.diff_id)?);
                     let tree = self.unpack_blob(&blob, &diff)?;
                     self.publish_layer(tree, &chain, &below)?;
+                    is_news = true;
                 }
             }
             below.push(self.layer_files(&chain));
+        }
+        if is_news {
+            self.settle_later();
         }
         Ok(below)
     }
@@ -67,6 +73,8 @@ impl Store {
         let home = self.session().path();
         let into = home.join(FILES);
         std::fs::create_dir_all(&into).local("make", &into)?;
+        // The root is a directory like others: a mask must not close it.
+        std::fs::set_permissions(&into, Permissions::from_mode(0o755)).local("change the mode of", &into)?;
         unpack::unpack(source, &home, &into, blob, diff, self.options())
     }
 
@@ -82,8 +90,18 @@ impl Store {
         }
     }
 
+    /// Not waited for: until it is done, a crash of the machine only means unpacking again.
+    pub(crate) fn settle_later(&self) {
+        let store = self.clone();
+        std::thread::spawn(move || {
+            if let Err(error) = store.settle_layers() {
+                tracing::debug!(%error, "unpacked layers are not durable yet");
+            }
+        });
+    }
+
     /// Makes unpacked layers outlive a crash of the machine; without it they are unpacked again after one.
-    pub(crate) fn settle_layers(&self) -> Result<(), Error> {
+    fn settle_layers(&self) -> Result<(), Error> {
         let layers = self.at("layers");
         let unsettled: Vec<_> = self.layer_homes()?.into_iter().filter(|home| !is_durable(home)).collect();
         if unsettled.is_empty() {
@@ -122,7 +140,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed.local("rename", home)?,
         }
-        std::fs::remove_dir_all(&away).local("remove", &away)
+        unpack::remove_tree(&away).local("remove", &away)
     }
 }
 

@@ -19,6 +19,8 @@ mod index;
 mod layers;
 mod lock;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,7 +89,8 @@ impl Store {
     pub fn open_with(root: &Path, options: Options) -> Result<Self, Error> {
         for directory in ["blobs/sha256", "layers", "ingest", "tmp", "locks"] {
             let path = root.join(directory);
-            std::fs::create_dir_all(&path).local("make", &path)?;
+            // What images hold for root, setuid programs among it, is not for every user of the machine.
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).local("make", &path)?;
         }
         let session = Session::begin(&root.join("tmp"))?;
         let store = Self { inner: Arc::new(Inner { root: root.to_owned(), options, session }) };
@@ -95,6 +98,7 @@ impl Store {
         if !layout.exists() {
             replace_file(&layout, &store.session().path(), LAYOUT)?;
         }
+        store.change_rows(|_| Ok(()))?;
         store.distrust_layers()?;
         Ok(store)
     }

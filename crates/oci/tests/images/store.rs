@@ -168,3 +168,24 @@ fn only_what_no_living_process_holds_is_swept() {
     drop((store, other));
     assert!(names(&temporary).is_empty());
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_not_made_worse() {
+    let home = tempfile::tempdir().unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(home.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let (hub, image) = (Hub::start(), Image::of(&[Archive::new().file("f", &noise(1, 8 << 20)).finish()]));
+    let name = hub.add("1", &image);
+    {
+        let store = Store::open(home.path()).unwrap();
+        let error = store.pull(&registry(), &name, |_| ()).await.unwrap_err();
+        assert!(error.kind() == Kind::Exhausted && error.next_step().unwrap().contains("space"), "{error}");
+        assert!(names(&home.path().join("ingest")).is_empty() && store.list().unwrap().is_empty());
+        assert_eq!(pulled(&hub, &store, "2", &self::image(1)).await, hub.name("2"));
+    }
+    assert!(std::process::Command::new("umount").arg("-l").arg(home.path()).status().unwrap().success());
+}
