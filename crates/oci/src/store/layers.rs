@@ -16,6 +16,7 @@ use crate::{Error, Kind};
 
 const FILES: &str = "fs";
 const STATE: &str = "state";
+const NEW_STATE: &str = "state.new";
 const DURABLE: &str = "durable";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -90,29 +91,19 @@ impl Store {
         }
     }
 
-    /// Not waited for: until it is done, a crash of the machine only means unpacking again.
+    /// Makes unpacked layers outlive a crash of the machine, which a pull does not wait for: until it is done, they are only unpacked again after one.
     pub(crate) fn settle_later(&self) {
-        let store = self.clone();
-        std::thread::spawn(move || {
-            if let Err(error) = store.settle_layers() {
+        let layers = self.at("layers");
+        let mut settling = self.settling();
+        let before = settling.take();
+        *settling = Some(std::thread::spawn(move || {
+            if let Some(before) = before {
+                before.join().ok();
+            }
+            if let Err(error) = settle(&layers) {
                 tracing::debug!(%error, "unpacked layers are not durable yet");
             }
-        });
-    }
-
-    /// Makes unpacked layers outlive a crash of the machine; without it they are unpacked again after one.
-    fn settle_layers(&self) -> Result<(), Error> {
-        let layers = self.at("layers");
-        let unsettled: Vec<_> = self.layer_homes()?.into_iter().filter(|home| !is_durable(home)).collect();
-        if unsettled.is_empty() {
-            return Ok(());
-        }
-        let directory = File::open(&layers).local("open", &layers)?;
-        rustix::fs::syncfs(&directory).local("sync", &layers)?;
-        for home in unsettled {
-            replace_file(&home.join(STATE), &self.session().path(), DURABLE.as_bytes())?;
-        }
-        Ok(())
+        }));
     }
 
     /// Removes layers of an earlier boot that were not durable when it ended.
@@ -128,9 +119,7 @@ impl Store {
     }
 
     pub(crate) fn layer_homes(&self) -> Result<Vec<PathBuf>, Error> {
-        let path = self.at("layers");
-        let entries = std::fs::read_dir(&path).local("read", &path)?;
-        entries.map(|entry| Ok(entry.local("read", &path)?.path())).collect()
+        homes(&self.at("layers"))
     }
 
     /// Out of its place first, so that nobody meets half a layer.
@@ -142,6 +131,27 @@ impl Store {
         }
         unpack::remove_tree(&away).local("remove", &away)
     }
+}
+
+fn homes(layers: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(layers).local("read", layers)?;
+    entries.map(|entry| Ok(entry.local("read", layers)?.path())).collect()
+}
+
+fn settle(layers: &Path) -> Result<(), Error> {
+    let unsettled: Vec<_> = homes(layers)?.into_iter().filter(|home| !is_durable(home)).collect();
+    if unsettled.is_empty() {
+        return Ok(());
+    }
+    let directory = File::open(layers).local("open", layers)?;
+    rustix::fs::syncfs(&directory).local("sync", layers)?;
+    for home in unsettled {
+        // One that was removed meanwhile needs nothing any more.
+        if home.exists() {
+            replace_file(&home.join(STATE), &home.join(NEW_STATE), DURABLE.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn is_durable(home: &Path) -> bool {
