@@ -13,7 +13,8 @@ use super::change::Wait;
   hythe images
   hythe images tag shop:dev registry.example.com/shop:1.2
   hythe images remove shop:dev
-  hythe image pack target/release/shop -t shop:dev -o shop.tar"
+  hythe image pack target/release/shop -t shop:dev -o shop.tar
+  hythe image load shop.tar"
 )]
 pub(crate) struct Images {
     #[command(subcommand)]
@@ -45,8 +46,26 @@ pub(crate) enum ImagesCommand {
         #[command(flatten)]
         on: OnRuntime,
     },
+    Load(LoadImages),
     #[cfg(feature = "agent")]
     Pack(PackImage),
+}
+
+/// Take the images of an archive that `docker save`, `podman save` or `hythe image pack` wrote
+///
+/// The archive is read on the agent's machine. The images have the names they have in it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe image load shop.tar
+  hythe image load --runtime docker shop.tar --json")]
+pub(crate) struct LoadImages {
+    /// The archive
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
 }
 
 /// Make a minimal image of ELF programs, the shared libraries they need, and given files

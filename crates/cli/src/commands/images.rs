@@ -27,6 +27,7 @@ pub(super) async fn run(args: Images, printer: Printer<'_>) -> Outcome {
             let now = Timestamp::now();
             printer.list(&images, &HEAD, |image| row(image, now))
         }
+        Some(ImagesCommand::Load(args)) => super::transfer::load(args, printer).await,
         Some(ImagesCommand::Remove { image, on }) => {
             Ok(client.remove_image(&ImageQuery { image, runtime: on.runtime }).await?)
         }

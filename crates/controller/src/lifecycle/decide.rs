@@ -295,6 +295,10 @@ fn start(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'
         observed.restarts += 1;
     }
     observed.phase = Phase::Starting;
+    // Whoever dies now cannot know whether it was started.
+    if let Some(current) = &mut observed.current {
+        current.life = Life::Unknown;
+    }
     Next::Do(Step::Start)
 }
 

@@ -183,7 +183,7 @@ fn runs(
     let again = before.is_some_and(|before| seen.started.is_some_and(|now| now.duration_since(before) >= SAME));
     if again {
         let details = json!({ "instance": seen.name, "synthesised": true });
-        notes.push(Note::new("started", "was started again while nobody looked", details));
+        notes.push(Note::new("started", "was started again while nobody looked", details).at(seen.started));
     }
     if probed && !(same && observed.health != HealthState::None) {
         observed.health = HealthState::Starting;
@@ -291,7 +291,8 @@ fn halted(
         (Desired::Stopped, _) => {
             let message = exit.as_ref().map(describe);
             let words = message.clone().unwrap_or_else(|| "stopped".to_owned());
-            notes.push(Note::new("stopped", words, json!({ "exit": exit, "cause": cause })));
+            let at = exit.as_ref().and_then(|exit| exit.at);
+            notes.push(Note::new("stopped", words, json!({ "exit": exit, "cause": cause })).at(at));
             observed.message = message;
             observed.failures = 0;
         }
