@@ -71,11 +71,11 @@ pub(crate) struct LoadImages {
 /// Make a minimal image of ELF programs, the shared libraries they need, and given files
 ///
 /// Programs go to /usr/bin and are read, never run. Their interpreter and libraries are found as the dynamic linker finds them; what a
-/// program opens by itself while running is not seen: give it with --file. The same files give the same digest. No agent is asked.
+/// program opens by itself while running is not seen: give it with --file. The same files give the same digest.
 #[cfg(feature = "agent")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hythe image pack target/release/shop -t shop:dev -o shop.tar
+  hythe image pack target/release/shop -t shop:dev
   hythe image pack ./shop --file ./shop.conf:/etc/shop.conf --env MODE=dev --entrypoint '/usr/bin/shop --listen :80' -t shop:dev -o shop.tar
   docker load -i shop.tar")]
 pub(crate) struct PackImage {
@@ -94,12 +94,14 @@ pub(crate) struct PackImage {
     /// Name of the image
     #[arg(long = "tag", short = 't', value_name = "NAME")]
     pub(crate) name: hythe_spec::ImageRef,
-    /// The archive to write
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) output: std::path::PathBuf,
-    /// How it is written
+    /// Write an archive and ask no agent; without it the image is loaded into an engine, by the agent of this machine
+    #[arg(long, short, value_name = "FILE", conflicts_with = "runtime")]
+    pub(crate) output: Option<std::path::PathBuf>,
+    /// How the archive is written
     #[arg(long, value_name = "FORMAT", default_value = "oci")]
     pub(crate) format: ArchiveFormat,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
 }
 
 #[cfg(feature = "agent")]

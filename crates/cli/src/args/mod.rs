@@ -14,7 +14,7 @@ pub(crate) use change::{Operations, OperationsCommand, Restart, Start, Stop, Und
 pub(crate) use file::{Build, Deploy, Explain, Validate};
 #[cfg(feature = "agent")]
 pub(crate) use image::{ArchiveFormat, PackImage};
-pub(crate) use image::{Images, ImagesCommand, LoadImages, Pull, Push};
+pub(crate) use image::{Images, ImagesCommand, LoadImages, OnRuntime, Pull, Push};
 pub(crate) use keep::{Adopt, Gc, Purge, Sync};
 pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, Stats, Status};
 pub(crate) use session::{Attach, Exec};

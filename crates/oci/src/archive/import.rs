@@ -280,7 +280,7 @@ impl Unpacked {
 
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.path).ok();
+        crate::unpack::remove_tree(&self.path).ok();
     }
 }
 

@@ -134,13 +134,7 @@ impl<'a> Pull<'a> {
             store.get(&name)
         })
         .await?;
-        // Not waited for: until it is done, a crash of the machine only means unpacking again.
-        let store = self.store.clone();
-        std::thread::spawn(move || {
-            if let Err(error) = store.settle_layers() {
-                tracing::warn!(%error, "unpacked layers are not durable yet");
-            }
-        });
+        self.store.settle_later();
         Ok(stored)
     }
 

@@ -60,12 +60,11 @@ impl Store {
         writer.finish(expected)
     }
 
-    /// Puts a whole, hashed file into its place.
+    /// Puts a whole, hashed file into its place. The place itself is synced once, before the index refers to it.
     pub(crate) fn publish_blob(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Error> {
         file.sync_data().local("sync", from)?;
         let to = self.blob_path(digest);
-        std::fs::rename(from, &to).local("rename into place", &to)?;
-        sync_directory(&self.blobs())
+        std::fs::rename(from, &to).local("rename into place", &to)
     }
 }
 
@@ -113,7 +112,7 @@ pub(crate) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u6
     Ok(())
 }
 
-pub(crate) fn sync_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).local("sync", path)
 }
 

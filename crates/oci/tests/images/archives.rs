@@ -26,7 +26,7 @@ async fn stored(store: &Store) -> ImageRef {
 
 #[tokio::test]
 async fn every_form_comes_back_as_the_same_image() {
-    let (from, directory) = store();
+    let (directory, from) = store();
     let name = stored(&from).await;
     let original = from.get(&name).unwrap();
     for (format, file) in
@@ -34,7 +34,7 @@ async fn every_form_comes_back_as_the_same_image() {
     {
         let path = directory.path().join(file);
         from.export(&name, &path, format).await.unwrap();
-        let (into, _directory) = store();
+        let (_directory, into) = store();
         let images = into.import(&path, None).await.unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!(
@@ -51,7 +51,7 @@ async fn every_form_comes_back_as_the_same_image() {
 
 #[tokio::test]
 async fn the_same_image_gives_the_same_bytes() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let name = stored(&store).await;
     for format in [Format::OciArchive, Format::DockerArchive] {
         let [a, b] = ["a", "b"].map(|file| directory.path().join(file));
@@ -63,7 +63,7 @@ async fn the_same_image_gives_the_same_bytes() {
 
 #[tokio::test]
 async fn compressed_archives_and_those_of_old_docker_are_read() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let layer = Archive::new().file("f", b"x").finish();
     let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(&layer), digest(&layer)]}});
     let table = json!([{"Config": "c.json", "RepoTags": ["app:1", "app:2"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
@@ -82,7 +82,7 @@ async fn compressed_archives_and_those_of_old_docker_are_read() {
 
 #[tokio::test]
 async fn what_is_no_image_or_lies_is_refused_and_leaves_nothing() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let at = |name: &str| directory.path().join(name);
     let layer = Archive::new().file("f", b"x").finish();
     let config =
@@ -130,7 +130,7 @@ async fn what_is_no_image_or_lies_is_refused_and_leaves_nothing() {
 /// A link in a layout must not make a file of the machine part of an image.
 #[tokio::test]
 async fn links_of_a_layout_stay_in_it() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let layout = directory.path().join("layout");
     std::fs::create_dir(&layout).unwrap();
     std::fs::write(directory.path().join("secret"), "x").unwrap();
@@ -158,7 +158,7 @@ fn podman(root: &Path) -> Command {
 /// Both forms, written here, are read by podman, and what podman writes is read here.
 #[tokio::test]
 async fn podman_reads_what_is_written_here_and_the_other_way_round() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let name = stored(&store).await;
     let original = store.get(&name).unwrap();
     let root = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ async fn podman_reads_what_is_written_here_and_the_other_way_round() {
             let saved = directory.path().join(format!("{file}-{saved}"));
             let output = run(&["save", "--format", form, "-o", saved.to_str().unwrap(), &name.to_string()]).unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            let (into, _directory) = crate::support::store();
+            let (_directory, into) = crate::support::store();
             let images = into.import(&saved, None).await.unwrap();
             // Podman writes another configuration where it goes from one form to the other.
             assert!(images[0].id == original.id || form == "docker-archive" || format == Format::DockerArchive);

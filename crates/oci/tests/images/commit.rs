@@ -26,7 +26,7 @@ fn opaque_key() -> &'static str {
 
 #[tokio::test]
 async fn changes_come_back_as_they_were_made() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let base = base(&store).await;
     let upper = directory.path().join("upper");
     let at = |below: &str| upper.join(below);
@@ -59,7 +59,7 @@ async fn changes_come_back_as_they_were_made() {
 
 #[tokio::test]
 async fn what_an_image_cannot_hold_is_refused_and_sockets_are_left_out() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let base = base(&store).await;
     let name = "example.test/committed:1".parse().unwrap();
     let upper = directory.path().join("upper");

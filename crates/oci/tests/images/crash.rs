@@ -11,7 +11,7 @@ use hythe_spec::ImageRef;
 use crate::support::*;
 
 const WORK: &str = "HYTHE_TEST_CRASH_WORK";
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 16;
 
 fn image() -> Image {
     let layers = (0..5).map(|at| {
@@ -82,7 +82,7 @@ fn survive(verb: &str, source: &str, name: &ImageRef) {
         let work = format!("{verb} {} {source}", root.path().display());
         // Twice into the same store: the second goes on from what the first left.
         for turn in 0..2 {
-            let ended = !killed(&work, Duration::from_millis(5 + round * 7 + turn * 3));
+            let ended = !killed(&work, Duration::from_millis(5 + round * 10 + turn * 3));
             kills += u64::from(!ended);
             assert!(look(root.path(), name) || !ended);
             assert!(names(&root.path().join("tmp")).is_empty(), "what the killed process left is swept");
@@ -112,7 +112,7 @@ fn an_import_that_is_killed_leaves_nothing_half() {
     let pulled = hub.add("1", &image());
     let archive = directory.path().join("image.tar");
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (store, _home) = store();
+    let (_home, store) = store();
     tokio.block_on(store.pull(&registry(), &pulled, |_| ())).unwrap();
     tokio.block_on(store.export(&pulled, &archive, Format::OciArchive)).unwrap();
     survive("import", archive.to_str().unwrap(), &pulled);

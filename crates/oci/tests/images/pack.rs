@@ -45,7 +45,7 @@ fn run(store: &Store, image: &Stored, words: &[&str]) -> Option<String> {
 
 #[tokio::test]
 async fn a_program_runs_with_what_was_packed_and_nothing_else() {
-    let (store, _directory) = store();
+    let (_directory, store) = store();
     let own = std::env::current_exe().unwrap();
     let image = pack(&store, &programs(&[&own])).await.unwrap();
     let place = format!("/usr/bin/{}", own.file_name().unwrap().to_str().unwrap());
@@ -59,7 +59,7 @@ async fn a_program_runs_with_what_was_packed_and_nothing_else() {
 
 #[tokio::test]
 async fn libraries_are_found_as_the_linker_finds_them() {
-    let (store, home) = store();
+    let (home, store) = store();
     let home = home.path();
     // A library beside the program, which needs one that only its own search path finds; one of them under two names.
     let inner = compile(
@@ -96,7 +96,7 @@ async fn libraries_are_found_as_the_linker_finds_them() {
 
 #[tokio::test]
 async fn a_static_program_stands_alone() {
-    let (store, home) = store();
+    let (home, store) = store();
     let program = compile(home.path(), "tiny", "int main(void){return 0;}", &["-static"]);
     let image = pack(&store, &programs(&[&program])).await.unwrap();
     let root = store.layers(&image).unwrap().remove(0);
@@ -109,7 +109,7 @@ async fn the_same_input_gives_the_same_digest_wherever_and_whenever() {
     let own = std::env::current_exe().unwrap();
     let mut digests = Vec::new();
     for mode in [0o700, 0o755] {
-        let (store, home) = store();
+        let (home, store) = store();
         let at = |name: &str| home.path().join(name);
         for name in ["b", "a", "c"] {
             std::fs::create_dir_all(at("files/sub")).unwrap();
@@ -128,7 +128,7 @@ async fn the_same_input_gives_the_same_digest_wherever_and_whenever() {
 
 #[tokio::test]
 async fn what_cannot_be_packed_is_told() {
-    let (store, home) = store();
+    let (home, store) = store();
     let (script, own) = (home.path().join("script"), std::env::current_exe().unwrap());
     std::fs::write(&script, "#!/bin/sh\n").unwrap();
     std::fs::write(home.path().join("broken"), b"\x7fELF").unwrap();

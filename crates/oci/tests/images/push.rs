@@ -18,7 +18,7 @@ fn image() -> Image {
 #[tokio::test]
 async fn an_image_goes_to_a_real_registry_and_comes_back_the_same() {
     let Some(server) = server(false) else { return };
-    let (hub, (from, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, from)) = (Hub::start(), store());
     let pulled = hub.add("1", &image());
     let original = from.pull(&registry(), &pulled, |_| ()).await.unwrap();
     let name: ImageRef = format!("{}/team/app:1", server.address).parse().unwrap();
@@ -28,7 +28,7 @@ async fn an_image_goes_to_a_real_registry_and_comes_back_the_same() {
     assert_eq!(from.push(&registry(), &name, tell).await.unwrap(), original.digest);
     assert_eq!(seen.lock().unwrap().iter().filter(|seen| seen.phase == Phase::Done).count(), 3);
     assert!(seen.lock().unwrap().iter().any(|seen| seen.phase == Phase::Transferring && seen.current > 700_000));
-    let (into, _directory) = store();
+    let (_directory, into) = store();
     let back = into.pull(&registry(), &name, |_| ()).await.unwrap();
     assert_eq!((&back.digest, &back.id, &back.layers), (&original.digest, &original.id, &original.layers));
     seen.lock().unwrap().clear();
@@ -41,7 +41,7 @@ async fn an_image_goes_to_a_real_registry_and_comes_back_the_same() {
 #[tokio::test]
 async fn a_locked_registry_is_pushed_to_with_the_right_password() {
     let Some(server) = server(true) else { return };
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, store)) = (Hub::start(), store());
     let pulled = hub.add("1", &image());
     store.pull(&registry(), &pulled, |_| ()).await.unwrap();
     let name: ImageRef = format!("{}/app:1", server.address).parse().unwrap();
@@ -75,7 +75,7 @@ async fn an_index_gives_the_image_for_this_machine() {
     for kind in ["application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"]
     {
         let index = serve_index(&hub, kind, &[row("mips64le", &other), row(own, &image.digest())]);
-        let (store, _directory) = store();
+        let (_directory, store) = store();
         let by_tag = hub.name("multi");
         let stored = store.pull(&registry(), &by_tag, |_| ()).await.unwrap();
         assert_eq!((stored.digest, stored.index), (image.digest(), Some(digest(&index))));
@@ -86,7 +86,7 @@ async fn an_index_gives_the_image_for_this_machine() {
         assert_eq!(store.get(&by_digest).unwrap().names.len(), 2);
     }
     serve_index(&hub, "application/vnd.oci.image.index.v1+json", &[row("mips64le", &other)]);
-    let (store, _directory) = store();
+    let (_directory, store) = store();
     let error = store.pull(&registry(), &hub.name("multi"), |_| ()).await.unwrap_err();
     assert!(error.kind() == Kind::Invalid && error.to_string().contains("only for: linux/mips64le"), "{error}");
 }
@@ -101,7 +101,7 @@ async fn docker_schema_2_is_pulled_and_schema_1_is_refused() {
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     manifest["mediaType"] = image.media_type.into();
     image.manifest = manifest.to_string().into_bytes();
-    let (store, _directory) = store();
+    let (_directory, store) = store();
     let stored = store.pull(&registry(), &hub.add("2", &image), |_| ()).await.unwrap();
     assert_eq!((stored.media_type.as_str(), stored.digest), (image.media_type, image.digest()));
     let old = json!({"schemaVersion": 1, "name": "app", "fsLayers": [], "history": []}).to_string();
@@ -117,7 +117,7 @@ async fn a_mirror_serves_what_it_has_under_the_name_that_was_asked_for() {
     let (on_both, on_origin) = (origin.name("1"), origin.add("2", &image));
     let mirrors = BTreeMap::from([(origin.address.clone(), vec!["127.0.0.1:1".to_owned(), mirror.address.clone()])]);
     let registry = Registry::new(RegistryConfig { mirrors, ..RegistryConfig::default() }).unwrap();
-    let (store, _directory) = store();
+    let (_directory, store) = store();
     let stored = store.pull(&registry, &on_both, |_| ()).await.unwrap();
     assert_eq!(stored.names, [on_both.to_string()]);
     assert!(origin.asked("/v2/").is_empty());

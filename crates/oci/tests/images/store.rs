@@ -24,7 +24,7 @@ fn blobs(store: &Store) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn an_image_goes_with_its_last_name_and_takes_only_what_is_its_own() {
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, store)) = (Hub::start(), store());
     let first = pulled(&hub, &store, "1", &image(1)).await;
     let second = pulled(&hub, &store, "2", &image(2)).await;
     let extra: ImageRef = "extra.test/name:1".parse().unwrap();
@@ -47,7 +47,7 @@ async fn an_image_goes_with_its_last_name_and_takes_only_what_is_its_own() {
 
 #[tokio::test]
 async fn what_is_in_use_stays_without_a_name() {
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let stored = store.get(&name).unwrap();
     store.remove(&name).unwrap();
@@ -65,7 +65,7 @@ async fn what_is_in_use_stays_without_a_name() {
 
 #[tokio::test]
 async fn a_name_moves_to_the_image_that_was_given_it_last() {
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let old = store.get(&name).unwrap();
     assert_eq!(pulled(&hub, &store, "1", &image(2)).await, name);
@@ -78,7 +78,7 @@ async fn a_name_moves_to_the_image_that_was_given_it_last() {
 
 #[tokio::test]
 async fn images_are_found_by_every_digest_they_have() {
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (_directory, store)) = (Hub::start(), store());
     let image = image(1);
     let name = pulled(&hub, &store, "1", &image).await;
     let stored = store.get(&name).unwrap();
@@ -100,7 +100,7 @@ async fn images_are_found_by_every_digest_they_have() {
 
 #[tokio::test]
 async fn collecting_waits_for_nobody_and_takes_nothing_from_a_pull() {
-    let (hub, (store, directory)) = (Hub::start(), store());
+    let (hub, (directory, store)) = (Hub::start(), store());
     let image = image(1);
     let name = hub.add("1", &image);
     let path = blob_path(&image.layers[1]);
@@ -120,29 +120,34 @@ async fn collecting_waits_for_nobody_and_takes_nothing_from_a_pull() {
 
 #[tokio::test]
 async fn a_lost_layer_is_unpacked_again_and_a_lost_blob_is_told() {
-    let (hub, (store, _directory)) = (Hub::start(), store());
+    let (hub, (directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let stored = store.get(&name).unwrap();
     let layers = store.layers(&stored).unwrap();
-    std::fs::remove_dir_all(layers[1].parent().unwrap()).unwrap();
-    assert_eq!(store.layers(&stored).unwrap(), layers);
-    assert_eq!(std::fs::read(layers[1].join("own")).unwrap(), noise(1, 2000));
-    std::fs::remove_dir_all(layers[1].parent().unwrap()).unwrap();
-    std::fs::remove_file(store.root().join("blobs/sha256").join(&stored.layers[1].digest[7..])).unwrap();
-    let error = store.layers(&stored).unwrap_err();
-    assert!(error.kind() == Kind::NotFound && error.next_step().unwrap().contains("pull"), "{error}");
-    store.pull(&registry(), &name, |_| ()).await.unwrap();
-    assert_eq!(store.layers(&stored).unwrap(), layers);
+    // A store that is closed has settled what it unpacked: nothing else touches the layers.
+    drop(store);
+    for lost_blob in [false, true] {
+        std::fs::remove_dir_all(layers[1].parent().unwrap()).unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        if lost_blob {
+            std::fs::remove_file(store.root().join("blobs/sha256").join(&stored.layers[1].digest[7..])).unwrap();
+            let error = store.layers(&stored).unwrap_err();
+            assert!(error.kind() == Kind::NotFound && error.next_step().unwrap().contains("pull"), "{error}");
+            store.pull(&registry(), &name, |_| ()).await.unwrap();
+        }
+        assert_eq!(store.layers(&stored).unwrap(), layers);
+        assert_eq!(std::fs::read(layers[1].join("own")).unwrap(), noise(1, 2000));
+    }
 }
 
 #[tokio::test]
 async fn layers_of_another_boot_are_not_trusted_until_they_were_synced() {
-    let (hub, (store, directory)) = (Hub::start(), store());
+    let (hub, (directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let layers = store.layers(&store.get(&name).unwrap()).unwrap();
     let state = |layer: usize| layers[layer].parent().unwrap().join("state");
-    // The sync after the pull goes on by itself; what it leaves is decided here.
-    std::fs::write(state(0), "durable").unwrap();
+    drop(store);
+    assert_eq!(std::fs::read(state(0)).unwrap(), b"durable");
     std::fs::write(state(1), "00000000-0000-0000-0000-000000000000").unwrap();
     std::fs::write(layers[1].join("own"), "").unwrap();
     let reopened = Store::open(directory.path()).unwrap();
@@ -153,7 +158,7 @@ async fn layers_of_another_boot_are_not_trusted_until_they_were_synced() {
 
 #[test]
 fn only_what_no_living_process_holds_is_swept() {
-    let (store, directory) = store();
+    let (directory, store) = store();
     let temporary = directory.path().join("tmp");
     let living = names(&temporary);
     std::fs::create_dir(temporary.join("dead")).unwrap();
@@ -167,4 +172,25 @@ fn only_what_no_living_process_holds_is_swept() {
     );
     drop((store, other));
     assert!(names(&temporary).is_empty());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_not_made_worse() {
+    let home = tempfile::tempdir().unwrap();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(home.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let (hub, image) = (Hub::start(), Image::of(&[Archive::new().file("f", &noise(1, 8 << 20)).finish()]));
+    let name = hub.add("1", &image);
+    {
+        let store = Store::open(home.path()).unwrap();
+        let error = store.pull(&registry(), &name, |_| ()).await.unwrap_err();
+        assert!(error.kind() == Kind::Exhausted && error.next_step().unwrap().contains("space"), "{error}");
+        assert!(names(&home.path().join("ingest")).is_empty() && store.list().unwrap().is_empty());
+        assert_eq!(pulled(&hub, &store, "2", &self::image(1)).await, hub.name("2"));
+    }
+    assert!(std::process::Command::new("umount").arg("-l").arg(home.path()).status().unwrap().success());
 }

@@ -281,9 +281,11 @@ pub(crate) fn registry() -> Registry {
     Registry::new(RegistryConfig::default()).unwrap()
 }
 
-pub(crate) fn store() -> (Store, tempfile::TempDir) {
+/// The directory comes first, so that the store, which may still be syncing, is dropped before it.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    (Store::open(directory.path()).unwrap(), directory)
+    let store = Store::open(directory.path()).unwrap();
+    (directory, store)
 }
 
 /// Names of what is in a directory of the store, sorted.
