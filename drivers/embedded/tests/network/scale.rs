@@ -35,6 +35,22 @@ fn two_hundred_at_once() {
 }
 
 #[test]
+fn calls_that_race_for_one_instance_have_their_turns() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        for at in 0..10 {
+            let (place, id) = (Place::new(), format!("i{at}"));
+            let attached: Vec<_> = std::thread::scope(|scope| {
+                let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| machine.try_attach(&place, &id, &["net"]))).collect();
+                calls.into_iter().map(|call| call.join().unwrap().unwrap()).collect()
+            });
+            assert!(attached.iter().all(|one| *one == attached[0]));
+            assert_eq!(place.run(crate::kernel::links), ["lo", "eth0"]);
+        }
+    });
+}
+
+#[test]
 #[ignore = "a measurement, to be run alone"]
 fn how_long_an_attach_takes() {
     const RUNS: usize = 50;
