@@ -226,6 +226,8 @@ pub(super) fn clean(raw: &[u8]) -> PathBuf {
 pub(super) fn dress(root: &Root, path: &Path, meta: &Meta, rootless: bool) -> Result<(), Errno> {
     let directory = match root.open_directory(path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        // An ordinary user cannot look behind a directory that the archive has closed.
+        Err(Errno::ACCESS) if rootless => return Ok(()),
         opened => opened?,
     };
     meta.apply(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rootless)

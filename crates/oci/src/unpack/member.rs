@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn values_of_records_are_bytes() {
-        let read = records(b"12 a=b\nc=d\n\n9 e=\xff=1\n").unwrap();
+        let read = records(b"12 a=b\nc=d\n\n8 e=\xff=1\n").unwrap();
         assert_eq!(read, [(b"a".to_vec(), b"b\nc=d\n".to_vec()), (b"e".to_vec(), b"\xff=1".to_vec())]);
         for bad in [
             &b"5 a=b\n"[..],

@@ -8,6 +8,8 @@ mod entry;
 mod folder;
 mod member;
 mod meta;
+#[cfg(test)]
+mod mutations;
 mod remove;
 mod sparse;
 mod stream;

@@ -107,6 +107,41 @@ async fn two_pulls_at_once_both_succeed() {
     assert_eq!(hub.asked(&blob_path(&image.layers[1])).len(), 1, "one download serves both");
 }
 
+#[tokio::test]
+async fn a_pull_that_is_dropped_frees_what_it_held_and_is_gone_on_with() {
+    let (hub, image) = (Hub::start(), two_layers());
+    let name = hub.add("1", &image);
+    let path = blob_path(&image.layers[1]);
+    hub.fail(&path, &[Fault::Cut(100_000), Fault::Hold]);
+    let (directory, store) = store();
+    let registry = registry();
+    let partial = directory.path().join("ingest").join(&digest(&image.layers[1])[7..]);
+    let resumed = format!("{path} bytes=");
+    tokio::select! {
+        pulled = store.pull(&registry, &name, |_| ()) => panic!("{pulled:?}"),
+        () = hub.until_asked(&resumed) => {}
+    }
+    hub.release();
+    assert!(std::fs::metadata(&partial).unwrap().len() > 0);
+    let stored = store.pull(&registry, &name, |_| ()).await.unwrap();
+    assert_eq!(std::fs::read(store.layers(&stored).unwrap()[1].join("etc/top")).unwrap(), noise(1, 300_000));
+    let asked = hub.asked(&path);
+    assert!(asked.len() == 3 && asked[2].contains("bytes="), "{asked:?}");
+    assert!(!store.gc(|_| false).unwrap().postponed, "nothing is held any more");
+}
+
+#[tokio::test]
+async fn a_registry_that_lacks_content_is_told_by_its_name() {
+    let (hub, image) = (Hub::start(), two_layers());
+    let name = hub.add("1", &image);
+    hub.take(&blob_path(&image.layers[0]));
+    let (_directory, store) = store();
+    let error = store.pull(&registry(), &name, |_| ()).await.unwrap_err();
+    assert!(error.kind() == Kind::NotFound && error.to_string().contains("/app:1"), "{error}");
+    assert_eq!(store.pull(&registry(), &hub.name("2"), |_| ()).await.unwrap_err().kind(), Kind::NotFound);
+    assert!(store.list().unwrap().is_empty());
+}
+
 /// Drivers hand such futures on as trait objects: this is about compiling.
 #[test]
 fn a_pull_can_be_handed_to_another_thread() {

@@ -190,6 +190,10 @@ impl Hub {
         self.shelf.0.lock().unwrap().faults.insert(path.to_owned(), faults.to_vec());
     }
 
+    pub(crate) fn take(&self, path: &str) {
+        self.shelf.0.lock().unwrap().items.remove(path);
+    }
+
     pub(crate) fn release(&self) {
         self.shelf.0.lock().unwrap().released = true;
         self.shelf.1.notify_all();
