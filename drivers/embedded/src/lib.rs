@@ -1,0 +1,3 @@
+//! The embedded runtime: containers with nothing installed.
+
+pub mod network;

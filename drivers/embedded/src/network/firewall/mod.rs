@@ -1,0 +1,78 @@
+//! Our one table of nf_tables, as the networks want it, and the way through the tables of others.
+//!
+//! The table is a pure function of the networks and replaced whole in one transaction; members and ports have no rule. Its comment carries
+//! the fingerprint of what it was made from, so that one question tells whether somebody flushed it.
+
+mod batch;
+mod expression;
+mod foreign;
+mod legacy;
+mod rules;
+
+use std::io;
+
+use netlink_packet_netfilter::NetfilterProtoFamily as Family;
+use netlink_packet_netfilter::nftables::{NfTablesMessage, TableAttribute, TableMessage};
+use netlink_sys::protocols::NETLINK_NETFILTER;
+use nix::libc;
+
+use self::batch::{Batch, question};
+pub(super) use self::rules::Bridge;
+use super::netlink::Session;
+
+/// The rules of one state directory.
+#[derive(Debug)]
+pub(super) struct Firewall<'a> {
+    /// Name of the table.
+    pub(super) table: &'a str,
+    /// What the names of all our bridges begin with.
+    pub(super) prefix: &'a str,
+}
+
+impl Firewall<'_> {
+    /// Whether the table is there and made from exactly these networks.
+    pub(super) fn is_current(&self, bridges: &[Bridge]) -> io::Result<bool> {
+        let mut session = Session::open(NETLINK_NETFILTER)?;
+        let named = NfTablesMessage::GetTable(TableMessage { attributes: vec![self.name()] });
+        let answers = match session.ask(question(Family::Inet, named), 0) {
+            Ok(answers) => answers,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let wanted = TableAttribute::UserData(rules::comment(bridges));
+        Ok(answers.iter().filter_map(batch::table).any(|table| table.attributes.contains(&wanted)))
+    }
+
+    /// Replaces the table in one transaction; without networks there is none.
+    pub(super) fn apply(&self, bridges: &[Bridge]) -> io::Result<()> {
+        let mut batch = Batch::begin()?;
+        batch.table(self.table, rules::comment(bridges));
+        batch.drop_table(self.table);
+        if !bridges.is_empty() {
+            batch.table(self.table, rules::comment(bridges));
+            for chain in rules::chains(self.prefix, bridges) {
+                batch.chain(self.table, chain);
+            }
+        }
+        batch.commit()
+    }
+
+    /// Whether the rules that [`Firewall::open_foreign`] makes are there, or need not be.
+    pub(super) fn is_open(&self) -> io::Result<bool> {
+        foreign::is_open(self.prefix)
+    }
+
+    /// Lets what our bridges forward through the chains of iptables, whose policy may be to drop; our own table is what decides.
+    pub(super) fn open_foreign(&self) -> io::Result<()> {
+        foreign::open(self.prefix)
+    }
+
+    /// Takes those rules away again.
+    pub(super) fn close_foreign(&self) -> io::Result<()> {
+        foreign::close(self.prefix)
+    }
+
+    fn name(&self) -> TableAttribute {
+        TableAttribute::Name(self.table.to_owned())
+    }
+}

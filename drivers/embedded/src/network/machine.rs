@@ -1,0 +1,127 @@
+//! The machine's side of all networks: forwarding, the table of rules, and what the machine has.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use hythe_runtime::{Error, ErrorKind, Result};
+
+use super::error::{file, kernel};
+use super::firewall::{Bridge, Firewall};
+use super::netlink::Session;
+use super::netlink::address::Route;
+use super::store::{Definition, Locked, Store};
+
+const OPERATION: &str = "prepare networks";
+const FORWARDING_V4: &str = "/proc/sys/net/ipv4/ip_forward";
+const FORWARDING_V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+const NO_V6: &str = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+const USUAL_MTU: u32 = 1500;
+
+/// What the machine has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outside {
+    /// Packets as large as the way out takes.
+    pub(super) mtu: u32,
+    /// IPv6 leads out of the machine and may be forwarded.
+    pub(super) v6: bool,
+}
+
+impl Store {
+    /// Brings forwarding and rules to what the networks need; most often there is nothing to do.
+    pub(super) fn prepare(&self) -> Result<Outside> {
+        let outside = outside()?;
+        let failed = |error| kernel(OPERATION, "filtering by nf_tables", error);
+        let (prefix, table) = (self.realm().prefix(), self.realm().table());
+        let firewall = Firewall { table: &table, prefix: &prefix };
+        let definitions = self.definitions()?;
+        forward(&definitions, outside)?;
+        if !firewall.is_current(&self.bridges(&definitions, outside)).map_err(failed)? {
+            self.apply_rules(&self.lock()?, outside)?;
+        }
+        if !firewall.is_open().map_err(failed)? {
+            let _lock = self.lock()?;
+            firewall.open_foreign().map_err(failed)?;
+        }
+        Ok(outside)
+    }
+
+    /// Replaces the rules; the lock is there so that nobody's older view wins.
+    pub(super) fn apply_rules(&self, _lock: &Locked<'_>, outside: Outside) -> Result<()> {
+        let (prefix, table) = (self.realm().prefix(), self.realm().table());
+        let firewall = Firewall { table: &table, prefix: &prefix };
+        let bridges = self.bridges(&self.definitions()?, outside);
+        let applied =
+            firewall.apply(&bridges).and_then(|()| if bridges.is_empty() { firewall.close_foreign() } else { Ok(()) });
+        applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error))
+    }
+
+    fn bridges(&self, definitions: &[Definition], outside: Outside) -> Vec<Bridge> {
+        let bridge = |definition: &Definition| Bridge {
+            name: self.realm().bridge(definition.number),
+            internal: definition.internal,
+            outbound: definition
+                .subnets()
+                .filter(|subnet| leads_out(definition, subnet.address.is_ipv6(), outside))
+                .collect(),
+        };
+        definitions.iter().map(bridge).collect()
+    }
+}
+
+/// Whether members of a network reach the outside by a family of addresses.
+pub(super) fn leads_out(definition: &Definition, v6: bool, outside: Outside) -> bool {
+    !definition.internal && (!v6 || outside.v6)
+}
+
+/// Whether the kernel gives links IPv6 addresses.
+pub(super) fn has_v6() -> bool {
+    fs::read_to_string(NO_V6).is_ok_and(|text| text.trim() == "0")
+}
+
+pub(super) fn outside() -> Result<Outside> {
+    let look = || {
+        let mut session = Session::route()?;
+        let routes = session.routes()?;
+        let default = routes.iter().find(|route| route.to.prefix == 0 && route.to.address.is_ipv4());
+        let links = if default.is_some() { session.links()? } else { Vec::new() };
+        let link = default.and_then(|route| links.into_iter().find(|link| Some(link.index) == route.link));
+        let mtu = link.map_or(USUAL_MTU, |link| link.mtu.clamp(1280, USUAL_MTU));
+        Ok(Outside { mtu, v6: may_forward_v6(&routes) })
+    };
+    look().map_err(|error: io::Error| kernel(OPERATION, "asking for routes", error))
+}
+
+/// A machine that starts to forward IPv6 forgets the routes its router told it: there the way out stays IPv4.
+fn may_forward_v6(routes: &[Route]) -> bool {
+    let leads = routes.iter().any(|route| route.to.prefix == 0 && route.to.address.is_ipv6());
+    leads && has_v6() && (is_on(FORWARDING_V6) || !routes.iter().any(|route| route.advertised))
+}
+
+fn forward(definitions: &[Definition], outside: Outside) -> Result<()> {
+    if definitions.iter().all(|definition| definition.internal) {
+        return Ok(());
+    }
+    turn_on(FORWARDING_V4)?;
+    if outside.v6 { turn_on(FORWARDING_V6) } else { Ok(()) }
+}
+
+fn is_on(setting: &str) -> bool {
+    fs::read_to_string(setting).is_ok_and(|text| text.trim() != "0")
+}
+
+fn turn_on(setting: &str) -> Result<()> {
+    if is_on(setting) {
+        return Ok(());
+    }
+    fs::write(setting, "1").map_err(|error| match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => {
+            let message =
+                format!("bridge networks are unsupported because forwarding cannot be turned on: `{setting}`: {error}");
+            Error::new(ErrorKind::Unsupported, OPERATION, message)
+                .hint(format!("turn it on by hand: `echo 1 > {setting}`"))
+                .source(error)
+        }
+        _ => file(OPERATION, Path::new(setting), error),
+    })
+}

@@ -1,0 +1,98 @@
+//! Networks of containers: bridges, addresses, names, the way out, and published ports.
+//!
+//! It is for whoever runs containers without an engine, and knows none of them: it is given a network namespace, an id and what to connect. Nothing
+//! has to be alive for what was set up to work, except the holder of published ports ([`relay`]), which belongs to the container.
+//!
+//! - A network is a bridge, an IPv4 subnet, an IPv6 one where the kernel has IPv6, and rules of nf_tables that no member changes.
+//! - Names are lines of hosts files ([`Attached::hosts`]), rewritten when others come and go.
+//! - A published port is a socket held from [`ports::reserve`] on, so it is nobody else's, and a relay behind it.
+//! - Every step may be the last one before a crash: attaching again, detaching or [`Networks::reclaim`] leads to a whole or to nothing.
+//!
+//! All calls block for some milliseconds; they are for a thread that may.
+
+mod attach;
+mod error;
+mod firewall;
+mod hosts;
+mod machine;
+mod namespace;
+mod naming;
+mod netlink;
+mod networks;
+mod plumbing;
+pub mod ports;
+mod publish;
+mod reclaim;
+pub mod relay;
+pub mod resolver;
+mod store;
+mod subnet;
+mod support;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hythe_runtime::Result;
+
+pub use self::attach::{AttachRequest, Attached};
+pub use self::plumbing::loopback;
+pub use self::reclaim::Reclaimed;
+use self::store::Store;
+pub use self::support::supported;
+
+/// The places between two steps of [`Networks::attach`], in order. The part from `bridge` on is passed for each network.
+pub const STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "published"];
+
+/// Called with the name of a step that was just done.
+pub type StepHook = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// The networks whose state is in one directory. Several processes and threads may use one directory at once.
+pub struct Networks {
+    store: Store,
+    hook: Option<StepHook>,
+}
+
+impl Networks {
+    /// Opens a state directory, and makes it where it is absent. Nothing else is touched.
+    ///
+    /// # Errors
+    /// The directory cannot be made, written or read.
+    pub fn open(directory: &Path) -> Result<Self> {
+        Ok(Self { store: Store::open(directory)?, hook: None })
+    }
+
+    /// The same, telling the steps of [`Networks::attach`]; for trials that end the process there.
+    #[must_use]
+    pub fn with_hook(mut self, hook: StepHook) -> Self {
+        self.hook = Some(hook);
+        self
+    }
+
+    /// What the names of all our links begin with.
+    pub fn link_prefix(&self) -> String {
+        self.store.realm().prefix()
+    }
+
+    /// Name of our table of nf_tables (family `inet`).
+    pub fn table(&self) -> String {
+        self.store.realm().table()
+    }
+
+    /// The hosts file of an instance, there from the beginning of [`Networks::attach`] to [`Networks::detach`].
+    pub fn hosts_file(&self, instance: &str) -> PathBuf {
+        self.store.hosts_file(instance)
+    }
+
+    fn step(&self, name: &'static str) {
+        if let Some(hook) = &self.hook {
+            hook(name);
+        }
+    }
+}
+
+impl fmt::Debug for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Networks").field("store", &self.store).finish_non_exhaustive()
+    }
+}

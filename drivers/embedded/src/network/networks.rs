@@ -1,0 +1,113 @@
+//! Making, listing and removing networks.
+
+use hythe_runtime::identity::OWNER;
+use hythe_runtime::{Error, ErrorKind, NetworkInfo, NetworkSpec, Result};
+
+use super::Networks;
+use super::error::kernel;
+use super::machine;
+use super::netlink::Session;
+use super::store::{Definition, Locked};
+use super::subnet::{Subnet, free_subnet};
+
+impl Networks {
+    /// Makes a network. One of that name with the same owner label: success; held by anything else: `AlreadyExists`. Two racing calls make one.
+    ///
+    /// # Errors
+    /// `Invalid`: the name. `AlreadyExists`: see above. `Exhausted`: no free subnet. `Unsupported`: what the machine lacks.
+    pub fn ensure(&self, spec: &NetworkSpec) -> Result<()> {
+        const OPERATION: &str = "ensure network";
+        let lock = self.store.lock()?;
+        let (definition, is_new) = match self.store.definition(&spec.name)? {
+            Some(there) if there.labels.get(OWNER) == spec.labels.get(OWNER) => (there, false),
+            Some(_) => {
+                let message = format!("network `{}` is there already and belongs to somebody else", spec.name);
+                return Err(Error::new(ErrorKind::AlreadyExists, OPERATION, message));
+            }
+            None => (self.define(&lock, spec)?, true),
+        };
+        drop(lock);
+        let made = self.store.prepare().and_then(|outside| self.store.raise_bridge(&definition, outside));
+        made.map_err(|error| if is_new { self.unmade(&definition, error) } else { error })
+    }
+
+    /// The error, after the network that could not be made whole is gone again; unless another caller made it whole meanwhile.
+    fn unmade(&self, definition: &Definition, error: Error) -> Error {
+        let bridge = self.store.realm().bridge(definition.number);
+        let unmake = || {
+            let lock = self.store.lock()?;
+            let mut session = Session::route().map_err(|error| kernel("ensure network", "netlink", error))?;
+            if session.link(&bridge).is_ok_and(|link| link.is_some_and(|link| link.up)) {
+                return Ok(());
+            }
+            // First the record: a bridge that nothing speaks of is found by `reclaim`.
+            lock.remove_definition(&definition.name)?;
+            session
+                .delete_link(&bridge)
+                .map_err(|error| kernel("ensure network", format!("bridge `{bridge}`"), error))?;
+            self.store.apply_rules(&lock, machine::outside()?)
+        };
+        match unmake() {
+            Ok(()) => error,
+            Err(also) => error.with("clean-up", also),
+        }
+    }
+
+    /// All networks, sorted by name.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn list(&self) -> Result<Vec<NetworkInfo>> {
+        Ok(self.store.definitions()?.into_iter().map(described).collect())
+    }
+
+    /// Removes a network. Absent: success; in use: `Conflict`.
+    ///
+    /// # Errors
+    /// `Conflict`: somebody is connected. Otherwise what the kernel says.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        const OPERATION: &str = "remove network";
+        let lock = self.store.lock()?;
+        let Some(definition) = self.store.definition(name)? else { return Ok(()) };
+        let users: Vec<_> = self.store.members(name)?.members.into_iter().map(|member| member.instance).collect();
+        if !users.is_empty() {
+            let message = format!("network `{name}` is used by `{}`", users.join("`, `"));
+            return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
+        }
+        let bridge = self.store.realm().bridge(definition.number);
+        let removed = Session::route().and_then(|mut session| session.delete_link(&bridge));
+        removed.map_err(|error| kernel(OPERATION, format!("bridge `{bridge}`"), error))?;
+        lock.remove_definition(name)?;
+        self.store.apply_rules(&lock, machine::outside()?)
+    }
+
+    fn define(&self, lock: &Locked<'_>, spec: &NetworkSpec) -> Result<Definition> {
+        const OPERATION: &str = "ensure network";
+        let ours: Vec<u32> = self.store.definitions()?.iter().map(|definition| definition.number).collect();
+        let routes = Session::route().and_then(|mut session| session.routes());
+        let routes = routes.map_err(|error| kernel(OPERATION, "asking for routes", error))?;
+        let routes: Vec<Subnet> = routes.into_iter().map(|route| route.to).collect();
+        let realm = self.store.realm();
+        let Some(number) = free_subnet(realm.start(), &ours, &routes) else {
+            let message = format!("no subnet is left for network `{}`", spec.name);
+            let hint = "remove networks that nobody uses, or free a part of 10.192.0.0/10";
+            return Err(Error::new(ErrorKind::Exhausted, OPERATION, message).hint(hint));
+        };
+        let definition = Definition {
+            name: spec.name.clone(),
+            labels: spec.labels.clone(),
+            internal: spec.internal,
+            number,
+            v4: Subnet::v4(number),
+            v6: machine::has_v6().then(|| Subnet::v6(realm.id(), number)),
+        };
+        lock.put_definition(&definition)?;
+        Ok(definition)
+    }
+}
+
+fn described(definition: Definition) -> NetworkInfo {
+    let mut subnets: Vec<String> = definition.subnets().map(|subnet| subnet.to_string()).collect();
+    subnets.sort();
+    NetworkInfo { name: definition.name, labels: definition.labels, driver: "bridge".to_owned(), subnets }
+}

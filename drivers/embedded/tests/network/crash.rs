@@ -1,0 +1,115 @@
+//! Killed at each step, and what becomes of it.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use hythe_driver_embedded::network::{AttachRequest, Networks, STEPS};
+use hythe_runtime::Attachment;
+
+use crate::kernel;
+use crate::scene::{Machine, Place, on_a_machine};
+
+const KILL: i32 = 9;
+
+/// Not a test of its own: the process that dies.
+#[test]
+#[ignore = "started by the tests of crashes"]
+fn victim() {
+    let given = |name: &str| std::env::var(name).unwrap();
+    let step = given("HYTHE_TEST_STEP");
+    let hook = Arc::new(move |passed: &'static str| {
+        if passed == step {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        }
+    });
+    let networks = Networks::open(&PathBuf::from(given("HYTHE_TEST_DIRECTORY"))).unwrap().with_hook(hook);
+    attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE")));
+    panic!("the step was not passed");
+}
+
+fn attach(networks: &Networks, namespace: &Path) {
+    let attachments =
+        ["one", "two"].map(|network| Attachment { network: network.to_owned(), aliases: vec!["web".to_owned()] });
+    let request =
+        AttachRequest { instance: "web", namespace, attachments: &attachments, hostname: "web", extra_hosts: &[] };
+    networks.attach(&request).unwrap();
+}
+
+/// Attaches in another process, which is killed at a step.
+fn killed_at(step: &str, machine: &Machine, place: &Place) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::victim", "--ignored", "--quiet"])
+        .env("HYTHE_TEST_STEP", step)
+        .env("HYTHE_TEST_DIRECTORY", machine.directory.path())
+        .env("HYTHE_TEST_NAMESPACE", &place.path)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(KILL), "at `{step}`: {status}");
+}
+
+fn scene(machine: &Machine) -> Vec<crate::scene::Container> {
+    machine.network("one", false);
+    machine.network("two", true);
+    let others = vec![machine.container("a", &["one"]), machine.container("b", &["two"])];
+    others.iter().for_each(|other| other.place.greets(80));
+    others
+}
+
+#[test]
+fn attaching_again_heals_a_crash_at_each_step() {
+    on_a_machine(|machine| {
+        let others = scene(machine);
+        for step in STEPS {
+            let place = Place::new();
+            killed_at(step, machine, &place);
+            attach(&machine.networks, &place.path);
+            for other in &others {
+                other.addresses().into_iter().for_each(|address| drop(place.call(address, 80).unwrap()));
+                assert_eq!(other.resolve("web").len(), 2, "after `{step}`");
+            }
+            machine.networks.detach("web").unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_crash_at_each_step_is_reclaimed() {
+    on_a_machine(|machine| {
+        let others = scene(machine);
+        let before: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+        let links = kernel::links();
+        for step in STEPS {
+            let place = Place::new();
+            killed_at(step, machine, &place);
+            let reclaimed = machine.networks.reclaim(&["a", "b"]).unwrap();
+            assert_eq!(reclaimed.instances, ["web"], "after `{step}`");
+            assert_eq!(kernel::links(), links, "after `{step}`");
+            let after: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+            assert_eq!(after, before, "after `{step}`");
+        }
+        assert_eq!(machine.networks.reclaim(&["a", "b"]).unwrap(), Default::default());
+    });
+}
+
+#[test]
+fn links_that_nobody_knows_are_removed_and_others_not() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let other = Place::new();
+        let (ours, strange) = (format!("{}vzzz", machine.networks.link_prefix()), "hythe-other");
+        kernel::pair(&ours, "x", &other.path);
+        kernel::pair(strange, "y", &other.path);
+        let reclaimed = machine.networks.reclaim(&[]).unwrap();
+        assert_eq!(reclaimed.links, [ours]);
+        assert!(kernel::links().iter().any(|link| link == strange));
+        drop(other);
+        let begun = std::time::Instant::now();
+        while kernel::links().iter().any(|link| link == strange) {
+            assert!(begun.elapsed() < crate::scene::PATIENCE);
+            std::thread::yield_now();
+        }
+    });
+}
