@@ -109,7 +109,10 @@ impl Shim<'_> {
         Ok(Some(()))
     }
 
-    fn execute(&mut self, at: usize, exec: Exec) -> Result<(), Fault> {
+    fn execute(&mut self, at: usize, mut exec: Exec) -> Result<(), Fault> {
+        // The instance's own, whatever is asked for.
+        exec.process.filters = self.launch.process.filters.clone();
+        exec.process.init = false;
         if cgroup::is_frozen(&self.run.cgroups) {
             return Err(Fault::new(FaultKind::Conflict, "it is paused"));
         }
