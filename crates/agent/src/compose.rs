@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hythe_controller::{Connect, Connector};
 use hythe_driver_docker::Docker;
+use hythe_driver_embedded::Embedded;
 use hythe_driver_podman::Podman;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::memory::MemoryBuilder;
@@ -19,6 +20,7 @@ use crate::{Config, StartError};
 pub(crate) enum RuntimeConfig {
     Podman(hythe_driver_podman::Config),
     Docker(hythe_driver_docker::Config),
+    Embedded(hythe_driver_embedded::Config),
     Memory(MemoryConfig),
 }
 
@@ -41,6 +43,7 @@ impl RuntimeConfig {
         match self {
             Self::Podman(config) => &config.name,
             Self::Docker(config) => &config.name,
+            Self::Embedded(config) => &config.name,
             Self::Memory(config) => &config.name,
         }
     }
@@ -49,6 +52,7 @@ impl RuntimeConfig {
         match self {
             Self::Podman(_) => RuntimeKind::Podman,
             Self::Docker(_) => RuntimeKind::Docker,
+            Self::Embedded(_) => RuntimeKind::Embedded,
             Self::Memory(_) => RuntimeKind::Memory,
         }
     }
@@ -57,12 +61,13 @@ impl RuntimeConfig {
 /// Faults around every driver, for tests only: a script as [`layers::FaultScript`] reads it, counted over the life of this agent.
 const FAULTS: &str = "HYTHE_FAULTS";
 
-/// A connector per configured runtime; where none is configured, Podman and Docker as they are found.
+/// A connector per configured runtime; where none is configured, Podman and Docker as they are found, and the embedded runtime, which placement prefers last.
 pub(crate) fn connectors(config: &Config) -> std::result::Result<Vec<Connector>, StartError> {
     let found = || {
         vec![
             RuntimeConfig::Podman(hythe_driver_podman::Config::default()),
             RuntimeConfig::Docker(hythe_driver_docker::Config::default()),
+            RuntimeConfig::Embedded(embedded(config)),
         ]
     };
     let search = config.runtimes.is_empty();
@@ -101,6 +106,15 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
                 })
             })
         }
+        RuntimeConfig::Embedded(mut config) => {
+            config.allow_privileged &= allow_privileged;
+            Arc::new(move || {
+                let (config, fault) = (config.clone(), fault.clone());
+                Box::pin(async move {
+                    Ok(layered(Arc::<Embedded>::new(hythe_driver_embedded::connect(config).await?), fault))
+                })
+            })
+        }
         RuntimeConfig::Memory(config) => {
             let start = MemoryBuilder::default().name(config.name);
             let memory = config.images.into_iter().fold(start, MemoryBuilder::image).build();
@@ -110,6 +124,12 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
             })
         }
     }
+}
+
+/// The embedded runtime keeps its things below the agent's own directory.
+fn embedded(config: &Config) -> hythe_driver_embedded::Config {
+    let root = config.state_dir.join("embedded");
+    hythe_driver_embedded::Config { root, ..hythe_driver_embedded::Config::default() }
 }
 
 fn layered(driver: Arc<dyn Runtime>, fault: Option<Fault>) -> Arc<dyn Runtime> {

@@ -40,7 +40,7 @@ pub struct Config {
     pub gc_min_age: Duration,
     /// Time between two looks for changes made by hand; zero: none is taken.
     pub drift_interval: Duration,
-    /// Runtimes in order of preference; empty: podman and docker as they are found.
+    /// Runtimes in order of preference; empty: podman and docker as they are found, then the embedded one.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
 

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use error::StartError;
+pub use hythe_driver_embedded::shim;
 pub use routes::router;
 
 /// Time that requests in flight have to end when the agent is stopped.

@@ -18,6 +18,10 @@ const THREADS: usize = 2;
 
 /// Runs the suite with the arguments of this process.
 pub fn main() -> ExitCode {
+    // The embedded runtime starts this program as its shims.
+    if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match run(&arguments) {

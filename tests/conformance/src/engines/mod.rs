@@ -1,6 +1,8 @@
 //! The real engines.
 
 mod docker;
+mod embedded;
+mod embedded_image;
 mod podman;
 
 use hythe_spec::ImageRef;
@@ -19,6 +21,9 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
     }
     if let Some(engine) = &environment.podman_api {
         subjects.push(("podman-api", docker::subject("podman-api", engine, environment, image).await));
+    }
+    if let Some(subject) = embedded::subject(environment, image).await.transpose() {
+        subjects.push(("embedded", subject));
     }
     subjects
 }

@@ -1,11 +1,13 @@
 //! The hand that reaches into an engine past the driver, as an operator does.
 
 mod docker;
+mod embedded;
 mod memory;
 mod podman;
 
 use async_trait::async_trait;
 pub(crate) use docker::DockerHand;
+pub(crate) use embedded::EmbeddedHand;
 use hythe_spec::ImageRef;
 pub(crate) use memory::MemoryHand;
 pub(crate) use podman::PodmanHand;

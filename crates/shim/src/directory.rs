@@ -1,0 +1,89 @@
+//! Where the files of an instance are, and whether its shim lives.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
+use rustix::process::{Flock, FlockType, fcntl_getlk};
+
+/// The directory of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory(PathBuf);
+
+impl Directory {
+    /// Of a path.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A file in it.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// What to start.
+    pub fn launch(&self) -> PathBuf {
+        self.at("launch.json")
+    }
+
+    /// What became of it.
+    pub fn run(&self) -> PathBuf {
+        self.at("run.json")
+    }
+
+    /// Segments of its log.
+    pub fn logs(&self) -> PathBuf {
+        self.at("logs")
+    }
+
+    /// Its own layer.
+    pub fn upper(&self) -> PathBuf {
+        self.at("upper")
+    }
+
+    /// The socket's path, short whatever the directory's is: through a descriptor of the directory.
+    ///
+    /// # Errors
+    /// The directory cannot be opened.
+    pub fn socket(&self) -> io::Result<(File, PathBuf)> {
+        use std::os::fd::AsRawFd;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = File::from(rustix::fs::open(&self.0, flags, Mode::empty())?);
+        let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()));
+        Ok((directory, path))
+    }
+
+    /// Pid of the living shim; `None`: there is none. The kernel drops the lock when its holder dies, however it does.
+    ///
+    /// # Errors
+    /// The lock cannot be looked at.
+    pub fn shim(&self) -> io::Result<Option<i32>> {
+        let file = match File::options().read(true).write(true).open(self.at("lock")) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let held = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+        Ok(held.and_then(|lock| lock.pid).map(|pid| pid.as_raw_nonzero().get()))
+    }
+
+    /// Takes the lock for this process's life; `None`: another has it.
+    pub(crate) fn hold(&self) -> io::Result<Option<File>> {
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(self.at("lock"))?;
+        match fcntl_lock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Name of the socket.
+pub const SOCKET: &str = "shim.sock";

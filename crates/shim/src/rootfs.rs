@@ -1,0 +1,130 @@
+//! The container's file system: layers stacked by overlayfs in a mount namespace of the shim's own, so that nothing is left when it dies.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, lchown, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, mkdirat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+
+use crate::directory::Directory;
+use crate::error::{Doing, Fault};
+use crate::record::{Launch, TakeUp};
+
+/// Stacks the layers; gives where they are mounted.
+pub(crate) fn mount_layers(directory: &Directory, launch: &Launch) -> Result<PathBuf, Fault> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).doing("make a mount namespace")?;
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM).doing("separate mounts")?;
+    let root = directory.at("root");
+    for path in [directory.upper(), directory.at("work"), root.clone()] {
+        fs::create_dir_all(&path).doing(format_args!("make `{}`", path.display()))?;
+    }
+    let nothing = directory.at("empty");
+    let mut lower: Vec<&Path> = launch.layers.iter().rev().map(PathBuf::as_path).collect();
+    if lower.is_empty() {
+        fs::create_dir_all(&nothing).doing(format_args!("make `{}`", nothing.display()))?;
+        lower.push(&nothing);
+    }
+    // Descriptors: short, since all must fit into one page, and without a character that means something to overlayfs.
+    let open = |path: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).doing(format_args!("open layer `{}`", path.display()))
+    };
+    let lower: Vec<OwnedFd> = lower.into_iter().map(open).collect::<Result<_, _>>()?;
+    let (upper, work) = (open(&directory.upper())?, open(&directory.at("work"))?);
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let names: Vec<String> = lower.iter().map(name).collect();
+    let options = format!("lowerdir={},upperdir={},workdir={}", names.join(":"), name(&upper), name(&work));
+    let options = std::ffi::CString::new(options).map_err(|_| Fault::invalid("a layer has a zero byte in its name"))?;
+    mount(c"overlay", &root, c"overlay", MountFlags::empty(), Some(options.as_c_str())).doing(format_args!(
+        "stack {} layers with overlayfs at `{}`",
+        names.len(),
+        root.display()
+    ))?;
+    Ok(root)
+}
+
+/// The root as a directory to look up from.
+pub(crate) fn open_root(root: &Path) -> Result<File, Fault> {
+    File::open(root).doing(format_args!("open `{}`", root.display()))
+}
+
+/// Makes a directory with what leads to it, below a root whose links may lead anywhere inside it.
+pub(crate) fn make_directory(root: &File, path: &str) -> Result<(), Fault> {
+    let mut reached = PathBuf::new();
+    for part in Path::new(path).components() {
+        let Component::Normal(part) = part else { continue };
+        let (parent, next) = (reached.clone(), reached.join(part));
+        if open_below(root, &next).is_err() {
+            let parent = open_below(root, &parent).doing(format_args!("open `/{}` of the image", parent.display()))?;
+            match mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error).doing(format_args!("make `/{}` in the image", next.display())),
+            }
+        }
+        reached = next;
+    }
+    Ok(())
+}
+
+fn open_below(root: &File, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+}
+
+/// Gives an empty volume what the image has where it will be mounted, with owner and rights. One that was begun is finished.
+pub(crate) fn take_up(root: &File, wanted: &TakeUp) -> Result<(), Fault> {
+    let volume = &wanted.volume;
+    let told = || format!("give volume `{}` what the image has at `{}`", volume.display(), wanted.target);
+    let marker = volume.with_extension("begun");
+    let lock = File::create(volume.with_extension("lock")).doing(told())?;
+    flock(&lock, FlockOperation::LockExclusive).doing(told())?;
+    let empty = fs::read_dir(volume).doing(told())?.next().is_none();
+    if !empty && !marker.exists() {
+        return Ok(());
+    }
+    let Ok(source) = open_below(root, Path::new(wanted.target.trim_start_matches('/'))) else { return Ok(()) };
+    fs::write(&marker, "").doing(told())?;
+    let from = PathBuf::from(format!("/proc/self/fd/{}", source.as_fd().as_raw_fd()));
+    copy_tree(&from, volume).doing(told())?;
+    let source = File::from(source);
+    let about = source.metadata().doing(told())?;
+    let target = File::open(volume).doing(told())?;
+    fchown(&target, Some(about.uid()), Some(about.gid())).doing(told())?;
+    target.set_permissions(fs::Permissions::from_mode(about.mode() & 0o7777)).doing(told())?;
+    fs::remove_file(&marker).doing(told())
+}
+
+/// Copies what is in a directory and not in the other yet: directories, files, links.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let about = fs::symlink_metadata(&source)?;
+        let kind = about.file_type();
+        if kind.is_symlink() {
+            if fs::symlink_metadata(&target).is_err() {
+                symlink(fs::read_link(&source)?, &target)?;
+            }
+            lchown(&target, Some(about.uid()), Some(about.gid()))?;
+            continue;
+        }
+        if kind.is_dir() {
+            if !target.is_dir() {
+                fs::create_dir(&target)?;
+            }
+            copy_tree(&source, &target)?;
+        } else if kind.is_file() {
+            fs::copy(&source, &target)?;
+        } else {
+            continue;
+        }
+        lchown(&target, Some(about.uid()), Some(about.gid()))?;
+        fs::set_permissions(&target, fs::Permissions::from_mode(about.mode() & 0o7777))?;
+    }
+    Ok(())
+}

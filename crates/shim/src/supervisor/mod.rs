@@ -1,0 +1,144 @@
+//! The life of a shim.
+//!
+//! ```text
+//! starting -> running -> ended
+//!          \-> failed
+//! ```
+//! Each arrow is one renamed record. Before `starting` is on the disk nothing is made; after `ended` is, nothing is left but files.
+
+mod clients;
+mod ends;
+mod execs;
+mod loops;
+mod output;
+mod prepare;
+mod settle;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use nix::unistd::{ForkResult, fork, setsid};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::directory::Directory;
+use crate::error::{Fault, FaultKind};
+use crate::files::read_json;
+use crate::record::{Launch, Phase, Run};
+
+/// What connects a container to networks, for as long as its shim lives.
+pub trait Network {
+    /// Connects a network namespace; what it gives is recorded with the run.
+    ///
+    /// # Errors
+    /// Then nothing is left connected.
+    fn attach(&mut self, launch: &Launch, namespace: &Path) -> Result<Value, Fault>;
+
+    /// A descriptor that is readable when [`Network::turn`] has something to do.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Does what there is to do, without waiting.
+    ///
+    /// # Errors
+    /// It is of no more use.
+    fn turn(&mut self) -> io::Result<()>;
+
+    /// Disconnects. Not connected: success.
+    ///
+    /// # Errors
+    /// Something is left, to be found later.
+    fn detach(&mut self, launch: &Launch) -> Result<(), Fault>;
+}
+
+/// No network but what the kernel gives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNetwork;
+
+impl Network for NoNetwork {
+    fn attach(&mut self, _launch: &Launch, _namespace: &Path) -> Result<Value, Fault> {
+        Ok(Value::Null)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn detach(&mut self, _launch: &Launch) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// What the starter is told, one document on stdout.
+#[derive(Debug, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Report {
+    /// The main process was executed, or the remains of a dead shim were settled.
+    Done,
+    /// Another shim is at work.
+    Held,
+    /// It could not be started.
+    Failed(Fault),
+}
+
+/// The whole life of a shim for `directory`: `start` or `settle`. Ends in a process of its own; the one called returns at once.
+///
+/// Must be called by a process with one thread, which does nothing else.
+pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
+    let directory = Directory::new(directory);
+    // SAFETY: the process has one thread, so nothing is left locked in the child.
+    #[expect(unsafe_code, reason = "to outlive its starter and to leave it no child to reap, it must be a grandchild")]
+    match unsafe { fork() } {
+        Ok(ForkResult::Parent { .. }) => 0,
+        Ok(ForkResult::Child) => {
+            let report = match begin(verb, &directory, network) {
+                Ok(report) => report,
+                Err(fault) => Some(Report::Failed(fault)),
+            };
+            if let Some(report) = report {
+                tell(&report);
+            }
+            0
+        }
+        Err(error) => {
+            tell(&Report::Failed(Fault::new(FaultKind::Exhausted, format!("cannot fork: {error}"))));
+            1
+        }
+    }
+}
+
+fn tell(report: &Report) {
+    let mut line = serde_json::to_vec(report).unwrap_or_default();
+    line.push(b'\n');
+    // Who does not listen any more reads the record.
+    let _ = io::stdout().write_all(&line);
+}
+
+/// Tells, and lets go of the pipe it was told on.
+pub(crate) fn tell_last(report: &Report) {
+    tell(report);
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, Fault> {
+    use crate::error::Doing as _;
+    setsid().doing("make a session")?;
+    std::env::set_current_dir("/").doing("go to `/`")?;
+    let Some(_lock) = directory.hold().doing("lock the instance")? else { return Ok(Some(Report::Held)) };
+    let launch: Launch = read_json(&directory.launch()).doing("read the instance")?;
+    let run: Option<Run> = read_json(&directory.run()).ok();
+    if run.is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running)) {
+        settle::settle(directory, &launch, network)?;
+        if verb != "start" {
+            return Ok(Some(Report::Done));
+        }
+    }
+    if verb == "start" { loops::live(directory, launch, network).map(|()| None) } else { Ok(Some(Report::Done)) }
+}

@@ -1,0 +1,37 @@
+//! What an agent's configuration says of the embedded runtime.
+
+use std::path::PathBuf;
+
+use hythe_spec::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// The embedded runtime; every field has a default, an unknown field is an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name in the agent; default `embedded`.
+    pub name: String,
+    /// Directory with images, instances, volumes and networks; default `/var/lib/hythe/embedded`.
+    pub root: PathBuf,
+    /// Program that is started as the shim with `shim`; default: this program itself.
+    pub shim: Option<PathBuf>,
+    /// Whether a plan may be privileged; default no.
+    pub allow_privileged: bool,
+    /// Size at which a segment of an instance's log ends, in bytes; default 16 MiB. Five segments are kept.
+    pub log_max_size: ByteSize,
+    /// Registries (`host[:port]`) spoken to over plain http; loopback ones always are. Default none.
+    pub insecure_registries: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "embedded".to_owned(),
+            root: PathBuf::from("/var/lib/hythe/embedded"),
+            shim: None,
+            allow_privileged: false,
+            log_max_size: ByteSize(16 << 20),
+            insecure_registries: Vec::new(),
+        }
+    }
+}

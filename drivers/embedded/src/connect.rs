@@ -1,0 +1,184 @@
+//! What this machine can do, found once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use hythe_oci::{Registry, RegistryConfig, Store, auth::Files};
+use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
+use hythe_spec::RuntimeKind;
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::Config;
+use crate::core::Core;
+use crate::driver::Embedded;
+use crate::error::{Doing, blocking, of_store};
+use crate::instances::Instances;
+use crate::network::{self, Networks};
+use crate::translate::Machine;
+
+const OPERATION: &str = "connect";
+
+/// Opens the embedded runtime below the configured root.
+///
+/// # Errors
+/// `Unavailable` where this machine or this user cannot run containers, with the reason.
+pub async fn connect(config: Config) -> Result<Embedded> {
+    blocking(OPERATION, move || open(config)).await
+}
+
+fn open(config: Config) -> Result<Embedded> {
+    if !rustix::process::geteuid().is_root() {
+        let message = "the embedded runtime needs root's rights: containers of ordinary users are not built yet";
+        return Err(Error::new(ErrorKind::Unavailable, OPERATION, message).hint("run the agent as root, or use podman"));
+    }
+    let root = config.root.clone();
+    fs::create_dir_all(&root).doing(OPERATION, format_args!("make `{}`", root.display()))?;
+    let root = fs::canonicalize(&root).doing(OPERATION, format_args!("find `{}`", root.display()))?;
+    stacks(&root)?;
+    let shim = match config.shim.clone() {
+        Some(shim) => shim,
+        None => std::env::current_exe().doing(OPERATION, "find this program")?,
+    };
+    let bridges = network::supported();
+    let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
+    let registry = Registry::new(RegistryConfig {
+        insecure: config.insecure_registries.clone(),
+        auth: Files::from_env(&|name| std::env::var(name).ok()),
+        ..RegistryConfig::default()
+    });
+    let (capability, warnings) = capability(&config, bridges.err());
+    let core = Core {
+        info: RuntimeInfo {
+            name: config.name.clone(),
+            kind: RuntimeKind::Embedded,
+            endpoint: root.display().to_string(),
+            engine: "hythe".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            engine_id: None,
+            rootless: false,
+        },
+        capability,
+        warnings,
+        instances: Instances::open(&root)?,
+        store: Store::open(&root.join("images")).map_err(of_store(OPERATION))?,
+        registry: registry.map_err(of_store(OPERATION))?,
+        networks,
+        machine: machine(config.log_max_size.0),
+        shim,
+        root,
+    };
+    reclaim(&core)?;
+    Ok(Embedded { core: Arc::new(core) })
+}
+
+/// Addresses and links of instances that are gone.
+fn reclaim(core: &Core) -> Result<()> {
+    let Some(networks) = &core.networks else { return Ok(()) };
+    let _turn = core.instances.turn(OPERATION)?;
+    let records = core.instances.all(OPERATION)?;
+    let alive: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
+    networks.reclaim(&alive).map(drop)
+}
+
+/// Whether overlayfs works on the root's file system, tried where nobody sees it.
+fn stacks(root: &Path) -> Result<()> {
+    let trial =
+        tempfile::Builder::new().prefix("trial-").tempdir_in(root).doing(OPERATION, "make a trial directory")?;
+    for name in ["lower", "upper", "work", "root"] {
+        fs::create_dir(trial.path().join(name)).doing(OPERATION, "make a trial directory")?;
+    }
+    let at = trial.path().to_owned();
+    let tried = std::thread::spawn(move || {
+        use nix::sched::{CloneFlags, unshare};
+        use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+        unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
+        std::env::set_current_dir(&at)?;
+        mount("overlay", "root", "overlay", MountFlags::empty(), Some(c"lowerdir=lower,upperdir=upper,workdir=work"))?;
+        unmount("root", UnmountFlags::DETACH)?;
+        std::io::Result::Ok(())
+    });
+    let outcome = tried.join().unwrap_or_else(|_| Err(std::io::Error::other("the trial died")));
+    outcome.map_err(|error| {
+        let message = format!("layers cannot be stacked with overlayfs at `{}`: {error}", root.display());
+        Error::new(ErrorKind::Unavailable, OPERATION, message)
+            .hint("load the `overlay` module, or set `root` to a directory on ext4, xfs or tmpfs")
+            .source(error)
+    })
+}
+
+fn machine(log_segment: u64) -> Machine {
+    let resources = [
+        ("core", Resource::Core),
+        ("cpu", Resource::Cpu),
+        ("data", Resource::Data),
+        ("fsize", Resource::Fsize),
+        ("locks", Resource::Locks),
+        ("memlock", Resource::Memlock),
+        ("msgqueue", Resource::Msgqueue),
+        ("nice", Resource::Nice),
+        ("nofile", Resource::Nofile),
+        ("nproc", Resource::Nproc),
+        ("rss", Resource::Rss),
+        ("rtprio", Resource::Rtprio),
+        ("rttime", Resource::Rttime),
+        ("sigpending", Resource::Sigpending),
+        ("stack", Resource::Stack),
+    ];
+    let had = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let raises = had.contains(CapabilitySet::SYS_RESOURCE);
+    let ceiling = |(name, resource): (&str, Resource)| {
+        getrlimit(resource).maximum.filter(|_| !raises).map(|most| (name.to_owned(), most))
+    };
+    let ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
+    let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
+    Machine { ceilings, capabilities, log_segment }
+}
+
+fn capability(config: &Config, no_bridges: Option<Error>) -> (Capability, Vec<String>) {
+    let mut missing: Vec<(Feature, String)> = vec![
+        (Feature::PublishSctp, "published ports are relayed, and SCTP is not".to_owned()),
+        (Feature::EgressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
+        (Feature::IngressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
+    ];
+    if !config.allow_privileged {
+        let reason = "not allowed in the agent's configuration (`allow_privileged`)".to_owned();
+        missing.push((Feature::Privileged, reason));
+    }
+    let mut warnings = Vec::new();
+    if let Some(error) = no_bridges {
+        let needed = [
+            Feature::BridgeNetwork,
+            Feature::IsolatedNetworks,
+            Feature::PublishTcp,
+            Feature::PublishUdp,
+            Feature::PublishIpv6,
+            Feature::HostGateway,
+        ];
+        missing.extend(needed.map(|feature| (feature, error.message().to_owned())));
+        warnings.push(error.message().to_owned());
+    }
+    for (feature, controller) in
+        [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")]
+    {
+        if !has_controller(controller) {
+            let reason = format!("this machine has no cgroup controller `{controller}`");
+            warnings.push(format!("{}: {reason}", feature.describe()));
+            missing.push((feature, reason));
+        }
+    }
+    let capability = Capability::of(Feature::ALL);
+    (missing.into_iter().fold(capability, |all, (feature, reason)| all.without(feature, reason)), warnings)
+}
+
+fn has_controller(name: &str) -> bool {
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_one = |line: &str| {
+        line.split_once(" - cgroup ").is_some_and(|(_, rest)| rest.split([' ', ',']).any(|option| option == name))
+    };
+    unified.split_whitespace().any(|controller| controller == name) || mounts.lines().any(is_one)
+}

@@ -1,0 +1,61 @@
+//! What every facet works on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hythe_oci::{Registry, Store};
+use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
+use hythe_shim::journal::{Kind, append};
+
+use crate::instances::{Instances, Record};
+use crate::network::Networks;
+use crate::translate::Machine;
+
+/// Everything of one embedded runtime.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) info: RuntimeInfo,
+    pub(crate) capability: Capability,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) root: PathBuf,
+    pub(crate) shim: PathBuf,
+    pub(crate) instances: Instances,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    /// None where the machine has no bridge networks.
+    pub(crate) networks: Option<Networks>,
+    pub(crate) machine: Machine,
+}
+
+/// How facets share it.
+pub(crate) type Shared = Arc<Core>;
+
+impl Core {
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub(crate) fn networks_directory(&self) -> PathBuf {
+        self.root.join("networks")
+    }
+
+    /// The networks, for what cannot be done without.
+    pub(crate) fn networks(&self, operation: &'static str) -> Result<&Networks> {
+        self.networks.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, operation, "this machine has no bridge networks")
+                .hint("use `network = \"host\"` or `\"none\"`")
+        })
+    }
+
+    /// Tells an event; one that cannot be written is logged and lost.
+    pub(crate) fn event(&self, record: &Record, kind: Kind) {
+        let about = serde_json::json!({ "name": record.name, "identity": record.identity() });
+        self.event_about(&record.id, &about, kind);
+    }
+
+    pub(crate) fn event_about(&self, id: &str, about: &serde_json::Value, kind: Kind) {
+        if let Err(error) = append(&self.instances.journal(), id, about, kind) {
+            tracing::warn!(id, %error, "an event cannot be told");
+        }
+    }
+}

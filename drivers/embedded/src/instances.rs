@@ -1,0 +1,249 @@
+//! Instances on disk: everything there is to know of them.
+//!
+//! ```text
+//! instances/<id>/   one each (see `hythe_shim`), with `instance.json` beside what the shim keeps
+//! names/<name>      a link to the id; names are unique because links are
+//! making/           directories that are not whole yet
+//! trash/            directories on their way out
+//! ```
+//! An instance exists while its directory is below `instances`: it comes and goes by one rename.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Plan, Result};
+use hythe_shim::Directory;
+use hythe_shim::files::{read_json, replace_json};
+use hythe_spec::Signal;
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Doing;
+use crate::translate::Command;
+
+/// What an instance was made as.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) plan: Plan,
+    pub(crate) image_id: String,
+    pub(crate) manifest: String,
+    /// What its layers are kept by.
+    pub(crate) chains: Vec<String>,
+    pub(crate) command: Command,
+    pub(crate) stop_signal: Option<Signal>,
+}
+
+impl Record {
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        Identity::from_labels(&self.labels)
+    }
+}
+
+/// The directories below one root.
+#[derive(Debug, Clone)]
+pub(crate) struct Instances {
+    root: PathBuf,
+}
+
+const RECORD: &str = "instance.json";
+
+/// Held while something changes; dropped at the end of the change, however it ends.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _file: File,
+}
+
+impl Instances {
+    /// Makes the directories and sweeps what was never whole or is not wanted any more.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let instances = Self { root: root.to_owned() };
+        for name in ["instances", "names", "making", "trash", "journal"] {
+            let path = root.join(name);
+            fs::create_dir_all(&path).doing("connect", format_args!("make `{}`", path.display()))?;
+        }
+        let _turn = instances.turn("connect")?;
+        for name in ["making", "trash"] {
+            for entry in fs::read_dir(root.join(name)).doing("connect", "look for remains")?.flatten() {
+                remove_tree(&entry.path()).doing("connect", "remove remains")?;
+            }
+        }
+        Ok(instances)
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// One at a time over all processes: making and removing.
+    pub(crate) fn turn(&self, operation: &'static str) -> Result<Turn> {
+        locked(&self.root.join("lock")).doing(operation, "lock the instances")
+    }
+
+    pub(crate) fn directory(&self, id: &str) -> Directory {
+        Directory::new(self.root.join("instances").join(id))
+    }
+
+    /// One at a time for one instance: starting, settling, removing. Gone meanwhile: `NotFound`.
+    pub(crate) fn turn_of(&self, operation: &'static str, id: &str) -> Result<Turn> {
+        let directory = self.directory(id);
+        match locked(&directory.at("turn")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(absent(operation, id)),
+            turn => turn.doing(operation, format_args!("lock `{id}`")),
+        }
+    }
+
+    /// By whole id, or by name.
+    pub(crate) fn find(&self, operation: &'static str, id: &InstanceId) -> Result<(Record, bool)> {
+        let text = &id.0;
+        if !is_plain(text) {
+            return Err(absent(operation, text));
+        }
+        if let Some(record) = self.read(operation, text)? {
+            return Ok((record, true));
+        }
+        let found = match fs::read_link(self.root.join("names").join(text)) {
+            Ok(target) => self.read(operation, &target.to_string_lossy())?,
+            Err(_) => None,
+        };
+        found.map(|record| (record, false)).ok_or_else(|| absent(operation, text))
+    }
+
+    /// As [`Self::find`], for what changes it: what is not ours only by its whole id.
+    pub(crate) fn own(&self, operation: &'static str, id: &InstanceId) -> Result<Record> {
+        let (record, by_id) = self.find(operation, id)?;
+        if !by_id && record.identity().is_none() {
+            let message = format!("`{id}` is somebody else's: it carries no label of ours");
+            return Err(Error::new(ErrorKind::Conflict, operation, message));
+        }
+        Ok(record)
+    }
+
+    /// `None`: there is no such instance.
+    pub(crate) fn read(&self, operation: &'static str, id: &str) -> Result<Option<Record>> {
+        match read_json(&self.directory(id).at(RECORD)) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing(operation, format_args!("read what `{id}` is")),
+        }
+    }
+
+    /// All, in no order. One that vanishes meanwhile is left out.
+    pub(crate) fn all(&self, operation: &'static str) -> Result<Vec<Record>> {
+        let entries = fs::read_dir(self.root.join("instances")).doing(operation, "list the instances")?;
+        let mut records = Vec::new();
+        for entry in entries.flatten() {
+            records.extend(self.read(operation, &entry.file_name().to_string_lossy())?);
+        }
+        Ok(records)
+    }
+
+    /// Who has a name; a link that leads nowhere is nobody's.
+    pub(crate) fn holder(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
+        match fs::read_link(self.root.join("names").join(name)) {
+            Ok(target) => self.read(operation, &target.to_string_lossy()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing(operation, format_args!("look for `{name}`")),
+        }
+    }
+
+    /// A directory that will become an instance.
+    pub(crate) fn making(&self, operation: &'static str, id: &str) -> Result<Directory> {
+        let path = self.root.join("making").join(id);
+        fs::create_dir(&path).doing(operation, format_args!("make `{}`", path.display()))?;
+        Ok(Directory::new(path))
+    }
+
+    /// Makes it an instance under its name. Needs the turn, and the name free.
+    pub(crate) fn publish(
+        &self,
+        operation: &'static str,
+        made: &Directory,
+        record: &Record,
+        _turn: &Turn,
+    ) -> Result<()> {
+        let what = || format!("make `{}`", record.name);
+        replace_json(&made.at(RECORD), record, true).doing(operation, what())?;
+        let link = self.root.join("names").join(&record.name);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(operation, what()),
+            _ => {}
+        }
+        std::os::unix::fs::symlink(&record.id, &link).doing(operation, what())?;
+        let place = self.directory(&record.id);
+        fs::rename(made.path(), place.path()).doing(operation, what())?;
+        hythe_shim::files::sync_parent(place.path()).doing(operation, what())
+    }
+
+    /// Gives it another name. Needs the turn, and the name free.
+    pub(crate) fn rename(
+        &self,
+        operation: &'static str,
+        mut record: Record,
+        name: &str,
+        _turn: &Turn,
+    ) -> Result<Record> {
+        let what = || format!("rename `{}`", record.name);
+        let names = self.root.join("names");
+        // A link that leads nowhere is nobody's name.
+        let _ = fs::remove_file(names.join(name));
+        std::os::unix::fs::symlink(&record.id, names.join(name)).doing(operation, what())?;
+        let old = names.join(&record.name);
+        record.name = name.to_owned();
+        replace_json(&self.directory(&record.id).at(RECORD), &record, true).doing(operation, "write its name")?;
+        fs::remove_file(old).doing(operation, "free its old name")?;
+        Ok(record)
+    }
+
+    /// Takes an instance away. Needs the turn.
+    pub(crate) fn discard(&self, operation: &'static str, record: &Record, _turn: &Turn) -> Result<PathBuf> {
+        let trash = self.root.join("trash").join(&record.id);
+        let what = || format!("remove `{}`", record.name);
+        fs::rename(self.directory(&record.id).path(), &trash).doing(operation, what())?;
+        let link = self.root.join("names").join(&record.name);
+        if fs::read_link(&link).is_ok_and(|target| target == Path::new(&record.id)) {
+            fs::remove_file(&link).doing(operation, what())?;
+        }
+        Ok(trash)
+    }
+}
+
+fn locked(path: &Path) -> io::Result<Turn> {
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    loop {
+        match flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(Turn { _file: file }),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes a directory with all in it. Absent: success.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// One component of a path that leads nowhere else.
+pub(crate) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['/', '\0']) && text != "." && text != ".." && text.len() < 256
+}
+
+fn absent(operation: &'static str, id: &str) -> Error {
+    Error::new(ErrorKind::NotFound, operation, format!("no instance `{id}`"))
+}
+
+/// A fresh id.
+pub(crate) fn fresh_id(operation: &'static str) -> Result<String> {
+    let random = fs::read_to_string("/proc/sys/kernel/random/uuid").doing(operation, "get a random id")?;
+    Ok(random.trim().replace('-', ""))
+}

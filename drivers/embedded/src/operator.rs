@@ -1,0 +1,106 @@
+//! What whoever owns the machine does to instances past the seam: it pauses, signals, renames and makes them without our labels.
+
+use hythe_runtime::{Error, ErrorKind, InstanceId, Plan, Result};
+use hythe_shim::journal::Kind;
+use hythe_shim::protocol::Request;
+use hythe_spec::Signal;
+
+use crate::client;
+use crate::driver::Embedded;
+use crate::error::{blocking, carried};
+use crate::{lifecycle, volumes};
+
+const OPERATION: &str = "operator";
+
+impl Embedded {
+    /// Makes and starts an instance under a name and with labels that no plan gives.
+    ///
+    /// # Errors
+    /// As [`hythe_runtime::Runtime::run`].
+    pub async fn run_foreign(&self, name: &str, plan: &Plan) -> Result<InstanceId> {
+        let (core, name, plan) = (self.core.clone(), name.to_owned(), plan.clone());
+        let work = blocking(OPERATION, move || {
+            let record = lifecycle::make(&core, OPERATION, &plan, &name, plan.labels.clone())?;
+            lifecycle::start(&core, OPERATION, &record)?;
+            Ok(InstanceId(record.id))
+        });
+        carried(&hythe_runtime::OpContext::default(), OPERATION, work).await
+    }
+
+    /// Freezes or thaws an instance.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` where it does not run.
+    pub async fn freeze(&self, instance: &str, frozen: bool) -> Result<()> {
+        self.request(instance, Request::Freeze(frozen)).await
+    }
+
+    /// Sends a signal to an instance's main process.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` where it does not run.
+    pub async fn signal(&self, instance: &str, signal: Signal) -> Result<()> {
+        self.request(instance, Request::Kill { signal: i32::from(signal.0), told: true }).await
+    }
+
+    async fn request(&self, instance: &str, request: Request) -> Result<()> {
+        let (core, id) = (self.core.clone(), InstanceId(instance.to_owned()));
+        let directory = blocking(OPERATION, move || {
+            let (record, _) = core.instances.find(OPERATION, &id)?;
+            Ok(core.instances.directory(&record.id))
+        })
+        .await?;
+        if client::tell(OPERATION, &directory, &request).await? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, OPERATION, format!("`{instance}` is not running")))
+    }
+
+    /// Removes an instance, running or not, whoever's it is. Absent: success.
+    ///
+    /// # Errors
+    /// It cannot be stopped or removed.
+    pub async fn destroy(&self, instance: &str) -> Result<()> {
+        let (core, id) = (self.core.clone(), InstanceId(instance.to_owned()));
+        let found = blocking(OPERATION, move || core.instances.find(OPERATION, &id)).await;
+        let record = match found {
+            Err(error) if error.is_not_found() => return Ok(()),
+            found => found?.0,
+        };
+        let whole = InstanceId(record.id.clone());
+        let how = hythe_runtime::Stop { signal: Some(Signal::KILL), grace: std::time::Duration::from_secs(10) };
+        lifecycle::stop(&self.core, OPERATION, &whole, how).await?;
+        let core = self.core.clone();
+        blocking(OPERATION, move || lifecycle::remove(&core, OPERATION, &record)).await
+    }
+
+    /// Gives an instance another name.
+    ///
+    /// # Errors
+    /// `NotFound`; `AlreadyExists` where the name is held.
+    pub async fn rename(&self, instance: &str, name: &str) -> Result<()> {
+        let (core, id, name) = (self.core.clone(), InstanceId(instance.to_owned()), name.to_owned());
+        blocking(OPERATION, move || {
+            let (record, _) = core.instances.find(OPERATION, &id)?;
+            let turn = core.instances.turn(OPERATION)?;
+            if let Some(holder) = core.instances.holder(OPERATION, &name)? {
+                let message = format!("the name `{name}` is held by `{}`", holder.id);
+                return Err(Error::new(ErrorKind::AlreadyExists, OPERATION, message));
+            }
+            let renamed = core.instances.rename(OPERATION, record, &name, &turn)?;
+            core.event(&renamed, Kind::Updated("rename".to_owned()));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a volume without labels.
+    ///
+    /// # Errors
+    /// As [`hythe_runtime::Volumes::ensure`].
+    pub async fn foreign_volume(&self, name: &str) -> Result<()> {
+        let (core, name) = (self.core.clone(), name.to_owned());
+        let spec = hythe_runtime::VolumeSpec { name, labels: std::collections::BTreeMap::new() };
+        blocking(OPERATION, move || volumes::ensure(&core, OPERATION, &spec)).await
+    }
+}

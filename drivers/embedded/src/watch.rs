@@ -1,0 +1,131 @@
+//! Events: the journal, read from a place on and followed.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use futures_util::{StreamExt, stream};
+use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Identity, InstanceId, Result};
+use hythe_shim::journal::{Entry, Kind, Place, end, numbers, segment};
+use hythe_spec::Signal;
+use rustix::fs::inotify::WatchFlags;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::Core;
+use crate::error::Doing;
+use crate::notice::Notice;
+use crate::observe::exit;
+
+struct Watcher {
+    journal: PathBuf,
+    place: Place,
+    notice: Notice,
+    cancel: CancellationToken,
+    ready: std::collections::VecDeque<Event>,
+    failed: bool,
+}
+
+/// From a cursor on, or from now.
+pub(crate) fn watch(core: &Core, from: &Cursor, cancel: CancellationToken) -> Result<EventStream> {
+    let journal = core.instances.journal();
+    let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
+    let notice = Notice::of(&[&journal], changes).doing("watch", "watch the journal")?;
+    let place = match from.0.as_deref().map(parse) {
+        None => end(&journal).doing("watch", "read the journal")?,
+        Some(Some(place)) => place,
+        Some(None) => {
+            let message = format!("`{from}` is no place in the journal");
+            return Err(Error::new(ErrorKind::Invalid, "watch", message));
+        }
+    };
+    let watcher = Watcher { journal, place, notice, cancel, ready: std::collections::VecDeque::new(), failed: false };
+    Ok(stream::unfold(watcher, next).boxed())
+}
+
+fn parse(text: &str) -> Option<Place> {
+    let (segment, offset) = text.split_once(':')?;
+    Some(Place { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
+}
+
+async fn next(mut watcher: Watcher) -> Option<(Result<Event>, Watcher)> {
+    loop {
+        if let Some(event) = watcher.ready.pop_front() {
+            return Some((Ok(event), watcher));
+        }
+        if watcher.failed {
+            return None;
+        }
+        match watcher.read().doing("watch", "read the journal") {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => {
+                watcher.failed = true;
+                return Some((Err(error), watcher));
+            }
+        }
+        tokio::select! {
+            changed = watcher.notice.changed() => {
+                if let Err(error) = changed.doing("watch", "watch the journal") {
+                    watcher.failed = true;
+                    return Some((Err(error), watcher));
+                }
+            }
+            () = watcher.cancel.cancelled() => return None,
+        }
+    }
+}
+
+impl Watcher {
+    /// Reads what is there; `false`: nothing is.
+    fn read(&mut self) -> std::io::Result<bool> {
+        let all = numbers(&self.journal)?;
+        if all.first().is_some_and(|first| *first > self.place.segment) {
+            // Older segments are gone; what they said must be listed again.
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "that far back nothing is kept"));
+        }
+        let mut text = String::new();
+        match File::open(segment(&self.journal, self.place.segment)) {
+            Ok(mut file) => {
+                file.seek(SeekFrom::Start(self.place.offset))?;
+                file.read_to_string(&mut text)?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let whole = text.rfind('\n').map_or(0, |at| at + 1);
+        for line in text[..whole].split_inclusive('\n') {
+            self.place.offset += line.len() as u64;
+            let Ok(entry) = serde_json::from_str::<Entry>(line) else { continue };
+            let cursor = Cursor::at(format!("{}:{}", self.place.segment, self.place.offset));
+            self.ready.push_back(event(entry, cursor));
+        }
+        if whole == 0 && all.last().is_some_and(|last| *last > self.place.segment) {
+            self.place = Place { segment: self.place.segment + 1, offset: 0 };
+            return Ok(true);
+        }
+        Ok(whole > 0)
+    }
+}
+
+fn event(entry: Entry, cursor: Cursor) -> Event {
+    let name = entry.about.get("name").and_then(|name| name.as_str()).map(str::to_owned);
+    let identity: Option<Identity> =
+        entry.about.get("identity").and_then(|identity| serde_json::from_value(identity.clone()).ok());
+    let kind = match entry.kind {
+        Kind::Created => EventKind::Created,
+        Kind::Started => EventKind::Started,
+        Kind::Stopped(end) => EventKind::Stopped { exit: exit(&end, false) },
+        Kind::Signalled(number) => EventKind::Signalled { signal: word(number) },
+        Kind::Paused => EventKind::Paused,
+        Kind::Unpaused => EventKind::Unpaused,
+        Kind::OutOfMemory => EventKind::OutOfMemory,
+        Kind::Updated(what) => EventKind::Updated { what },
+        Kind::Removed => EventKind::Removed,
+        Kind::Image(action) => EventKind::Image { action },
+    };
+    Event { cursor, time: entry.time, id: InstanceId(entry.id), name, identity, kind }
+}
+
+fn word(number: String) -> String {
+    number.parse().map(|number| Signal(number).to_string()).unwrap_or(number)
+}

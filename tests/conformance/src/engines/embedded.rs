@@ -1,0 +1,75 @@
+//! The embedded runtime, in a root of its own; this program is its shim.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hythe_driver_embedded::{Config, Embedded};
+use hythe_oci::Store;
+use hythe_runtime::layers::{Settings, standard};
+use hythe_runtime::{Images, OpContext};
+use hythe_spec::ImageRef;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::embedded_image::archive;
+use crate::environment::Environment;
+use crate::failure::{Failure, Outcome};
+use crate::outside::EmbeddedHand;
+use crate::subject::{Breakable, Subject};
+
+/// Where overlayfs works: a memory file system would do too, but not one that is itself stacked.
+const ROOTS: &str = "/var/tmp";
+
+/// `None`: nobody asked for it, or this user cannot have it.
+pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outcome<Option<Subject>> {
+    let wanted = environment.registry.is_some() || std::env::var_os("HYTHE_TEST_EMBEDDED").is_some();
+    if !wanted || !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let root = Arc::new(tempfile::Builder::new().prefix("hythe-conformance-").tempdir_in(ROOTS)?);
+    let embedded = connect(root.path()).await?;
+    let registry = environment.registry.as_ref().map(|registry| registry.address.clone());
+    match &registry {
+        Some(address) => pull(&embedded, address, image).await?,
+        None => import(root.path(), image).await?,
+    }
+    let hand = EmbeddedHand::new(embedded.clone());
+    Ok(Some(Subject {
+        name: "embedded",
+        runtime: standard(Arc::new(embedded), &Settings::default()),
+        real: true,
+        image: image.clone(),
+        outside: Some(Box::new(hand)),
+        breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root))))),
+        registry,
+        registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+    }))
+}
+
+async fn connect(root: &Path) -> Outcome<Embedded> {
+    Ok(hythe_driver_embedded::connect(Config { root: root.to_owned(), ..Config::default() }).await?)
+}
+
+async fn pull(embedded: &Embedded, address: &str, image: &ImageRef) -> Outcome {
+    let there: ImageRef =
+        format!("{address}/hythe-test:1").parse().map_err(|_| Failure::new(format!("`{address}` is no registry")))?;
+    let (progress, _reports) = mpsc::channel(1);
+    Images::pull(embedded, &OpContext::new("set-up"), &there, &progress).await?;
+    Ok(Images::tag(embedded, &OpContext::new("set-up"), &there, image).await?)
+}
+
+async fn import(root: &Path, image: &ImageRef) -> Outcome {
+    let busybox = std::env::var_os("HYTHE_TEST_BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from);
+    let path = root.join("test-image.tar");
+    std::fs::write(&path, archive(&std::fs::read(busybox)?, image)?)?;
+    Store::open(&root.join("images"))?.import(&path, None).await?;
+    Ok(std::fs::remove_file(path)?)
+}
+
+/// One whose directory is taken away.
+async fn breakable(beside: Arc<TempDir>) -> Outcome<Breakable> {
+    let root = tempfile::Builder::new().prefix("broken-").tempdir_in(beside.path())?.keep();
+    let runtime = standard(Arc::new(connect(&root).await?), &Settings::default());
+    let sever = Box::new(move || std::fs::remove_dir_all(root).unwrap());
+    Ok(Breakable { runtime, sever })
+}
