@@ -20,7 +20,7 @@ pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, 
 pub(crate) use session::{Attach, Exec};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
-pub(crate) use system::{Agent, Completions, Demo, HelpMarkdown, Openapi, Schema, Version};
+pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};
 
 /// Runs a described workload on whatever runtime a machine has.
 #[derive(Debug, Parser)]

@@ -298,6 +298,7 @@ fn start(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'
     // Whoever dies now cannot know whether it was started.
     if let Some(current) = &mut observed.current {
         current.life = Life::Unknown;
+        current.starting = true;
     }
     Next::Do(Step::Start)
 }

@@ -56,7 +56,8 @@ impl Attached {
 }
 
 impl Networks {
-    /// Connects an instance. Connected already: success, with the same addresses. On failure everything is undone, except
+    /// Connects an instance. Connected already: success, with the same addresses. Of two
+    /// calls for one instance, the second waits for the first. On failure everything is undone, except
     /// where it was connected already.
     ///
     /// # Errors
@@ -65,13 +66,14 @@ impl Networks {
     /// machine lacks. A failed clean-up is told in the context `clean-up`, and left to [`Networks::reclaim`].
     pub fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached> {
         check("instance", request.instance)?;
+        let _turn = self.store.lock_instance(request.instance)?;
         let was_whole = self.observe(request.instance)?.is_some();
         if self.is_connected_otherwise(request)? {
             if was_whole {
                 let message = format!("instance `{}` is connected to other networks", request.instance);
                 return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("detach it first"));
             }
-            self.detach(request.instance)?;
+            self.release(request.instance)?;
         }
         self.connect(request).map_err(|error| if was_whole { error } else { self.undone(request.instance, error) })
     }
@@ -219,7 +221,7 @@ impl Networks {
 
     /// The error, after what was begun is undone.
     fn undone(&self, instance: &str, error: Error) -> Error {
-        match self.detach(instance) {
+        match self.release(instance) {
             Ok(()) => error,
             Err(also) => error.with("clean-up", also),
         }

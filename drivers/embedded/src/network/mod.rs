@@ -39,7 +39,7 @@ pub use self::attach::{AttachRequest, Attached};
 pub use self::plumbing::loopback;
 pub use self::reclaim::Reclaimed;
 use self::store::Store;
-pub use self::support::supported;
+pub use self::support::{obstacles, supported};
 
 /// The places between two steps of [`Networks::attach`], in order. The part from `bridge` to `inside` is passed for each network.
 pub const ATTACH_STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "marked", "published"];

@@ -23,6 +23,12 @@ impl Networks {
     /// # Errors
     /// What the kernel or the state directory says; then it can be called again.
     pub fn detach(&self, instance: &str) -> Result<()> {
+        let _turn = self.store.lock_instance(instance)?;
+        self.release(instance)
+    }
+
+    /// Detaches whose turn it is already.
+    pub(super) fn release(&self, instance: &str) -> Result<()> {
         // Outside the lock, since the kernel takes its time for it; inside they are found gone.
         self.remove_links(instance)?;
         self.step("unlinked");
@@ -39,15 +45,15 @@ impl Networks {
     /// # Errors
     /// What the kernel or the state directory says; then it can be called again.
     pub fn reclaim(&self, alive: &[&str]) -> Result<Reclaimed> {
-        let lock = self.store.lock()?;
-        lock.sweep()?;
         let mut reclaimed = Reclaimed::default();
         for instance in self.known_instances()? {
             if !alive.contains(&instance.as_str()) {
-                self.disconnect(&lock, &instance)?;
+                self.detach(&instance)?;
                 reclaimed.instances.push(instance);
             }
         }
+        let lock = self.store.lock()?;
+        lock.sweep()?;
         reclaimed.links = self.remove_stray_links(&lock)?;
         drop(lock);
         let definitions = self.store.definitions()?;

@@ -65,8 +65,9 @@ fn an_internal_network_has_no_way_out() {
         }
         let published = publish(&two, &[port(None, 80, hythe_spec::Protocol::Tcp)]);
         call(HOST_V4, published.ports[0].host_port.unwrap()).unwrap();
-        // Not even who makes a route of their own.
-        let gateway = one.attached.gateways[0];
+        // Not even who makes a route of their own, to somebody who knows the way back.
+        let (gateway, address) = (one.attached.gateways[0], one.addresses()[0]);
+        neighbour.run(move || kernel::route("eth0", address, 32, HOST_V4));
         one.place.cannot_call(NEIGHBOUR_V4, 80);
         one.place.run(move || kernel::default_route("eth0", gateway));
         one.place.cannot_call(NEIGHBOUR_V4, 80);

@@ -139,6 +139,26 @@ fn a_port_nobody_listens_on_inside_cuts_the_caller_off() {
 }
 
 #[test]
+fn a_cut_connection_is_cut_on_the_other_side_too() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let web = machine.container("web", &["net"]);
+        let listener = web.place.run(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+        let published = publish(&web, &[port(None, 80, Tcp)]);
+        let caller = TcpStream::connect((LOOPBACK_V4, published.ports[0].host_port.unwrap())).unwrap();
+        let (mut inside, _) = listener.accept().unwrap();
+        // Nobody reads, so all buffers between fill up; then the caller is gone.
+        inside.set_nonblocking(true).unwrap();
+        while inside.write(&[0; 65536]).is_ok() {}
+        rustix::net::sockopt::set_socket_linger(&caller, Some(std::time::Duration::ZERO)).unwrap();
+        drop(caller);
+        inside.set_nonblocking(false).unwrap();
+        inside.set_read_timeout(Some(crate::scene::PATIENCE)).unwrap();
+        assert_eq!(inside.read(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
 fn many_connections_at_once_are_all_served() {
     on_a_machine(|machine| {
         machine.network("net", false);

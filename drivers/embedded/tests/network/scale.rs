@@ -1,11 +1,12 @@
 //! Many at once, and how long one takes.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hythe_driver_embedded::network::{ports, relay::Relay};
+use hythe_driver_embedded::network::{ATTACH_STEPS, Networks, ports, relay::Relay};
 
-use crate::scene::{Place, on_a_machine, port};
+use crate::scene::{Place, attach, on_a_machine, port};
 
 #[test]
 fn two_hundred_at_once() {
@@ -31,6 +32,31 @@ fn two_hundred_at_once() {
             let calls: Vec<_> = (0..MANY).map(detach).collect();
             calls.into_iter().for_each(|call| call.join().unwrap().unwrap());
         });
+    });
+}
+
+#[test]
+fn calls_that_race_for_one_instance_have_their_turns() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let place = Place::new();
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let log = passed.clone();
+        let slow = Arc::new(move |step: &'static str| {
+            log.lock().unwrap().push((std::thread::current().id(), step));
+            // Room for another to come between.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        });
+        let networks = Networks::open(machine.directory.path()).unwrap().with_hook(slow);
+        let attach = || attach(&networks, &place, "web", &["net"]).unwrap();
+        let attached: Vec<_> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..3).map(|_| scope.spawn(attach)).collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        assert!(attached.iter().all(|one| *one == attached[0]));
+        for turn in passed.lock().unwrap().chunks(ATTACH_STEPS.len()) {
+            assert!(turn.iter().zip(ATTACH_STEPS).all(|(passed, step)| *passed == (turn[0].0, step)), "{turn:?}");
+        }
     });
 }
 

@@ -51,17 +51,7 @@ impl Machine {
     }
 
     pub(crate) fn try_attach(&self, place: &Place, id: &str, networks: &[&str]) -> Result<Attached> {
-        let attachments: Vec<_> = networks
-            .iter()
-            .map(|network| Attachment { network: (*network).to_owned(), aliases: vec![format!("{id}-alias")] })
-            .collect();
-        self.networks.attach(&AttachRequest {
-            instance: id,
-            namespace: &place.path,
-            attachments: &attachments,
-            hostname: id,
-            extra_hosts: &[],
-        })
+        attach(&self.networks, place, id, networks)
     }
 
     /// A container in networks.
@@ -100,6 +90,15 @@ impl Machine {
         let files = |directory: &str| std::fs::read_dir(self.directory.path().join(directory)).unwrap().count();
         assert_eq!([files("instances"), files("members"), files("networks")], [0, 0, 0]);
     }
+}
+
+/// Connects a place; in each network it is called like the id and `-alias`.
+pub(crate) fn attach(state: &Networks, place: &Place, id: &str, networks: &[&str]) -> Result<Attached> {
+    let attachment =
+        |network: &&str| Attachment { network: (*network).to_owned(), aliases: vec![format!("{id}-alias")] };
+    let attachments: Vec<_> = networks.iter().map(attachment).collect();
+    let namespace = &place.path;
+    state.attach(&AttachRequest { instance: id, namespace, attachments: &attachments, hostname: id, extra_hosts: &[] })
 }
 
 pub(crate) const HOST_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
