@@ -101,7 +101,9 @@ impl<'a> Unpacker<'a> {
         let kind = member.kind();
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                content::write(member, content, &place, path, self.options.limits.bytes, &mut self.buffer)?;
+                let limit = self.options.limits.bytes;
+                let file = content::write(member, content, &place, path, limit, &mut self.buffer)?;
+                return meta.apply_to(&file, self.options.rootless).map_err(system);
             }
             EntryType::Symlink => {
                 let to = link_target(member, path)?;

@@ -141,6 +141,28 @@ async fn a_lost_layer_is_unpacked_again_and_a_lost_blob_is_told() {
 }
 
 #[tokio::test]
+async fn what_the_disk_has_damaged_is_told_and_healed_by_a_pull() {
+    let (hub, (directory, store)) = (Hub::start(), store());
+    let name = pulled(&hub, &store, "1", &image(1)).await;
+    let stored = store.get(&name).unwrap();
+    let layers = store.layers(&stored).unwrap();
+    drop(store);
+    for damaged in [&stored.layers[1].digest, &stored.id, &stored.digest] {
+        let path = directory.path().join("blobs/sha256").join(&damaged[7..]);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::remove_dir_all(layers[1].parent().unwrap()).unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let error = store.get(&name).and_then(|stored| store.layers(&stored)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+        assert_eq!(store.pull(&registry(), &name, |_| ()).await.unwrap(), stored);
+        assert_eq!(std::fs::read(layers[1].join("own")).unwrap(), noise(1, 2000));
+    }
+}
+
+#[tokio::test]
 async fn layers_of_another_boot_are_not_trusted_until_they_were_synced() {
     let (hub, (directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
