@@ -126,6 +126,13 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
     }
 }
 
+/// What this process is to do where the embedded runtime started it as a shim: its exit code. `None`: it is no shim.
+///
+/// To be asked before any thread is started.
+pub fn shim(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Option<i32> {
+    hythe_driver_embedded::shim(arguments)
+}
+
 /// The embedded runtime keeps its things below the agent's own directory.
 fn embedded(config: &Config) -> hythe_driver_embedded::Config {
     let root = config.state_dir.join("embedded");

@@ -3,7 +3,15 @@
 #[cfg(feature = "agent")]
 mod linked;
 #[cfg(feature = "agent")]
+pub(crate) use linked::shim;
+#[cfg(feature = "agent")]
 pub(super) use linked::{run, run_until};
+
+/// A build without the agent supervises nothing.
+#[cfg(not(feature = "agent"))]
+pub(crate) fn shim() -> Option<std::process::ExitCode> {
+    None
+}
 
 /// A build without the agent still knows the command, and says so.
 #[cfg(not(feature = "agent"))]

@@ -33,6 +33,8 @@ mod version;
 
 use hythe_client::Client;
 
+pub(crate) use agent::shim;
+
 use crate::args::Command;
 use crate::autostart;
 use crate::output::Printer;

@@ -60,3 +60,9 @@ fn failure(error: StartError) -> Failure {
     };
     Failure::Agent(AgentFailure { code, error: Box::new(error) })
 }
+
+/// The end of this process where an agent started it to supervise a container; `None`: it is a command.
+pub(crate) fn shim() -> Option<std::process::ExitCode> {
+    let code = hythe_agent::shim(std::env::args_os().skip(1))?;
+    Some(u8::try_from(code).unwrap_or(1).into())
+}
