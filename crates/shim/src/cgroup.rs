@@ -48,7 +48,10 @@ pub fn is_frozen(groups: &[PathBuf]) -> bool {
 /// # Errors
 /// The machine has no freezer, or it did not freeze within a few seconds.
 pub fn freeze(groups: &[PathBuf], frozen: bool) -> io::Result<()> {
-    let files = [("freezer.state", if frozen { "FROZEN" } else { "THAWED" }), ("cgroup.freeze", if frozen { "1" } else { "0" })];
+    let files = [
+        ("freezer.state", if frozen { "FROZEN" } else { "THAWED" }),
+        ("cgroup.freeze", if frozen { "1" } else { "0" }),
+    ];
     let found = groups.iter().flat_map(|group| files.map(|(file, word)| (group.join(file), word)));
     let Some((path, word)) = found.into_iter().find(|(path, _)| path.exists()) else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "there is no freezer"));

@@ -38,7 +38,8 @@ impl Filter {
         let program = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
         // SAFETY: the program and its instructions live until the call returns; the kernel copies them.
         #[expect(unsafe_code, reason = "no safe binding takes a ready program")]
-        let outcome = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0u32, &raw const program) };
+        let outcome =
+            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0u32, &raw const program) };
         if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
@@ -97,7 +98,10 @@ pub(crate) fn start(job: Job) -> Result<Creator, Fault> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe")?;
     rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::NONBLOCK).doing("make a pipe")?;
     // SAFETY: the shim has one thread, so nothing is left locked in the child.
-    #[expect(unsafe_code, reason = "libcontainer needs a process of its own, and a program start costs more than a fork")]
+    #[expect(
+        unsafe_code,
+        reason = "libcontainer needs a process of its own, and a program start costs more than a fork"
+    )]
     match unsafe { fork() }.doing("fork")? {
         ForkResult::Parent { .. } => Ok(Creator { status: read }),
         ForkResult::Child => {
@@ -259,7 +263,8 @@ impl Words {
     pub(crate) fn verdict(&mut self) -> Option<Fault> {
         let mut fault = self.fault.take()?;
         if fault.code.is_none() {
-            let new = self.notes.iter().filter(|note| !fault.message.contains(note.as_str())).cloned().collect::<Vec<_>>();
+            let new =
+                self.notes.iter().filter(|note| !fault.message.contains(note.as_str())).cloned().collect::<Vec<_>>();
             if !new.is_empty() {
                 fault.message = format!("{} [{}]", fault.message, new.join("; "));
             }

@@ -159,7 +159,9 @@ fn search_and_execute(arguments: &[String]) -> Fault {
     let places: Vec<String> = if program.contains('/') {
         vec![program.clone()]
     } else {
-        path.split(':').map(|place| if place.is_empty() { program.clone() } else { format!("{place}/{program}") }).collect()
+        path.split(':')
+            .map(|place| if place.is_empty() { program.clone() } else { format!("{place}/{program}") })
+            .collect()
     };
     let mut outcome = nix::Error::ENOENT;
     for place in places {

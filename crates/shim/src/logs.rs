@@ -154,8 +154,13 @@ mod tests {
         writer.write(Stream::Stderr, b"\xff\n");
         writer.write(Stream::Stdout, b" rest\n");
         let (out, err) = (Stream::Stdout, Stream::Stderr);
-        let wanted: [(Stream, bool, &[u8]); 5] =
-            [(out, false, b"a\0b\r"), (out, false, b""), (out, true, b"half"), (err, false, b"\xff"), (out, false, b" rest")];
+        let wanted: [(Stream, bool, &[u8]); 5] = [
+            (out, false, b"a\0b\r"),
+            (out, false, b""),
+            (out, true, b"half"),
+            (err, false, b"\xff"),
+            (out, false, b" rest"),
+        ];
         assert_eq!(written(directory.path()), wanted.map(|(stream, partial, bytes)| (stream, partial, bytes.to_vec())));
     }
 

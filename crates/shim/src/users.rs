@@ -21,7 +21,8 @@ const LARGEST: u64 = 4 << 20;
 
 /// Reads a small file below a root that may lead anywhere; absent: empty.
 fn read(root: BorrowedFd<'_>, path: &str) -> String {
-    let opened = openat2(root, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty(), ResolveFlags::IN_ROOT);
+    let opened =
+        openat2(root, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty(), ResolveFlags::IN_ROOT);
     let mut text = Vec::new();
     if let Ok(file) = opened {
         // What cannot be read names nobody.
@@ -42,9 +43,10 @@ pub(crate) fn resolve(root: impl AsFd, user: Option<&str>) -> Result<Ids, Fault>
 
 fn in_files(user: &str, passwd: &str, group: &str) -> Result<Ids, Fault> {
     let (user, given) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
-    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        fields.len() >= 4 && (fields[0] == user || (user.parse::<u32>().is_ok() && fields[2] == user))
-    });
+    let entry = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.len() >= 4 && (fields[0] == user || (user.parse::<u32>().is_ok() && fields[2] == user)));
     let number = |text: &str| text.parse::<u32>().ok();
     let uid = match &entry {
         Some(fields) => number(fields[2]),
@@ -52,7 +54,9 @@ fn in_files(user: &str, passwd: &str, group: &str) -> Result<Ids, Fault> {
     };
     let uid = uid.ok_or_else(|| Fault::invalid(format!("the image has no user `{user}`")))?;
     let gid = match given {
-        Some(given) => group_id(given, group).ok_or_else(|| Fault::invalid(format!("the image has no group `{given}`")))?,
+        Some(given) => {
+            group_id(given, group).ok_or_else(|| Fault::invalid(format!("the image has no group `{given}`")))?
+        }
         None => entry.as_ref().and_then(|fields| number(fields[3])).unwrap_or(0),
     };
     let more = match (&entry, given) {

@@ -31,7 +31,8 @@ impl Runtime for Embedded {
         let work = blocking("probe", move || {
             let path = core.root.join("instances");
             std::fs::read_dir(&path).doing("probe", format_args!("read `{}`", path.display()))?;
-            std::fs::metadata(&core.shim).doing("probe", format_args!("find the supervisor `{}`", core.shim.display()))?;
+            std::fs::metadata(&core.shim)
+                .doing("probe", format_args!("find the supervisor `{}`", core.shim.display()))?;
             Ok(Health { version: core.info.version.clone(), warnings: core.warnings.clone() })
         });
         bounded(cx, "probe", work).await

@@ -152,9 +152,8 @@ fn never_ran(code: i32) -> Session {
 fn exit_of(mut connection: UnixStream) -> BoxFuture<'static, Result<i32>> {
     Box::pin(async move {
         let end = client::end(&mut connection).await;
-        end.map(|end| end.code).ok_or_else(|| {
-            Error::new(ErrorKind::Unavailable, "exec", "the supervisor died before the process ended")
-        })
+        end.map(|end| end.code)
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "exec", "the supervisor died before the process ended"))
     })
 }
 

@@ -30,9 +30,8 @@ pub(crate) fn state(core: &Core, operation: &'static str, record: &Record) -> Re
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).doing(operation, format_args!("read what became of `{}`", record.name)),
     };
-    let is_open = |run: &Option<Run>| {
-        run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running))
-    };
+    let is_open =
+        |run: &Option<Run>| run.as_ref().is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running));
     let mut run = read()?;
     if is_open(&run) && directory.shim().doing(operation, "look for the supervisor")?.is_none() {
         // It may have ended properly between the two looks.
@@ -119,8 +118,7 @@ pub(crate) fn observe(core: &Core, operation: &'static str, record: &Record) -> 
 }
 
 fn connected(core: &Core, record: &Record, run: Option<&Run>) -> Connected {
-    let told: Connected =
-        run.and_then(|run| serde_json::from_value(run.network.clone()).ok()).unwrap_or_default();
+    let told: Connected = run.and_then(|run| serde_json::from_value(run.network.clone()).ok()).unwrap_or_default();
     let PlanNetwork::Bridged { .. } = record.plan.network else { return told };
     // Others may have come and gone since it was started.
     let now = core.networks.as_ref().and_then(|networks| networks.observe(&record.id).ok().flatten());

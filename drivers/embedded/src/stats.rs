@@ -21,9 +21,8 @@ impl Stats for Embedded {
             let (record, _) = core.instances.find("stats", &id)?;
             let seen = crate::observe::state(&core, "stats", &record)?;
             let run = seen.run.filter(|_| matches!(seen.state, State::Running | State::Paused));
-            let run = run.ok_or_else(|| {
-                Error::new(ErrorKind::Conflict, "stats", format!("`{}` is not running", record.name))
-            })?;
+            let run = run
+                .ok_or_else(|| Error::new(ErrorKind::Conflict, "stats", format!("`{}` is not running", record.name)))?;
             Ok(sample(&run.cgroups, run.pid))
         });
         bounded(cx, "stats", work).await

@@ -15,6 +15,8 @@ use crate::network_hook::Wanted;
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     pub(crate) id: String,
+    /// Told with every event.
+    pub(crate) about: Value,
     pub(crate) layers: Vec<PathBuf>,
     pub(crate) journal: PathBuf,
     pub(crate) volumes: PathBuf,
@@ -100,7 +102,7 @@ pub(crate) fn launch(
     machine: &Machine,
 ) -> Launch {
     let Plan {
-        identity,
+        identity: _,
         image: _,
         entrypoint: _,
         command: _,
@@ -144,7 +146,7 @@ pub(crate) fn launch(
     };
     Launch {
         id: places.id.clone(),
-        about: json!({ "name": plan.name(), "identity": identity }),
+        about: places.about.clone(),
         layers: places.layers.clone(),
         spec: specification(plan, command, places, machine, resources, *read_only),
         process: Process {
@@ -239,9 +241,7 @@ fn ulimits(ulimits: &[Ulimit], machine: &Machine) -> Vec<Value> {
 }
 
 fn mounts(plan: &Plan, places: &Places, shm: u64, privileged: bool) -> Vec<Value> {
-    let mount = |target: &str, kind: &str, source: &str, options: &[&str]| {
-        json!({ "destination": target, "type": kind, "source": source, "options": options })
-    };
+    let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let secure = ["nosuid", "noexec", "nodev"];
     let read_only: &[&str] = if privileged { &[] } else { &["ro"] };
     let kernel: Vec<&str> = secure.iter().chain(read_only).copied().collect();
@@ -249,14 +249,20 @@ fn mounts(plan: &Plan, places: &Places, shm: u64, privileged: bool) -> Vec<Value
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &secure),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         mount("/sys", "sysfs", "sysfs", &kernel),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[&kernel[..], &["relatime"]].concat()),
         mount("/dev/mqueue", "mqueue", "mqueue", &secure),
         mount("/dev/shm", "tmpfs", "shm", &[&secure[..], &["mode=1777", &size]].concat()),
     ];
     let mut own: Vec<(String, Value)> = Vec::new();
-    let files = [("/etc/hosts", &places.hosts), ("/etc/resolv.conf", &places.resolv), ("/etc/hostname", &places.hostname)];
+    let files =
+        [("/etc/hosts", &places.hosts), ("/etc/resolv.conf", &places.resolv), ("/etc/hostname", &places.hostname)];
     for (target, source) in files {
         let options = ["bind", "rprivate", "nosuid", "nodev"];
         own.push((target.to_owned(), mount(target, "bind", &source.to_string_lossy(), &options)));

@@ -80,12 +80,7 @@ pub(super) fn live(directory: &Directory, launch: Launch, network: &mut dyn Netw
 }
 
 impl<'a> Shim<'a> {
-    fn begin(
-        directory: &'a Directory,
-        launch: &Launch,
-        network: &'a mut dyn Network,
-        run: Run,
-    ) -> Result<Self, Fault> {
+    fn begin(directory: &'a Directory, launch: &Launch, network: &'a mut dyn Network, run: Run) -> Result<Self, Fault> {
         let signals = block_signals()?;
         let log = Writer::open(&directory.logs(), launch.logs).doing("open the log")?;
         let prepared = prepare(directory, launch, network)?;
