@@ -82,6 +82,16 @@ pub struct BuildImage {
     pub runtime: Option<String>,
 }
 
+/// Body of `POST /v1/images/load`; the answer is an operation whose result lists the images' names. The path is on the agent's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadImages {
+    /// Absolute path of an archive as `docker save`, `podman save` or `hythe image pack` writes it.
+    pub path: String,
+    /// Name of the runtime; absent: the preferred one.
+    #[serde(default)]
+    pub runtime: Option<String>,
+}
+
 /// Body of `POST /v1/images/tag`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TagImage {

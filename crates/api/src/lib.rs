@@ -20,7 +20,7 @@ pub mod workload;
 
 pub use event::Event;
 pub use health::{Condition, Health, HealthReason};
-pub use image::{BuildImage, Image, ImageQuery, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+pub use image::{BuildImage, Image, ImageQuery, LoadImages, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
 pub use instances::{
     ComposeOf, FoundInstance, InstanceChange, InstanceEvent, InstanceHints, InstanceNetwork, InstancePort,
     InstanceQuery, InstanceSnapshot, InstanceState, RuntimeConnection, WorkloadOf,

@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::event::EventQuery;
 use crate::{
     Adopt, Adopted, BuildImage, Collected, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc, Health, Image,
-    ImageQuery, InstanceEvent, InstanceQuery, LogLine, LogQuery, Operation as Op, Problem, Progress, PullImage, Purge,
-    Purged, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow, ServiceStatus, Stats,
-    TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    ImageQuery, InstanceEvent, InstanceQuery, LoadImages, LogLine, LogQuery, Operation as Op, Problem, Progress,
+    PullImage, Purge, Purged, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow,
+    ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -129,6 +129,7 @@ pub const OPERATIONS: &[Operation] = &[
     op(Post, "/v1/images/pull", "Pull an image", Json(202, of::<Op>)).body(of::<PullImage>),
     op(Post, "/v1/images/push", "Push an image", Json(202, of::<Op>)).body(of::<PushImage>),
     op(Post, "/v1/images/build", "Build an image", Json(202, of::<Op>)).body(of::<BuildImage>),
+    op(Post, "/v1/images/load", "Take images from an archive", Json(202, of::<Op>)).body(of::<LoadImages>),
     op(Post, "/v1/images/tag", "Give an image one more name", Empty).body(of::<TagImage>),
 ];
 

@@ -1,4 +1,4 @@
-//! `hythe demo`, as it is run on a machine that has no engine.
+//! `hythe demo` on the in-process runtime, as where no engine is.
 #![cfg(feature = "agent")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -46,7 +46,8 @@ fn temporary() -> TempDir {
 #[test]
 fn two_at_once_show_a_whole_deploy_and_leave_nothing() {
     let temporary = temporary();
-    let both = [start(&temporary, &["demo"]), start(&temporary, &["demo"])];
+    let both =
+        [start(&temporary, &["demo", "--runtime", "memory"]), start(&temporary, &["demo", "--runtime", "memory"])];
     for child in both {
         assert_shown(&child.wait_with_output().unwrap());
     }
@@ -57,7 +58,7 @@ fn two_at_once_show_a_whole_deploy_and_leave_nothing() {
 fn interrupted_it_leaves_nothing_either() {
     use std::io::{BufRead, BufReader};
     let temporary = temporary();
-    let mut child = start(&temporary, &["demo"]);
+    let mut child = start(&temporary, &["demo", "--runtime", "memory"]);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     stderr.read_line(&mut String::new()).unwrap();
     assert!(!is_empty(temporary.path()));
@@ -75,5 +76,5 @@ fn its_service_file_is_valid() {
     std::fs::write(&file, &printed.stdout).unwrap();
     let validated = start(&temporary, &["validate", file.to_str().unwrap()]).wait_with_output().unwrap();
     assert!(validated.status.success(), "{}", String::from_utf8_lossy(&validated.stderr));
-    assert!(validated.stderr.ends_with(b"service `demo`, 2 components\n"));
+    assert!(validated.stderr.ends_with(b"service `hythe-demo`, 2 components\n"));
 }

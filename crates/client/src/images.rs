@@ -1,7 +1,9 @@
 //! Images in the engines and at registries.
 
 use http::Method;
-use hythe_api::{BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+use hythe_api::{
+    BuildImage, Image, ImageQuery, LoadImages, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage,
+};
 
 use crate::call::Call;
 use crate::{Client, ClientError};
@@ -36,6 +38,11 @@ impl Client {
     /// Builds an image from files on the agent's machine.
     pub async fn build(&self, what: &BuildImage) -> Result<Operation, ClientError> {
         self.post("/v1/images/build", what)?.json(&self.endpoint).await
+    }
+
+    /// Takes images from an archive on the agent's machine.
+    pub async fn load(&self, what: &LoadImages) -> Result<Operation, ClientError> {
+        self.post("/v1/images/load", what)?.json(&self.endpoint).await
     }
 
     /// Gives an image one more name.

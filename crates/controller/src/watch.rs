@@ -221,12 +221,13 @@ impl Watcher {
 
     fn report_lost(&mut self, reason: &str) {
         self.controller.runtimes.lost(&self.name, reason);
-        if self.known && !self.lost {
+        let mut placed = self.controller.directory.all();
+        placed.retain(|handle| handle.cell.borrow().desired.placement.runtime == self.name);
+        // One that has never answered is news only to workloads that are placed on it.
+        if !self.lost && (self.known || !placed.is_empty()) {
             self.tell(runtime_event(&self.name, "runtime.disconnected", reason));
-            for handle in self.controller.directory.all() {
-                if handle.cell.borrow().desired.placement.runtime == self.name {
-                    handle.send(Message::Lost(reason.to_owned()));
-                }
+            for handle in placed {
+                handle.send(Message::Lost(reason.to_owned()));
             }
             self.lost = true;
         }

@@ -277,6 +277,20 @@ async fn an_engine_that_is_gone_makes_nothing_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_gone_when_the_agent_starts_makes_nothing_running() {
+    let mut bench = Bench::new().await;
+    bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
+    bench.controller.take().unwrap().shutdown();
+    bench.memory.control().down("killed");
+    bench.start().await;
+    bench.until("shop-web", "unknown", |cell| cell.observed.phase == Phase::Unknown).await;
+    assert!(bench.kinds().contains(&"runtime.disconnected".to_owned()));
+    bench.memory.control().up();
+    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    assert_eq!(bench.names().await, ["shop-web-1-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_store_is_rebuilt_from_labels() {
     let mut bench = Bench::new().await;
     let shop = service(vec![component("web", "sleep 1000")]);

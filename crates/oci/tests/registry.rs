@@ -5,10 +5,12 @@
     reason = "a test stops at the first surprise and says why it is skipped"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+#[path = "common/server.rs"]
+mod server;
+
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,55 +19,11 @@ use hythe_oci::{Error, Kind, Registry, RegistryConfig};
 use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
 use oci_client::secrets::RegistryAuth;
 
-/// bcrypt of `sesame` for user `hythe`.
-const HTPASSWD: &str = "hythe:$2y$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O\n";
+use server::server;
+
 /// base64 of `hythe:sesame` and of `hythe:wrong`.
 const RIGHT: &str = "aHl0aGU6c2VzYW1l";
 const WRONG: &str = "aHl0aGU6d3Jvbmc=";
-
-struct Server {
-    child: Child,
-    address: String,
-    directory: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// A private registry on a loopback port of its own choice; `None` where the program is not installed.
-fn server(locked: bool) -> Option<Server> {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let mut config = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
-        at("data").display()
-    );
-    if locked {
-        std::fs::write(at("htpasswd"), HTPASSWD).unwrap();
-        config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", at("htpasswd").display());
-    }
-    std::fs::write(at("config.yml"), config).unwrap();
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(at("config.yml")).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!("skipped: docker-registry cannot be started: {error}");
-            return None;
-        }
-    };
-    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut server = Server { child, address: String::new(), directory };
-    let line = log.find(|line| line.contains("listening on ")).unwrap();
-    let (_, rest) = line.split_once("listening on ").unwrap();
-    server.address = rest.split(['"', ' ']).next().unwrap().to_owned();
-    std::thread::spawn(move || log.for_each(drop));
-    Some(server)
-}
 
 async fn push(image: &str, auth: &RegistryAuth) -> String {
     Registry::new(RegistryConfig::default()).unwrap();

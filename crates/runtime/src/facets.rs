@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use async_trait::async_trait;
@@ -118,6 +118,9 @@ pub trait Images: Send + Sync {
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()>;
     /// Builds from a Dockerfile; each output line is a [`Progress`]. A failing step is `Invalid` with its last lines.
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput>;
+    /// Takes the images of an archive (a file of `docker save`, `podman save` or `hythe image pack`) under the names in it. There already: success.
+    /// A file that cannot be read, is no such archive, or names no image is `Invalid`.
+    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>>;
     /// Asks the registry itself, downloading no layer. Absent: `NotFound`; refused: `Unauthorized`; unreachable: `Unavailable`.
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage>;
 }

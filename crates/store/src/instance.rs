@@ -123,6 +123,9 @@ pub struct InstanceRecord {
     /// When somebody other than the agent last sent it a signal in this run.
     #[serde(default)]
     pub signalled: Option<Timestamp>,
+    /// After a run whose end is dealt with, another start was asked for, and nobody knows yet whether it took place.
+    #[serde(default)]
+    pub starting: bool,
 }
 
 impl InstanceRecord {
@@ -145,6 +148,7 @@ impl InstanceRecord {
             adopted: false,
             boot: None,
             signalled: None,
+            starting: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Images of the engine: pull and push with progress, list, get, tag, remove; digests are asked of the registry itself.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -78,6 +79,10 @@ impl Images for Core {
 
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
         bounded(cx, "build", self.build_image(request, progress)).await
+    }
+
+    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
+        bounded(cx, "load", self.load_archive(archive, progress)).await
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {

@@ -22,6 +22,7 @@ mod ignore;
 mod images;
 mod lifecycle;
 mod lines;
+mod load;
 mod logs;
 mod native;
 mod networks;

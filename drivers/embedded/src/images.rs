@@ -1,5 +1,7 @@
 //! Images: the store of `hythe_oci`.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use hythe_oci::{Phase, Stored};
 use hythe_runtime::{
@@ -156,6 +158,15 @@ impl Images for Embedded {
         let stored = bounded(cx, "build", crate::build::build(self, request, progress)).await?;
         self.image_event(&stored.id, "build");
         Ok(BuildOutput { id: stored.id })
+    }
+
+    async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {
+        let import = self.core.store.import(archive, None);
+        let loaded = bounded(cx, "load", async { import.await.map_err(of_store("load")) }).await?;
+        for stored in &loaded {
+            self.image_event(&stored.id, "load");
+        }
+        Ok(loaded.iter().map(|stored| image_of(stored, true)).collect())
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {

@@ -191,7 +191,7 @@ fn specification(
     let namespaces: Vec<Value> = kinds.map(|kind| json!({ "type": kind })).collect();
     let mut linux = json!({
         "namespaces": namespaces,
-        "cgroupsPath": format!("/hythe/{}", places.id),
+        "cgroupsPath": format!("/hythe-{}", places.id),
         "resources": limits(resources, privileged),
         "maskedPaths": if privileged { &[][..] } else { &MASKED[..] },
         "readonlyPaths": if privileged { &[][..] } else { &READ_ONLY[..] },

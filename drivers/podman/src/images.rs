@@ -1,6 +1,7 @@
 //! Images: in podman's store, and at their registries.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -149,6 +150,26 @@ impl Images for Podman {
         Ok(BuildOutput { id: digest(id) })
     }
 
+    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
+        let path = archive.display().to_string();
+        let about = About { operation: "load", subject: &path };
+        let naming = withdrawn(cx, about, self.image_names.lock()).await?;
+        let call: Vec<String> = vec!["load".to_owned(), format!("--input={path}")];
+        let told = self.told(cx, about, call.into(), progress, transferred).await?;
+        drop(naming);
+        if told.code != 0 {
+            return Err(no_archive(about, &told));
+        }
+        let mut images = Vec::new();
+        for name in loaded(&told.stdout) {
+            images.push(self.get(cx, &name).await?);
+        }
+        if images.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, about.operation, format!("`{path}` names no image")));
+        }
+        Ok(images)
+    }
+
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
         let name = image.to_string();
         let about = About { operation: "resolve", subject: &name };
@@ -242,6 +263,24 @@ fn build_call(request: &BuildRequest, name: &str) -> Invocation {
     args.extend(no_cache.then(|| "--no-cache".to_owned()));
     args.push(context.display().to_string());
     args.into()
+}
+
+/// `Loaded image: a` for each; older versions say `Loaded image(s): a,b`.
+fn loaded(stdout: &str) -> Vec<ImageRef> {
+    let names = stdout.lines().filter_map(|line| line.strip_prefix("Loaded image")?.split_once(": "));
+    names.flat_map(|(_, names)| names.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// What podman cannot read is the archive's fault unless its words say otherwise.
+fn no_archive(about: About<'_>, told: &Told) -> Error {
+    let known = error::translate(about, told.code, &told.stderr);
+    match known.kind() {
+        ErrorKind::Unavailable | ErrorKind::Exhausted if error::is_known(&told.stderr) => known,
+        _ => {
+            let words = format!("`{}` cannot be loaded: {}", about.subject, error::words(&told.stderr));
+            Error::new(ErrorKind::Invalid, about.operation, words)
+        }
+    }
 }
 
 /// A failing step is the Dockerfile's fault unless podman's words say otherwise.

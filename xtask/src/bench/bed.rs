@@ -50,7 +50,13 @@ impl Bed {
 
     /// Starts an agent of its own over these engines, with a store that is empty.
     pub(crate) fn agent(&self, engines: &[&Engine]) -> Result<Agent> {
-        Agent::start(&self.hythe, &self.directory, engines)
+        let runtimes: Vec<String> = engines.iter().map(|engine| engine.configuration()).collect();
+        Agent::start(&self.hythe, &self.directory, &runtimes)
+    }
+
+    /// The same over the in-process runtime alone.
+    pub(crate) fn agent_in_process(&self) -> Result<Agent> {
+        Agent::start(&self.hythe, &self.directory, &["[[runtimes]]\nkind = \"memory\"\n".to_owned()])
     }
 
     /// Writes a service file and returns its path.

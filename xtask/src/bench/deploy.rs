@@ -48,6 +48,7 @@ fn unmeasured(engine: &Engine, mode: Mode, failure: &Failure) -> Table {
         note: mode.note(engine),
         rows: Vec::new(),
         figures: vec![("not measured".to_owned(), failure.to_string().trim().replace('\n', "; "))],
+        plot: None,
     }
 }
 
@@ -72,6 +73,7 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
         note: mode.note(engine),
         rows: hold(&contenders, bed.runs)?,
         figures: Vec::new(),
+        plot: None,
     })
 }
 

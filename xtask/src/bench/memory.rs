@@ -48,6 +48,7 @@ fn table(what: String, figures: Result<Vec<(String, String)>>) -> Result<Table> 
         note: "Resident and proportional set size; processes that the agent keeps running are listed apart.".to_owned(),
         rows: Vec::new(),
         figures: figures?,
+        plot: None,
     })
 }
 

@@ -4,6 +4,7 @@
 //! Not for: tests, or finding out where time goes (`HYTHE_LOG=debug` tells that of an agent).
 
 use std::fs;
+use std::path::Path;
 
 use crate::env::{self, checkout};
 use crate::failure::{Context, Failure, Result};
@@ -17,6 +18,7 @@ mod facts;
 mod memory;
 mod ps;
 mod report;
+mod scale;
 mod startup;
 mod summary;
 
@@ -24,13 +26,13 @@ use self::bed::Bed;
 use self::report::{Report, Table};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask bench [startup] [deploy] [ps] [memory] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
+cargo xtask bench [startup] [deploy] [ps] [memory] [scale] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
     Measures a release build against the engines' own command lines, on private engines. Without names: everything.
     --engine NAME   one engine only
     --runs N        timed rounds of each comparison (default 15)
     --json          print the numbers as JSON
     --keep          leave the engines up afterwards
-    --write FILE    also write the tables to FILE as Markdown, such as docs/reference/benchmarks.md
+    --write FILE    also write the tables to FILE as Markdown, such as docs/reference/benchmarks.md, and the plot of `scale` beside it
     HYTHE_BIN names another build to measure.";
 
 const RUNS: usize = 15;
@@ -39,8 +41,13 @@ const FEWEST_RUNS: usize = 5;
 
 type Measure = fn(&Bed) -> Result<Vec<Table>>;
 
-const MEASURES: [(&str, Measure); 4] =
-    [("startup", startup::measure), ("deploy", deploy::measure), ("ps", ps::measure), ("memory", memory::measure)];
+const MEASURES: [(&str, Measure); 5] = [
+    ("startup", startup::measure),
+    ("deploy", deploy::measure),
+    ("ps", ps::measure),
+    ("memory", memory::measure),
+    ("scale", scale::measure),
+];
 
 /// What was asked for.
 #[derive(Debug)]
@@ -69,7 +76,7 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
         print!("{}", report.text());
     }
     match &options.write {
-        Some(path) => write(path, &report.markdown()),
+        Some(path) => write_all(&report, Path::new(path)),
         None => Ok(()),
     }
 }
@@ -85,9 +92,17 @@ fn measure(bed: &Bed, options: &Options) -> Result<Report> {
     Ok(Report { facts: facts::gather(bed), tables })
 }
 
-fn write(path: &str, text: &str) -> Result<()> {
-    fs::write(checkout().join(path), text).context(|| format!("writing `{path}`"))?;
-    eprintln!("xtask: wrote {path}");
+fn write_all(report: &Report, path: &Path) -> Result<()> {
+    let plot = path.with_extension("svg");
+    if let Some(svg) = report.plot() {
+        write(&plot, svg)?;
+    }
+    write(path, &report.markdown(&plot))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(checkout().join(path), text).context(|| format!("writing `{}`", path.display()))?;
+    eprintln!("xtask: wrote {}", path.display());
     Ok(())
 }
 

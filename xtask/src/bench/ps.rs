@@ -36,6 +36,7 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<Table> {
         note: format!("{SERVICES} services of {COMPONENTS} components, all running; both list the same containers."),
         rows: hold(&contenders, bed.runs)?,
         figures: Vec::new(),
+        plot: None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What was measured, as text for a terminal, as JSON and as Markdown.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -27,6 +28,9 @@ pub(crate) struct Table {
     /// Numbers of another kind.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) figures: Vec<(String, String)>,
+    /// Drawn, an SVG.
+    #[serde(skip)]
+    pub(crate) plot: Option<String>,
 }
 
 /// One contender.
@@ -86,7 +90,12 @@ impl Report {
         text
     }
 
-    pub(crate) fn markdown(&self) -> String {
+    pub(crate) fn plot(&self) -> Option<&str> {
+        self.tables.iter().find_map(|table| table.plot.as_deref())
+    }
+
+    /// `plot` is where the drawing lies, if there is one.
+    pub(crate) fn markdown(&self, plot: &Path) -> String {
         let mut text = "# Benchmarks\n\nWritten by `cargo xtask bench --write`; milliseconds unless a line says otherwise. Contenders took turns, and a\nratio compares medians with the engine's own command line, the last row of its table.\n\n| machine | |\n|---|---|\n".to_owned();
         for (name, value) in &self.facts {
             let _ = writeln!(text, "| {name} | {value} |");
@@ -98,6 +107,9 @@ impl Report {
                 if index == 0 {
                     let _ = writeln!(text, "|---|{}", "--:|".repeat(row.len() - 1));
                 }
+            }
+            if let (Some(_), Some(name)) = (&table.plot, plot.file_name()) {
+                let _ = writeln!(text, "\n![{}]({})", table.title, name.to_string_lossy());
             }
         }
         text

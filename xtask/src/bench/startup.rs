@@ -23,5 +23,6 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
         note: "The whole process, with an agent that has nothing to tell.".to_owned(),
         rows: rows.collect(),
         figures: Vec::new(),
+        plot: None,
     }])
 }

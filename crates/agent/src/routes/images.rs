@@ -7,7 +7,9 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use hythe_api::{BuildImage, Image, ImageQuery, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+use hythe_api::{
+    BuildImage, Image, ImageQuery, LoadImages, Operation, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage,
+};
 use hythe_controller::{OperationHandle, Report};
 use hythe_runtime::{BuildRequest, Error, ErrorKind, Images, OpContext, Progress, ProgressSink, Runtime};
 use serde_json::json;
@@ -125,6 +127,22 @@ pub(crate) async fn build(
         let sink = tell(&operation, "building");
         let built = facet(runtime.as_ref())?.build(&operation.context(), &request, &sink).await?;
         Ok(Some(json!({ "id": built.id })))
+    }))
+}
+
+pub(crate) async fn load(
+    State(app): State<App>,
+    body: Result<Json<LoadImages>, JsonRejection>,
+) -> ApiResult<(StatusCode, Json<Operation>)> {
+    let asked = read(body)?;
+    let runtime = choose(&app, asked.runtime.as_deref()).await?;
+    let archive = absolute(asked.path)?;
+    let subject = archive.display().to_string();
+    accepted(app.controller.operations().spawn("load", &subject, |operation| async move {
+        let sink = tell(&operation, "loading");
+        let images = facet(runtime.as_ref())?.load(&operation.context(), &archive, &sink).await?;
+        let names: Vec<String> = images.into_iter().flat_map(|image| image.tags).collect();
+        Ok(Some(json!({ "images": names })))
     }))
 }
 

@@ -52,6 +52,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/images/pull", post(images::pull))
         .route("/v1/images/push", post(images::push))
         .route("/v1/images/build", post(images::build))
+        .route("/v1/images/load", post(images::load))
         .route("/v1/images/tag", post(images::tag))
         .fallback(no_such_path)
         .with_state(app)

@@ -13,7 +13,8 @@ use super::change::Wait;
   hythe images
   hythe images tag shop:dev registry.example.com/shop:1.2
   hythe images remove shop:dev
-  hythe image pack target/release/shop -t shop:dev -o shop.tar"
+  hythe image pack target/release/shop -t shop:dev -o shop.tar
+  hythe image load shop.tar"
 )]
 pub(crate) struct Images {
     #[command(subcommand)]
@@ -45,18 +46,36 @@ pub(crate) enum ImagesCommand {
         #[command(flatten)]
         on: OnRuntime,
     },
+    Load(LoadImages),
     #[cfg(feature = "agent")]
     Pack(PackImage),
+}
+
+/// Take the images of an archive that `docker save`, `podman save` or `hythe image pack` wrote
+///
+/// The archive is read on the agent's machine. The images have the names they have in it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe image load shop.tar
+  hythe image load --runtime docker shop.tar --json")]
+pub(crate) struct LoadImages {
+    /// The archive
+    #[arg(value_name = "FILE")]
+    pub(crate) file: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
 }
 
 /// Make a minimal image of ELF programs, the shared libraries they need, and given files
 ///
 /// Programs go to /usr/bin and are read, never run. Their interpreter and libraries are found as the dynamic linker finds them; what a
-/// program opens by itself while running is not seen: give it with --file. The same files give the same digest. No agent is asked.
+/// program opens by itself while running is not seen: give it with --file. The same files give the same digest.
 #[cfg(feature = "agent")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  hythe image pack target/release/shop -t shop:dev -o shop.tar
+  hythe image pack target/release/shop -t shop:dev
   hythe image pack ./shop --file ./shop.conf:/etc/shop.conf --env MODE=dev --entrypoint '/usr/bin/shop --listen :80' -t shop:dev -o shop.tar
   docker load -i shop.tar")]
 pub(crate) struct PackImage {
@@ -73,14 +92,16 @@ pub(crate) struct PackImage {
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
     /// Name of the image
-    #[arg(long = "tag", short, value_name = "NAME")]
+    #[arg(long = "tag", short = 't', value_name = "NAME")]
     pub(crate) name: hythe_spec::ImageRef,
-    /// The archive to write
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) output: std::path::PathBuf,
-    /// How it is written
+    /// Write an archive and ask no agent; without it the image is loaded into an engine, by the agent of this machine
+    #[arg(long, short, value_name = "FILE", conflicts_with = "runtime")]
+    pub(crate) output: Option<std::path::PathBuf>,
+    /// How the archive is written
     #[arg(long, value_name = "FORMAT", default_value = "oci")]
     pub(crate) format: ArchiveFormat,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
 }
 
 #[cfg(feature = "agent")]

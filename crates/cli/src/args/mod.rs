@@ -14,13 +14,13 @@ pub(crate) use change::{Operations, OperationsCommand, Restart, Start, Stop, Und
 pub(crate) use file::{Build, Deploy, Explain, Validate};
 #[cfg(feature = "agent")]
 pub(crate) use image::{ArchiveFormat, PackImage};
-pub(crate) use image::{Images, ImagesCommand, Pull, Push};
+pub(crate) use image::{Images, ImagesCommand, LoadImages, OnRuntime, Pull, Push};
 pub(crate) use keep::{Adopt, Gc, Purge, Sync};
 pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, Stats, Status};
 pub(crate) use session::{Attach, Exec};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
-pub(crate) use system::{Agent, Completions, Demo, HelpMarkdown, Openapi, Schema, Version};
+pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};
 
 /// Runs a described workload on whatever runtime a machine has.
 #[derive(Debug, Parser)]

@@ -4,19 +4,51 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-/// Show a deploy from beginning to end; nothing real is started
+/// Deploy a small website and show it, on the best runtime here
 ///
-/// An agent of its own runs in this process, with the in-process runtime alone: it starts no process, opens no port and needs no engine.
-/// A service of two components is deployed, looked at and taken away again. Nothing is left.
+/// The program packs itself into an image, deploys two components of it (a page, and a counter with a volume) with health checks, and prints the
+/// page, its URL, status and logs. It runs on until `hythe demo --clean`. Nothing is fetched.
+/// With `--runtime memory`, and where no other runtime answers, a private agent in this process plays a deploy instead: nothing real is started.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe demo
-  hythe demo --file               the service file that is deployed
-  hythe demo --file > demo.toml   to go on from there")]
+  hythe demo --runtime docker
+  hythe demo --clean              take away what it deployed
+  hythe demo --file               the service file that is deployed")]
 pub(crate) struct Demo {
+    /// Name of the runtime, as `hythe runtimes` shows it
+    #[arg(long, short, value_name = "RUNTIME")]
+    pub(crate) runtime: Option<String>,
+    /// Take away what an earlier demonstration deployed
+    #[arg(long, conflicts_with = "runtime")]
+    pub(crate) clean: bool,
     /// Print the service file instead
     #[arg(long)]
     pub(crate) file: bool,
+    /// What the demonstration's containers run
+    #[arg(long, hide = true, value_name = "ROLE")]
+    pub(crate) serve: Option<DemoRole>,
+}
+
+/// What a container of the demonstration does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DemoRole {
+    /// Counts visits.
+    Counter,
+    /// Shows the page.
+    Web,
+    /// Asks the server in the same container whether it is well.
+    Probe,
+}
+
+impl DemoRole {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Web => "web",
+            Self::Probe => "probe",
+        }
+    }
 }
 
 /// Run the agent in the foreground

@@ -1,26 +1,58 @@
-//! `hythe demo`: what a deploy looks like, on a machine that has no engine.
+//! `hythe demo`: what a deploy looks like, for real where a runtime is there, else on the in-process one.
 
+#[cfg(feature = "agent")]
+mod real;
+mod server;
 #[cfg(feature = "agent")]
 mod stage;
 #[cfg(feature = "agent")]
 mod tour;
 
+use super::wait;
 use crate::args::Demo;
 use crate::output::Printer;
 use crate::report::Outcome;
 
-const SERVICE_FILE: &str = include_str!("demo/demo.toml");
+const SERVICE_FILE: &str = include_str!("demo/site.toml");
 
-pub(super) fn run(args: &Demo, printer: Printer<'_>) -> Outcome {
-    if args.file { printer.data(SERVICE_FILE) } else { show(printer) }
+pub(super) fn run(args: Demo, printer: Printer<'_>) -> Outcome {
+    match args.serve {
+        Some(role) => wait(server::run(role, printer)),
+        None if args.file => printer.data(SERVICE_FILE),
+        None => show(&args, printer),
+    }
 }
 
+/// Name of the runtime that needs no engine and starts nothing.
 #[cfg(feature = "agent")]
-fn show(printer: Printer<'_>) -> Outcome {
+const IN_PROCESS: &str = "memory";
+
+#[cfg(feature = "agent")]
+fn show(args: &Demo, printer: Printer<'_>) -> Outcome {
+    let asked = args.runtime.as_deref();
+    if asked == Some(IN_PROCESS) && !args.clean {
+        return stage::run(printer.settings);
+    }
+    let mut chosen = None;
+    wait(async {
+        let client = super::connect(printer).await?;
+        if args.clean {
+            return real::clean(&client, printer).await;
+        }
+        chosen = real::choose(&client, asked).await?;
+        match &chosen {
+            Some(runtime) => real::run(&client, runtime, printer).await,
+            None => Ok(()),
+        }
+    })?;
+    if chosen.is_some() || args.clean {
+        return Ok(());
+    }
+    printer.talk("No runtime that starts real things answers here (`hythe runtimes` says why).");
     stage::run(printer.settings)
 }
 
 #[cfg(not(feature = "agent"))]
-fn show(_: Printer<'_>) -> Outcome {
+fn show(_: &Demo, _: Printer<'_>) -> Outcome {
     Err(crate::report::Failure::NoAgent)
 }

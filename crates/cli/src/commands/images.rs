@@ -5,7 +5,7 @@ use hythe_api::{Image, ImageQuery, RuntimeQuery, TagImage};
 use jiff::Timestamp;
 
 use super::connect;
-use crate::args::{Images, ImagesCommand};
+use crate::args::{Images, ImagesCommand, OnRuntime};
 use crate::output::Printer;
 use crate::report::Outcome;
 use crate::words;
@@ -13,27 +13,26 @@ use crate::words;
 const HEAD: [&str; 5] = ["IMAGE", "RUNTIME", "ID", "SIZE", "CREATED"];
 
 pub(super) async fn run(args: Images, printer: Printer<'_>) -> Outcome {
-    // Nothing that an agent is needed for.
-    #[cfg(feature = "agent")]
-    if let Some(ImagesCommand::Pack(args)) = args.command {
-        return super::pack::run(args, printer).await;
-    }
-    let client = connect(printer).await?;
     match args.command {
+        None => list(args.on, printer).await,
+        Some(ImagesCommand::Load(args)) => super::transfer::load(args, printer).await,
         #[cfg(feature = "agent")]
-        Some(ImagesCommand::Pack(_)) => Ok(()),
-        None => {
-            let images = client.images(&RuntimeQuery { runtime: args.on.runtime }).await?;
-            let now = Timestamp::now();
-            printer.list(&images, &HEAD, |image| row(image, now))
-        }
+        Some(ImagesCommand::Pack(args)) => super::pack::run(args, printer).await,
         Some(ImagesCommand::Remove { image, on }) => {
+            let client = connect(printer).await?;
             Ok(client.remove_image(&ImageQuery { image, runtime: on.runtime }).await?)
         }
         Some(ImagesCommand::Tag { image, name, on }) => {
+            let client = connect(printer).await?;
             Ok(client.tag(&TagImage { image, name, runtime: on.runtime }).await?)
         }
     }
+}
+
+async fn list(on: OnRuntime, printer: Printer<'_>) -> Outcome {
+    let images = connect(printer).await?.images(&RuntimeQuery { runtime: on.runtime }).await?;
+    let now = Timestamp::now();
+    printer.list(&images, &HEAD, |image| row(image, now))
 }
 
 fn row(image: &Image, now: Timestamp) -> Vec<Cell> {

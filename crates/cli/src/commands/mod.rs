@@ -47,7 +47,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Attach(args) => wait(attach::run(args, printer)),
         Command::Build(args) => wait(build::run(args, printer)),
         Command::Completions(args) => completions::run(&args, printer),
-        Command::Demo(args) => demo::run(&args, printer),
+        Command::Demo(args) => demo::run(args, printer),
         Command::Deploy(args) => wait(deploy::run(args, printer)),
         Command::Events(args) => wait(events::run(args, printer)),
         Command::Exec(args) => wait(exec::run(args, printer)),

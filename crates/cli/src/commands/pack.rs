@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hythe_oci::{Format, Pack, Store, Stored};
 use serde::Serialize;
 
-use crate::args::{ArchiveFormat, PackImage};
+use crate::args::{ArchiveFormat, LoadImages, PackImage, Wait};
 use crate::output::Printer;
 use crate::report::{Failure, Outcome};
 use crate::words;
@@ -23,14 +23,18 @@ struct Packed {
 pub(super) async fn run(args: PackImage, printer: Printer<'_>) -> Outcome {
     let request = request(&args)?;
     let home = tempfile::tempdir()?;
-    let store = Store::open(home.path())?;
+    let store = Store::open(&home.path().join("store"))?;
     let stored = store.pack(&request, &args.name).await?;
     let format = match args.format {
         ArchiveFormat::Oci => Format::OciArchive,
         ArchiveFormat::Docker => Format::DockerArchive,
     };
-    store.export(&args.name, &args.output, format).await?;
-    show(&stored, &args, printer)
+    let file = args.output.clone().unwrap_or_else(|| home.path().join("image.tar"));
+    store.export(&args.name, &file, format).await?;
+    if args.output.is_none() {
+        return super::transfer::load(LoadImages { file, on: args.on, wait: Wait::default() }, printer).await;
+    }
+    show(&stored, args.name.to_string(), file, printer)
 }
 
 fn request(args: &PackImage) -> Outcome<Pack> {
@@ -49,15 +53,12 @@ fn request(args: &PackImage) -> Outcome<Pack> {
     Ok(Pack { binaries: args.binaries.clone(), files, entrypoint, env: args.env.clone() })
 }
 
-fn show(stored: &Stored, args: &PackImage, printer: Printer<'_>) -> Outcome {
-    let (name, file) = (args.name.to_string(), args.output.clone());
+fn show(stored: &Stored, name: String, file: PathBuf, printer: Printer<'_>) -> Outcome {
     if printer.settings.json {
         let (id, digest) = (stored.id.clone(), stored.digest.clone());
         return printer.json(&Packed { name, id, digest, size: stored.size, file });
     }
     let (size, file) = (words::bytes(stored.size), file.display());
-    printer.talk(format_args!(
-        "packed `{name}` into `{file}` ({size}); `podman load -i {file}` and `docker load -i {file}` read it"
-    ));
+    printer.talk(format_args!("packed `{name}` into `{file}` ({size}); `hythe image load {file}` takes it in"));
     printer.data(format!("{}\n", stored.digest))
 }

@@ -295,6 +295,11 @@ fn start(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'
         observed.restarts += 1;
     }
     observed.phase = Phase::Starting;
+    // Whoever dies now cannot know whether it was started.
+    if let Some(current) = &mut observed.current {
+        current.life = Life::Unknown;
+        current.starting = true;
+    }
     Next::Do(Step::Start)
 }
 

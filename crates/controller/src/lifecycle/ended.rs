@@ -132,14 +132,14 @@ fn conclude(
                 current.life = Life::Completed;
                 current.proven = true;
             }
-            notes.push(Note::new("completed", words, details));
+            notes.push(Note::new("completed", words, details).at(exit.at));
         }
         Next::Fail if !proven => fail(desired, observed, failure, notes),
         Next::Fail => {
             observed.phase = Phase::Failed;
             observed.message = Some(words.clone());
             observed.failure = Some(failure);
-            notes.push(Note::new("failed", words, details));
+            notes.push(Note::new("failed", words, details).at(exit.at));
         }
         Next::Restart(wait) => {
             let looping = if observed.failures >= CRASH_LOOP {
@@ -152,7 +152,7 @@ fn conclude(
             observed.message = Some(message.clone());
             observed.next_try = Some(facts.now + wait);
             observed.failure = Some(failure);
-            notes.push(Note::new("restarting", message, details));
+            notes.push(Note::new("restarting", message, details).at(exit.at));
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, eve
             current.life = Life::Running;
             let difference = Difference::of_state("stopped", "running", Cause::ChangedByHand);
             let details = json!({ "instance": current.name, "differences": [difference] });
-            notes.push(Note::new("drift", "was started by hand", details));
+            notes.push(Note::new("drift", "was started by hand", details).at(event.time));
             observed.message = Some("was started by hand".to_owned());
         }
         EventKind::Started if desired.desired == Desired::Running => {
@@ -51,11 +51,11 @@ pub(super) fn engine(desired: &DesiredRecord, observed: &mut ObservedRecord, eve
         }
         EventKind::Removed if matches!(current.life, Life::Running | Life::Paused) => current.life = Life::Unknown,
         EventKind::Paused => {
-            notes.push(Note::new("paused", "paused", json!({ "instance": current.name })));
+            notes.push(Note::new("paused", "paused", json!({ "instance": current.name })).at(event.time));
             current.life = Life::Paused;
         }
         EventKind::Unpaused => {
-            notes.push(Note::new("unpaused", "unpaused", json!({ "instance": current.name })));
+            notes.push(Note::new("unpaused", "unpaused", json!({ "instance": current.name })).at(event.time));
             current.life = Life::Running;
         }
         EventKind::Signalled { .. } => {

@@ -188,10 +188,16 @@ pub(crate) struct Note {
     pub(crate) kind: &'static str,
     pub(crate) message: String,
     pub(crate) details: Value,
+    /// When the engine says that it happened; `None`: now.
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl Note {
     pub(crate) fn new(kind: &'static str, message: impl Into<String>, details: Value) -> Self {
-        Self { kind, message: message.into(), details }
+        Self { kind, message: message.into(), details, time: None }
+    }
+
+    pub(crate) fn at(self, time: impl Into<Option<Timestamp>>) -> Self {
+        Self { time: time.into(), ..self }
     }
 }

@@ -1,7 +1,9 @@
 //! What is heard of changes the record.
 
 use hythe_runtime::{Error, ErrorKind, InstanceId, Observed, State};
-use hythe_store::{Cause, Desired, DesiredRecord, Failure, HealthState, Life, ObservedRecord, Phase, Supply};
+use hythe_store::{
+    Cause, Desired, DesiredRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Supply,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
@@ -103,6 +105,7 @@ fn up(observed: &mut ObservedRecord, facts: &Facts<'_>) {
     current.boot = Some(facts.boot.to_owned());
     current.pid = None;
     current.signalled = None;
+    current.starting = false;
     current.proven |= !probed;
     current.life = if probed || picked { Life::Unknown } else { Life::Running };
     observed.health = if probed { HealthState::Starting } else { HealthState::None };
@@ -130,8 +133,11 @@ fn looked(
     let Some(seen) = seen else { return gone(desired, observed, facts, notes) };
     let Some(current) = observed.current.take() else { return };
     let before = current.started;
-    observed.current = Some(with_details(current, &seen));
+    let starting = current.starting;
+    observed.current = Some(InstanceRecord { starting: false, ..with_details(current, &seen) });
     match seen.state {
+        // What ended is the run before: it was not started again.
+        State::Exited if starting && is_same_start(before, &seen) => alive(observed, Life::Exited),
         State::Running => runs(observed, &seen, before, facts, notes),
         State::Paused => {
             alive(observed, Life::Paused);
@@ -150,6 +156,10 @@ fn looked(
             observed.next_try = Some(facts.now + policy::delay(observed.failures));
         }
     }
+}
+
+fn is_same_start(before: Option<Timestamp>, seen: &Observed) -> bool {
+    before.zip(seen.started).is_some_and(|(before, now)| before.duration_since(now).abs() < SAME)
 }
 
 fn alive(observed: &mut ObservedRecord, life: Life) {
@@ -176,14 +186,11 @@ fn runs(
     current.life = Life::Running;
     current.boot = Some(facts.boot.to_owned());
     current.proven |= !probed;
-    let same = match (before, seen.started) {
-        (Some(before), Some(now)) => before.duration_since(now).abs() < SAME,
-        _ => false,
-    };
+    let same = is_same_start(before, seen);
     let again = before.is_some_and(|before| seen.started.is_some_and(|now| now.duration_since(before) >= SAME));
     if again {
         let details = json!({ "instance": seen.name, "synthesised": true });
-        notes.push(Note::new("started", "was started again while nobody looked", details));
+        notes.push(Note::new("started", "was started again while nobody looked", details).at(seen.started));
     }
     if probed && !(same && observed.health != HealthState::None) {
         observed.health = HealthState::Starting;
@@ -291,7 +298,8 @@ fn halted(
         (Desired::Stopped, _) => {
             let message = exit.as_ref().map(describe);
             let words = message.clone().unwrap_or_else(|| "stopped".to_owned());
-            notes.push(Note::new("stopped", words, json!({ "exit": exit, "cause": cause })));
+            let at = exit.as_ref().and_then(|exit| exit.at);
+            notes.push(Note::new("stopped", words, json!({ "exit": exit, "cause": cause })).at(at));
             observed.message = message;
             observed.failures = 0;
         }

@@ -11,7 +11,7 @@ mod watchdog;
 use std::sync::Arc;
 
 use hythe_runtime::{Error, Event, InstanceId, Listed, OpContext, Runtime};
-use hythe_store::{DesiredRecord, Life, ObservedRecord, Phase, Supply, Transaction};
+use hythe_store::{DesiredRecord, Life, NewEvent, ObservedRecord, Phase, Supply, Transaction};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -235,7 +235,10 @@ impl Worker {
 
     fn store(&mut self) {
         let desired = self.desired();
-        let event = |note: &Note| workload_event(&desired, note.kind, note.message.clone(), note.details.clone());
+        let event = |note: &Note| {
+            let event = workload_event(&desired, note.kind, note.message.clone(), note.details.clone());
+            NewEvent { time: note.time.unwrap_or(event.time), ..event }
+        };
         let changes = Transaction {
             observed: Some((desired.name.clone(), self.observed.clone())),
             events: self.unstored.iter().map(event).collect(),

@@ -35,8 +35,8 @@ impl Chaos {
         Arc::new(Self { rng, active: AtomicBool::new(true), faults: AtomicU64::new(0) })
     }
 
-    pub(crate) fn calm(&self) {
-        self.active.store(false, Ordering::Relaxed);
+    pub(crate) fn rage(&self, active: bool) {
+        self.active.store(active, Ordering::Relaxed);
     }
 
     /// How late it is before and after it acts, and what becomes of it.

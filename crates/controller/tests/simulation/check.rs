@@ -53,10 +53,13 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
             .collect();
         let running = mine.iter().filter(|row| matches!(row.state, State::Running | State::Paused)).count();
         let phase = cell.observed.phase;
+        let waits = cell.observed.current.as_ref().is_some_and(|current| !current.proven);
         let wanted = match (cell.desired.desired, phase) {
+            // Paused by hand before it has proven good: what it replaces stays.
+            (Desired::Running, Phase::Paused) if waits && cell.observed.previous.is_some() => running.clamp(1, 2),
             (Desired::Running, Phase::Running | Phase::Paused) => 1,
             (Desired::Running, Phase::Completed | Phase::Failed | Phase::Restarting) => running.min(1),
-            (Desired::Running, _) => return Err(format!("`{name}` is {phase:?}: {cells:#?}")),
+            (Desired::Running, _) => return Err(format!("`{name}` is {phase:?}")),
             (Desired::Stopped, Phase::Stopped) => 0,
             (Desired::Stopped | Desired::Removed, _) => return Err(format!("`{name}` is {phase:?}, not stopped")),
         };

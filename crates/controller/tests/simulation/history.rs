@@ -21,6 +21,8 @@ const NAME: &str = "shop";
 const COMPONENTS: [&str; 2] = ["db", "web"];
 /// Long enough for every back-off and probe to come to an end.
 const LONG: Duration = Duration::from_secs(900);
+const LOOKS: u32 = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(7300);
 
 struct Life {
     world: World,
@@ -29,8 +31,8 @@ struct Life {
     requests: u64,
     stopped: BTreeMap<String, jiff::Timestamp>,
     silences: Vec<Silence>,
-    /// The store was lost, and with it what somebody had asked for.
-    amnesia: bool,
+    /// Nobody waits for an outcome.
+    in_haste: bool,
 }
 
 pub(crate) async fn live(seed: u64) -> Lived {
@@ -42,7 +44,7 @@ pub(crate) async fn live(seed: u64) -> Lived {
         requests: 0,
         stopped: BTreeMap::new(),
         silences: Vec::new(),
-        amnesia: false,
+        in_haste: false,
     };
     let length = 4 + life.rng.below(24);
     for _ in 0..length {
@@ -117,7 +119,7 @@ fn service(components: Vec<Component>) -> Service {
 
 impl Life {
     async fn happen(&mut self) {
-        match self.rng.below(22) {
+        match self.rng.below(27) {
             0..=5 => self.deploy().await,
             6 | 7 => self.stop().await,
             8 => self.begin("start").await,
@@ -131,15 +133,54 @@ impl Life {
             17..=20 => {
                 let (after, down_for) = (self.rng.below(12), self.rng.while_());
                 self.world.say(format_args!("the agent dies at the crash point after {after}, for {down_for:?}"));
-                self.world.crash(after, down_for).await;
+                self.world.arm(after);
+                self.world.crash(down_for).await;
             }
+            21..=24 => self.dies_in_a_request().await,
+            25 => self.rest("for a while").await,
             _ => {
                 self.world.say("the store is lost");
                 self.world.lose_store().await;
-                self.amnesia = true;
                 self.break_silence(None);
             }
         }
+    }
+
+    /// The agent dies in one of the first steps of what was just asked for.
+    async fn dies_in_a_request(&mut self) {
+        let (after, down_for) = (self.rng.below(8), self.rng.while_());
+        self.world.say(format_args!("the agent will die at the crash point after {after}, for {down_for:?}"));
+        self.world.arm(after);
+        self.in_haste = true;
+        match self.rng.below(5) {
+            0 | 1 => self.stop().await,
+            2 => self.begin("restart").await,
+            3 => self.deploy().await,
+            _ => self.undeploy().await,
+        }
+        self.in_haste = false;
+        self.world.crash(down_for).await;
+        if self.rng.once_in(2) {
+            self.rest("to see what became of it").await;
+        }
+    }
+
+    /// Everything works for long enough that all comes to rest.
+    async fn rest(&mut self, why: &str) {
+        self.world.say(format_args!("everything works, {why}"));
+        self.world.chaos.rage(false);
+        self.world.memory.control().up();
+        tokio::time::sleep(LONG).await;
+        let mut resting = check::at_rest(&self.world);
+        for _ in 0..LOOKS {
+            // What goes on failing is between two states now and then.
+            if resting.is_err() {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                resting = check::at_rest(&self.world);
+            }
+        }
+        self.complain(resting);
+        self.world.chaos.rage(true);
     }
 
     /// Somebody asks for something to run: a silence ends.
@@ -220,7 +261,7 @@ impl Life {
                 return None;
             }
         };
-        if self.rng.once_in(2) {
+        if self.in_haste || self.rng.once_in(2) {
             return None;
         }
         if self.rng.once_in(10) {
@@ -273,18 +314,12 @@ impl Life {
 
     /// Everything works again: it comes to rest as desired, a good version can be deployed, and undeploy leaves nothing.
     async fn end(&mut self) {
-        self.world.say("everything works again");
-        self.world.chaos.calm();
-        self.world.memory.control().up();
-        tokio::time::sleep(LONG).await;
-        let resting = check::at_rest(&self.world);
-        self.complain(resting);
+        self.rest("in the end").await;
+        self.world.chaos.rage(false);
         self.deploy_good().await;
         let events = self.world.memory.control().history();
-        for event in &events {
-            let name = event.name.as_deref().unwrap_or_default();
-            self.world.lines.push(format!("engine: {} {name} {:?}", event.time, event.kind));
-        }
+        let told = self.told_by_the_engine();
+        self.world.lines.extend(told);
         self.break_silence(None);
         check::history(&events, &self.silences);
         let gone = self.world.controller().undeploy(NAME, true).unwrap();
@@ -321,7 +356,17 @@ impl Life {
 
     fn complain(&self, outcome: Result<(), String>) {
         if let Err(reason) = outcome {
-            panic!("{reason}\n{}", self.world.lines.join("\n"));
+            let cells = self.world.controller().workloads();
+            let observed: Vec<_> = cells.iter().map(|cell| (&cell.desired.name, &cell.observed)).collect();
+            let lines = [self.told_by_the_engine(), self.world.lines.clone()].concat().join("\n");
+            panic!("{reason}\n{observed:#?}\n{lines}");
         }
+    }
+
+    fn told_by_the_engine(&self) -> Vec<String> {
+        let line = |event: &hythe_runtime::Event| {
+            format!("engine: {} {} {:?}", event.time, event.name.as_deref().unwrap_or_default(), event.kind)
+        };
+        self.world.memory.control().history().iter().map(line).collect()
     }
 }

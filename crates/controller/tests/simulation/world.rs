@@ -101,10 +101,14 @@ impl World {
         self.controller = Some(controller);
     }
 
-    /// The agent dies, now or at the crash point after so many, and starts again.
-    pub(crate) async fn crash(&mut self, after: u64, down_for: Duration) {
-        self.crashes += 1;
+    /// The agent will die at the crash point after so many.
+    pub(crate) fn arm(&self, after: u64) {
         *self.fuse.lock().unwrap() = Some(after);
+    }
+
+    /// The agent dies as armed, and starts again.
+    pub(crate) async fn crash(&mut self, down_for: Duration) {
+        self.crashes += 1;
         // Where no crash point is passed meanwhile it dies all the same.
         tokio::time::sleep(Duration::from_millis(200)).await;
         self.controller().shutdown();

@@ -166,7 +166,10 @@ impl Archive<'_> {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(0), header.set_size(size));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(size);
         self.builder.append_data(&mut header, name, content).local("write", &self.path)
     }
 }

@@ -154,7 +154,7 @@ impl Import<'_> {
         let manifest = parse_manifest(&bytes, digest)?;
         for part in manifest.layers().iter().chain([manifest.config()]) {
             let wanted = Digest::parse(part.digest().as_ref())?;
-            if !self.store.has_blob(&wanted, part.size()) {
+            if !self.store.has_blob(&wanted, part.size()) || self.store.discard_damaged(&wanted)? {
                 let mut file = self.open(folder, &blob_name(&wanted))?.ok_or_else(|| self.lacks(&wanted))?;
                 self.store.copy_blob(&mut file, Some((&wanted, part.size())))?;
             }
@@ -280,7 +280,7 @@ impl Unpacked {
 
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.path).ok();
+        crate::unpack::remove_tree(&self.path).ok();
     }
 }
 

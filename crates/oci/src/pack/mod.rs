@@ -51,7 +51,6 @@ impl Store {
         let (store, request, name) = (self.clone(), request.clone(), name.clone());
         blocking(move || {
             let stored = store.packed(&request)?;
-            store.layers(&stored)?;
             store.name(&stored, Some(name.to_string()))?;
             store.get(&name)
         })

@@ -138,3 +138,58 @@ fn libraries(path: &str, machine: Machine) -> Vec<String> {
     }
     vec![format!("lib/{}", machine.triple()), "lib64".to_owned(), "lib".to_owned()]
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod tests {
+    use super::*;
+
+    fn own() -> Machine {
+        Object::read(&std::env::current_exe().unwrap()).unwrap().machine
+    }
+
+    #[test]
+    fn the_configuration_includes_files_by_pattern_and_no_circle_holds_it_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::create_dir(at("conf.d")).unwrap();
+        std::fs::write(at("ld.so.conf"), "# a remark\n/opt/one # another\ninclude conf.d/*.conf\nrelative\n").unwrap();
+        std::fs::write(at("conf.d/b.conf"), "/opt/three\ninclude ../ld.so.none\n").unwrap();
+        std::fs::write(at("conf.d/a.conf"), "/opt/two\n").unwrap();
+        std::fs::write(at("conf.d/c.other"), "/opt/never\n").unwrap();
+        assert_eq!(conf(&at("ld.so.conf"), 0), ["/opt/one", "/opt/two", "/opt/three"].map(PathBuf::from));
+        std::fs::write(at("circle"), "include circle\n/opt/x\n").unwrap();
+        assert_eq!(conf(&at("circle"), 0).len(), CONF_DEPTH + 1);
+    }
+
+    #[test]
+    fn search_paths_move_with_their_object() {
+        let (here, there) = (Path::new("/build/app/bin"), Path::new("/usr/bin"));
+        let expanded = |path: &str| {
+            let places = expand(&[path.to_owned()], own(), here, there);
+            places
+                .into_iter()
+                .map(|place| (place.here.display().to_string(), place.there.display().to_string()))
+                .collect::<Vec<_>>()
+        };
+        let pair = |here: &str, there: &str| (here.to_owned(), there.to_owned());
+        assert_eq!(expanded("$ORIGIN/../lib"), [pair("/build/app/bin/../lib", "/usr/bin/../lib")]);
+        assert_eq!(expanded("${ORIGIN}"), [pair("/build/app/bin", "/usr/bin")]);
+        assert_eq!(expanded("/opt/lib"), [pair("/opt/lib", "/opt/lib")]);
+        assert_eq!(expanded("/opt/$LIB").len(), 3);
+        for ignored in ["", "relative", "/opt/$PLATFORM"] {
+            assert!(expanded(ignored).is_empty(), "{ignored}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_configuration_finds_goes_where_the_linker_looks_anyway() {
+        let system = System::of(own(), Path::new("/lib64/ld-linux-x86-64.so.2"));
+        let (_, there, object) = system.find("libc.so.6", &[]).unwrap();
+        assert_eq!(object.machine, own());
+        let homes: Vec<_> = glibc(own());
+        assert!(homes.iter().any(|home| there.parent() == Some(home)));
+        assert!(system.places.iter().all(|place| homes.contains(&place.there)));
+        assert!(system.find("libabsent.so.9", &[]).is_none());
+    }
+}

@@ -134,13 +134,7 @@ impl<'a> Pull<'a> {
             store.get(&name)
         })
         .await?;
-        // Not waited for: until it is done, a crash of the machine only means unpacking again.
-        let store = self.store.clone();
-        std::thread::spawn(move || {
-            if let Err(error) = store.settle_layers() {
-                tracing::warn!(%error, "unpacked layers are not durable yet");
-            }
-        });
+        self.store.settle_later();
         Ok(stored)
     }
 
@@ -171,6 +165,8 @@ impl<'a> Pull<'a> {
         if wanted.size > CONFIG_LIMIT {
             return Err(invalid_image(&document.digest, "its configuration is too large"));
         }
+        // It is read at once, so damage is found at once.
+        self.discard_damaged(&wanted.digest).await?;
         let download = self.download(&wanted, &|_| ());
         if let Some(partial) = download.begin().await? {
             download.run(partial).await?;
@@ -208,7 +204,14 @@ impl<'a> Pull<'a> {
             None => {
                 drop(permit);
                 tell(Phase::Unpacking, total);
-                self.unpack(part, None).await?
+                match self.unpack(part, None).await {
+                    Err(error)
+                        if error.kind() == Kind::Invalid && self.discard_damaged(&part.wanted.digest).await? =>
+                    {
+                        return Box::pin(self.layer(part)).await;
+                    }
+                    tree => tree?,
+                }
             }
             Some(partial) => {
                 let along = Along::of(&partial);
@@ -228,6 +231,11 @@ impl<'a> Pull<'a> {
         };
         tell(Phase::Done, total);
         Ok(tree)
+    }
+
+    async fn discard_damaged(&self, digest: &Digest) -> Result<bool, Error> {
+        let (store, digest) = (self.store.clone(), digest.clone());
+        blocking(move || store.discard_damaged(&digest)).await
     }
 
     /// Unpacks from the store, or along with the download.

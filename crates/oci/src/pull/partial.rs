@@ -10,10 +10,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::tail::Tail;
-use crate::Error;
 use crate::digest::Digest;
 use crate::error::Local as _;
 use crate::store::{Lock, Store, check};
+use crate::{Error, Kind};
 
 const BUFFER: usize = 256 << 10;
 
@@ -73,8 +73,18 @@ impl Partial {
         Ok(())
     }
 
-    /// Writes what comes until the sender is gone. Blocks.
-    pub(crate) fn write(mut self, mut orders: mpsc::Receiver<Write>) -> Result<Self, Error> {
+    /// Writes what comes until the sender is gone. Blocks. On a full disk what was written is of more use as free space.
+    pub(crate) fn write(mut self, orders: mpsc::Receiver<Write>) -> Result<Self, Error> {
+        match self.write_all(orders) {
+            Err(error) if error.kind() == Kind::Exhausted => {
+                std::fs::remove_file(&self.path).ok();
+                Err(error)
+            }
+            written => written.map(|()| self),
+        }
+    }
+
+    fn write_all(&mut self, mut orders: mpsc::Receiver<Write>) -> Result<(), Error> {
         while let Some(order) = orders.blocking_recv() {
             match order {
                 Write::Append(bytes) => {
@@ -89,7 +99,7 @@ impl Partial {
                 }
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Puts the whole download into the store; one that is not what it should be is removed. Blocks.

@@ -25,15 +25,38 @@ impl Store {
         std::fs::metadata(self.blob_path(digest)).is_ok_and(|found| found.len() == size)
     }
 
+    /// A small blob, whole and undamaged.
     pub(crate) fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let path = self.blob_path(digest);
-        match std::fs::read(&path) {
+        let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::new(Kind::NotFound, format!("the image store has no content `{digest}`"))
-                    .hint("pull or import the image again"))
+                return Err(Error::new(Kind::NotFound, format!("the image store has no content `{digest}`"))
+                    .hint("pull or import the image again"));
             }
-            read => read.local("read", &path),
+            read => read.local("read", &path)?,
+        };
+        let found = Digest::of(&bytes);
+        if found == *digest {
+            return Ok(bytes);
         }
+        Err(Error::new(Kind::Invalid, format!("content `{digest}` is damaged on disk: its digest is `{found}`"))
+            .hint("pull or import the image again"))
+    }
+
+    /// Removes a blob that the disk has damaged since it was written, so that it can be fetched again; says whether it was.
+    pub(crate) fn discard_damaged(&self, digest: &Digest) -> Result<bool, Error> {
+        let path = self.blob_path(digest);
+        let Ok(file) = File::open(&path) else {
+            return Ok(false);
+        };
+        let mut source = Hashing::new(file);
+        io::copy(&mut source, &mut io::sink()).local("read", &path)?;
+        if source.finish().1 == *digest {
+            return Ok(false);
+        }
+        tracing::warn!(%digest, "content of the image store was damaged and is fetched again");
+        std::fs::remove_file(&path).local("remove", &path)?;
+        Ok(true)
     }
 
     pub(crate) fn put_blob(&self, bytes: &[u8]) -> Result<Digest, Error> {
@@ -60,12 +83,11 @@ impl Store {
         writer.finish(expected)
     }
 
-    /// Puts a whole, hashed file into its place.
+    /// Puts a whole, hashed file into its place. The place itself is synced once, before the index refers to it.
     pub(crate) fn publish_blob(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Error> {
         file.sync_data().local("sync", from)?;
         let to = self.blob_path(digest);
-        std::fs::rename(from, &to).local("rename into place", &to)?;
-        sync_directory(&self.blobs())
+        std::fs::rename(from, &to).local("rename into place", &to)
     }
 }
 
@@ -113,7 +135,7 @@ pub(crate) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u6
     Ok(())
 }
 
-pub(crate) fn sync_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).local("sync", path)
 }
 

@@ -71,6 +71,7 @@ impl Store {
         let mut rows = before.clone();
         let outcome = change(&mut rows)?;
         if rows != before || !self.at("index.json").exists() {
+            blobs::sync_directory(&self.blobs())?;
             index.set_manifests(rows.iter().map(Row::write).collect::<Result<_, _>>()?);
             let text = index.to_string().map_err(|error| self.broken_index(&error))?;
             blobs::replace_file(&self.at("index.json"), &self.session().path(), text.as_bytes())?;

@@ -3,8 +3,9 @@
 //! A layer is written beside its place and renamed into it. What a crash of the whole machine may have left half on disk is told by the
 //! boot under which it was written: until a sync has made it durable, another boot does not trust it and unpacks it again.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Store, Stored, replace_file};
@@ -15,6 +16,7 @@ use crate::{Error, Kind};
 
 const FILES: &str = "fs";
 const STATE: &str = "state";
+const NEW_STATE: &str = "state.new";
 const DURABLE: &str = "durable";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -27,6 +29,7 @@ impl Store {
     pub fn layers(&self, image: &Stored) -> Result<Vec<PathBuf>, Error> {
         let _using = self.using()?;
         let mut below: Vec<PathBuf> = Vec::with_capacity(image.layers.len());
+        let mut is_news = false;
         for layer in &image.layers {
             let chain = Digest::parse(&layer.chain_id)?;
             if !self.has_layer(&chain) {
@@ -35,9 +38,13 @@ impl Store {
                     let (blob, diff) = (Digest::parse(&layer.digest)?, Digest::parse(&layer.diff_id)?);
                     let tree = self.unpack_blob(&blob, &diff)?;
                     self.publish_layer(tree, &chain, &below)?;
+                    is_news = true;
                 }
             }
             below.push(self.layer_files(&chain));
+        }
+        if is_news {
+            self.settle_later();
         }
         Ok(below)
     }
@@ -67,6 +74,8 @@ impl Store {
         let home = self.session().path();
         let into = home.join(FILES);
         std::fs::create_dir_all(&into).local("make", &into)?;
+        // The root is a directory like others: a mask must not close it.
+        std::fs::set_permissions(&into, Permissions::from_mode(0o755)).local("change the mode of", &into)?;
         unpack::unpack(source, &home, &into, blob, diff, self.options())
     }
 
@@ -82,19 +91,19 @@ impl Store {
         }
     }
 
-    /// Makes unpacked layers outlive a crash of the machine; without it they are unpacked again after one.
-    pub(crate) fn settle_layers(&self) -> Result<(), Error> {
+    /// Makes unpacked layers outlive a crash of the machine, which a pull does not wait for: until it is done, they are only unpacked again after one.
+    pub(crate) fn settle_later(&self) {
         let layers = self.at("layers");
-        let unsettled: Vec<_> = self.layer_homes()?.into_iter().filter(|home| !is_durable(home)).collect();
-        if unsettled.is_empty() {
-            return Ok(());
-        }
-        let directory = File::open(&layers).local("open", &layers)?;
-        rustix::fs::syncfs(&directory).local("sync", &layers)?;
-        for home in unsettled {
-            replace_file(&home.join(STATE), &self.session().path(), DURABLE.as_bytes())?;
-        }
-        Ok(())
+        let mut settling = self.settling();
+        let before = settling.take();
+        *settling = Some(std::thread::spawn(move || {
+            if let Some(before) = before {
+                before.join().ok();
+            }
+            if let Err(error) = settle(&layers) {
+                tracing::debug!(%error, "unpacked layers are not durable yet");
+            }
+        }));
     }
 
     /// Removes layers of an earlier boot that were not durable when it ended.
@@ -110,9 +119,7 @@ impl Store {
     }
 
     pub(crate) fn layer_homes(&self) -> Result<Vec<PathBuf>, Error> {
-        let path = self.at("layers");
-        let entries = std::fs::read_dir(&path).local("read", &path)?;
-        entries.map(|entry| Ok(entry.local("read", &path)?.path())).collect()
+        homes(&self.at("layers"))
     }
 
     /// Out of its place first, so that nobody meets half a layer.
@@ -122,8 +129,29 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed.local("rename", home)?,
         }
-        std::fs::remove_dir_all(&away).local("remove", &away)
+        unpack::remove_tree(&away).local("remove", &away)
     }
+}
+
+fn homes(layers: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(layers).local("read", layers)?;
+    entries.map(|entry| Ok(entry.local("read", layers)?.path())).collect()
+}
+
+fn settle(layers: &Path) -> Result<(), Error> {
+    let unsettled: Vec<_> = homes(layers)?.into_iter().filter(|home| !is_durable(home)).collect();
+    if unsettled.is_empty() {
+        return Ok(());
+    }
+    let directory = File::open(layers).local("open", layers)?;
+    rustix::fs::syncfs(&directory).local("sync", layers)?;
+    for home in unsettled {
+        // One that was removed meanwhile needs nothing any more.
+        if home.exists() {
+            replace_file(&home.join(STATE), &home.join(NEW_STATE), DURABLE.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn is_durable(home: &Path) -> bool {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 use crate::error::Local as _;
+use crate::unpack::remove_tree;
 use crate::{Error, Kind};
 
 /// A lock held until it is dropped, or its process dies.
@@ -99,7 +100,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // What cannot be removed now is swept at the next opening: the lock file goes last.
-        if std::fs::remove_dir_all(&self.directory).is_ok() {
+        if remove_tree(&self.directory).is_ok() {
             std::fs::remove_file(&self.lock).ok();
         }
     }
@@ -124,8 +125,10 @@ fn sweep_one(lock: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let directory = lock.with_extension("");
-    if directory.exists() {
-        std::fs::remove_dir_all(&directory).local("remove", &directory)?;
+    // What cannot be removed must not keep the store from being opened; the next opening tries again.
+    if let Err(error) = remove_tree(&directory) {
+        tracing::warn!(directory = %directory.display(), %error, "what a dead process left cannot be removed");
+        return Ok(());
     }
     std::fs::remove_file(lock).local("remove", lock)
 }

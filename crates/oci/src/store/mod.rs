@@ -19,8 +19,11 @@ mod index;
 mod layers;
 mod lock;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use tempfile::NamedTempFile;
 
@@ -59,6 +62,8 @@ impl Default for Options {
 }
 
 /// Images on disk, shared by all containers and by every process that opens the same root.
+///
+/// The last clone to be dropped may wait for the disk, as long as a sync takes.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -69,6 +74,16 @@ struct Inner {
     root: PathBuf,
     options: Options,
     session: Session,
+    settling: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let settling = self.settling.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settling) = settling.take() {
+            settling.join().ok();
+        }
+    }
 }
 
 impl Store {
@@ -87,14 +102,17 @@ impl Store {
     pub fn open_with(root: &Path, options: Options) -> Result<Self, Error> {
         for directory in ["blobs/sha256", "layers", "ingest", "tmp", "locks"] {
             let path = root.join(directory);
-            std::fs::create_dir_all(&path).local("make", &path)?;
+            // What images hold for root, setuid programs among it, is not for every user of the machine.
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).local("make", &path)?;
         }
         let session = Session::begin(&root.join("tmp"))?;
-        let store = Self { inner: Arc::new(Inner { root: root.to_owned(), options, session }) };
+        let store =
+            Self { inner: Arc::new(Inner { root: root.to_owned(), options, session, settling: Mutex::default() }) };
         let layout = store.at("oci-layout");
         if !layout.exists() {
             replace_file(&layout, &store.session().path(), LAYOUT)?;
         }
+        store.change_rows(|_| Ok(()))?;
         store.distrust_layers()?;
         Ok(store)
     }
@@ -120,6 +138,10 @@ impl Store {
     pub(crate) fn temporary(&self) -> Result<NamedTempFile, Error> {
         let directory = self.session().directory();
         NamedTempFile::new_in(directory).local("make a file in", directory)
+    }
+
+    fn settling(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.inner.settling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_path(&self, name: &str) -> PathBuf {

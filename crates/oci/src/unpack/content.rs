@@ -17,7 +17,7 @@ pub(super) fn write<R: Read>(
     path: &Path,
     limit: u64,
     buffer: &mut [u8],
-) -> Result<(), Failure> {
+) -> Result<File, Failure> {
     let system = |errno: Errno| Failure::System(path.to_owned(), errno);
     let local = |error: io::Error| system(Errno::from_io_error(&error).unwrap_or(Errno::IO));
     let size = member.map.as_ref().map_or(member.stored, |map| map.size);
@@ -32,9 +32,12 @@ pub(super) fn write<R: Read>(
     for &(offset, length) in pieces {
         copy(source, &file, (offset, length), &local, buffer)?;
     }
-    let end = pieces.last().map_or(0, |(offset, length)| offset + length);
+    let end = pieces.iter().rev().find(|(_, length)| *length > 0).map_or(0, |(offset, length)| offset + length);
     // Ends with a hole, or is one.
-    if end < size { file.set_len(size).map_err(local) } else { Ok(()) }
+    if end < size {
+        file.set_len(size).map_err(local)?;
+    }
+    Ok(file)
 }
 
 fn copy(

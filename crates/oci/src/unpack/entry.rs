@@ -101,7 +101,9 @@ impl<'a> Unpacker<'a> {
         let kind = member.kind();
         match kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                content::write(member, content, &place, path, self.options.limits.bytes, &mut self.buffer)?;
+                let limit = self.options.limits.bytes;
+                let file = content::write(member, content, &place, path, limit, &mut self.buffer)?;
+                return meta.apply_to(&file, self.options.rootless).map_err(system);
             }
             EntryType::Symlink => {
                 let to = link_target(member, path)?;
@@ -189,9 +191,13 @@ impl<'a> Unpacker<'a> {
 }
 
 fn special(member: &Member, place: &Place<'_>, kind: FileType, path: &Path) -> Result<(), Failure> {
-    let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
-    let (major, minor) = (number(member.header.device_major())?, number(member.header.device_minor())?);
-    let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(major, minor) };
+    let device = match kind {
+        FileType::Fifo => 0,
+        _ => {
+            let number = |field: io::Result<Option<u32>>| field.map(Option::unwrap_or_default);
+            rustix::fs::makedev(number(member.header.device_major())?, number(member.header.device_minor())?)
+        }
+    };
     rustix::fs::mknodat(&*place.parent, place.name, kind, Mode::from_raw_mode(0o600), device)
         .map_err(|errno| Failure::System(path.to_owned(), errno))
 }
@@ -222,6 +228,8 @@ pub(super) fn clean(raw: &[u8]) -> PathBuf {
 pub(super) fn dress(root: &Root, path: &Path, meta: &Meta, rootless: bool) -> Result<(), Errno> {
     let directory = match root.open_directory(path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        // An ordinary user cannot look behind a directory that the archive has closed.
+        Err(Errno::ACCESS) if rootless => return Ok(()),
         opened => opened?,
     };
     meta.apply(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rootless)

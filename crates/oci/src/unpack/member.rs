@@ -14,13 +14,16 @@ const BLOCK: u64 = 512;
 /// What long names and attributes of one member may take.
 const HEADERS: u64 = 4 << 20;
 
+/// A name and a value of an extended header: bytes, both of them.
+type Record = (Vec<u8>, Vec<u8>);
+
 /// One member; its content is read from [`Members`].
 pub(super) struct Member {
     pub(super) header: Header,
     pub(super) name: Vec<u8>,
     pub(super) link: Option<Vec<u8>>,
     /// Extended header records.
-    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) records: Vec<Record>,
     /// Where a sparse file has its data.
     pub(super) map: Option<Map>,
     /// Bytes of content in the archive.
@@ -38,7 +41,7 @@ impl Member {
     }
 }
 
-fn last<'a>(records: &'a [(Vec<u8>, Vec<u8>)], key: &str) -> Option<&'a [u8]> {
+fn last<'a>(records: &'a [Record], key: &str) -> Option<&'a [u8]> {
     records.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value.as_slice())
 }
 
@@ -56,7 +59,7 @@ pub(super) struct Members<R> {
 struct Ahead {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<Record>,
     taken: u64,
 }
 
@@ -191,7 +194,7 @@ pub(super) fn read_block(source: &mut impl Read, block: &mut [u8; BLOCK as usize
 }
 
 /// Records are `<length> <key>=<value>\n`, the length counting all of it.
-fn records(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+fn records(bytes: &[u8]) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -203,7 +206,7 @@ fn records(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
 }
 
 /// A record and what follows it.
-type Split<'a> = ((Vec<u8>, Vec<u8>), &'a [u8]);
+type Split<'a> = (Record, &'a [u8]);
 
 fn split_record(bytes: &[u8]) -> Option<Split<'_>> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn values_of_records_are_bytes() {
-        let read = records(b"12 a=b\nc=d\n\n9 e=\xff=1\n").unwrap();
+        let read = records(b"12 a=b\nc=d\n\n8 e=\xff=1\n").unwrap();
         assert_eq!(read, [(b"a".to_vec(), b"b\nc=d\n".to_vec()), (b"e".to_vec(), b"\xff=1".to_vec())]);
         for bad in [
             &b"5 a=b\n"[..],

@@ -1,5 +1,7 @@
 //! What an archive says about a file besides its content, and putting it there.
 
+use std::fs::File;
+
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -30,7 +32,8 @@ impl Meta {
             gid: id(member, "gid", header.gid())?,
             mode: header.mode().map_err(|error| error.to_string())? & PERMISSIONS,
             xattrs: Vec::new(),
-            mtime: seconds(header.mtime().unwrap_or(0)),
+            // Times before 1970 are written in two's complement.
+            mtime: Timespec { tv_sec: header.mtime().unwrap_or(0).cast_signed(), tv_nsec: 0 },
         };
         let told = member.record("mtime").and_then(|text| std::str::from_utf8(text).ok()).and_then(timespec);
         meta.mtime = told.unwrap_or(meta.mtime);
@@ -51,10 +54,6 @@ fn id(member: &Member, key: &str, plain: std::io::Result<u64>) -> Result<u32, St
         None => plain.map_err(|error| error.to_string())?,
     };
     u32::try_from(id).map_err(|_| format!("its {key} {id} is too large"))
-}
-
-fn seconds(seconds: u64) -> Timespec {
-    Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 }
 }
 
 /// `1700000000.25`, also negative.
@@ -82,16 +81,33 @@ impl Meta {
             rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
         }
         for (key, value) in &self.xattrs {
-            set_attribute(place, key, value, rootless || is_symlink)?;
+            let set = rustix::fs::lsetxattr(place.path(), key.as_slice(), value, XattrFlags::empty());
+            tolerate(set, rootless || is_symlink)?;
         }
         let times = Timestamps { last_access: self.mtime, last_modification: self.mtime };
         rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 
-/// What this file system (or, where `lenient`, this user) cannot have is left out, as other tools do.
-fn set_attribute(place: &Place<'_>, key: &[u8], value: &[u8], lenient: bool) -> Result<(), Errno> {
-    match rustix::fs::lsetxattr(place.path(), key, value, XattrFlags::empty()) {
+impl Meta {
+    /// As [`Meta::apply`], for a regular file that was just made; every change that is none is left out, since each costs the file system a transaction.
+    pub(crate) fn apply_to(&self, file: &File, rootless: bool) -> Result<(), Errno> {
+        let made = rustix::fs::fstat(file)?;
+        if !rootless && (made.st_uid, made.st_gid) != (self.uid, self.gid) {
+            rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?;
+        for (key, value) in &self.xattrs {
+            tolerate(rustix::fs::fsetxattr(file, key.as_slice(), value, XattrFlags::empty()), rootless)?;
+        }
+        let times = Timestamps { last_access: self.mtime, last_modification: self.mtime };
+        rustix::fs::futimens(file, &times)
+    }
+}
+
+/// An attribute that this file system (or, where `lenient`, this user) cannot have is left out, as other tools do.
+fn tolerate(set: Result<(), Errno>, lenient: bool) -> Result<(), Errno> {
+    match set {
         Err(Errno::NOTSUP) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS | Errno::INVAL) if lenient => Ok(()),
         set => set,

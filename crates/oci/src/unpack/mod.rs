@@ -8,6 +8,9 @@ mod entry;
 mod folder;
 mod member;
 mod meta;
+#[cfg(test)]
+mod mutations;
+mod remove;
 mod sparse;
 mod stream;
 mod tree;
@@ -31,6 +34,7 @@ use tree::{Place, Root};
 
 pub(crate) use folder::Folder;
 pub(crate) use meta::{Meta, attribute, attributes};
+pub(crate) use remove::remove_tree;
 pub(crate) use stream::inflate;
 use tree::is_directory;
 pub(crate) use tree::is_whiteout;
@@ -171,6 +175,6 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         // Once published it is no longer there.
-        std::fs::remove_dir_all(&self.home).ok();
+        remove_tree(&self.home).ok();
     }
 }

@@ -5,19 +5,22 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
+use super::remove::remove_directory;
+
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// The longest path that the kernel takes; links could build deeper trees than can be removed again.
 const DEEPEST: usize = 4096;
+
+/// Of directories that nothing describes, whatever the process's mask.
+pub(crate) const UNDESCRIBED: Mode = Mode::from_raw_mode(0o755);
 
 /// The directory and what was learnt about it.
 pub(crate) struct Root {
@@ -104,6 +107,7 @@ impl Root {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                     let place = Place { parent: Rc::new(above), name: component };
                     self.make_directory(&place, &so_far)?;
+                    rustix::fs::chmodat(&*place.parent, component, UNDESCRIBED, AtFlags::empty())?;
                     self.implied.insert(so_far.clone());
                     rustix::fs::openat(&*place.parent, component, HANDLE | OFlags::NOFOLLOW, Mode::empty())?
                 }
@@ -123,7 +127,7 @@ impl Root {
             covers = is_whiteout(&found);
             self.remove(place, path, &found)?;
         }
-        rustix::fs::mkdirat(&*place.parent, place.name, Mode::from_raw_mode(0o755))?;
+        rustix::fs::mkdirat(&*place.parent, place.name, UNDESCRIBED)?;
         if covers { self.make_opaque(place) } else { Ok(()) }
     }
 
@@ -138,8 +142,7 @@ impl Root {
         if is_directory(found) {
             self.last = None;
             self.implied.retain(|implied| !implied.starts_with(path));
-            empty(&place.parent, place.name)?;
-            return rustix::fs::unlinkat(&*place.parent, place.name, AtFlags::REMOVEDIR);
+            return remove_directory(&place.parent, place.name);
         }
         if FileType::from_raw_mode(found.st_mode) == FileType::Symlink {
             self.last = None;
@@ -155,60 +158,4 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
 /// The mark by which overlayfs knows that something of a lower layer is gone.
 pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// Removes all below a directory, without following anything and without one open file per level.
-fn empty(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
-    let directory = rustix::fs::openat(parent, name, READ, Mode::empty())?;
-    // Moved one level up, a subdirectory's content becomes this directory's own: the depth never grows.
-    let own = File::from(directory.try_clone().map_err(|_| Errno::MFILE)?);
-    let mut next = 0_u64;
-    loop {
-        let mut any = false;
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            let child = OsStr::from_bytes(entry.file_name().to_bytes());
-            if matches!(child.as_bytes(), b"." | b"..") {
-                continue;
-            }
-            any = true;
-            match rustix::fs::unlinkat(&own, child, AtFlags::empty()) {
-                Err(Errno::ISDIR) => hoist(own.as_fd(), child, &mut next)?,
-                removed => removed?,
-            }
-        }
-        if !any {
-            return Ok(());
-        }
-    }
-}
-
-/// Moves a directory's subdirectories beside it, removes its files, and then itself.
-fn hoist(above: std::os::fd::BorrowedFd<'_>, name: &OsStr, next: &mut u64) -> Result<(), Errno> {
-    let directory = rustix::fs::openat(above, name, READ, Mode::empty())?;
-    for entry in Dir::read_from(&directory)? {
-        let entry = entry?;
-        let child = OsStr::from_bytes(entry.file_name().to_bytes());
-        if matches!(child.as_bytes(), b"." | b"..") {
-            continue;
-        }
-        match rustix::fs::unlinkat(&directory, child, AtFlags::empty()) {
-            Err(Errno::ISDIR) => {
-                let beside = loop {
-                    let candidate = format!(".hythe-removing-{next}");
-                    *next += 1;
-                    if rustix::fs::statat(above, &candidate, AtFlags::SYMLINK_NOFOLLOW).is_err() {
-                        break candidate;
-                    }
-                };
-                rustix::fs::renameat(&directory, child, above, &beside)?;
-            }
-            removed => removed?,
-        }
-    }
-    match rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR) {
-        // Entries added or skipped while it was being read: the caller's next look finds it again.
-        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
-        removed => removed,
-    }
 }

@@ -1,7 +1,7 @@
 //! Images made in the test, and a registry in the test that can be told to misbehave.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hythe_oci::{Registry, RegistryConfig, Store};
 use hythe_spec::ImageRef;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
@@ -190,9 +190,23 @@ impl Hub {
         self.shelf.0.lock().unwrap().faults.insert(path.to_owned(), faults.to_vec());
     }
 
+    pub(crate) fn take(&self, path: &str) {
+        self.shelf.0.lock().unwrap().items.remove(path);
+    }
+
     pub(crate) fn release(&self) {
         self.shelf.0.lock().unwrap().released = true;
         self.shelf.1.notify_all();
+    }
+
+    /// Waits until somebody has asked for a path.
+    pub(crate) async fn until_asked(&self, path: &str) {
+        let (hub, path) = (self.clone(), path.to_owned());
+        let waited = tokio::task::spawn_blocking(move || {
+            let unasked = |shelf: &mut Shelf| !shelf.asked.iter().any(|asked| asked.contains(&path));
+            drop(hub.shelf.1.wait_while(hub.shelf.0.lock().unwrap(), unasked).unwrap());
+        });
+        waited.await.unwrap();
     }
 
     /// What was asked about a path.
@@ -222,6 +236,7 @@ impl Hub {
         let (item, fault) = {
             let mut shelf = self.shelf.0.lock().unwrap();
             shelf.asked.push(format!("GET {path} {range}"));
+            self.shelf.1.notify_all();
             let faults = shelf.faults.get_mut(path).filter(|faults| !faults.is_empty());
             let fault = faults.map(|faults| faults.remove(0));
             (shelf.items.get(path).cloned(), fault)
@@ -270,9 +285,11 @@ pub(crate) fn registry() -> Registry {
     Registry::new(RegistryConfig::default()).unwrap()
 }
 
-pub(crate) fn store() -> (Store, tempfile::TempDir) {
+/// The directory comes first, so that the store, which may still be syncing, is dropped before it.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
-    (Store::open(directory.path()).unwrap(), directory)
+    let store = Store::open(directory.path()).unwrap();
+    (directory, store)
 }
 
 /// Names of what is in a directory of the store, sorted.
@@ -295,11 +312,4 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-#[allow(dead_code, reason = "a helper for looking at what a store wrote")]
-pub(crate) fn json_file(path: &std::path::Path) -> Value {
-    let mut text = String::new();
-    std::fs::File::open(path).unwrap().read_to_string(&mut text).unwrap();
-    serde_json::from_str(&text).unwrap()
 }

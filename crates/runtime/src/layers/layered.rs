@@ -1,6 +1,7 @@
 //! The one place where every method is forwarded.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -166,6 +167,11 @@ impl<P: Policy> Images for Layered<P> {
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
         let inner = facet(self.inner.images(), Operation::Build)?;
         self.policy.around(self.call(Operation::Build, cx), || inner.build(cx, request, progress)).await
+    }
+
+    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
+        let inner = facet(self.inner.images(), Operation::Load)?;
+        self.policy.around(self.call(Operation::Load, cx), || inner.load(cx, archive, progress)).await
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {

@@ -25,6 +25,7 @@ pub enum Operation {
     Tag,
     Push,
     Build,
+    Load,
     Resolve,
     Logs,
     Exec,
@@ -40,7 +41,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Probe,
         Self::Create,
         Self::Run,
@@ -57,6 +58,7 @@ impl Operation {
         Self::Tag,
         Self::Push,
         Self::Build,
+        Self::Load,
         Self::Resolve,
         Self::Logs,
         Self::Exec,
@@ -89,6 +91,7 @@ impl Operation {
             Self::Tag => "tag",
             Self::Push => "push",
             Self::Build => "build",
+            Self::Load => "load",
             Self::Resolve => "resolve",
             Self::Logs => "logs",
             Self::Exec => "exec",

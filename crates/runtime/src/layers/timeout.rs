@@ -72,7 +72,7 @@ impl Timeout {
             Operation::Stop => {
                 call.stop.map(|how| how.grace.saturating_add(self.settings.stop_margin)).or(Some(self.settings.change))
             }
-            Operation::Pull | Operation::Push | Operation::Build => None,
+            Operation::Pull | Operation::Push | Operation::Build | Operation::Load => None,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Images in the engine and at the registries of the configuration.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use hythe_spec::ImageRef;
 
 use super::Memory;
 use super::catalogue::{Content, RegistryAnswer};
-use super::dockerfile;
+use super::{archive, dockerfile};
 use crate::{
     BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink, RemoteImage, Result,
 };
@@ -49,6 +51,21 @@ impl Images for Memory {
             Ok(BuildOutput { id })
         };
         self.engine.answer(cx, "build", act).await
+    }
+
+    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
+        let act = async {
+            let mut images = Vec::new();
+            for (content, names) in archive::read(archive)? {
+                for name in &names {
+                    report(progress, &name.to_string(), "done", None);
+                    store(self, content.clone(), name, "load");
+                }
+                images.extend(names.first().map(|name| local(self, "load", name)).transpose()?.map(|(image, _)| image));
+            }
+            Ok(images)
+        };
+        self.engine.answer(cx, "load", act).await
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {

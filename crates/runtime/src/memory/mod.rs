@@ -4,6 +4,7 @@
 //! Every promise of [`Runtime`](crate::Runtime) and its facets is kept, with events, logs, networks, volumes and images.
 //! Not for: real work. It starts no process, opens no port and limits nothing; host paths are only touched where a plan binds them.
 
+mod archive;
 mod builder;
 mod catalogue;
 mod console;

@@ -6,6 +6,7 @@
 //! bridge      ┐
 //! pair        │ for each network
 //! inside      ┘
+//! marked      the connections are complete
 //! published   the others know the names
 //! ```
 
@@ -18,7 +19,7 @@ use hythe_spec::{ExtraHost, HostAddress};
 
 use super::Networks;
 use super::plumbing::{Inside, gateways, open_namespace};
-use super::store::{About, Connection, Definition, Member, check};
+use super::store::{About, Connection, Definition, Locked, Member, check};
 use super::subnet::free_host;
 
 /// What to connect.
@@ -55,13 +56,26 @@ impl Attached {
 }
 
 impl Networks {
-    /// Connects an instance. Connected already: success, with the same addresses. On failure everything this call began is undone.
+    /// Connects an instance. Connected already: success, with the same addresses. Of two
+    /// calls for one instance, the second waits for the first. On failure everything is undone, except
+    /// where it was connected already.
     ///
     /// # Errors
-    /// `NotFound`: a network or the namespace. `Invalid`: a name, or one network twice. `Exhausted`: no address left. `Unsupported`: what the
+    /// `NotFound`: a network or the namespace. `Invalid`: a name, or one network twice. `Conflict`: it is connected to
+    /// other networks. `Exhausted`: no address left. `Unsupported`: what the
     /// machine lacks. A failed clean-up is told in the context `clean-up`, and left to [`Networks::reclaim`].
     pub fn attach(&self, request: &AttachRequest<'_>) -> Result<Attached> {
-        self.connect(request).map_err(|error| self.undone(request.instance, error))
+        check("instance", request.instance)?;
+        let _turn = self.store.lock_instance(request.instance)?;
+        let was_whole = self.observe(request.instance)?.is_some();
+        if self.is_connected_otherwise(request)? {
+            if was_whole {
+                let message = format!("instance `{}` is connected to other networks", request.instance);
+                return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("detach it first"));
+            }
+            self.release(request.instance)?;
+        }
+        self.connect(request).map_err(|error| if was_whole { error } else { self.undone(request.instance, error) })
     }
 
     /// The connections of an instance; `None`: it has none, or they are not complete.
@@ -79,6 +93,13 @@ impl Networks {
             }
         }
         Ok(Some(self.attached(instance, &places)))
+    }
+
+    /// Whether an earlier call, finished or not, connected the instance to other networks.
+    fn is_connected_otherwise(&self, request: &AttachRequest<'_>) -> Result<bool> {
+        let Some(before) = self.store.about(request.instance)? else { return Ok(false) };
+        let (before, now) = (before.connections.iter(), request.attachments.iter());
+        Ok(before.map(|connection| &connection.network).ne(now.map(|attachment| &attachment.network)))
     }
 
     fn connect(&self, request: &AttachRequest<'_>) -> Result<Attached> {
@@ -109,34 +130,48 @@ impl Networks {
 
     /// Takes an address in each network, the one it has where it has one, and writes the hosts file.
     fn reserve(&self, request: &AttachRequest<'_>) -> Result<Vec<(Definition, Member)>> {
-        check("instance", request.instance)?;
+        check_names(request)?;
         let lock = self.store.lock()?;
         let definitions = self.wanted(request.attachments)?;
         lock.put_about(request.instance, &self.about(request, &definitions))?;
         let mut places = Vec::new();
         for (definition, attachment) in definitions.into_iter().zip(request.attachments) {
-            let mut members = self.store.members(&definition.name)?;
-            let member = match members.of(request.instance) {
-                Some(member) => member.clone(),
-                None => {
-                    let taken: Vec<u32> = members.members.iter().map(|member| member.host).collect();
-                    let host = free_host(members.last, &taken).ok_or_else(|| full(&definition))?;
-                    let member = Member {
-                        instance: request.instance.to_owned(),
-                        host,
-                        aliases: sorted(&attachment.aliases),
-                        complete: false,
-                    };
-                    members.last = host;
-                    members.members.push(member.clone());
-                    lock.put_members(&definition.name, &members)?;
-                    member
-                }
-            };
+            let member = self.place(&lock, request.instance, &definition, sorted(&attachment.aliases))?;
             places.push((definition, member));
         }
         self.write_hosts(&lock, request.instance, true)?;
         Ok(places)
+    }
+
+    /// The member's place in a network: the one it has, or a new one.
+    fn place(
+        &self,
+        lock: &Locked<'_>,
+        instance: &str,
+        definition: &Definition,
+        aliases: Vec<String>,
+    ) -> Result<Member> {
+        let mut members = self.store.members(&definition.name)?;
+        let there = members.members.iter_mut().find(|member| member.instance == instance);
+        let member = match there {
+            Some(member) if member.aliases == aliases => return Ok(member.clone()),
+            Some(member) => {
+                member.aliases = aliases;
+                let member = member.clone();
+                members.changed += 1;
+                member
+            }
+            None => {
+                let taken: Vec<u32> = members.members.iter().map(|member| member.host).collect();
+                let host = free_host(members.last, &taken).ok_or_else(|| full(definition))?;
+                let member = Member { instance: instance.to_owned(), host, aliases, complete: false };
+                members.last = host;
+                members.members.push(member.clone());
+                member
+            }
+        };
+        lock.put_members(&definition.name, &members)?;
+        Ok(member)
     }
 
     fn wanted(&self, attachments: &[Attachment]) -> Result<Vec<Definition>> {
@@ -184,13 +219,27 @@ impl Networks {
         }
     }
 
-    /// The error, after what was begun is undone; what was whole before this call stays.
+    /// The error, after what was begun is undone.
     fn undone(&self, instance: &str, error: Error) -> Error {
-        let undo = || if self.observe(instance)?.is_some() { Ok(()) } else { self.detach(instance) };
-        match undo() {
+        match self.release(instance) {
             Ok(()) => error,
             Err(also) => error.with("clean-up", also),
         }
+    }
+}
+
+/// Names become words of hosts files.
+fn check_names(request: &AttachRequest<'_>) -> Result<()> {
+    let aliases = request.attachments.iter().flat_map(|attachment| &attachment.aliases);
+    let extra = request.extra_hosts.iter().map(|host| &host.name);
+    let names = aliases.chain(extra).map(String::as_str).chain([request.hostname]);
+    let wrong =
+        |name: &&str| name.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '#');
+    match names.into_iter().find(wrong) {
+        Some(name) => {
+            Err(Error::new(ErrorKind::Invalid, "attach", format!("`{}` is no host name", name.escape_debug())))
+        }
+        None => Ok(()),
     }
 }
 

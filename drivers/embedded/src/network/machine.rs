@@ -84,8 +84,10 @@ pub(super) fn outside() -> Result<Outside> {
         let mut session = Session::route()?;
         let routes = session.routes()?;
         let default = routes.iter().find(|route| route.to.prefix == 0 && route.to.address.is_ipv4());
-        let links = if default.is_some() { session.links()? } else { Vec::new() };
-        let link = default.and_then(|route| links.into_iter().find(|link| Some(link.index) == route.link));
+        let link = match default.and_then(|route| route.link) {
+            Some(link) => session.link_at(link)?,
+            None => None,
+        };
         let mtu = link.map_or(USUAL_MTU, |link| link.mtu.clamp(1280, USUAL_MTU));
         Ok(Outside { mtu, v6: may_forward_v6(&routes) })
     };

@@ -39,10 +39,16 @@ pub use self::attach::{AttachRequest, Attached};
 pub use self::plumbing::loopback;
 pub use self::reclaim::Reclaimed;
 use self::store::Store;
-pub use self::support::supported;
+pub use self::support::{obstacles, supported};
 
-/// The places between two steps of [`Networks::attach`], in order. The part from `bridge` on is passed for each network.
-pub const STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "published"];
+/// The places between two steps of [`Networks::attach`], in order. The part from `bridge` to `inside` is passed for each network.
+pub const ATTACH_STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "marked", "published"];
+/// The same of [`Networks::detach`].
+pub const DETACH_STEPS: &[&str] = &["unlinked", "unlisted", "forgotten"];
+/// The same of [`Networks::ensure`].
+pub const ENSURE_STEPS: &[&str] = &["defined", "ruled"];
+/// The same of [`Networks::remove`].
+pub const REMOVE_STEPS: &[&str] = &["unbridged", "undefined"];
 
 /// Called with the name of a step that was just done.
 pub type StepHook = Arc<dyn Fn(&'static str) + Send + Sync>;
@@ -62,7 +68,7 @@ impl Networks {
         Ok(Self { store: Store::open(directory)?, hook: None })
     }
 
-    /// The same, telling the steps of [`Networks::attach`]; for trials that end the process there.
+    /// The same, telling each step; for trials that end the process there.
     #[must_use]
     pub fn with_hook(mut self, hook: StepHook) -> Self {
         self.hook = Some(hook);

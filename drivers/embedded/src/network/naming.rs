@@ -30,12 +30,17 @@ impl Realm {
 
     /// What the names of all links begin with.
     pub(super) fn prefix(self) -> String {
-        format!("hythe{:02x}{:02x}", self.id[0], self.id[1])
+        format!("hythe{}", self.digits())
     }
 
     /// Name of the table of rules.
     pub(super) fn table(self) -> String {
-        format!("hythe_{:02x}{:02x}", self.id[0], self.id[1])
+        format!("hythe_{}", self.digits())
+    }
+
+    fn digits(self) -> String {
+        let number = u32::from_be_bytes([0, self.id[0], self.id[1], self.id[2]]);
+        format!("{:0>4}", base36(number % 36_u32.pow(4)))
     }
 
     /// Name of the bridge of a subnet.
@@ -75,10 +80,11 @@ mod tests {
     #[test]
     fn no_name_is_too_long_for_the_kernel() {
         let realm = Realm::new([0xab, 0xcd, 1, 2, 3]);
-        assert_eq!(realm.bridge(17), "hytheabcdb17");
+        assert_eq!(realm.bridge(17), "hythepbltb17");
+        assert_eq!(Realm::new([0, 0, 5, 0, 0]).prefix(), "hythe0005");
         for name in [realm.bridge(SUBNETS - 1), realm.pair(SUBNETS - 1, *HOSTS.end())] {
             assert!(name.len() <= 15, "{name}");
         }
-        assert_eq!(realm.pair(0, 37), "hytheabcdv11");
+        assert_eq!(realm.pair(0, 37), "hythepbltv11");
     }
 }

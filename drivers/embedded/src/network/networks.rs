@@ -27,7 +27,11 @@ impl Networks {
             None => (self.define(&lock, spec)?, true),
         };
         drop(lock);
-        let made = self.store.prepare().and_then(|outside| self.store.raise_bridge(&definition, outside));
+        self.step("defined");
+        let made = self.store.prepare().and_then(|outside| {
+            self.step("ruled");
+            self.store.raise_bridge(&definition, outside)
+        });
         made.map_err(|error| if is_new { self.unmade(&definition, error) } else { error })
     }
 
@@ -77,7 +81,9 @@ impl Networks {
         let bridge = self.store.realm().bridge(definition.number);
         let removed = Session::route().and_then(|mut session| session.delete_link(&bridge));
         removed.map_err(|error| kernel(OPERATION, format!("bridge `{bridge}`"), error))?;
+        self.step("unbridged");
         lock.remove_definition(name)?;
+        self.step("undefined");
         self.store.apply_rules(&lock, machine::outside()?)
     }
 

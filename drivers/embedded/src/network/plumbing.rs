@@ -140,11 +140,15 @@ fn raise_loopback(session: &mut Session) -> io::Result<()> {
 
 /// Members must not play router for the machine or for each other, so nobody listens to what routers tell.
 fn use_v6(link: &str, wanted: bool) -> io::Result<()> {
-    if !wanted {
-        return Ok(());
+    let settings = if wanted { &["accept_ra", "disable_ipv6"][..] } else { &[] };
+    for setting in settings {
+        let path = format!("/proc/sys/net/ipv6/conf/{link}/{setting}");
+        // To write the same again would wait for the kernel's lock over all links.
+        if fs::read_to_string(&path)?.trim() != "0" {
+            fs::write(&path, "0")?;
+        }
     }
-    fs::write(format!("/proc/sys/net/ipv6/conf/{link}/accept_ra"), "0")?;
-    fs::write(format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6"), "0")
+    Ok(())
 }
 
 /// The addresses of the host in a network.

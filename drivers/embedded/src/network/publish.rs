@@ -14,37 +14,38 @@ type Known = BTreeMap<String, Option<(Definition, Members)>>;
 impl Networks {
     /// Marks the connections of an instance complete and tells them to the others.
     pub(super) fn publish(&self, instance: &str) -> Result<()> {
-        let lock = self.store.lock()?;
         let Some(about) = self.store.about(instance)? else { return Ok(()) };
-        let mut changed = false;
+        let lock = self.store.lock()?;
         for connection in &about.connections {
             let mut members = self.store.members(&connection.network)?;
             let incomplete = members.members.iter_mut().find(|member| member.instance == instance && !member.complete);
             if let Some(member) = incomplete {
                 member.complete = true;
-                changed = true;
+                members.changed += 1;
                 lock.put_members(&connection.network, &members)?;
             }
         }
-        let networks = about.connections.iter().map(|connection| connection.network.as_str());
-        self.tell(&lock, networks, changed.then_some(instance))
+        drop(lock);
+        self.step("marked");
+        self.tell(about.connections.iter().map(|connection| connection.network.as_str()))
     }
 
-    /// Writes the hosts files of all members of networks.
-    pub(super) fn tell<'a>(
-        &self,
-        lock: &Locked<'_>,
-        networks: impl Iterator<Item = &'a str>,
-        and: Option<&str>,
-    ) -> Result<()> {
+    /// Brings the hosts files of all members of networks up to date. Of many who call at once, one does it for all who came before.
+    pub(super) fn tell<'a>(&self, networks: impl Iterator<Item = &'a str>) -> Result<()> {
+        let lock = self.store.lock()?;
         let mut known = Known::new();
-        let mut concerned: BTreeSet<String> = and.map(str::to_owned).into_iter().collect();
+        let mut concerned = BTreeSet::new();
+        let mut news = Vec::new();
         for network in networks {
-            if let Some((_, members)) = self.known(&mut known, network)? {
+            if let Some((_, members)) = self.known(&mut known, network)?
+                && members.told != members.changed
+            {
                 concerned.extend(members.members.iter().map(|member| member.instance.clone()));
+                news.push((network.to_owned(), Members { told: members.changed, ..members.clone() }));
             }
         }
-        concerned.iter().try_for_each(|instance| self.write(lock, &mut known, instance, false))
+        concerned.iter().try_for_each(|instance| self.write(&lock, &mut known, instance, false))?;
+        news.iter().try_for_each(|(network, members)| lock.put_members(network, members))
     }
 
     /// Writes the hosts file of one instance; with `make` also where it is absent.

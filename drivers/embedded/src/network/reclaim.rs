@@ -23,8 +23,20 @@ impl Networks {
     /// # Errors
     /// What the kernel or the state directory says; then it can be called again.
     pub fn detach(&self, instance: &str) -> Result<()> {
+        let _turn = self.store.lock_instance(instance)?;
+        self.release(instance)
+    }
+
+    /// Detaches whose turn it is already.
+    pub(super) fn release(&self, instance: &str) -> Result<()> {
+        // Outside the lock, since the kernel takes its time for it; inside they are found gone.
+        self.remove_links(instance)?;
+        self.step("unlinked");
         let lock = self.store.lock()?;
-        self.disconnect(&lock, instance)
+        let left = self.disconnect(&lock, instance)?;
+        drop(lock);
+        self.step("forgotten");
+        self.tell(left.iter().map(String::as_str))
     }
 
     /// Takes back what belongs to none of `alive`, which names all instances that are connected or being connected: after a crash, after a restart
@@ -33,41 +45,60 @@ impl Networks {
     /// # Errors
     /// What the kernel or the state directory says; then it can be called again.
     pub fn reclaim(&self, alive: &[&str]) -> Result<Reclaimed> {
-        let lock = self.store.lock()?;
-        lock.sweep()?;
         let mut reclaimed = Reclaimed::default();
         for instance in self.known_instances()? {
             if !alive.contains(&instance.as_str()) {
-                self.disconnect(&lock, &instance)?;
+                self.detach(&instance)?;
                 reclaimed.instances.push(instance);
             }
         }
+        let lock = self.store.lock()?;
+        lock.sweep()?;
         reclaimed.links = self.remove_stray_links(&lock)?;
-        let definitions = self.store.definitions()?;
-        self.tell(&lock, definitions.iter().map(|definition| definition.name.as_str()), None)?;
         drop(lock);
-        if definitions.is_empty() {
-            self.store.apply_rules(&self.store.lock()?, machine::outside()?)?;
-        } else {
-            self.store.prepare()?;
-        }
+        let definitions = self.store.definitions()?;
+        self.tell(definitions.iter().map(|definition| definition.name.as_str()))?;
+        self.restore()?;
         Ok(reclaimed)
     }
 
-    /// First the links, then the record of them: what is interrupted between is found again.
-    fn disconnect(&self, lock: &Locked<'_>, instance: &str) -> Result<()> {
+    /// Brings back forwarding and rules that somebody flushed or overruled, as engines do that start later. Most often there is nothing to do.
+    ///
+    /// # Errors
+    /// What the kernel or the state directory says.
+    pub fn restore(&self) -> Result<()> {
+        if self.store.definitions()?.is_empty() {
+            return self.store.apply_rules(&self.store.lock()?, machine::outside()?);
+        }
+        self.store.prepare().map(drop)
+    }
+
+    fn remove_links(&self, instance: &str) -> Result<()> {
+        for definition in self.store.definitions()? {
+            if let Some(member) = self.store.members(&definition.name)?.of(instance) {
+                self.store.disconnect(&definition, member.host)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// First the links, then the record of them: what is interrupted between is found again. Gives the networks that were left; that the names are
+    /// gone has to be told there, and whoever comes or goes next tells it too.
+    fn disconnect(&self, lock: &Locked<'_>, instance: &str) -> Result<Vec<String>> {
+        self.remove_links(instance)?;
         let mut left = Vec::new();
         for definition in self.store.definitions()? {
             let mut members = self.store.members(&definition.name)?;
-            let Some(member) = members.of(instance) else { continue };
-            self.store.disconnect(&definition, member.host)?;
-            members.members.retain(|member| member.instance != instance);
-            lock.put_members(&definition.name, &members)?;
-            left.push(definition.name);
+            if members.of(instance).is_some() {
+                members.members.retain(|member| member.instance != instance);
+                members.changed += 1;
+                lock.put_members(&definition.name, &members)?;
+                left.push(definition.name);
+            }
         }
-        // Killed before this, it is not told that the names are gone; the next who comes or goes tells it, or `reclaim`.
-        self.tell(lock, left.iter().map(String::as_str), None)?;
-        lock.remove_instance(instance)
+        self.step("unlisted");
+        lock.remove_instance(instance)?;
+        Ok(left)
     }
 
     fn known_instances(&self) -> Result<Vec<String>> {

@@ -7,6 +7,7 @@ use std::thread;
 use hythe_runtime::{Error, ErrorKind, Result};
 use nix::sched::{CloneFlags, unshare};
 
+use super::error::kernel;
 use super::firewall::{Bridge, Firewall};
 use super::netlink::Session;
 use super::netlink::link::Pair;
@@ -33,6 +34,16 @@ pub fn supported() -> Result<()> {
         .hint("use `network = \"host\"` or `\"none\"`, or another runtime")
         .source(error)
     })
+}
+
+/// Chains of other firewalls that may stop what instances send to the outside, and that we do not touch, as `inet filter forward`. Published ports are not
+/// concerned, and members of a network among each other only where bridges call iptables (`net.bridge.bridge-nf-call-iptables`). Whoever runs
+/// that firewall has to let links called `hythe…` through.
+///
+/// # Errors
+/// What the kernel says.
+pub fn obstacles() -> Result<Vec<String>> {
+    Firewall::obstacles().map_err(|error| kernel("probe networks", "asking for the chains of nf_tables", error))
 }
 
 fn attempt() -> std::result::Result<(), (&'static str, io::Error)> {

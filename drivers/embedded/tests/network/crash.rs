@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hythe_driver_embedded::network::{AttachRequest, Networks, STEPS};
+use hythe_driver_embedded::network::{ATTACH_STEPS, AttachRequest, DETACH_STEPS, ENSURE_STEPS, Networks, REMOVE_STEPS};
 use hythe_runtime::Attachment;
 
 use crate::kernel;
-use crate::scene::{Machine, Place, on_a_machine};
+use crate::scene::{Machine, Place, on_a_machine, spec};
 
 const KILL: i32 = 9;
 
@@ -25,7 +25,12 @@ fn victim() {
         }
     });
     let networks = Networks::open(&PathBuf::from(given("HYTHE_TEST_DIRECTORY"))).unwrap().with_hook(hook);
-    attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE")));
+    match given("HYTHE_TEST_DOES").as_str() {
+        "attach" => attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE"))),
+        "detach" => networks.detach("web").unwrap(),
+        "ensure" => networks.ensure(&spec("new", false)).unwrap(),
+        _ => networks.remove("new").unwrap(),
+    }
     panic!("the step was not passed");
 }
 
@@ -37,10 +42,11 @@ fn attach(networks: &Networks, namespace: &Path) {
     networks.attach(&request).unwrap();
 }
 
-/// Attaches in another process, which is killed at a step.
-fn killed_at(step: &str, machine: &Machine, place: &Place) {
+/// Does something in another process, which is killed at a step.
+fn killed_at(does: &str, step: &str, machine: &Machine, place: &Place) {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::victim", "--ignored", "--quiet"])
+        .env("HYTHE_TEST_DOES", does)
         .env("HYTHE_TEST_STEP", step)
         .env("HYTHE_TEST_DIRECTORY", machine.directory.path())
         .env("HYTHE_TEST_NAMESPACE", &place.path)
@@ -62,9 +68,9 @@ fn scene(machine: &Machine) -> Vec<crate::scene::Container> {
 fn attaching_again_heals_a_crash_at_each_step() {
     on_a_machine(|machine| {
         let others = scene(machine);
-        for step in STEPS {
+        for step in ATTACH_STEPS {
             let place = Place::new();
-            killed_at(step, machine, &place);
+            killed_at("attach", step, machine, &place);
             attach(&machine.networks, &place.path);
             for other in &others {
                 other.addresses().into_iter().for_each(|address| drop(place.call(address, 80).unwrap()));
@@ -81,9 +87,9 @@ fn a_crash_at_each_step_is_reclaimed() {
         let others = scene(machine);
         let before: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
         let links = kernel::links();
-        for step in STEPS {
+        for step in ATTACH_STEPS {
             let place = Place::new();
-            killed_at(step, machine, &place);
+            killed_at("attach", step, machine, &place);
             let reclaimed = machine.networks.reclaim(&["a", "b"]).unwrap();
             assert_eq!(reclaimed.instances, ["web"], "after `{step}`");
             assert_eq!(kernel::links(), links, "after `{step}`");
@@ -91,6 +97,48 @@ fn a_crash_at_each_step_is_reclaimed() {
             assert_eq!(after, before, "after `{step}`");
         }
         assert_eq!(machine.networks.reclaim(&["a", "b"]).unwrap(), Default::default());
+    });
+}
+
+#[test]
+fn detaching_again_heals_a_crash_at_each_step() {
+    on_a_machine(|machine| {
+        let others = scene(machine);
+        let before: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+        let links = kernel::links();
+        for step in DETACH_STEPS {
+            let place = Place::new();
+            attach(&machine.networks, &place.path);
+            killed_at("detach", step, machine, &place);
+            machine.networks.detach("web").unwrap();
+            assert_eq!(kernel::links(), links, "after `{step}`");
+            machine.networks.reclaim(&["a", "b"]).unwrap();
+            let after: Vec<_> = others.iter().map(crate::scene::Container::hosts).collect();
+            assert_eq!(after, before, "after `{step}`");
+        }
+    });
+}
+
+#[test]
+fn making_and_removing_a_network_again_heals_a_crash_at_each_step() {
+    on_a_machine(|machine| {
+        let none = Place::new();
+        let nothing = kernel::links();
+        for step in ENSURE_STEPS {
+            killed_at("ensure", step, machine, &none);
+            machine.network("new", false);
+            machine.container("web", &["new"]).place.greets(80);
+            machine.networks.detach("web").unwrap();
+            machine.networks.remove("new").unwrap();
+            assert_eq!(kernel::links(), nothing, "after `{step}`");
+        }
+        for step in REMOVE_STEPS {
+            machine.network("new", false);
+            killed_at("remove", step, machine, &none);
+            machine.networks.remove("new").unwrap();
+            machine.networks.reclaim(&[]).unwrap();
+            assert_eq!((kernel::links(), kernel::tables()), (nothing.clone(), vec![]), "after `{step}`");
+        }
     });
 }
 
@@ -111,5 +159,35 @@ fn links_that_nobody_knows_are_removed_and_others_not() {
             assert!(begun.elapsed() < crate::scene::PATIENCE);
             std::thread::yield_now();
         }
+    });
+}
+
+/// What the kernel had is gone, files say that they are of another boot, and the one that was not written through is cut short.
+#[test]
+fn a_restart_of_the_machine_begins_anew() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        machine.network("cut", false);
+        drop([machine.container("web", &["net", "cut"]), machine.container("db", &["net"])]);
+        for link in kernel::links() {
+            if link.starts_with(&machine.networks.link_prefix()) {
+                kernel::delete(&link);
+            }
+        }
+        kernel::delete_table(&machine.networks.table());
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        for file in ["members/net.json", "instances/web/about.json", "instances/db/about.json"] {
+            let path = machine.directory.path().join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(boot.trim()));
+            std::fs::write(&path, text.replace(boot.trim(), "another")).unwrap();
+        }
+        std::fs::write(machine.directory.path().join("members/cut.json"), "").unwrap();
+        let reborn = machine.container("web", &["net", "cut"]);
+        assert!(reborn.resolve("db-alias").is_empty());
+        assert_eq!(machine.networks.observe("db").unwrap(), None);
+        let db = machine.container("db", &["net"]);
+        db.place.greets(80);
+        db.addresses().into_iter().for_each(|address| drop(reborn.place.call(address, 80).unwrap()));
     });
 }

@@ -88,3 +88,29 @@ fn what_cannot_be_whole_is_undone() {
         assert!(machine.networks.observe("web").unwrap().is_some());
     });
 }
+
+#[test]
+fn other_networks_or_wrong_names_are_refused_and_change_nothing() {
+    on_a_machine(|machine| {
+        machine.network("one", false);
+        machine.network("two", false);
+        let web = machine.container("web", &["one"]);
+        let hosts = web.hosts();
+        assert_eq!(machine.try_attach(&web.place, "web", &["two"]).unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(machine.networks.observe("web").unwrap().as_ref(), Some(&web.attached));
+        for id in ["../web", "", "a b"] {
+            assert_eq!(machine.try_attach(&web.place, id, &["one"]).unwrap_err().kind(), ErrorKind::Invalid, "{id}");
+        }
+        let attachments =
+            [hythe_runtime::Attachment { network: "one".to_owned(), aliases: vec!["x\n192.0.2.66 db".to_owned()] }];
+        let request = hythe_driver_embedded::network::AttachRequest {
+            instance: "evil",
+            namespace: &web.place.path,
+            attachments: &attachments,
+            hostname: "evil",
+            extra_hosts: &[],
+        };
+        assert_eq!(machine.networks.attach(&request).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(web.hosts(), hosts);
+    });
+}

@@ -91,6 +91,14 @@ pub(crate) fn raise(link: &str) {
     act(RouteNetlinkMessage::SetLink(message));
 }
 
+pub(crate) fn delete(link: &str) {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(link.to_owned()));
+    let gone = exchange::<RouteNetlinkMessage>(NETLINK_ROUTE, &bytes(RouteNetlinkMessage::DelLink(message), NLM_F_ACK));
+    // The other end of a pair goes with the one.
+    assert!(gone.is_ok() || !links().iter().any(|name| name == link));
+}
+
 fn up(message: &mut LinkMessage) {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
@@ -158,23 +166,31 @@ fn transaction(messages: Vec<(Family, NfTablesMessage)>) {
 
 /// What Docker leaves: iptables' `FORWARD` drops, and bridges call iptables.
 pub(crate) fn forward_drops() {
-    for family in [Family::IPv4, Family::IPv6] {
-        let table = TableMessage { attributes: vec![TableAttribute::Name("filter".to_owned())] };
-        let chain = ChainMessage {
-            attributes: vec![
-                ChainAttribute::Table("filter".to_owned()),
-                ChainAttribute::Name("FORWARD".to_owned()),
-                ChainAttribute::Type("filter".to_owned()),
-                ChainAttribute::Policy(0),
-                ChainAttribute::Hook(vec![Hook::Number(InetHookNumber::Forward.into()), Hook::Priority(0)]),
-            ],
-        };
-        transaction(vec![(family, NfTablesMessage::NewTable(table)), (family, NfTablesMessage::NewChain(chain))]);
-    }
+    dropping_chain(Family::IPv4, "FORWARD");
+    dropping_chain(Family::IPv6, "FORWARD");
     for call in ["iptables", "ip6tables"] {
         // Absent where bridges never call it.
         let _ = std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{call}"), "1");
     }
+}
+
+/// What somebody may have who wrote a firewall by hand.
+pub(crate) fn firewall_by_hand() {
+    dropping_chain(Family::Inet, "forward");
+}
+
+fn dropping_chain(family: Family, name: &str) {
+    let table = TableMessage { attributes: vec![TableAttribute::Name("filter".to_owned())] };
+    let chain = ChainMessage {
+        attributes: vec![
+            ChainAttribute::Table("filter".to_owned()),
+            ChainAttribute::Name(name.to_owned()),
+            ChainAttribute::Type("filter".to_owned()),
+            ChainAttribute::Policy(0),
+            ChainAttribute::Hook(vec![Hook::Number(InetHookNumber::Forward.into()), Hook::Priority(0)]),
+        ],
+    };
+    transaction(vec![(family, NfTablesMessage::NewTable(table)), (family, NfTablesMessage::NewChain(chain))]);
 }
 
 /// How many rules are in that chain.

@@ -13,4 +13,5 @@ mod members;
 mod published;
 mod scale;
 mod scene;
+mod starved;
 mod support;

@@ -73,3 +73,19 @@ fn attaching_again_is_the_same_and_a_new_namespace_is_served() {
         reborn.call(db.addresses()[0], 80).unwrap();
     });
 }
+
+#[test]
+fn loopback_alone_is_brought_up() {
+    on_a_machine(|_| {
+        let place = crate::scene::Place::new();
+        place.greets(80);
+        let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+        place.cannot_call(loopback, 80);
+        hythe_driver_embedded::network::loopback(&place.path).unwrap();
+        place.call(loopback, 80).unwrap();
+        assert_eq!(place.run(crate::kernel::links), ["lo"]);
+        let absent = std::path::Path::new("/proc/1/task/1/ns/no-such");
+        let error = hythe_driver_embedded::network::loopback(absent).unwrap_err();
+        assert_eq!(error.kind(), hythe_runtime::ErrorKind::NotFound);
+    });
+}

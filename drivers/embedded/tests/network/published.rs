@@ -76,8 +76,8 @@ fn a_port_on_loopback_is_reached_from_nowhere_else() {
                 kernel::route(link, LOOPBACK_V4, 32, gateway);
             });
             for address in [HOST_V4, HOST_V6, gateway, LOOPBACK_V4] {
-                place.call(address, tcp).unwrap_err();
-                place.ask(address, udp).unwrap_err();
+                place.cannot_call(address, tcp);
+                place.cannot_ask(address, udp);
             }
         }
     });
@@ -135,6 +135,26 @@ fn a_port_nobody_listens_on_inside_cuts_the_caller_off() {
         let published = publish(&web, &[port(None, 80, Tcp)]);
         let error = call(LOOPBACK_V4, published.ports[0].host_port.unwrap()).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
+fn a_cut_connection_is_cut_on_the_other_side_too() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let web = machine.container("web", &["net"]);
+        let listener = web.place.run(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+        let published = publish(&web, &[port(None, 80, Tcp)]);
+        let caller = TcpStream::connect((LOOPBACK_V4, published.ports[0].host_port.unwrap())).unwrap();
+        let (mut inside, _) = listener.accept().unwrap();
+        // Nobody reads, so all buffers between fill up; then the caller is gone.
+        inside.set_nonblocking(true).unwrap();
+        while inside.write(&[0; 65536]).is_ok() {}
+        rustix::net::sockopt::set_socket_linger(&caller, Some(std::time::Duration::ZERO)).unwrap();
+        drop(caller);
+        inside.set_nonblocking(false).unwrap();
+        inside.set_read_timeout(Some(crate::scene::PATIENCE)).unwrap();
+        assert_eq!(inside.read(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     });
 }
 

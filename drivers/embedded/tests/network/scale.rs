@@ -1,11 +1,12 @@
 //! Many at once, and how long one takes.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use hythe_driver_embedded::network::{ports, relay::Relay};
+use hythe_driver_embedded::network::{ATTACH_STEPS, Networks, ports, relay::Relay};
 
-use crate::scene::{Place, on_a_machine, port};
+use crate::scene::{Place, attach, on_a_machine, port};
 
 #[test]
 fn two_hundred_at_once() {
@@ -35,6 +36,31 @@ fn two_hundred_at_once() {
 }
 
 #[test]
+fn calls_that_race_for_one_instance_have_their_turns() {
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let place = Place::new();
+        let passed = Arc::new(Mutex::new(Vec::new()));
+        let log = passed.clone();
+        let slow = Arc::new(move |step: &'static str| {
+            log.lock().unwrap().push((std::thread::current().id(), step));
+            // Room for another to come between.
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        });
+        let networks = Networks::open(machine.directory.path()).unwrap().with_hook(slow);
+        let attach = || attach(&networks, &place, "web", &["net"]).unwrap();
+        let attached: Vec<_> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..3).map(|_| scope.spawn(attach)).collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        assert!(attached.iter().all(|one| *one == attached[0]));
+        for turn in passed.lock().unwrap().chunks(ATTACH_STEPS.len()) {
+            assert!(turn.iter().zip(ATTACH_STEPS).all(|(passed, step)| *passed == (turn[0].0, step)), "{turn:?}");
+        }
+    });
+}
+
+#[test]
 #[ignore = "a measurement, to be run alone"]
 fn how_long_an_attach_takes() {
     const RUNS: usize = 50;
@@ -57,6 +83,31 @@ fn how_long_an_attach_takes() {
         for (what, mut times) in [("attach with a port", attach), ("detach", detach)] {
             times.sort();
             eprintln!("{what}: median {:?}, fastest {:?}, slowest {:?}", times[RUNS / 2], times[0], times[RUNS - 1]);
+        }
+    });
+}
+
+#[test]
+#[ignore = "a measurement, to be run alone"]
+fn how_much_a_relay_carries() {
+    const SIZE: usize = 2 << 30;
+    on_a_machine(|machine| {
+        machine.network("net", false);
+        let web = machine.container("web", &["net"]);
+        let listener = web.place.run(|| std::net::TcpListener::bind("0.0.0.0:80").unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                std::io::copy(&mut std::io::Read::take(std::io::repeat(0), SIZE as u64), &mut stream.unwrap()).unwrap();
+            }
+        });
+        let published = crate::scene::publish(&web, &[port(None, 80, hythe_spec::Protocol::Tcp)]);
+        let direct = std::net::SocketAddr::new(web.attached.address().unwrap(), 80);
+        let relayed = (std::net::Ipv4Addr::LOCALHOST, published.ports[0].host_port.unwrap()).into();
+        for (what, address) in [("direct", direct), ("by the relay", relayed)] {
+            let begun = Instant::now();
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+            eprintln!("{what}: {:.1} Gbit/s", SIZE as f64 * 8e-9 / begun.elapsed().as_secs_f64());
         }
     });
 }

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::kernel;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for a packet that is going to arrive.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 
@@ -51,17 +51,7 @@ impl Machine {
     }
 
     pub(crate) fn try_attach(&self, place: &Place, id: &str, networks: &[&str]) -> Result<Attached> {
-        let attachments: Vec<_> = networks
-            .iter()
-            .map(|network| Attachment { network: (*network).to_owned(), aliases: vec![format!("{id}-alias")] })
-            .collect();
-        self.networks.attach(&AttachRequest {
-            instance: id,
-            namespace: &place.path,
-            attachments: &attachments,
-            hostname: id,
-            extra_hosts: &[],
-        })
+        attach(&self.networks, place, id, networks)
     }
 
     /// A container in networks.
@@ -100,6 +90,15 @@ impl Machine {
         let files = |directory: &str| std::fs::read_dir(self.directory.path().join(directory)).unwrap().count();
         assert_eq!([files("instances"), files("members"), files("networks")], [0, 0, 0]);
     }
+}
+
+/// Connects a place; in each network it is called like the id and `-alias`.
+pub(crate) fn attach(state: &Networks, place: &Place, id: &str, networks: &[&str]) -> Result<Attached> {
+    let attachment =
+        |network: &&str| Attachment { network: (*network).to_owned(), aliases: vec![format!("{id}-alias")] };
+    let attachments: Vec<_> = networks.iter().map(attachment).collect();
+    let namespace = &place.path;
+    state.attach(&AttachRequest { instance: id, namespace, attachments: &attachments, hostname: id, extra_hosts: &[] })
 }
 
 pub(crate) const HOST_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -192,31 +191,52 @@ impl Place {
         });
     }
 
-    /// What a greeter says from here; `Err` says why nothing.
+    /// What a greeter says to a call from here.
     pub(crate) fn call(&self, address: IpAddr, port: u16) -> std::io::Result<String> {
         self.run(move || call(address, port))
     }
 
+    /// What comes back for a datagram from here.
     pub(crate) fn ask(&self, address: IpAddr, port: u16) -> std::io::Result<String> {
         self.run(move || ask(address, port))
+    }
+
+    /// A call from here gets no answer.
+    pub(crate) fn cannot_call(&self, address: IpAddr, port: u16) {
+        let answer = self.run(move || try_call(address, port, SHORT));
+        assert!(answer.is_err(), "{address} answers: {answer:?}");
+    }
+
+    /// A datagram from here gets no answer.
+    pub(crate) fn cannot_ask(&self, address: IpAddr, port: u16) {
+        let answer = self.run(move || try_ask(address, port, SHORT));
+        assert!(answer.is_err(), "{address} answers: {answer:?}");
     }
 }
 
 pub(crate) fn call(address: IpAddr, port: u16) -> std::io::Result<String> {
+    try_call(address, port, PATIENCE)
+}
+
+pub(crate) fn ask(address: IpAddr, port: u16) -> std::io::Result<String> {
+    try_ask(address, port, PATIENCE)
+}
+
+fn try_call(address: IpAddr, port: u16, patience: Duration) -> std::io::Result<String> {
     use std::io::Read;
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), SHORT)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     if text.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
 }
 
 /// Asks by datagram, on a connected socket, which takes an answer from nobody else.
-pub(crate) fn ask(address: IpAddr, port: u16) -> std::io::Result<String> {
+fn try_ask(address: IpAddr, port: u16, patience: Duration) -> std::io::Result<String> {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any)?;
     socket.connect((address, port))?;
-    socket.set_read_timeout(Some(SHORT))?;
+    socket.set_read_timeout(Some(patience))?;
     socket.send(b"ping")?;
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer)?;

@@ -1,10 +1,11 @@
 //! What is missing is said.
 
-use hythe_driver_embedded::network::supported;
+use hythe_driver_embedded::network::{obstacles, supported};
 use hythe_runtime::ErrorKind;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-use crate::scene::{on_a_machine, spec};
+use crate::kernel;
+use crate::scene::{HOST_V4, NEIGHBOUR_V4, on_a_machine, port, publish, spec};
 
 #[test]
 fn this_machine_is_supported() {
@@ -26,5 +27,23 @@ fn without_the_privilege_nothing_is_begun() {
             assert!(error.next_step().is_some(), "{error}");
         }
         assert!(list.is_empty(), "half a network is left: {list:?}");
+    });
+}
+
+#[test]
+fn a_firewall_that_stops_the_way_out_is_named_and_stops_nothing_else() {
+    on_a_machine(|machine| {
+        let neighbour = machine.neighbour();
+        neighbour.greets(80);
+        machine.network("net", false);
+        kernel::forward_drops();
+        assert!(obstacles().unwrap().is_empty(), "what we open is none, and our own table neither");
+        kernel::firewall_by_hand();
+        assert_eq!(obstacles().unwrap(), ["inet filter forward"]);
+        let web = machine.container("web", &["net"]);
+        web.place.cannot_call(NEIGHBOUR_V4, 80);
+        web.place.greets(80);
+        let published = publish(&web, &[port(None, 80, hythe_spec::Protocol::Tcp)]);
+        neighbour.call(HOST_V4, published.ports[0].host_port.unwrap()).unwrap();
     });
 }

@@ -38,11 +38,10 @@ async fn lives(bench: &Bench) -> Vec<InstanceId> {
     ids
 }
 
-/// Everything until that instance is removed.
-async fn until_removed(events: &mut EventStream, last: &InstanceId) -> Vec<Event> {
-    let mut seen = Vec::new();
+/// Reads on until that instance is removed, which may have been seen already.
+async fn until_removed(events: &mut EventStream, last: &InstanceId, mut seen: Vec<Event>) -> Vec<Event> {
     let reading = async {
-        while !seen.last().is_some_and(|event: &Event| event.id == *last && event.kind == EventKind::Removed) {
+        while !seen.iter().any(|event: &Event| event.id == *last && event.kind == EventKind::Removed) {
             seen.push(events.next().await.unwrap().unwrap());
         }
     };
@@ -71,7 +70,7 @@ async fn a_new_file_of_events_loses_none() {
             event = events.next() => seen.push(event.unwrap().unwrap()),
         }
     };
-    seen.extend(until_removed(&mut events, ids.last().unwrap()).await);
+    let seen = until_removed(&mut events, ids.last().unwrap(), seen).await;
     let mut kinds: BTreeMap<InstanceId, Vec<String>> = BTreeMap::new();
     for event in seen {
         kinds.entry(event.id).or_default().push(serde_json::to_value(&event.kind).unwrap()["kind"].to_string());

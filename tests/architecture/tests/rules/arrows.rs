@@ -18,7 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `oci` for what is done with images without any agent.
     ("cli", &["client", "api", "spec", "agent", "oci"]),
     ("drivers/*", &["runtime", "oci", "shim", "spec"]),
-    ("tests/conformance", &["runtime", "spec", "drivers/*"]),
+    // `oci` for archives of images to be loaded.
+    ("tests/conformance", &["runtime", "spec", "oci", "drivers/*"]),
     ("tests/e2e", &["client", "api", "spec"]),
     ("tests/architecture", &["api"]),
     ("xtask", &[]),

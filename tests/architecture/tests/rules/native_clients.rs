@@ -14,6 +14,8 @@ const OWNERS: &[(&str, &str)] = &[
     ("hyper-rustls", "agent"),
     ("kube", "drivers/kubernetes"),
     ("libcontainer", "drivers/embedded"),
+    ("netlink-packet-netfilter", "drivers/embedded"),
+    ("netlink-packet-route", "drivers/embedded"),
     ("oci-client", "oci"),
     ("reqwest", "oci"),
     ("rusqlite", "store"),

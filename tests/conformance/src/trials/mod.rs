@@ -12,6 +12,7 @@ mod images;
 mod lifecycle;
 mod limits;
 mod listing;
+mod load;
 mod logs;
 mod network;
 mod networks;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Trial> {
         networks::trials(),
         volumes::trials(),
         images::trials(),
+        load::trials(),
         build::trials(),
         stats::trials(),
         refusal::trials(),

@@ -7,6 +7,7 @@ mod concurrent;
 mod crash;
 mod crash_points;
 mod database;
+mod demo;
 mod drift;
 mod dry_run;
 mod events;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Vec<Trial> {
         crash::trials(),
         crash_points::trials(),
         database::trials(),
+        demo::trials(),
         drift::trials(),
         dry_run::trials(),
         events::trials(),

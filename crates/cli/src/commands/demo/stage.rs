@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{SERVICE_FILE, tour};
+use super::tour;
 use crate::args::{Agent, LogFormat};
 use crate::commands::agent;
 use crate::output::Printer;
@@ -23,6 +23,7 @@ use crate::settings::Settings;
 const CONFIG: &str = "[[runtimes]]\nkind = \"memory\"\n";
 const SOCKET: &str = "agent.sock";
 const SERVICE: &str = "demo.toml";
+const SERVICE_FILE: &str = include_str!("demo.toml");
 /// Bytes of a socket's path that every system takes.
 const LONGEST_SOCKET_PATH: usize = 100;
 /// Where temporary files are when the usual directory's path is too long for a socket.

@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 const OPENING: &str = "This is a demonstration on the in-process runtime: nothing real is started, no engine is asked.";
 const CLOSING: &str = "
-Nothing of this is left. `hythe demo --file` prints the service file.
+Nothing of this is left.
 Where Podman or Docker is installed, the next command runs a file of yours for real; README.md says how:
 
 $ hythe deploy FILE";

@@ -8,8 +8,8 @@ use std::io;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
 use netlink_packet_netfilter::nftables::{
-    ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Meta, MetaKey, NfTablesMessage,
-    RuleAttribute, RuleMessage,
+    ChainAttribute, ChainMessage, Cmp, DataAttribute, ExpressionAttribute, Expressions, Hook, InetHookNumber, Meta,
+    MetaKey, NfTablesMessage, RuleAttribute, RuleMessage,
 };
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily as Family};
 use netlink_sys::protocols::NETLINK_NETFILTER;
@@ -21,6 +21,7 @@ use crate::network::netlink::Session;
 
 const TABLE: &str = "filter";
 const CHAIN: &str = "FORWARD";
+const DROP: u32 = 0;
 const SIDES: [Side; 2] = [Side::In, Side::Out];
 
 /// A rule of ours in a chain of somebody else.
@@ -69,11 +70,38 @@ pub(super) fn close(prefix: &str) -> io::Result<()> {
     legacy::close(prefix)
 }
 
+/// The chains that may stop what our bridges forward and that we do not touch: `inet filter forward`.
+pub(super) fn obstacles() -> io::Result<Vec<String>> {
+    let chains = Session::open(NETLINK_NETFILTER)?.ask(all_chains(), NLM_F_DUMP)?;
+    Ok(chains.iter().filter(|chain| forwarding(chain).is_none()).filter_map(obstacle).collect())
+}
+
+fn obstacle(answer: &NetfilterMessage) -> Option<String> {
+    let family = match answer.header.family {
+        Family::Inet => "inet",
+        Family::IPv4 => "ip",
+        Family::IPv6 => "ip6",
+        _ => return None,
+    };
+    let chain = chain(answer)?;
+    let (mut table, mut name, mut forwards, mut drops) = ("", "", false, false);
+    for attribute in &chain.attributes {
+        match attribute {
+            ChainAttribute::Table(found) => table = found,
+            ChainAttribute::Name(found) => name = found,
+            ChainAttribute::Policy(policy) => drops = *policy == DROP,
+            ChainAttribute::Hook(hook) => forwards = hook.contains(&Hook::Number(InetHookNumber::Forward.into())),
+            _ => {}
+        }
+    }
+    // firewalld's policy is to accept, and its last rule to reject.
+    (forwards && (drops || table == "firewalld")).then(|| format!("{family} {table} {name}"))
+}
+
 /// The families whose chain is there, and the rules of ours in it.
 fn survey(prefix: &str) -> io::Result<(Vec<Family>, Vec<Ours>)> {
     let mut session = Session::open(NETLINK_NETFILTER)?;
-    let all = NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() });
-    let chains = session.ask(question(Family::Unspec, all), NLM_F_DUMP)?;
+    let chains = session.ask(all_chains(), NLM_F_DUMP)?;
     let families: Vec<Family> = chains.iter().filter_map(forwarding).collect();
     let mut ours = Vec::new();
     for family in &families {
@@ -85,8 +113,20 @@ fn survey(prefix: &str) -> io::Result<(Vec<Family>, Vec<Ours>)> {
     Ok((families, ours))
 }
 
+fn all_chains() -> NetfilterMessage {
+    question(Family::Unspec, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() }))
+}
+
+fn chain(answer: &NetfilterMessage) -> Option<&ChainMessage> {
+    match &answer.inner {
+        NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) => Some(chain),
+        _ => None,
+    }
+}
+
+/// The family, where it is the chain that we put rules into.
 fn forwarding(answer: &NetfilterMessage) -> Option<Family> {
-    let NetfilterMessageInner::NfTables(NfTablesMessage::NewChain(chain)) = &answer.inner else { return None };
+    let chain = chain(answer)?;
     let has = |wanted: ChainAttribute| chain.attributes.contains(&wanted);
     let is_base = chain.attributes.iter().any(|attribute| matches!(attribute, ChainAttribute::Hook(_)));
     let family = matches!(answer.header.family, Family::IPv4 | Family::IPv6);

@@ -72,6 +72,11 @@ impl Firewall<'_> {
         foreign::close(self.prefix)
     }
 
+    /// Chains of others that may stop what our bridges forward.
+    pub(super) fn obstacles() -> io::Result<Vec<String>> {
+        foreign::obstacles()
+    }
+
     fn name(&self) -> TableAttribute {
         TableAttribute::Name(self.table.to_owned())
     }

@@ -40,6 +40,17 @@ impl Session {
     pub(crate) fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
         let mut question = LinkMessage::default();
         question.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.one_link(question)
+    }
+
+    /// The link of that number.
+    pub(crate) fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        let mut question = LinkMessage::default();
+        question.header.index = index;
+        self.one_link(question)
+    }
+
+    fn one_link(&mut self, question: LinkMessage) -> io::Result<Option<Link>> {
         match self.ask(RouteNetlinkMessage::GetLink(question), 0) {
             Ok(answers) => Ok(answers.into_iter().find_map(described)),
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),

@@ -33,29 +33,27 @@ pub(super) struct Connection {
     connecting: bool,
 }
 
+/// Takes a waiting caller. The socket towards the instance comes first: where none is left, the caller goes on waiting.
 pub(super) fn accept(listener: &OwnedFd, target: SocketAddr) -> Accepted {
-    let caller = match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-        Ok(caller) => caller,
+    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let made = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None);
+    let taken = made.and_then(|instance| {
+        let caller = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        Ok((caller, instance))
+    });
+    let (caller, instance) = match taken {
+        Ok(taken) => taken,
         Err(Errno::AGAIN) => return Accepted::None,
         Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return Accepted::Full,
         // The caller's own trouble.
         Err(_) => return Accepted::Refused,
     };
-    match reach(target) {
-        Ok(instance) => Accepted::Connection(Connection::new(caller, instance)),
+    match connect(&instance, &target) {
+        Ok(()) | Err(Errno::INPROGRESS) => Accepted::Connection(Connection::new(caller, instance)),
         Err(_) => {
             reset(&caller);
             Accepted::Refused
         }
-    }
-}
-
-fn reach(target: SocketAddr) -> rustix::io::Result<OwnedFd> {
-    let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    match connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error),
     }
 }
 

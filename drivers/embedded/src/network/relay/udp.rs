@@ -206,9 +206,7 @@ fn local(message: ControlMessageOwned) -> Option<Local> {
 }
 
 fn sender(address: &SockaddrStorage) -> Option<SocketAddr> {
-    if address.family().is_none() {
-        return None;
-    }
+    address.family()?;
     let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into())))
 }

@@ -6,6 +6,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use hythe_runtime::{Error, ErrorKind, Result};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
@@ -62,7 +65,7 @@ pub(super) fn rewrite(path: &Path, text: &str, make: bool) -> io::Result<()> {
         .write(true)
         .create(make)
         .truncate(false)
-        .custom_flags(nix::libc::O_NOFOLLOW)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(path);
     let mut file = match open {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(()),
@@ -79,6 +82,24 @@ pub(super) fn rewrite(path: &Path, text: &str, make: bool) -> io::Result<()> {
     let kept = if text.as_bytes().starts_with(&before) { before.len() } else { 0 };
     file.write_all_at(&text.as_bytes()[kept..], kept as u64)?;
     file.set_len(text.len() as u64)
+}
+
+/// Waits for one byte of a file, which need not be there; the lock goes with the file.
+pub(super) fn lock_byte(path: &Path, place: i64) -> io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let range = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: place,
+        l_len: 1,
+        l_pid: 0,
+    };
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLKW(&range)) {
+            Err(Errno::EINTR) => {}
+            locked => return locked.map(|_| file).map_err(io::Error::from),
+        }
+    }
 }
 
 /// Removes what a killed writer left.

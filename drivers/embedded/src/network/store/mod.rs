@@ -3,6 +3,7 @@
 //! ```text
 //! realm.json                  who we are; made once
 //! lock                        held over every change
+//! instances.lock              one byte of it held over the connecting or disconnecting of an instance
 //! networks/<name>.json        a network: labels, subnets; written through to the disk
 //! members/<name>.json         who is connected; of this boot only, since the kernel's part dies with it
 //! instances/<id>/about.json   the connections of an instance
@@ -15,6 +16,7 @@ mod files;
 mod records;
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use hythe_runtime::{Error, ErrorKind, Result};
@@ -72,6 +74,15 @@ impl Store {
         Ok(Locked { store: self, _lock: lock(&self.root)? })
     }
 
+    /// Waits until nobody else connects or disconnects an instance. To be taken before [`Store::lock`].
+    pub(super) fn lock_instance(&self, instance: &str) -> Result<File> {
+        let mut hasher = DefaultHasher::new();
+        instance.hash(&mut hasher);
+        let path = self.root.join("instances.lock");
+        let place = i64::try_from(hasher.finish() >> 2).unwrap_or(0);
+        files::lock_byte(&path, place).map_err(|error| file("lock instance", &path, error))
+    }
+
     /// All networks, sorted by name.
     pub(super) fn definitions(&self) -> Result<Vec<Definition>> {
         let mut found = Vec::new();
@@ -94,7 +105,7 @@ impl Store {
     /// The members of a network; those of an earlier boot are none.
     pub(super) fn members(&self, network: &str) -> Result<Members> {
         check("network", network)?;
-        let none = Members { boot: self.boot.clone(), last: 0, members: Vec::new() };
+        let none = Members { boot: self.boot.clone(), last: 0, changed: 0, told: 0, members: Vec::new() };
         match read_document::<Members>(&self.members_file(network)) {
             Ok(Some(members)) if members.boot == self.boot => Ok(members),
             Ok(_) => Ok(none),

@@ -38,6 +38,10 @@ pub(crate) struct Members {
     pub(crate) boot: String,
     /// The host number given last.
     pub(crate) last: u32,
+    /// Counts changes of who can be reached.
+    pub(crate) changed: u64,
+    /// The change that hosts files tell of.
+    pub(crate) told: u64,
     pub(crate) members: Vec<Member>,
 }
 

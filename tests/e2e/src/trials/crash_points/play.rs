@@ -70,7 +70,7 @@ pub(super) fn play(scene: &mut Scene<'_>, scenario: &Scenario) {
     for (name, nth) in &places {
         match caught(|| (0..TRIES).any(|_| stage.run(scenario, name, *nth))) {
             Ok(true) => tally.killed_at(name),
-            Ok(false) => tally.missed(),
+            Ok(false) => tally.missed(name),
             Err(fault) => {
                 faults.push(format!("killed at the passing {nth} of {name}: {fault}\n{}", stage.scene.agent.log()));
                 stage.begin_anew();
@@ -82,8 +82,6 @@ pub(super) fn play(scene: &mut Scene<'_>, scenario: &Scenario) {
     }
     (scenario.tidy)(&stage);
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-    // What an engine tells in time need not be looked up: some places come up in one run and not in the next. Each must in some scenario.
-    assert!(tally.kills() * 2 >= places.len(), "most of what was passed when learning never came up again: {places:?}");
     if let Some(sum) = tally.add(engine, COUNT) {
         sum.conclude(engine, &stage.scene.hythe(&["agent", "--crash-points"]).ok().out);
     }
