@@ -76,7 +76,7 @@ impl Store {
         self.load_manifest(&digest, media_type)
     }
 
-    fn document(&self, digest: &str) -> Result<Value, Error> {
+    pub(crate) fn document(&self, digest: &str) -> Result<Value, Error> {
         let bytes = self.read_blob(&Digest::parse(digest)?)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::new(Kind::Invalid, format!("`{digest}` cannot be read: {error}")))

@@ -8,6 +8,7 @@ mod answer;
 mod archive;
 pub mod auth;
 mod commit;
+mod configure;
 mod digest;
 mod error;
 mod exchange;

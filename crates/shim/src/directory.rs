@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use crate::files::read_json;
+use crate::record::{Phase, Run};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
@@ -74,14 +76,20 @@ impl Directory {
         Ok(held.and_then(|lock| lock.pid).map(|pid| pid.as_raw_nonzero().get()))
     }
 
-    /// Takes the lock for this process's life; `None`: another has it.
+    /// Takes the lock for this process's life; `None`: another has it. One that has recorded its end is waited for.
     pub(crate) fn hold(&self) -> io::Result<Option<File>> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(self.at("lock"))?;
-        match fcntl_lock(file.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(file)),
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
-            Err(error) => Err(error.into()),
+        let lock = |how| match fcntl_lock(file.as_fd(), how) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(false),
+            Err(error) => Err(io::Error::from(error)),
+        };
+        if lock(FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(Some(file));
         }
+        let run: Option<Run> = read_json(&self.run()).ok();
+        let is_leaving = run.is_some_and(|run| matches!(run.phase, Phase::Failed | Phase::Ended));
+        if is_leaving && lock(FlockOperation::LockExclusive)? { Ok(Some(file)) } else { Ok(None) }
     }
 }
 

@@ -26,7 +26,7 @@ pub mod journal;
 pub mod logs;
 pub mod protocol;
 pub mod record;
-mod rootfs;
+pub mod rootfs;
 mod supervisor;
 mod users;
 

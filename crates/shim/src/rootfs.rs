@@ -53,7 +53,10 @@ pub(crate) fn open_root(root: &Path) -> Result<File, Fault> {
 }
 
 /// Makes a directory with what leads to it, below a root whose links may lead anywhere inside it.
-pub(crate) fn make_directory(root: &File, path: &str) -> Result<(), Fault> {
+///
+/// # Errors
+/// What cannot be made.
+pub fn make_directory(root: &File, path: &str) -> Result<(), Fault> {
     let mut reached = PathBuf::new();
     for part in Path::new(path).components() {
         let Component::Normal(part) = part else { continue };
@@ -127,4 +130,65 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         fs::set_permissions(&target, fs::Permissions::from_mode(about.mode() & 0o7777))?;
     }
     Ok(())
+}
+
+/// Does some work on an instance's file system as it would see it, while it does not run. Blocking.
+///
+/// # Errors
+/// It cannot be stacked, or the work fails; then part of the work may be done.
+pub fn within<T: Send>(
+    directory: &Directory,
+    launch: &Launch,
+    work: impl FnOnce(&File) -> io::Result<T> + Send,
+) -> Result<T, Fault> {
+    let inside = || {
+        // The mount namespace, and with it the mount, is this thread's alone.
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).doing("make a mount namespace")?;
+        let root = open_root(&mount_layers(directory, launch)?)?;
+        work(&root).doing("change the file system")
+    };
+    std::thread::scope(|scope| scope.spawn(inside).join().unwrap_or_else(|_| Err(Fault::invalid("the work died"))))
+}
+
+/// Copies a file or directory of the host to a path below a root, owned by root; a directory is laid over what is there.
+///
+/// # Errors
+/// What cannot be read or written.
+pub fn copy_in(root: &File, source: &Path, target: &str) -> io::Result<()> {
+    let target = Path::new(target);
+    let parent = target.parent().unwrap_or(Path::new("/"));
+    make_directory(root, &parent.to_string_lossy()).map_err(|fault| io::Error::other(fault.message))?;
+    let into = open_below(root, parent.strip_prefix("/").unwrap_or(parent))?;
+    let name = target.file_name().unwrap_or(std::ffi::OsStr::new("."));
+    copy_entry(into.as_fd(), source, name)
+}
+
+fn copy_entry(into: std::os::fd::BorrowedFd<'_>, source: &Path, name: &std::ffi::OsStr) -> io::Result<()> {
+    use rustix::fs::{AtFlags, openat, symlinkat, unlinkat};
+    let about = fs::symlink_metadata(source)?;
+    let mode = Mode::from_raw_mode(about.mode() & 0o7777);
+    if about.is_dir() {
+        match mkdirat(into, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let inside = openat(into, name, flags, Mode::empty())?;
+        for entry in fs::read_dir(source)? {
+            let entry = entry?;
+            copy_entry(inside.as_fd(), &entry.path(), &entry.file_name())?;
+        }
+        return Ok(());
+    }
+    match unlinkat(into, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if about.is_symlink() {
+        return Ok(symlinkat(fs::read_link(source)?, into, name)?);
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(into, name, flags, mode)?);
+    io::copy(&mut File::open(source)?, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(about.mode() & 0o7777))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hythe_oci::{Registry, RegistryConfig, Store, auth::Files};
 use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
 use hythe_spec::RuntimeKind;
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -70,8 +71,22 @@ fn open(config: Config) -> Result<Embedded> {
         shim,
         root,
     };
+    sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// Instances of builds that nobody finished.
+fn sweep_builds(core: &Core) -> Result<()> {
+    let old = Timestamp::now() - SignedDuration::from_hours(1);
+    for record in core.instances.all(OPERATION)? {
+        let is_build = record.name.starts_with(crate::build::PREFIX) && record.identity().is_none();
+        let is_idle = core.instances.directory(&record.id).shim().doing(OPERATION, "look for a supervisor")?.is_none();
+        if is_build && is_idle && record.created < old {
+            crate::lifecycle::remove(core, OPERATION, &record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Addresses and links of instances that are gone.

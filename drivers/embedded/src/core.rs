@@ -49,8 +49,7 @@ impl Core {
 
     /// Tells an event; one that cannot be written is logged and lost.
     pub(crate) fn event(&self, record: &Record, kind: Kind) {
-        let about = serde_json::json!({ "name": record.name, "identity": record.identity() });
-        self.event_about(&record.id, &about, kind);
+        self.event_about(&record.id, &record.about(), kind);
     }
 
     pub(crate) fn event_about(&self, id: &str, about: &serde_json::Value, kind: Kind) {

@@ -90,14 +90,20 @@ impl Images for Embedded {
     }
 
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
-        let (store, image) = (self.core.store.clone(), image.clone());
-        let get = blocking("image", move || store.get(&image).map_err(of_store("image")));
+        let (core, image) = (self.core.clone(), image.clone());
+        let get = blocking("image", move || {
+            core.instances.reachable("image")?;
+            core.store.get(&image).map_err(of_store("image"))
+        });
         Ok(image_of(&bounded(cx, "image", get).await?, true))
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
-        let store = self.core.store.clone();
-        let list = blocking("images", move || store.list().map_err(of_store("images")));
+        let core = self.core.clone();
+        let list = blocking("images", move || {
+            core.instances.reachable("images")?;
+            core.store.list().map_err(of_store("images"))
+        });
         let all = bounded(cx, "images", list).await?;
         let mut images: Vec<Image> =
             all.iter().filter(|stored| !stored.names.is_empty()).map(|stored| image_of(stored, false)).collect();
@@ -159,9 +165,19 @@ impl Images for Embedded {
         bounded(cx, "push", async { push.await.map(drop).map_err(of_store("push")) }).await
     }
 
-    async fn build(&self, _cx: &OpContext, _request: &BuildRequest, _progress: &ProgressSink) -> Result<BuildOutput> {
-        let error = Error::new(ErrorKind::Unsupported, "build", "the embedded runtime does not build images yet");
-        Err(error.hint("pack programs with `hythe image pack`, or build elsewhere and import"))
+    async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
+        let stored = bounded(cx, "build", crate::build::build(self, request, progress)).await?;
+        self.image_event(&stored.id, "build");
+        Ok(BuildOutput { id: stored.id })
+    }
+
+    async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {
+        let import = self.core.store.import(archive, None);
+        let loaded = bounded(cx, "load", async { import.await.map_err(of_store("load")) }).await?;
+        for stored in &loaded {
+            self.image_event(&stored.id, "load");
+        }
+        Ok(loaded.iter().map(|stored| image_of(stored, true)).collect())
     }
 
     async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {

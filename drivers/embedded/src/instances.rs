@@ -44,6 +44,11 @@ impl Record {
     pub(crate) fn identity(&self) -> Option<Identity> {
         Identity::from_labels(&self.labels)
     }
+
+    /// What is told with every event of it.
+    pub(crate) fn about(&self) -> serde_json::Value {
+        serde_json::json!({ "name": self.name, "identity": self.identity() })
+    }
 }
 
 /// The directories below one root.
@@ -77,6 +82,12 @@ impl Instances {
         Ok(instances)
     }
 
+    /// Whether the directories are there at all: what is not found in none is not known to be absent.
+    pub(crate) fn reachable(&self, operation: &'static str) -> Result<()> {
+        let path = self.root.join("instances");
+        fs::metadata(&path).map(drop).doing(operation, format_args!("find `{}`", path.display()))
+    }
+
     pub(crate) fn journal(&self) -> PathBuf {
         self.root.join("journal")
     }
@@ -102,6 +113,7 @@ impl Instances {
     /// By whole id, or by name.
     pub(crate) fn find(&self, operation: &'static str, id: &InstanceId) -> Result<(Record, bool)> {
         let text = &id.0;
+        self.reachable(operation)?;
         if !is_plain(text) {
             return Err(absent(operation, text));
         }
@@ -146,6 +158,7 @@ impl Instances {
 
     /// Who has a name; a link that leads nowhere is nobody's.
     pub(crate) fn holder(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
+        self.reachable(operation)?;
         match fs::read_link(self.root.join("names").join(name)) {
             Ok(target) => self.read(operation, &target.to_string_lossy()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -146,6 +146,7 @@ pub(crate) fn places(core: &Core, record: &Record, layers: Vec<PathBuf>) -> Plac
     };
     Places {
         id: record.id.clone(),
+        about: record.about(),
         layers,
         journal: core.instances.journal(),
         volumes: core.volumes(),
@@ -315,6 +316,7 @@ pub(crate) fn explain(core: &Core, plan: &Plan) -> Result<serde_json::Value> {
     let directory = core.root.join("instances").join("<id>");
     let places = Places {
         id: "<id>".to_owned(),
+        about: serde_json::json!({ "name": plan.name(), "identity": plan.identity }),
         layers: vec![unknown],
         journal: core.instances.journal(),
         volumes: core.volumes(),

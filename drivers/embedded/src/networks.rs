@@ -17,7 +17,15 @@ impl Networks for Embedded {
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
         let core = self.core.clone();
         let operation = "network list";
-        bounded(cx, operation, blocking(operation, move || core.networks(operation)?.list())).await
+        bounded(
+            cx,
+            operation,
+            blocking(operation, move || {
+                core.instances.reachable(operation)?;
+                core.networks(operation)?.list()
+            }),
+        )
+        .await
     }
 
     async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {

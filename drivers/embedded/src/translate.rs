@@ -15,6 +15,8 @@ use crate::network_hook::Wanted;
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     pub(crate) id: String,
+    /// Told with every event.
+    pub(crate) about: Value,
     pub(crate) layers: Vec<PathBuf>,
     pub(crate) journal: PathBuf,
     pub(crate) volumes: PathBuf,
@@ -100,7 +102,7 @@ pub(crate) fn launch(
     machine: &Machine,
 ) -> Launch {
     let Plan {
-        identity,
+        identity: _,
         image: _,
         entrypoint: _,
         command: _,
@@ -144,7 +146,7 @@ pub(crate) fn launch(
     };
     Launch {
         id: places.id.clone(),
-        about: json!({ "name": plan.name(), "identity": identity }),
+        about: places.about.clone(),
         layers: places.layers.clone(),
         spec: specification(plan, command, places, machine, resources, *read_only),
         process: Process {
@@ -189,7 +191,7 @@ fn specification(
     let namespaces: Vec<Value> = kinds.map(|kind| json!({ "type": kind })).collect();
     let mut linux = json!({
         "namespaces": namespaces,
-        "cgroupsPath": format!("/hythe/{}", places.id),
+        "cgroupsPath": format!("/hythe-{}", places.id),
         "resources": limits(resources, privileged),
         "maskedPaths": if privileged { &[][..] } else { &MASKED[..] },
         "readonlyPaths": if privileged { &[][..] } else { &READ_ONLY[..] },

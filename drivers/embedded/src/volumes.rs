@@ -48,6 +48,7 @@ pub(crate) fn ensure(core: &Core, operation: &'static str, spec: &VolumeSpec) ->
 }
 
 fn list(core: &Core, operation: &'static str) -> Result<Vec<VolumeInfo>> {
+    core.instances.reachable(operation)?;
     let mut volumes = Vec::new();
     let entries = match fs::read_dir(core.volumes()) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(volumes),
