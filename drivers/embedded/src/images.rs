@@ -173,15 +173,6 @@ impl Images for Embedded {
 
     async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {
         let import = self.core.store.import(archive, None);
-        let loaded = bounded(cx, "load", async { import.await.map_err(of_store("load")) }).await?;
-        for stored in &loaded {
-            self.image_event(&stored.id, "load");
-        }
-        Ok(loaded.iter().map(|stored| image_of(stored, true)).collect())
-    }
-
-    async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {
-        let import = self.core.store.import(archive, None);
         let imported = bounded(cx, "load", async { import.await.map_err(of_store("load")) }).await;
         let stored = imported.map_err(|error| of_archive(archive, error))?;
         if stored.iter().all(|image| image.names.is_empty()) {
