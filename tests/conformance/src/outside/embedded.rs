@@ -48,6 +48,10 @@ impl Outside for EmbeddedHand {
         Ok(self.0.rename(instance, name).await?)
     }
 
+    fn joins_networks(&self) -> bool {
+        false
+    }
+
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
         Err(Failure::new(format!("`{instance}` runs, and cannot be joined to `{network}`")))
     }

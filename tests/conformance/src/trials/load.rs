@@ -24,6 +24,9 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8], mode: u
     let mut header = tar::Header::new_gnu();
     header.set_size(bytes.len() as u64);
     header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     archive.append_data(&mut header, name, bytes)?;
     Ok(())
 }
