@@ -172,6 +172,10 @@ impl Images for Embedded {
     }
 
     async fn load(&self, cx: &OpContext, archive: &Path, _progress: &ProgressSink) -> Result<Vec<Image>> {
+        if let Err(error) = std::fs::File::open(archive) {
+            let message = format!("cannot read `{}`: {error}", archive.display());
+            return Err(Error::new(ErrorKind::Invalid, "load", message).source(error));
+        }
         let import = self.core.store.import(archive, None);
         let imported = bounded(cx, "load", async { import.await.map_err(of_store("load")) }).await;
         let stored = imported.map_err(|error| of_archive(archive, error))?;

@@ -292,6 +292,7 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
         let message = format!("`{}` is running", record.name);
         return Err(Error::new(ErrorKind::Conflict, operation, message).hint("stop it first"));
     }
+    until_let_go(core, operation, record)?;
     // What a killed supervisor could not give back.
     if let (PlanNetwork::Bridged { .. }, Some(networks)) = (&record.plan.network, &core.networks) {
         networks.detach(&record.id)?;
@@ -307,6 +308,21 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
     drop(turn_of);
     core.event(record, Kind::Removed);
     remove_tree(&trash).doing(operation, format_args!("remove the files of `{}`", record.name))
+}
+
+/// A supervisor that has recorded the end still tells it; what comes after must be told after.
+fn until_let_go(core: &Core, operation: &'static str, record: &Record) -> Result<()> {
+    let directory = core.instances.directory(&record.id);
+    let began = std::time::Instant::now();
+    while directory.shim().doing(operation, "look for the supervisor")?.is_some() {
+        if began.elapsed() > KILLED {
+            let message = format!("the supervisor of `{}` does not let go", record.name);
+            return Err(Error::new(ErrorKind::Timeout, operation, message));
+        }
+        // The kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// The native form of a plan, for an image nobody has looked at.

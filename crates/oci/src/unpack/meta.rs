@@ -28,8 +28,8 @@ impl Meta {
     pub(super) fn read(member: &Member) -> Result<Self, String> {
         let header = &member.header;
         let mut meta = Self {
-            uid: id(member, "uid", header.uid())?,
-            gid: id(member, "gid", header.gid())?,
+            uid: id(member, "uid", blank(&header.as_old().uid).map_or_else(|| header.uid(), Ok))?,
+            gid: id(member, "gid", blank(&header.as_old().gid).map_or_else(|| header.gid(), Ok))?,
             mode: header.mode().map_err(|error| error.to_string())? & PERMISSIONS,
             xattrs: Vec::new(),
             // Times before 1970 are written in two's complement.
@@ -46,6 +46,11 @@ impl Meta {
         }
         Ok(meta)
     }
+}
+
+/// A field that says nothing is 0, as other tools read it.
+fn blank(field: &[u8]) -> Option<u64> {
+    field.iter().all(|byte| matches!(byte, 0 | b' ')).then_some(0)
 }
 
 fn id(member: &Member, key: &str, plain: std::io::Result<u64>) -> Result<u32, String> {

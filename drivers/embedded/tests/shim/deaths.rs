@@ -1,0 +1,134 @@
+//! Deaths: of a shim, of an agent, at every moment.
+
+use std::time::Duration;
+
+use hythe_runtime::{InstanceId, Runtime, State};
+
+use crate::Named;
+use crate::bed::{Bed, kill, runs};
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("a_killed_shim_takes_its_container_with_it_and_is_told", a_killed_shim),
+        ("a_killed_shim_of_an_init_too", a_killed_shim_of_an_init),
+        ("a_frozen_container_without_a_shim_is_settled", a_frozen_container),
+        ("another_agent_finds_the_same_container", another_agent),
+        ("a_shim_killed_at_any_moment_of_a_start_leaves_a_startable_instance", any_moment_of_a_start),
+        ("a_shim_killed_at_any_moment_of_an_end_leaves_a_true_record", any_moment_of_an_end),
+        ("a_full_disk_loses_output_and_not_the_end", a_full_disk),
+    ]
+}
+
+const SERVER: &str = "echo ready; while :; do sleep 1; done";
+
+fn lost(bed: &Bed, id: &InstanceId, pid: u32) {
+    let observed = bed.inspect(id);
+    assert_eq!(observed.state, State::Exited);
+    let exit = observed.exit.unwrap();
+    assert_eq!(exit.code, 137);
+    assert!(exit.error.unwrap().contains("supervisor"));
+    assert!(!runs(pid), "the container lives on");
+}
+
+fn killed(init: bool) {
+    let bed = Bed::new();
+    let mut plan = bed.plan(1, SERVER);
+    plan.init = init;
+    let id = bed.run(&plan);
+    let pid = bed.inspect(&id).pid.unwrap();
+    kill(bed.shim(&id).unwrap());
+    lost(&bed, &id, pid);
+    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
+    assert_eq!(bed.inspect(&id).state, State::Running);
+    bed.end();
+}
+
+fn a_killed_shim() {
+    killed(false);
+}
+
+fn a_killed_shim_of_an_init() {
+    killed(true);
+}
+
+fn a_frozen_container() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, SERVER));
+    let pid = bed.inspect(&id).pid.unwrap();
+    bed.wait(bed.embedded.freeze(&id.0, true)).unwrap();
+    assert_eq!(bed.inspect(&id).state, State::Paused);
+    kill(bed.shim(&id).unwrap());
+    lost(&bed, &id, pid);
+    bed.end();
+}
+
+fn another_agent() {
+    let mut bed = Bed::new();
+    let id = bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3"));
+    let pid = bed.inspect(&id).pid;
+    bed.again();
+    assert_eq!(bed.inspect(&id).pid, pid);
+    assert_eq!(bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3")), id);
+    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 3);
+    assert_eq!(bed.lines(&id), ["before", "after"]);
+    bed.end();
+}
+
+/// Kills the shim after so many microseconds from its first sign of life.
+fn killer(bed: &Bed, id: &InstanceId, after: u64) -> std::thread::JoinHandle<()> {
+    let directory = bed.directory(id);
+    std::thread::spawn(move || {
+        for _ in 0..20_000 {
+            if let Some(pid) = directory.shim().unwrap() {
+                std::thread::sleep(Duration::from_micros(after));
+                return kill(pid);
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    })
+}
+
+fn any_moment_of_a_start() {
+    let bed = Bed::new();
+    let id = bed.wait(bed.embedded.create(&bed.cx, &bed.plan(1, SERVER))).unwrap();
+    for round in 0..40 {
+        let killer = killer(&bed, &id, round * 1_500);
+        // It may or may not have come so far as to say that it started.
+        let _ = bed.wait(bed.embedded.start(&bed.cx, &id));
+        killer.join().unwrap();
+        let state = bed.inspect(&id).state;
+        assert!(matches!(state, State::Created | State::Exited), "round {round}: {state:?}");
+    }
+    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
+    assert_eq!(bed.inspect(&id).state, State::Running);
+    bed.end();
+}
+
+fn any_moment_of_an_end() {
+    let bed = Bed::new();
+    for round in 0_u32..25 {
+        let id = bed.run(&bed.plan(round + 1, "exit 5"));
+        if let Some(pid) = bed.shim(&id) {
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 400));
+            kill(pid);
+        }
+        let exit = bed.until_exited(&id).exit.unwrap();
+        // Either it was recorded as it was, or it is told as lost; never anything else.
+        assert!(exit.code == 5 || exit.error.is_some_and(|error| error.contains("supervisor")), "round {round}");
+    }
+    bed.end();
+}
+
+fn a_full_disk() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let directory = tempfile::Builder::new().prefix("hythe-full-").tempdir_in("/var/tmp").unwrap();
+    let root = directory.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"size=24m")).unwrap();
+    let bed = Bed::at(root.clone(), directory);
+    let id = bed.run(&bed.plan(1, "head -c 60000000 /dev/zero | cat; sleep 0.2; exit 7"));
+    let exit = bed.until_exited(&id).exit.unwrap();
+    assert_eq!((exit.code, exit.error), (7, None));
+    bed.end();
+    unmount(&root, UnmountFlags::DETACH).unwrap();
+}
