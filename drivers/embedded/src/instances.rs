@@ -194,6 +194,18 @@ impl Instances {
         hythe_shim::files::sync_parent(place.path()).doing(operation, what())
     }
 
+    /// Writes down its changed networks, for now and for its next start. Needs its turn.
+    pub(crate) fn rewrite(&self, operation: &'static str, record: &Record) -> Result<()> {
+        let directory = self.directory(&record.id);
+        let what = || format!("write the networks of `{}`", record.name);
+        let mut launch: serde_json::Value = read_json(&directory.launch()).doing(operation, what())?;
+        if let hythe_runtime::PlanNetwork::Bridged { attachments } = &record.plan.network {
+            launch["network"]["attachments"] = serde_json::json!(attachments);
+        }
+        replace_json(&directory.launch(), &launch, true).doing(operation, what())?;
+        replace_json(&directory.at(RECORD), record, true).doing(operation, what())
+    }
+
     /// Gives it another name. Needs the turn, and the name free.
     pub(crate) fn rename(
         &self,

@@ -1,13 +1,18 @@
 //! What whoever owns the machine does to instances past the seam: it pauses, signals, renames and makes them without our labels.
 
-use hythe_runtime::{Error, ErrorKind, InstanceId, Plan, Result};
+use std::path::Path;
+
+use hythe_runtime::{Attachment, Error, ErrorKind, InstanceId, Plan, PlanNetwork, Result};
 use hythe_shim::journal::Kind;
 use hythe_shim::protocol::Request;
 use hythe_spec::Signal;
 
 use crate::client;
+use crate::core::Core;
 use crate::driver::Embedded;
 use crate::error::{blocking, carried};
+use crate::instances::Record;
+use crate::network::AttachRequest;
 use crate::{lifecycle, volumes};
 
 const OPERATION: &str = "operator";
@@ -89,6 +94,69 @@ impl Embedded {
             }
             let renamed = core.instances.rename(OPERATION, record, &name, &turn)?;
             core.event(&renamed, Kind::Updated("rename".to_owned()));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Joins a running instance to one more network.
+    ///
+    /// # Errors
+    /// `NotFound`: the instance or the network. `Conflict`: it does not run, or has no network of its own to join to others.
+    pub async fn join(&self, instance: &str, network: &str) -> Result<()> {
+        let network = network.to_owned();
+        self.rewire(instance, "network connect", move |core, record, pid, attachments| {
+            let attachment = Attachment { network: network.clone(), aliases: Vec::new() };
+            attachments.push(attachment);
+            let namespace = format!("/proc/{pid}/ns/net");
+            let request = AttachRequest {
+                instance: &record.id,
+                namespace: Path::new(&namespace),
+                attachments,
+                hostname: &record.plan.hostname,
+                extra_hosts: &record.plan.extra_hosts,
+            };
+            core.networks(OPERATION)?.attach(&request)?;
+            Ok(network)
+        })
+        .await
+    }
+
+    /// Takes a running instance out of a network.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub async fn leave(&self, instance: &str, network: &str) -> Result<()> {
+        let network = network.to_owned();
+        self.rewire(instance, "network disconnect", move |core, record, _pid, attachments| {
+            attachments.retain(|attachment| attachment.network != network);
+            core.networks(OPERATION)?.leave(&record.id, &network)?;
+            Ok(network)
+        })
+        .await
+    }
+
+    async fn rewire(
+        &self,
+        instance: &str,
+        what: &'static str,
+        change: impl FnOnce(&Core, &Record, i32, &mut Vec<Attachment>) -> Result<String> + Send + 'static,
+    ) -> Result<()> {
+        let (core, id) = (self.core.clone(), InstanceId(instance.to_owned()));
+        blocking(OPERATION, move || {
+            let (found, _) = core.instances.find(OPERATION, &id)?;
+            let _turn = core.instances.turn_of(OPERATION, &found.id)?;
+            let mut record = core.instances.find(OPERATION, &InstanceId(found.id))?.0;
+            let pid = crate::observe::state(&core, OPERATION, &record)?.run.and_then(|run| run.pid);
+            let conflict = |why| Error::new(ErrorKind::Conflict, OPERATION, format!("`{}` {why}", record.name));
+            let pid = pid.ok_or_else(|| conflict("is not running"))?;
+            let PlanNetwork::Bridged { mut attachments } = record.plan.network.clone() else {
+                return Err(conflict("is in no network that it could share"));
+            };
+            let network = change(&core, &record, pid, &mut attachments)?;
+            record.plan.network = PlanNetwork::Bridged { attachments };
+            core.instances.rewrite(OPERATION, &record)?;
+            core.event(&record, Kind::Updated(format!("{what} {network}")));
             Ok(())
         })
         .await

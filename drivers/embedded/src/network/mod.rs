@@ -14,6 +14,7 @@ mod attach;
 mod error;
 mod firewall;
 mod hosts;
+mod leave;
 mod machine;
 mod namespace;
 mod naming;
