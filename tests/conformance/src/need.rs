@@ -11,8 +11,6 @@ pub(crate) enum Need {
     Real,
     /// Somebody who can reach into the engine past the driver.
     Outside,
-    /// The same, and an instance that runs can be joined to networks.
-    Joining,
     /// A part of a plan that the runtime honours.
     Can(Feature),
     /// A part of a plan that the runtime refuses.
@@ -40,10 +38,6 @@ impl Need {
         let (met, reason) = match self {
             Self::Real => (subject.real, "needs a real engine".to_owned()),
             Self::Outside => (subject.outside.is_some(), "nobody can reach into the engine".to_owned()),
-            Self::Joining => {
-                let joins = subject.outside.as_ref().is_some_and(|outside| outside.joins_networks());
-                (joins, "nobody can join an instance that runs to a network".to_owned())
-            }
             Self::Can(feature) => return lacks(subject, feature),
             Self::Cannot(feature) => {
                 let can = runtime.capability().supports(feature);

@@ -73,10 +73,6 @@ impl Outside for DockerHand {
         self.post(&format!("/containers/{instance}/rename?name={name}")).await
     }
 
-    fn joins_networks(&self) -> bool {
-        true
-    }
-
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
         self.ask("POST", &format!("/networks/{network}/connect"), &json!({ "Container": instance })).await
     }

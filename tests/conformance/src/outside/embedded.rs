@@ -48,10 +48,6 @@ impl Outside for EmbeddedHand {
         Ok(self.0.rename(instance, name).await?)
     }
 
-    fn joins_networks(&self) -> bool {
-        false
-    }
-
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
         Ok(self.0.join(instance, network).await?)
     }

@@ -47,10 +47,6 @@ impl Outside for MemoryHand {
         Ok(self.0.rename(instance, name)?)
     }
 
-    fn joins_networks(&self) -> bool {
-        true
-    }
-
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
         Ok(self.0.connect(instance, network)?)
     }

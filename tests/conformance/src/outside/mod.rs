@@ -26,8 +26,6 @@ pub(crate) trait Outside: Send + Sync {
     /// Sends a signal by name, such as `HUP`, through the engine.
     async fn kill(&self, instance: &str, signal: &str) -> Outcome;
     async fn rename(&self, instance: &str, name: &str) -> Outcome;
-    /// Whether an instance that runs can be joined to a network, and leave one.
-    fn joins_networks(&self) -> bool;
     /// Joins an instance to a network.
     async fn connect(&self, instance: &str, network: &str) -> Outcome;
     async fn disconnect(&self, instance: &str, network: &str) -> Outcome;

@@ -56,10 +56,6 @@ impl Outside for PodmanHand {
         self.run(&["rename", instance, name]).await
     }
 
-    fn joins_networks(&self) -> bool {
-        true
-    }
-
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
         self.run(&["network", "connect", network, instance]).await
     }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use hythe_runtime::{Cursor, Event, EventKind, EventStream, InstanceId};
 
 use crate::failure::{Failure, Outcome};
-use crate::need::Need::{Joining, Logs, Networks, Outside};
+use crate::need::Need::{Logs, Networks, Outside};
 use crate::scene::{Scene, connected};
 use crate::trial::trials;
 
@@ -20,7 +20,7 @@ trials! { "events":
     a_signal_that_does_not_end_it_is_no_stop [Outside, Logs],
     pause_and_unpause_are_told [Outside],
     another_name_is_told [Outside],
-    joining_and_leaving_a_network_are_told [Joining, Networks],
+    joining_and_leaving_a_network_are_told [Outside, Networks],
     a_cursor_resumes_without_loss [],
     every_cursor_leads_to_the_next_event [],
     a_subscription_stands_when_it_returns [],
