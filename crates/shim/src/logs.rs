@@ -130,6 +130,7 @@ pub fn parse(line: &[u8]) -> Option<Piece<'_>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

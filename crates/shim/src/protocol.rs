@@ -120,6 +120,7 @@ pub fn take(buffer: &mut Vec<u8>) -> Result<Option<(u8, Vec<u8>)>, TooLong> {
 pub struct TooLong;
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -99,6 +99,7 @@ pub(super) fn set_env(config: &mut Map<String, Value>, name: &str, value: &str) 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

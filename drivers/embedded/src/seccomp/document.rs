@@ -116,6 +116,7 @@ fn action(word: &str, errno: Option<u32>) -> Result<SeccompAction, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -148,6 +148,7 @@ fn first(op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
