@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hythe_controller::{Connect, Connector};
 use hythe_driver_docker::Docker;
 use hythe_driver_embedded::Embedded;
+pub use hythe_driver_embedded::shim;
 use hythe_driver_podman::Podman;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::memory::MemoryBuilder;

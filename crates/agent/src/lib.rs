@@ -25,9 +25,9 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+pub use compose::shim;
 pub use config::Config;
 pub use error::StartError;
-pub use hythe_driver_embedded::shim;
 pub use routes::router;
 
 /// Time that requests in flight have to end when the agent is stopped.

@@ -26,10 +26,8 @@ use crate::report::{Failure, Outcome};
 use crate::settings::Settings;
 
 fn main() -> ExitCode {
-    // Before anything else: a shim has one thread and stays small.
-    #[cfg(feature = "agent")]
-    if let Some(code) = hythe_agent::shim(std::env::args_os().skip(1)) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    if let Some(code) = commands::agent::shim() {
+        return code;
     }
     let cli = Cli::parse();
     match run(cli) {

@@ -13,7 +13,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("containerd-client", "drivers/containerd"),
     ("hyper-rustls", "agent"),
     ("kube", "drivers/kubernetes"),
-    ("libcontainer", "drivers/embedded"),
+    ("libcontainer", "shim"),
     ("netlink-packet-netfilter", "drivers/embedded"),
     ("netlink-packet-route", "drivers/embedded"),
     ("oci-client", "oci"),

@@ -60,3 +60,9 @@ fn failure(error: StartError) -> Failure {
     };
     Failure::Agent(AgentFailure { code, error: Box::new(error) })
 }
+
+/// This process as the supervisor of a container, where it was started as one: before anything else, since such a process has one thread and stays small.
+pub(crate) fn shim() -> Option<std::process::ExitCode> {
+    let code = hythe_agent::shim(std::env::args_os().skip(1))?;
+    Some(u8::try_from(code).unwrap_or(1).into())
+}
