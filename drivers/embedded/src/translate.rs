@@ -300,3 +300,8 @@ fn of_plan(mount: &Mount, places: &Places) -> Value {
     }
     json!({ "destination": target, "type": kind, "source": source, "options": options })
 }
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
