@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hythe_controller::{Connect, Connector};
 use hythe_driver_docker::Docker;
 use hythe_driver_embedded::Embedded;
+pub use hythe_driver_embedded::shim;
 use hythe_driver_podman::Podman;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::memory::MemoryBuilder;
@@ -124,13 +125,6 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
             })
         }
     }
-}
-
-/// What this process is to do where the embedded runtime started it as a shim: its exit code. `None`: it is no shim.
-///
-/// To be asked before any thread is started.
-pub fn shim(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Option<i32> {
-    hythe_driver_embedded::shim(arguments)
 }
 
 /// The embedded runtime keeps its things below the agent's own directory.

@@ -12,6 +12,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::libc;
 use nix::unistd::{ForkResult, fork};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Fault, FaultKind};
@@ -106,6 +107,8 @@ pub(crate) fn start(job: Job) -> Result<Creator, Fault> {
         ForkResult::Parent { .. } => Ok(Creator { status: read }),
         ForkResult::Child => {
             drop(read);
+            // Whatever it makes without a shim would be nobody's.
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
             let status = Arc::new(write);
             crate::creator::notes::collect(Arc::clone(&status));
             if let Err(fault) = create(job, &status) {

@@ -10,6 +10,7 @@ use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
 use hythe_spec::RuntimeKind;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Resource, getrlimit};
+use rustix::system::uname;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::Config;
@@ -150,7 +151,7 @@ fn machine(log_segment: u64) -> Machine {
     };
     let ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
     let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
-    Machine { ceilings, capabilities, log_segment }
+    Machine { name: uname().nodename().to_string_lossy().into_owned(), ceilings, capabilities, log_segment }
 }
 
 fn capability(config: &Config, no_bridges: Option<Error>) -> (Capability, Vec<String>) {

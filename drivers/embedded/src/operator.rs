@@ -116,7 +116,7 @@ impl Embedded {
                 hostname: &record.plan.hostname,
                 extra_hosts: &record.plan.extra_hosts,
             };
-            core.networks(OPERATION)?.attach(&request)?;
+            core.networks(OPERATION)?.join(&request)?;
             Ok(network)
         })
         .await

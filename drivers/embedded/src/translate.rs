@@ -29,6 +29,8 @@ pub(crate) struct Places {
 /// What a machine says that the specification needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
+    /// Its host name.
+    pub(crate) name: String,
     /// Hard limit of each process limit that cannot be raised here.
     pub(crate) ceilings: BTreeMap<String, u64>,
     /// Every capability there is.
@@ -203,16 +205,12 @@ fn specification(
     let env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     json!({
         "ociVersion": "1.0.2",
-        "hostname": if has_own_network { plan.hostname.clone() } else { machine_name() },
+        "hostname": if has_own_network { plan.hostname.clone() } else { machine.name.clone() },
         "root": { "readonly": read_only },
         "process": { "env": env, "rlimits": ulimits(&resources.ulimits, machine) },
         "mounts": mounts(plan, places, resources.shm_size.map_or(SHM, |size| size.0), privileged),
         "linux": linux,
     })
-}
-
-fn machine_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn limits(resources: &Resources, privileged: bool) -> Value {
@@ -302,3 +300,8 @@ fn of_plan(mount: &Mount, places: &Places) -> Value {
     }
     json!({ "destination": target, "type": kind, "source": source, "options": options })
 }
+
+#[cfg(test)]
+#[path = "translate_tests.rs"]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -1,7 +1,7 @@
 //! One file for each verb: it takes what was typed, asks the agent, prints what came back.
 
 mod adopt;
-mod agent;
+pub(crate) mod agent;
 mod attach;
 mod build;
 mod completions;

@@ -66,7 +66,6 @@ impl Shim<'_> {
         for one in cgroup::processes(&settle::groups(&self.launch)).unwrap_or_default() {
             let _ = crate::executor::signal(one, nix::libc::SIGKILL);
         }
-        while waitpid(None, None).is_ok() {}
         self.clean();
         if let Err(error) = record_fault(self.directory, self.run.clone(), self.reserve.take(), fault) {
             eprint_line(&error.message);
@@ -98,6 +97,7 @@ impl Shim<'_> {
     }
 
     fn clean(&mut self) {
+        end_children();
         if let Err(error) = cgroup::remove(&settle::groups(&self.launch)) {
             eprint_line(&format!("cannot remove a control group: {error}"));
         }
@@ -113,6 +113,23 @@ impl Shim<'_> {
                 client.send(end);
             }
             client.finish();
+        }
+    }
+}
+
+/// Kills and reaps every child: one that was about to make a process would bring the control groups back.
+fn end_children() {
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    loop {
+        for child in std::fs::read_to_string(&path).unwrap_or_default().split_whitespace() {
+            if let Ok(child) = child.parse() {
+                // It may have ended by itself.
+                let _ = crate::executor::signal(child, nix::libc::SIGKILL);
+            }
+        }
+        // Children may have had children, which are ours then.
+        if waitpid(None, None).is_err() {
+            return;
         }
     }
 }

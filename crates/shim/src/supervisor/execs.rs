@@ -89,7 +89,10 @@ impl Shim<'_> {
         let pid = self.run.pid.ok_or_else(|| Fault::new(FaultKind::Conflict, "it does not run yet"))?;
         match request {
             Request::Kill { signal, told } => {
-                crate::executor::signal(pid, signal).doing("send the signal")?;
+                // Reaped in this turn it has ended, and its number may be another's already.
+                if !self.ends.contains_key(&pid) {
+                    crate::executor::signal(pid, signal).doing("send the signal")?;
+                }
                 if told {
                     self.event(Kind::Signalled(signal.to_string()));
                 }
@@ -113,6 +116,9 @@ impl Shim<'_> {
         // The instance's own, whatever is asked for.
         exec.process.filters = self.launch.process.filters.clone();
         exec.process.init = false;
+        if self.run.pid.is_none_or(|pid| self.ends.contains_key(&pid)) {
+            return Err(Fault::new(FaultKind::Conflict, "it has ended"));
+        }
         if cgroup::is_frozen(&self.run.cgroups) {
             return Err(Fault::new(FaultKind::Conflict, "it is paused"));
         }

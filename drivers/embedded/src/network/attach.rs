@@ -102,7 +102,7 @@ impl Networks {
         Ok(before.map(|connection| &connection.network).ne(now.map(|attachment| &attachment.network)))
     }
 
-    fn connect(&self, request: &AttachRequest<'_>) -> Result<Attached> {
+    pub(super) fn connect(&self, request: &AttachRequest<'_>) -> Result<Attached> {
         let namespace = open_namespace(request.namespace)?;
         let places = self.reserve(request)?;
         self.step("reserved");

@@ -153,7 +153,7 @@ impl Bed {
     }
 
     /// Removes all instances; then nothing of them may be left on the machine.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(&self) {
         let rows = self.wait(self.embedded.list(&self.cx, &Filter::default())).unwrap();
         let ids: Vec<String> = rows.iter().map(|row| row.id.0.clone()).collect();
         for row in &rows {
@@ -166,6 +166,18 @@ impl Bed {
             assert!(!mounts.contains(&id), "a mount of `{id}` is left");
             assert_eq!(hythe_shim::cgroup::of_path(&format!("hythe-{id}")), [] as [PathBuf; 0]);
         }
+    }
+}
+
+impl Drop for Bed {
+    /// A trial that failed leaves nothing either.
+    fn drop(&mut self) {
+        let destroy = async {
+            for row in self.embedded.list(&self.cx, &Filter::default()).await.unwrap_or_default() {
+                let _ = self.embedded.destroy(&row.id.0).await;
+            }
+        };
+        self.tokio.block_on(destroy);
     }
 }
 
