@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ fn open(config: Config) -> Result<Embedded> {
     let root = config.root.clone();
     fs::create_dir_all(&root).doing(OPERATION, format_args!("make `{}`", root.display()))?;
     let root = fs::canonicalize(&root).doing(OPERATION, format_args!("find `{}`", root.display()))?;
+    // Environments hold secrets, and layers programs that gain rights.
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
     stacks(&root)?;
     let shim = match config.shim.clone() {
         Some(shim) => shim,

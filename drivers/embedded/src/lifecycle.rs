@@ -1,6 +1,7 @@
 //! Making, starting, stopping and removing.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(crate) fn make(
         if let Some(holder) = core.instances.holder(operation, name)? {
             return same_attempt(operation, holder, name, &record.labels);
         }
+        // Nobody removes an image without the turn; one that went meanwhile took its layers with it.
+        core.store.get(&plan.image).map_err(of_store(operation))?;
         core.instances.publish(operation, &made, &record, &turn)?;
         Ok(record.clone())
     });
@@ -205,7 +208,10 @@ fn write_files(operation: &'static str, plan: &Plan, made: &Directory) -> Result
     };
     let files = [("hosts", hosts), ("resolv.conf", resolv), ("hostname", format!("{}\n", plan.hostname))];
     for (name, text) in files {
-        fs::write(made.at(name), text).doing(operation, format_args!("write `{name}`"))?;
+        let what = || format!("write `{name}`");
+        fs::write(made.at(name), text).doing(operation, what())?;
+        // Everybody inside reads them, whatever the agent's mask is.
+        fs::set_permissions(made.at(name), fs::Permissions::from_mode(0o644)).doing(operation, what())?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -42,6 +43,7 @@ pub(crate) fn ensure(core: &Core, operation: &'static str, spec: &VolumeSpec) ->
     }
     let making = core.root.join("making").join(fresh_id(operation)?);
     fs::create_dir_all(making.join("data")).doing(operation, what())?;
+    fs::set_permissions(making.join("data"), fs::Permissions::from_mode(0o755)).doing(operation, what())?;
     replace_json(&making.join(LABELS), &spec.labels, true).doing(operation, what())?;
     fs::create_dir_all(core.volumes()).doing(operation, what())?;
     fs::rename(&making, &place).doing(operation, what())

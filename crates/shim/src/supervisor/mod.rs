@@ -131,6 +131,8 @@ fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result
     use crate::error::Doing as _;
     setsid().doing("make a session")?;
     std::env::set_current_dir("/").doing("go to `/`")?;
+    // What is made for the container is for its users too, and its processes begin with this.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Some(_lock) = directory.hold().doing("lock the instance")? else { return Ok(Some(Report::Held)) };
     let launch: Launch = read_json(&directory.launch()).doing("read the instance")?;
     let run: Option<Run> = read_json(&directory.run()).ok();
