@@ -10,6 +10,7 @@ mod history;
 mod rng;
 mod world;
 
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -91,7 +92,10 @@ fn every_history_ends_well() {
         running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let [requests, faults, crashes] = sums.map(AtomicU64::into_inner);
-    println!("simulation: {wanted} histories, {requests} requests, {faults} faults, {crashes} crashes of the agent");
+    // Past the harness, which shows only what failing tests print.
+    let sum =
+        format!("simulation: {wanted} histories, {requests} requests, {faults} faults, {crashes} crashes of the agent");
+    writeln!(std::io::stdout(), "{sum}").unwrap();
     for seed in &failed {
         println!("failed: HYTHE_SIM_SEED={seed} cargo test -p hythe-controller --test simulation -- --nocapture");
     }
