@@ -37,7 +37,8 @@ pub(super) async fn subject(engine: &Program, environment: &Environment, image: 
 /// A program that is podman until a file appears; from then on it prints nonsense and exits with 125, as a broken one does,
 /// and what it had started is gone.
 async fn breakable(program: PathBuf) -> Outcome<Breakable> {
-    let directory = tempfile::tempdir()?;
+    // Beside the environment's program, with which it goes away.
+    let directory = tempfile::tempdir_in(program.parent().unwrap_or(Path::new("/tmp")))?;
     let script = directory.path().join("podman");
     let broken = directory.path().join("broken");
     let pids = directory.path().join("pids");
