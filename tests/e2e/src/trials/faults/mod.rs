@@ -37,12 +37,15 @@ fn seen(scene: &Scene<'_>) -> Seen {
     (it, differences, rows.into_iter().map(|row| (row.id, row.running, row.generation)).collect())
 }
 
-/// It is as desired, running or stopped, in the one instance that the agent knows, of the generation that is desired.
+/// It is as desired, running or stopped, in the one instance that the agent knows: of the generation that is desired, or, where a stop came before the
+/// replacement had proven good, of an earlier one.
 fn is_one((it, differences, rows): &Seen) -> bool {
     let running = it["desired"] == "running";
     let state = if running { "running" } else { "stopped" };
-    let known = (it["instance"]["id"].as_str().unwrap_or_default(), running, it["generation"].as_u64());
-    let only = |(id, running, generation): &(String, bool, u64)| (id.as_str(), *running, Some(*generation)) == known;
+    let (id, desired) =
+        (it["instance"]["id"].as_str().unwrap_or_default(), it["generation"].as_u64().unwrap_or_default());
+    let fits = |generation: u64| if running { generation == desired } else { (1..=desired).contains(&generation) };
+    let only = |row: &(String, bool, u64)| row.0 == id && row.1 == running && fits(row.2);
     it["state"] == state && differences.is_empty() && rows.len() == 1 && rows.iter().all(only)
 }
 
