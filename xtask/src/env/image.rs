@@ -171,7 +171,8 @@ fn architecture() -> &'static str {
     }
 }
 
-fn busybox(layout: &Layout) -> Result<PathBuf> {
+/// The static program that test images are made of.
+pub(super) fn busybox(layout: &Layout) -> Result<PathBuf> {
     let installed = run::find("busybox").filter(|program| is_static(program));
     if let Some(program) = installed {
         return Ok(program);

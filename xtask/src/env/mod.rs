@@ -90,6 +90,11 @@ pub(crate) fn up_all() -> Result<PathBuf> {
     up(&or_all(Vec::new()))
 }
 
+/// A static busybox, for tests that make images of their own.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    image::busybox(&Layout::discover()?)
+}
+
 /// Ends everything and removes the environment without a trace.
 pub(crate) fn down() -> Result<()> {
     let layout = Layout::discover()?;

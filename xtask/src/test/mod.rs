@@ -78,7 +78,7 @@ fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Finding
 }
 
 fn run_stages(options: &Options, interrupt: &Interrupt, description: PathBuf, findings: &mut Findings) -> Result<()> {
-    let mut variables = vec![("HYTHE_TEST_ENV", description)];
+    let mut variables = vec![("HYTHE_TEST_ENV", description), ("HYTHE_TEST_BUSYBOX", env::busybox()?)];
     let stages: Vec<_> = STAGES.iter().filter(|stage| options.wants(stage)).collect();
     let complete = options.filter.is_none() && findings.skipped.is_empty();
     let matrix = (complete && stages.iter().any(|stage| stage.writes_matrix)).then(Matrix::new);
