@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::{Error, ErrorKind, Result};
+
 /// Context of one operation.
 #[derive(Debug, Clone, Default)]
 pub struct OpContext {
@@ -27,5 +29,29 @@ impl OpContext {
         let at = Instant::now() + time;
         self.deadline = Some(self.deadline.map_or(at, |earlier| earlier.min(at)));
         self
+    }
+
+    /// Waits for the work, the deadline or the caller's withdrawal, whichever is first; `late` says what a deadline that passed means.
+    ///
+    /// # Errors
+    /// Those of the work; `Cancelled`; `Timeout`.
+    pub async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        late: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let passed = async {
+            match self.deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew")),
+            done = work => done,
+            () = passed => Err(Error::new(ErrorKind::Timeout, operation, late)),
+        }
     }
 }

@@ -86,18 +86,7 @@ pub(crate) async fn bounded<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let late = async {
-        match cx.deadline {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = cx.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew")),
-        done = work => done,
-        () = late => Err(Error::new(ErrorKind::Timeout, operation, "it was not done in time")),
-    }
+    cx.bounded(operation, "it was not done in time", work).await
 }
 
 /// As [`bounded`], carried to its end even when nobody waits any more, so that nothing is left halfway.

@@ -92,9 +92,13 @@ fn service_on(runtime: &str) -> String {
     )
 }
 
+fn image() -> Outcome<ImageRef> {
+    IMAGE.parse().map_err(|_| Failure::Output(std::io::Error::other("its image has no name")))
+}
+
 /// This very program as an image, with the libraries it needs.
 async fn give_image(client: &Client, runtime: &str, directory: &Path, printer: Printer<'_>) -> Outcome {
-    let image: ImageRef = IMAGE.parse().map_err(|_| Failure::Output(std::io::Error::other("its image has no name")))?;
+    let image = image()?;
     let program = directory.join("hythe");
     std::fs::copy(std::env::current_exe()?, &program)?;
     announce(&format!("hythe image pack hythe --tag {IMAGE} --output demo.tar"), printer);
@@ -139,7 +143,7 @@ fn published(workload: &Workload) -> Option<u16> {
 /// Takes everything of it away: what was never there is no harm.
 pub(super) async fn clean(client: &Client, printer: Printer<'_>) -> Outcome {
     remove(client, printer).await?;
-    let image: ImageRef = IMAGE.parse().map_err(|_| Failure::Output(std::io::Error::other("its image has no name")))?;
+    let image = image()?;
     for runtime in client.runtimes().await?.into_iter().filter(|runtime| runtime.healthy) {
         client.remove_image(&ImageQuery { image: image.clone(), runtime: Some(runtime.name) }).await?;
     }
