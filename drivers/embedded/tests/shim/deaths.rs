@@ -120,15 +120,29 @@ fn any_moment_of_an_end() {
 }
 
 fn a_full_disk() {
-    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    use rustix::mount::{MountFlags, mount};
     let directory = tempfile::Builder::new().prefix("hythe-full-").tempdir_in("/var/tmp").unwrap();
     let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"size=24m")).unwrap();
-    let bed = Bed::at(root.clone(), directory);
+    // Taken away last, also when the trial fails.
+    let _mounted = Mounted(root.clone());
+    let bed = Bed::at(root, directory);
     let id = bed.run(&bed.plan(1, "head -c 60000000 /dev/zero | cat; sleep 0.2; exit 7"));
     let exit = bed.until_exited(&id).exit.unwrap();
     assert_eq!((exit.code, exit.error), (7, None));
     bed.end();
-    unmount(&root, UnmountFlags::DETACH).unwrap();
+}
+
+/// A mount that goes with this value.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+        // The directory that held it could not go before.
+        if let Some(directory) = self.0.parent() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
 }
