@@ -148,10 +148,10 @@ async fn they_stay_after_the_end(scene: &Scene) -> Outcome {
 async fn a_second_run_is_added(scene: &Scene) -> Outcome {
     let id = ended(scene, "echo run").await?;
     let first = all(scene, &id).await?;
+    let earlier = scene.inspect(&id).await?.started;
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     scene.start(&id).await?;
-    let started = scene.inspect(&id).await?.started;
-    scene.until(&id, |observed| observed.exit.is_some() && observed.started >= started).await?;
+    scene.until(&id, |observed| observed.exit.is_some() && observed.started > earlier).await?;
     let both = all(scene, &id).await?;
     assert_eq!(texts(&both), ["run", "run"]);
     let last = scene.lines(&id, &LogOptions { tail: Some(1), ..LogOptions::default() }).await?;
