@@ -7,6 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::agent::Agent;
+use super::containerd::Containerd;
 use super::engine::{self, Engine};
 use crate::env::checkout;
 use crate::failure::{Context, Failure, Result};
@@ -20,6 +21,11 @@ pub(crate) struct Bed {
     pub(crate) engines: Vec<Engine>,
     /// The image every container is made of; present in every engine.
     pub(crate) image: String,
+    /// The same in the registry, for who starts with nothing.
+    pub(crate) remote_image: String,
+    /// `host:port` of the registry.
+    pub(crate) registry: String,
+    pub(crate) containerd: Option<Containerd>,
     /// Timed rounds of each comparison.
     pub(crate) runs: usize,
     directory: PathBuf,
@@ -29,8 +35,9 @@ impl Bed {
     /// Builds the program and finds the engines `description` (`env.json`) names; `only` takes one of them.
     pub(crate) fn make(description: &Path, only: Option<&str>, runs: usize) -> Result<Self> {
         let reading = || format!("reading `{}`", description.display());
-        let text = fs::read(description).context(reading)?;
-        let description: Value = serde_json::from_slice(&text).context(reading)?;
+        let bytes = fs::read(description).context(reading)?;
+        let description: Value = serde_json::from_slice(&bytes).context(reading)?;
+        let text = |at: &str| description.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
         let wanted = |engine: &Engine| only.is_none_or(|only| only == engine.name);
         let engines: Vec<_> = engine::all(&description).into_iter().filter(wanted).collect();
         if engines.is_empty() {
@@ -42,7 +49,10 @@ impl Bed {
         Ok(Self {
             hythe,
             engines,
-            image: description["image"].as_str().unwrap_or_default().to_owned(),
+            image: text("/image"),
+            remote_image: text("/registry/image"),
+            registry: text("/registry/address"),
+            containerd: Containerd::of(&description),
             runs,
             directory,
         })
@@ -52,6 +62,16 @@ impl Bed {
     pub(crate) fn agent(&self, engines: &[&Engine]) -> Result<Agent> {
         let runtimes: Vec<String> = engines.iter().map(|engine| engine.configuration()).collect();
         Agent::start(&self.hythe, &self.directory, &runtimes)
+    }
+
+    /// The runtime that needs no engine, with a root of its own that is empty.
+    pub(crate) fn embedded(&self) -> Engine {
+        engine::embedded(&self.hythe, &self.directory.join("embedded"))
+    }
+
+    /// For files of a measure.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The same over the in-process runtime alone.

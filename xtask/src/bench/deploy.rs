@@ -12,13 +12,13 @@ use super::engine::Engine;
 use super::report::Table;
 use crate::failure::{Context, Failure, Result};
 
-const COMMAND: [&str; 2] = ["sleep", "3600"];
+pub(super) const COMMAND: [&str; 2] = ["sleep", "3600"];
 /// How a line begins that ends "deploy to running".
 const RUNNING: [&str; 2] = ["bench: running", "bench: runs"];
 
 /// How the container is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// Not at all.
     None,
     /// The engine's default bridge, one port of the host published.
@@ -54,7 +54,7 @@ fn unmeasured(engine: &Engine, mode: Mode, failure: &Failure) -> Table {
 
 fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Table> {
     let undeploy = || quietly(agent.command(&["undeploy", "bench"]));
-    let file = bed.file("bench", &service(bed, engine, mode))?;
+    let file = bed.file("bench", &service(&bed.image, engine, mode))?;
     let file = file.to_string_lossy();
     let contenders = [
         Contender {
@@ -78,10 +78,11 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
 }
 
 /// The same container by the engine's own command line.
-fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
+pub(super) fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
     let publish = match mode {
         Mode::Port(port) => {
-            vec![format!("--network={}", engine.default_network), format!("--publish=127.0.0.1:{port}:80")]
+            let network = engine.default_network.map(|name| format!("--network={name}"));
+            network.into_iter().chain([format!("--publish=127.0.0.1:{port}:80")]).collect()
         }
         Mode::None => vec!["--network=none".to_owned()],
         Mode::Service => vec!["--network=peer".to_owned()],
@@ -94,7 +95,7 @@ fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
     }
 }
 
-fn tidy(engine: &Engine, mode: Mode) -> Result<()> {
+pub(super) fn tidy(engine: &Engine, mode: Mode) -> Result<()> {
     quietly(engine.remove("peer"))?;
     match mode {
         Mode::Service => quietly(engine.command(&["network", "rm", "peer"])),
@@ -102,20 +103,22 @@ fn tidy(engine: &Engine, mode: Mode) -> Result<()> {
     }
 }
 
-fn service(bed: &Bed, engine: &Engine, mode: Mode) -> String {
+pub(super) fn service(image: &str, engine: &Engine, mode: Mode) -> String {
     let network = match mode {
         Mode::None => "network = \"none\"\n".to_owned(),
-        Mode::Port(port) => format!("network = \"{}\"\nports = [\"127.0.0.1:{port}:80\"]\n", engine.default_network),
+        Mode::Port(port) => {
+            let network = engine.default_network.map(|name| format!("network = \"{name}\"\n")).unwrap_or_default();
+            format!("{network}ports = [\"127.0.0.1:{port}:80\"]\n")
+        }
         Mode::Service => String::new(),
     };
     format!(
-        "name = \"bench\"\n\n[[components]]\nname = \"bench\"\nimage = \"{}\"\ncommand = {COMMAND:?}\nstop_grace = \"0s\"\n{network}",
-        bed.image
+        "name = \"bench\"\n\n[[components]]\nname = \"bench\"\nimage = \"{image}\"\ncommand = {COMMAND:?}\nstop_grace = \"0s\"\n{network}"
     )
 }
 
 /// Until the command says that it runs, and until the command ends.
-fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
+pub(super) fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
     let running = || "running `hythe deploy`".to_owned();
     let began = Instant::now();
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context(running)?;
@@ -138,7 +141,7 @@ fn time_deploy(mut command: Command) -> Result<Vec<Duration>> {
 }
 
 /// A port nobody holds now.
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "finding a port".into())?;
     Ok(listener.local_addr().context(|| "finding a port".into())?.port())
 }
@@ -159,7 +162,9 @@ impl Mode {
     fn note(self, engine: &Engine) -> String {
         let network = match self {
             Self::None => "No network.".to_owned(),
-            Self::Port(_) => format!("The default network `{}`, a fixed port of 127.0.0.1.", engine.default_network),
+            Self::Port(_) => {
+                format!("The default network `{}`, a fixed port of 127.0.0.1.", engine.default_network.unwrap_or("-"))
+            }
             Self::Service => format!(
                 "What a service gets by default; the peer is `{0} network create` and `{0} run` together.",
                 engine.name

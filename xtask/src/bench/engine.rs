@@ -1,6 +1,6 @@
 //! An engine as its own users drive it: the peer a comparison is made with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -16,8 +16,8 @@ pub(crate) struct Engine {
     before: Vec<String>,
     /// What the agent's configuration says to reach it.
     pub(crate) place: (&'static str, String),
-    /// The network containers join where nothing is said.
-    pub(crate) default_network: &'static str,
+    /// The network containers join where nothing is said; absent where each service has its own.
+    pub(crate) default_network: Option<&'static str>,
     /// Words that make `rm` kill at once.
     remove: &'static [&'static str],
 }
@@ -34,7 +34,7 @@ fn podman(description: &Value) -> Option<Engine> {
         program: program.into(),
         before: Vec::new(),
         place: ("program", program.to_owned()),
-        default_network: "podman",
+        default_network: Some("podman"),
         remove: &["rm", "--force", "--time=0"],
     })
 }
@@ -47,9 +47,21 @@ fn docker(description: &Value) -> Option<Engine> {
         program,
         before: vec!["--host".to_owned(), host.clone()],
         place: ("host", host),
-        default_network: "bridge",
+        default_network: Some("bridge"),
         remove: &["rm", "--force"],
     })
+}
+
+/// The embedded runtime with its files below `root`; it has no command line of its own.
+pub(crate) fn embedded(hythe: &Path, root: &Path) -> Engine {
+    Engine {
+        name: "embedded",
+        program: hythe.to_owned(),
+        before: Vec::new(),
+        place: ("root", root.display().to_string()),
+        default_network: None,
+        remove: &[],
+    }
 }
 
 impl Engine {

@@ -11,14 +11,17 @@ use crate::failure::{Context, Failure, Result};
 
 mod agent;
 mod bed;
+mod containerd;
 mod contest;
 mod deploy;
 mod engine;
 mod facts;
 mod memory;
 mod ps;
+mod pull;
 mod report;
 mod scale;
+mod start;
 mod startup;
 mod summary;
 
@@ -26,7 +29,7 @@ use self::bed::Bed;
 use self::report::{Report, Table};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask bench [startup] [deploy] [ps] [memory] [scale] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
+cargo xtask bench [startup] [deploy] [start] [pull] [ps] [memory] [scale] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
     Measures a release build against the engines' own command lines, on private engines. Without names: everything.
     --engine NAME   one engine only
     --runs N        timed rounds of each comparison (default 15)
@@ -41,9 +44,11 @@ const FEWEST_RUNS: usize = 5;
 
 type Measure = fn(&Bed) -> Result<Vec<Table>>;
 
-const MEASURES: [(&str, Measure); 5] = [
+const MEASURES: [(&str, Measure); 7] = [
     ("startup", startup::measure),
     ("deploy", deploy::measure),
+    ("start", start::measure),
+    ("pull", pull::measure),
     ("ps", ps::measure),
     ("memory", memory::measure),
     ("scale", scale::measure),

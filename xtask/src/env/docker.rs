@@ -41,6 +41,8 @@ pub(crate) fn up(session: &mut Session) -> Result<()> {
     }
     load_image(session, &socket)?;
     session.state.description.docker = Some(Socket { socket });
+    let containerd = session.layout.docker().join("run/containerd/containerd.sock");
+    session.state.description.containerd = Some(Socket { socket: containerd });
     session.save()
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn up(session: &mut Session) -> Result<()> {
 pub(crate) fn down(session: &mut Session) -> Result<()> {
     let socket = session.layout.docker_socket();
     session.state.description.docker = None;
+    session.state.description.containerd = None;
     if session.is_running(SERVICE) && answers(&socket) {
         for (path, id) in removable(&socket) {
             let _ = Endpoint::Unix(&socket).ask("DELETE", &format!("{path}/{id}?force=1&v=1"));

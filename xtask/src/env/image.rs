@@ -38,7 +38,7 @@ impl Image {
     pub(crate) fn build(layout: &Layout) -> Result<Self> {
         let layer = layer(&busybox(layout)?)?;
         let layer_digest = sha256(&layer)?;
-        let config = config(&layer_digest).to_string().into_bytes();
+        let config = config(&[&layer_digest]).to_string().into_bytes();
         Ok(Self { config_digest: sha256(&config)?, config, layer, layer_digest })
     }
 
@@ -55,48 +55,61 @@ impl Image {
         archive.finish()
     }
 
-    /// Uploads the image into a registry, with `headers` on every request.
+    /// Uploads the image into a registry.
     pub(crate) fn push(&self, registry: Registry<'_>) -> Result<()> {
-        let compressed = run::filter(run::command("gzip").args(["-n", "-6"]), &self.layer)?;
-        let compressed_digest = sha256(&compressed)?;
-        registry.upload(&self.config_digest, &self.config)?;
-        registry.upload(&compressed_digest, &compressed)?;
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": { "mediaType": CONFIG_TYPE, "size": self.config.len(), "digest": self.config_digest },
-            "layers": [{ "mediaType": LAYER_TYPE, "size": compressed.len(), "digest": compressed_digest }],
-        });
-        registry.send(
-            "PUT",
-            &registry.manifest(),
-            &[("Content-Type", MANIFEST_TYPE)],
-            manifest.to_string().as_bytes(),
-        )?;
-        Ok(())
+        push(registry, &self.config, std::slice::from_ref(&self.layer))
     }
+}
+
+/// Uploads an image of uncompressed layers, and nothing but it stays in memory.
+fn push(registry: Registry<'_>, config: &[u8], layers: &[Vec<u8>]) -> Result<()> {
+    let config_digest = sha256(config)?;
+    registry.upload(&config_digest, config)?;
+    let mut described = Vec::new();
+    for layer in layers {
+        let compressed = run::filter(run::command("gzip").args(["-n", "-6"]), layer)?;
+        let digest = sha256(&compressed)?;
+        registry.upload(&digest, &compressed)?;
+        described.push(json!({ "mediaType": LAYER_TYPE, "size": compressed.len(), "digest": digest }));
+    }
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": { "mediaType": CONFIG_TYPE, "size": config.len(), "digest": config_digest },
+        "layers": described,
+    });
+    registry.send("PUT", &registry.manifest(), &[("Content-Type", MANIFEST_TYPE)], manifest.to_string().as_bytes())?;
+    Ok(())
+}
+
+/// Uploads an image of layers of files that nobody will look at.
+pub(crate) fn push_layers(registry: Registry<'_>, layers: &[Vec<u8>]) -> Result<()> {
+    let digests = layers.iter().map(|layer| sha256(layer)).collect::<Result<Vec<_>>>()?;
+    let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+    push(registry, config(&digests).to_string().as_bytes(), layers)
 }
 
 /// A registry and how to be let in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registry<'a> {
     pub(crate) address: &'a str,
+    pub(crate) repository: &'a str,
     /// The value of an `Authorization` header.
     pub(crate) authorization: Option<&'a str>,
 }
 
 impl Registry<'_> {
-    /// Whether the test image is there already.
+    /// Whether the image is there already.
     pub(crate) fn has_image(self) -> bool {
         self.request("HEAD", &self.manifest(), &[("Accept", MANIFEST_TYPE)], &[]).is_ok_and(|reply| reply.is_success())
     }
 
     fn manifest(self) -> String {
-        format!("/v2/{REPOSITORY}/manifests/{TAG}")
+        format!("/v2/{}/manifests/{TAG}", self.repository)
     }
 
     fn upload(self, digest: &str, blob: &[u8]) -> Result<()> {
-        let reply = self.send("POST", &format!("/v2/{REPOSITORY}/blobs/uploads/"), &[], &[])?;
+        let reply = self.send("POST", &format!("/v2/{}/blobs/uploads/", self.repository), &[], &[])?;
         let location = reply.header("location").ok_or_else(|| Failure::new("the registry gave no upload location"))?;
         let path =
             location.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or(location);
@@ -149,7 +162,8 @@ fn layer(busybox: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-fn config(layer_digest: &str) -> serde_json::Value {
+fn config(layers: &[&str]) -> serde_json::Value {
+    let made = json!({ "created": "2000-01-01T00:00:00Z", "created_by": "busybox --install" });
     json!({
         "architecture": architecture(),
         "os": "linux",
@@ -158,8 +172,8 @@ fn config(layer_digest: &str) -> serde_json::Value {
             "Cmd": ["sh"],
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         },
-        "rootfs": { "type": "layers", "diff_ids": [layer_digest] },
-        "history": [{ "created": "2000-01-01T00:00:00Z", "created_by": "busybox --install" }],
+        "rootfs": { "type": "layers", "diff_ids": layers },
+        "history": vec![made; layers.len()],
     })
 }
 

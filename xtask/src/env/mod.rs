@@ -25,10 +25,12 @@ mod sweep;
 mod tar;
 mod traces;
 
+pub(crate) use self::image::{Registry, push_layers};
 use self::layout::Layout;
 pub(crate) use self::layout::checkout;
 pub(crate) use self::remains::{Remains, all as remains};
 use self::session::Session;
+pub(crate) use self::tar::Archive;
 
 pub(crate) const USAGE: &str = "\
 cargo xtask env up|down|status [podman] [podman-api] [docker] [registry] [--json]

@@ -61,7 +61,7 @@ impl Kind {
             Some(address) if session.is_running(self.service) && answers(&address) => address,
             _ => self.start(session)?,
         };
-        let remote = Remote { address: &address, authorization: self.authorization };
+        let remote = Remote { address: &address, repository: REPOSITORY, authorization: self.authorization };
         if !remote.has_image() {
             session.image()?.push(remote)?;
         }

@@ -23,6 +23,9 @@ pub(crate) struct Description {
     pub(crate) podman_api: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) docker: Option<Socket>,
+    /// The containerd that belongs to that dockerd.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) containerd: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<Registry>,
     #[serde(skip_serializing_if = "Option::is_none")]
