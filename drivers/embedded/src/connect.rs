@@ -62,7 +62,8 @@ fn open(config: Config) -> Result<Embedded> {
             endpoint: root.display().to_string(),
             engine: "hythe".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            engine_id: None,
+            // One root is one runtime, by whatever names it is configured.
+            engine_id: Some(format!("{}:{}", uname().nodename().to_string_lossy(), root.display())),
             rootless: false,
         },
         capability,

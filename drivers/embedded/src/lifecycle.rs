@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_oci::Stored;
+use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, Plan, PlanNetwork, Result, State, Stop};
 use hythe_shim::files::replace_json;
 use hythe_shim::journal::Kind;
@@ -333,8 +334,11 @@ fn until_let_go(core: &Core, operation: &'static str, record: &Record) -> Result
 
 /// The native form of a plan, for an image nobody has looked at.
 pub(crate) fn explain(core: &Core, plan: &Plan) -> Result<serde_json::Value> {
+    let mut shown = plan.clone();
+    shown.env.iter_mut().filter(|(key, _)| is_secret(key)).for_each(|(_, value)| *value = MASK.to_owned());
+    let plan = &shown;
     let command = translate::command(plan, &ImageConfig::default());
-    let unknown = Path::new("<image>").to_owned();
+    let unknown = PathBuf::from(format!("<{}>", plan.image));
     let directory = core.root.join("instances").join("<id>");
     let places = Places {
         id: "<id>".to_owned(),

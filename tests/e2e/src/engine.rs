@@ -125,6 +125,11 @@ impl Engine {
         found
     }
 
+    /// Whether limits and images of what is there can be changed with its program.
+    pub(crate) fn changes_what_is_there(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
     /// What is left on the machine of a runtime that has nothing any more, where it can be told from what others leave.
     pub(crate) fn remains(&self) -> Vec<String> {
         match self {

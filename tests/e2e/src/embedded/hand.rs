@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hythe_runtime::{
-    Identity, Images, InstanceId, NetworkSpec, Networks, OpContext, Plan, PlanNetwork, Runtime, Security, Stop, Volumes,
+    Attachment, Identity, Images, InstanceId, NetworkSpec, Networks, OpContext, Plan, PlanNetwork, Runtime, Security,
+    Stop, Volumes,
 };
 use hythe_spec::{ImageRef, Inbound, Millis, Permissions, Resources, Signal};
 use tokio::sync::mpsc;
@@ -12,6 +13,9 @@ use tokio::sync::mpsc;
 use super::Root;
 use super::witness::Record;
 use crate::program::{self, Ran};
+
+/// Name of the network that instances of somebody else are in.
+const DEFAULT: &str = "default";
 
 type Outcome = Result<String, String>;
 
@@ -111,7 +115,7 @@ impl Root {
     }
 
     fn describe(&self, words: &[&str]) -> Outcome {
-        let template = words.iter().skip_while(|word| **word != "--format").nth(1).ok_or("no template")?;
+        let template = words.iter().skip_while(|word| **word != "--format").nth(1).unwrap_or(&"{{.Id}}");
         let record = self.find(words.last().unwrap())?;
         let run = self.run(&record.id);
         let running = run["phase"] == "running";
@@ -135,7 +139,10 @@ impl Root {
                 done(self.wait(Networks::ensure(&self.embedded, &cx, &spec)))
             }
             "rm" => done(self.wait(Networks::remove(&self.embedded, &cx, plain[0]))),
-            "connect" => done(self.wait(self.embedded.join(plain[1], plain[0]))),
+            "connect" => {
+                let names: Vec<String> = options.iter().map(|(_, alias)| (*alias).to_owned()).collect();
+                done(self.wait(self.embedded.join(plain[1], plain[0], &names)))
+            }
             "disconnect" => done(self.wait(self.embedded.leave(plain[1], plain[0]))),
             other => panic!("the hand does not know how to `network {other}`"),
         }
@@ -174,6 +181,20 @@ impl Root {
             .collect())
     }
 
+    /// Where instances of somebody else are, as engines have one. Nobody's, so that no agent touches it.
+    fn have_default_network(&self) -> Outcome {
+        if self.at("networks/networks").join(format!("{DEFAULT}.json")).exists() {
+            return Ok(String::new());
+        }
+        let spec = NetworkSpec { name: DEFAULT.to_owned(), labels: BTreeMap::new(), internal: false };
+        done(self.wait(Networks::ensure(&self.embedded, &OpContext::new("by hand"), &spec)))
+    }
+
+    pub(super) fn remove_default_network(&self) {
+        // What is still used is found left.
+        let _ = self.wait(Networks::remove(&self.embedded, &OpContext::new("by hand"), DEFAULT));
+    }
+
     fn make(&self, words: &[&str]) -> Outcome {
         // The command may have options of its own.
         let image = words.iter().position(|word| *word == crate::files::IMAGE).ok_or("no image that is known")?;
@@ -181,6 +202,7 @@ impl Root {
         assert!(plain.is_empty(), "the hand does not know {plain:?}");
         let given = |wanted: &str| options.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
         let name = given("--name").ok_or("no name")?;
+        self.have_default_network()?;
         let mut plan = bare(&words[image + 1..]);
         plan.labels = pairs(&options, "--label");
         plan.env = pairs(&options, "-e");
@@ -189,7 +211,7 @@ impl Root {
     }
 }
 
-/// A plan of nobody, in a network of its own.
+/// A plan of nobody.
 fn bare(command: &[&str]) -> Plan {
     let standard = Permissions::standard();
     Plan {
@@ -211,7 +233,9 @@ fn bare(command: &[&str]) -> Plan {
         user: None,
         workdir: None,
         hostname: "foreign".to_owned(),
-        network: PlanNetwork::Bridged { attachments: Vec::new() },
+        network: PlanNetwork::Bridged {
+            attachments: vec![Attachment { network: DEFAULT.to_owned(), aliases: Vec::new() }],
+        },
         dns: Vec::new(),
         extra_hosts: Vec::new(),
         stop_signal: None,

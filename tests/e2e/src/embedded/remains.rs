@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Root {
     /// Files, processes, mounts, control groups, links and rules, once given time to go.
     pub(crate) fn remains(&self) -> Vec<String> {
+        self.remove_default_network();
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.look();
