@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hythe_oci::{Registry, RegistryConfig, Store, auth::Files};
@@ -23,6 +23,8 @@ use crate::network::{self, Networks};
 use crate::translate::Machine;
 
 const OPERATION: &str = "connect";
+/// What runs, whatever an upgrade has put at its path meanwhile.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Opens the embedded runtime below the configured root.
 ///
@@ -43,10 +45,7 @@ fn open(config: Config) -> Result<Embedded> {
     // Environments hold secrets, and layers programs that gain rights.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
     stacks(&root)?;
-    let shim = match config.shim.clone() {
-        Some(shim) => shim,
-        None => std::env::current_exe().doing(OPERATION, "find this program")?,
-    };
+    let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let bridges = network::supported();
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     let registry = Registry::new(RegistryConfig {

@@ -26,6 +26,7 @@ mod purge;
 mod rollback;
 mod shop;
 mod sync;
+mod upgrade;
 mod words;
 
 use crate::trial::Trial;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Trial> {
         rollback::trials(),
         shop::trials(),
         sync::trials(),
+        upgrade::trials(),
         words::trials(),
     ]
     .concat()
