@@ -4,12 +4,14 @@
 //! under test.
 //! Not for: engines and their objects (`xtask`), nor for files, whose places only the one who made them knows.
 
+mod root;
 mod rules;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use root::of_root;
 pub use rules::{named_in_rules, tables};
 
 /// Digits of an instance's id.

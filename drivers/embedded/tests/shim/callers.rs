@@ -1,0 +1,186 @@
+//! Deaths of whoever calls the driver, as an agent does: before each system call by which it changes something while it creates, starts, stops and removes.
+//! Another one comes, is asked for the same, and there must be one container, or none, and nothing beside it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use hythe_driver_embedded::Embedded;
+use hythe_runtime::{Attachment, Filter, InstanceId, NetworkSpec, OpContext, Plan, PlanNetwork, Runtime, State, Stop};
+
+use crate::Named;
+use crate::bed::{self, Bed};
+use crate::traced::{Became, until};
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("a_caller_killed_at_any_step_of_create_leaves_one_or_none", creates),
+        ("a_caller_killed_at_any_step_of_start_leaves_one_that_runs_once", starts),
+        ("a_caller_killed_at_any_step_of_stop_leaves_one_that_can_be_stopped", stops),
+        ("a_caller_killed_at_any_step_of_remove_leaves_nothing_of_it", removes),
+    ]
+}
+
+const SCRIPT: &str = "trap 'exit 5' TERM; echo began; while :; do sleep 0.01; done";
+const NETWORK: &str = "shared";
+const GRACE: Stop = Stop { signal: None, grace: Duration::from_secs(5) };
+
+fn plan() -> Plan {
+    let attachment = Attachment { network: NETWORK.to_owned(), aliases: Vec::new() };
+    let network = match hythe_driver_embedded::network::supported() {
+        Ok(()) => PlanNetwork::Bridged { attachments: vec![attachment] },
+        Err(_) => PlanNetwork::None,
+    };
+    Plan { network, ..bed::plan(1, SCRIPT) }
+}
+
+/// The life of the process that is killed, where this is it: `caller <root> <verb> <id>`.
+pub(crate) fn caller() -> Option<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [mark, root, verb, id] = words.as_slice() else { return None };
+    if mark != "caller" {
+        return None;
+    }
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio.block_on(async {
+        let embedded = bed::connect(Path::new(root)).await;
+        println!("ready");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        act(&embedded, verb, &InstanceId(id.clone())).await;
+    });
+    Some(ExitCode::SUCCESS)
+}
+
+async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
+    let cx = OpContext::new("trial");
+    match verb {
+        "create" => drop(embedded.create(&cx, &plan()).await.unwrap()),
+        "start" => embedded.start(&cx, id).await.unwrap(),
+        "stop" => embedded.stop(&cx, id, &GRACE).await.unwrap(),
+        "remove" => embedded.remove(&cx, id).await.unwrap(),
+        other => panic!("`{other}`"),
+    }
+}
+
+fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
+    let mut child = Command::new("/proc/self/exe")
+        .arg("caller")
+        .args([&bed.root, &PathBuf::from(verb), &PathBuf::from(&id.0)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+/// For each change that the verb makes: prepares, has the caller killed before it, and looks at what another one finds and makes of it.
+fn killed_everywhere(verb: &str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
+    let mut bed = Bed::new();
+    if let Some(networks) = bed.embedded.networks() {
+        let spec = NetworkSpec { name: NETWORK.to_owned(), labels: BTreeMap::new(), internal: false };
+        bed.wait(networks.ensure(&bed.cx, &spec)).unwrap();
+    }
+    let mut places = BTreeMap::<&str, usize>::new();
+    for nth in 1.. {
+        let id = prepare(&bed);
+        let became = until(spawn(&bed, verb, &id), nth);
+        bed.again();
+        look(&bed, &id);
+        bed.clear();
+        match became {
+            Became::Killed(call) => *places.entry(call.name()).or_default() += 1,
+            Became::Ended => break,
+        }
+    }
+    println!("{verb}: killed before {} calls: {places:?}", places.values().sum::<usize>());
+    assert!(places.values().sum::<usize>() > 5, "it cannot have done its work in so few: {places:?}");
+    bed.end();
+}
+
+fn state(bed: &Bed) -> Option<State> {
+    let rows = bed.wait(bed.embedded.list(&bed.cx, &Filter::default())).unwrap();
+    assert!(rows.len() <= 1, "{rows:?}");
+    rows.first().map(|row| row.state)
+}
+
+/// It runs, in one process that began once since it was made.
+fn runs_once(bed: &Bed, id: &InstanceId) {
+    let observed = bed.inspect(id);
+    assert_eq!(observed.state, State::Running, "{observed:?}");
+    let shims = hythe_traces::supervisors();
+    let ours = shims.iter().filter(|(_, line)| line.contains(&id.0)).count();
+    assert_eq!(ours, 1, "{shims:?}");
+    let group = format!("hythe-{id}");
+    let mains = hythe_traces::contained()
+        .into_iter()
+        .filter(|(pid, name)| *name == group && hythe_traces::command_line(*pid).contains("began"));
+    assert_eq!(mains.count(), 1);
+    while bed.lines(id).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(bed.lines(id), ["began"]);
+}
+
+fn nothing(_: &Bed) -> InstanceId {
+    InstanceId("none".to_owned())
+}
+
+fn created(bed: &Bed) -> InstanceId {
+    bed.wait(bed.embedded.create(&bed.cx, &plan())).unwrap()
+}
+
+fn running(bed: &Bed) -> InstanceId {
+    bed.run(&plan())
+}
+
+fn stopped(bed: &Bed) -> InstanceId {
+    let id = running(bed);
+    bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
+    id
+}
+
+fn creates() {
+    killed_everywhere("create", nothing, |bed, _| {
+        let found = state(bed);
+        assert!(matches!(found, None | Some(State::Created)), "{found:?}");
+        let id = created(bed);
+        assert_eq!(state(bed), Some(State::Created));
+        bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
+        runs_once(bed, &id);
+    });
+}
+
+fn starts() {
+    killed_everywhere("start", created, |bed, id| {
+        assert!(matches!(state(bed), Some(State::Created | State::Running)));
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs_once(bed, id);
+    });
+}
+
+fn stops() {
+    killed_everywhere("stop", running, |bed, id| {
+        assert!(matches!(state(bed), Some(State::Running | State::Exited)));
+        bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
+        let observed = bed.inspect(id);
+        assert_eq!((observed.state, observed.exit.unwrap().code), (State::Exited, 5));
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        assert_eq!(bed.inspect(id).state, State::Running);
+    });
+}
+
+fn removes() {
+    killed_everywhere("remove", stopped, |bed, id| {
+        assert!(matches!(state(bed), None | Some(State::Exited)));
+        bed.wait(bed.embedded.remove(&bed.cx, id)).unwrap();
+        assert_eq!(state(bed), None);
+        let made = running(bed);
+        assert_ne!(made, *id);
+        runs_once(bed, &made);
+    });
+}
