@@ -53,12 +53,12 @@ pub(crate) fn shim(program: &Path, verb: &str, directory: &Directory, operation:
 
 /// A connection to a living shim. `None`: none answers there (any more).
 pub(crate) async fn connect(operation: &'static str, directory: &Directory) -> Result<Option<UnixStream>> {
+    use std::io::ErrorKind as Io;
     let Ok((_open, path)) = directory.socket() else { return Ok(None) };
     match UnixStream::connect(&path).await {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
-            Ok(None)
-        }
+        // One that ends resets who waited to be heard.
+        Err(error) if matches!(error.kind(), Io::NotFound | Io::ConnectionRefused | Io::ConnectionReset) => Ok(None),
         Err(error) => Err(error).doing(operation, "reach the supervisor"),
     }
 }

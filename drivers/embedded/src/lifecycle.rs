@@ -26,6 +26,8 @@ use crate::translate::{self, Places, volume_files};
 
 /// Longest wait for a killed process to be gone.
 const KILLED: Duration = Duration::from_secs(10);
+/// Time between two looks for a supervisor: the kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes an instance, or finds it made.
 pub(crate) fn create(core: &Core, operation: &'static str, plan: &Plan) -> Result<Record> {
@@ -221,18 +223,27 @@ fn write_files(operation: &'static str, plan: &Plan, made: &Directory) -> Result
 pub(crate) fn start(core: &Core, operation: &'static str, record: &Record) -> Result<()> {
     let _turn = core.instances.turn_of(operation, &record.id)?;
     let directory = core.instances.directory(&record.id);
-    if directory.shim().doing(operation, "look for the supervisor")?.is_some() && is_running(&directory) {
-        return Ok(());
+    while !is_under_way(operation, &directory)? {
+        match client::shim(&core.shim, "start", &directory, operation)? {
+            Report::Done => break,
+            // Somebody who died had started one just before.
+            Report::Held => {}
+            Report::Failed(fault) => return Err(of_fault(operation, &fault)),
+        }
     }
-    match client::shim(&core.shim, "start", &directory, operation)? {
-        Report::Done | Report::Held => Ok(()),
-        Report::Failed(fault) => Err(of_fault(operation, &fault)),
-    }
+    Ok(())
 }
 
-fn is_running(directory: &Directory) -> bool {
-    let run: Option<hythe_shim::record::Run> = hythe_shim::files::read_json(&directory.run()).ok();
-    run.is_some_and(|run| run.phase == hythe_shim::record::Phase::Running)
+/// Whether a supervisor runs the instance. One that is still starting it, for a caller who died meanwhile, is waited for, and so is one that is leaving.
+fn is_under_way(operation: &'static str, directory: &Directory) -> Result<bool> {
+    while directory.shim().doing(operation, "look for the supervisor")?.is_some() {
+        let run: Option<hythe_shim::record::Run> = hythe_shim::files::read_json(&directory.run()).ok();
+        if run.is_some_and(|run| run.phase == hythe_shim::record::Phase::Running) {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(false)
 }
 
 /// Signal, grace, KILL.
@@ -241,8 +252,10 @@ pub(crate) async fn stop(core: &Shared, operation: &'static str, id: &InstanceId
         let (core, id) = (core.clone(), id.clone());
         blocking(operation, move || {
             let record = core.instances.own(operation, &id)?;
-            // Whoever starts it is waited for.
-            drop(core.instances.turn_of(operation, &record.id)?);
+            // Whoever starts it is waited for, also where only the supervisor is left of that.
+            let turn = core.instances.turn_of(operation, &record.id)?;
+            is_under_way(operation, &core.instances.directory(&record.id))?;
+            drop(turn);
             let state = crate::observe::state(&core, operation, &record)?;
             Ok((record, state.state))
         })
@@ -294,6 +307,7 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
         Err(error) if error.is_not_found() => return Ok(()),
         turn => turn?,
     };
+    is_under_way(operation, &core.instances.directory(&record.id))?;
     let state = crate::observe::state(core, operation, record)?.state;
     if matches!(state, State::Running | State::Paused) {
         let message = format!("`{}` is running", record.name);
@@ -326,8 +340,7 @@ fn until_let_go(core: &Core, operation: &'static str, record: &Record) -> Result
             let message = format!("the supervisor of `{}` does not let go", record.name);
             return Err(Error::new(ErrorKind::Timeout, operation, message));
         }
-        // The kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(LOOK);
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Named> {
     vec![
         ("a_caller_killed_at_any_step_of_create_leaves_one_or_none", creates),
         ("a_caller_killed_at_any_step_of_start_leaves_one_that_runs_once", starts),
+        ("a_stop_after_a_start_cut_short_at_any_step_is_obeyed", stops_what_was_starting),
         ("a_caller_killed_at_any_step_of_stop_leaves_one_that_can_be_stopped", stops),
         ("a_caller_killed_at_any_step_of_remove_leaves_nothing_of_it", removes),
     ]
@@ -112,18 +113,21 @@ fn state(bed: &Bed) -> Option<State> {
 fn runs_once(bed: &Bed, id: &InstanceId) {
     let observed = bed.inspect(id);
     assert_eq!(observed.state, State::Running, "{observed:?}");
-    let shims = hythe_traces::supervisors();
-    let ours = shims.iter().filter(|(_, line)| line.contains(&id.0)).count();
-    assert_eq!(ours, 1, "{shims:?}");
+    let shims = hythe_traces::supervisors().into_iter().filter(|(_, line)| line.contains(&id.0)).collect::<Vec<_>>();
+    assert_eq!(shims.len(), 1, "{shims:?}");
     let group = format!("hythe-{id}");
-    let mains = hythe_traces::contained()
-        .into_iter()
-        .filter(|(pid, name)| *name == group && hythe_traces::command_line(*pid).contains("began"));
-    assert_eq!(mains.count(), 1);
+    let inside = hythe_traces::contained().into_iter().filter(|(_, name)| *name == group);
+    let mains = inside.filter(|(pid, _)| parent(*pid) == Some(shims[0].0)).collect::<Vec<_>>();
+    assert_eq!(mains.len(), 1, "{mains:?}");
     while bed.lines(id).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
     assert_eq!(bed.lines(id), ["began"]);
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
 }
 
 fn nothing(_: &Bed) -> InstanceId {
@@ -160,6 +164,16 @@ fn starts() {
         assert!(matches!(state(bed), Some(State::Created | State::Running)));
         bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
         runs_once(bed, id);
+    });
+}
+
+fn stops_what_was_starting() {
+    killed_everywhere("start", created, |bed, id| {
+        bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
+        for _ in 0..5 {
+            assert!(matches!(state(bed), Some(State::Created | State::Exited)), "it was started after its stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     });
 }
 

@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
-/// What changes files, processes or the kernel's tables, or speaks to somebody who does.
+/// What changes files, processes or the kernel's tables, or speaks to somebody who does and hears the answer.
 const CHANGES: &[Sysno] = &[
     Sysno::chmod,
     Sysno::clone,
@@ -27,6 +27,7 @@ const CHANGES: &[Sysno] = &[
     Sysno::pwrite64,
     Sysno::rename,
     Sysno::renameat,
+    Sysno::recvmsg,
     Sysno::renameat2,
     Sysno::rmdir,
     Sysno::sendmsg,
@@ -103,7 +104,14 @@ fn change(thread: Pid) -> Option<Sysno> {
     let changes = match call {
         Sysno::openat => arguments[2] & CREATES != 0,
         Sysno::write => arguments[2] != WAKE,
+        Sysno::read => is_answer(thread, arguments[0]),
         call => CHANGES.contains(&call),
     };
     (is_entry && changes).then_some(call)
+}
+
+/// Whether somebody else answers there: it was asked for something, and dies before it hears what became of that.
+fn is_answer(thread: Pid, descriptor: u64) -> bool {
+    let target = std::fs::read_link(format!("/proc/{thread}/fd/{descriptor}")).unwrap_or_default();
+    descriptor > 2 && target.to_string_lossy().starts_with("pipe:")
 }
