@@ -125,6 +125,15 @@ impl Engine {
         found
     }
 
+    /// Kills the supervisor of a running instance, without asking anybody.
+    #[track_caller]
+    pub(crate) fn kill_supervisor(&self, id: &str) {
+        let Self::Embedded(root) = self else { panic!("nobody of ours supervises there") };
+        let pid = root.supervisor(id).unwrap_or_else(|| panic!("`{id}` has no supervisor"));
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
     /// Whether limits and images of what is there can be changed with its program.
     pub(crate) fn changes_what_is_there(&self) -> bool {
         matches!(self, Self::Program(_))

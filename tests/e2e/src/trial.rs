@@ -26,6 +26,8 @@ pub(crate) enum On {
     Both,
     /// Every runtime, where a small disk can be mounted.
     Disk,
+    /// The embedded runtime alone: what it shows has to do with its supervisors.
+    Embedded,
     /// Docker alone: what it shows has to do with its daemon.
     Docker,
     /// Every one, where the agent can be given a clock of its own.
@@ -59,6 +61,7 @@ impl Trial {
             On::Memory => runtime == "memory",
             On::Both => runtime == "podman",
             On::Docker => runtime == "docker",
+            On::Embedded => runtime == "embedded",
         }
     }
 

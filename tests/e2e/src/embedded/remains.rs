@@ -36,7 +36,7 @@ impl Root {
                 let _ = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
             }
         }
-        for name in names(&self.at("networks/networks")) {
+        for name in names(self.at("networks/networks")) {
             let _ = self.tokio.block_on(Networks::remove(&self.embedded, &cx, name.trim_end_matches(".json")));
         }
     }

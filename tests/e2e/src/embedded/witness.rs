@@ -56,6 +56,13 @@ impl Root {
         self.records().into_iter().find(|record| record.id == instance || record.name == instance)
     }
 
+    /// Pid of the supervisor of an instance, as the list of processes shows it.
+    pub(crate) fn supervisor(&self, id: &str) -> Option<u32> {
+        let directory = self.at("instances").join(id).display().to_string();
+        let all = hythe_traces::supervisors().into_iter();
+        all.filter(|(_, line)| line.ends_with(&directory)).map(|(pid, _)| pid).next()
+    }
+
     /// What became of it, as its supervisor wrote it down.
     pub(super) fn run(&self, id: &str) -> Value {
         read(&self.at("instances").join(id).join("run.json")).unwrap_or_default()
