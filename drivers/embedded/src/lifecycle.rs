@@ -51,7 +51,7 @@ pub(crate) fn make(
     let image = core.store.get(&plan.image).map_err(of_store(operation))?;
     check(core, operation, plan)?;
     let record = describe(operation, plan, name, labels, &image)?;
-    let made = core.instances.making(operation, &record.id)?;
+    let (made, _hand) = core.instances.making(operation, &record.id)?;
     let outcome = fill(core, operation, &record, &image, &made).and_then(|()| {
         let turn = core.instances.turn(operation)?;
         if let Some(holder) = core.instances.holder(operation, name)? {

@@ -12,6 +12,7 @@ use crate::bed::{self, Bed};
 pub(crate) fn trials() -> Vec<Named> {
     vec![
         ("racing_calls_make_and_start_one", racing),
+        ("others_that_connect_leave_what_is_being_made", connecting),
         ("two_hundred_run_at_once_and_leave_nothing", two_hundred),
         ("a_shim_is_small_and_has_one_thread", small),
         ("a_thousand_lives_leave_nothing_and_the_memory_flat", lives),
@@ -28,6 +29,25 @@ fn racing() {
     let first = ids[0].as_ref().unwrap();
     assert!(ids.iter().all(|id| id.as_ref().unwrap() == first));
     assert_eq!(bed.wait(bed.embedded.list(&bed.cx, &Filter::default())).unwrap().len(), 1);
+    bed.end();
+}
+
+fn connecting() {
+    const CONNECTIONS: usize = 8;
+    let bed = Bed::new();
+    let root = bed.root.clone();
+    let others = std::thread::spawn(move || {
+        let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        (0..CONNECTIONS).for_each(|_| drop(tokio.block_on(bed::connect(&root))));
+    });
+    let mut attempt = 0;
+    while !others.is_finished() {
+        attempt += 1;
+        let id = bed.wait(bed.embedded.create(&bed.cx, &bed::plan(attempt, SERVER))).unwrap();
+        bed.remove(&id);
+    }
+    others.join().unwrap();
+    assert!(attempt > 10, "too few were made meanwhile");
     bed.end();
 }
 
