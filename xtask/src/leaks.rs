@@ -49,3 +49,18 @@ pub(crate) fn since(
         std::thread::sleep(PAUSE);
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_a_test_left_is_found() {
+        let path = format!("/var/tmp/he2e-left-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
+        let found = on_the_machine();
+        std::fs::remove_dir(&path).unwrap();
+        assert!(found.unwrap().contains(&format!("file {path}")));
+    }
+}

@@ -100,7 +100,10 @@ fn is_id(text: &str) -> bool {
 
 /// Mount points at or below the directory of an instance that this process sees. There ought never to be one: they belong to the supervisor's own table.
 pub fn mounts() -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    points(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+fn points(table: &str) -> Vec<PathBuf> {
     let is_ours = |point: &&str| {
         let mut parts = point.split('/').skip_while(|part| *part != "instances").skip(1);
         parts.next().is_some_and(is_id)
@@ -131,5 +134,12 @@ mod tests {
         assert!(!is_link("hythe-shop") && !is_link("hythe1a2b") && !is_link("vethabc") && !is_link("hythe1a2bx1"));
         assert!(is_group("hythe-0123456789abcdef0123456789abcdef"));
         assert!(!is_group("hythe-shop") && !is_group("0123456789abcdef0123456789abcdef"));
+    }
+    #[test]
+    fn a_mount_of_an_instance_is_told_from_others() {
+        let ours = "/var/lib/x/instances/0123456789abcdef0123456789abcdef/root";
+        let line = |point: &str| format!("36 25 0:32 / {point} rw,relatime shared:1 - overlay overlay rw\n");
+        let table = [line("/"), line(ours), line("/var/lib/x/instances/other/root"), line("/proc")].concat();
+        assert_eq!(points(&table), [PathBuf::from(ours)]);
     }
 }
