@@ -20,6 +20,7 @@ mod images;
 mod instances;
 mod logs;
 mod look;
+mod memory;
 mod permissions;
 mod policy;
 mod purge;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Vec<Trial> {
         instances::trials(),
         logs::trials(),
         look::trials(),
+        memory::trials(),
         permissions::trials(),
         policy::trials(),
         purge::trials(),
