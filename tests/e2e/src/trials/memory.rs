@@ -8,11 +8,11 @@ trials!("memory":
     many_replacements_leave_the_agent_as_large_as_some Embedded,
 );
 
-const MANY: u32 = 160;
+const MANY: u32 = 1_000;
 /// From when on it is compared: caches are filled and threads are there.
-const SOME: u32 = 60;
+const SOME: u32 = 200;
 /// What it may grow by over the rest, in KiB.
-const GROWTH: u64 = 3 << 10;
+const GROWTH: u64 = 2 << 10;
 
 /// Resident memory in KiB and open descriptors of the agent.
 fn size(scene: &Scene<'_>) -> (u64, usize) {
@@ -28,7 +28,7 @@ fn many_replacements_leave_the_agent_as_large_as_some(scene: &mut Scene<'_>) {
     for version in 1..=MANY {
         let keys = format!("network = 'none'\nstop_grace = '1s'\nenv = {{ VERSION = '{version}' }}");
         scene.deploy(&one(&scene.service, &stays("up"), &keys)).ok();
-        if version % 20 == 0 {
+        if version % 100 == 0 {
             sizes.push((version, size(scene)));
         }
     }
