@@ -1,5 +1,5 @@
-//! Deaths of whoever calls the driver, as an agent does: before each system call by which it changes something while it creates, starts, stops and removes.
-//! Another one comes, is asked for the same, and there must be one container, or none, and nothing beside it.
+//! Deaths of whoever calls the driver, as an agent does, and of supervisors: before each system call by which they change something while a container is
+//! created, started, stopped and removed. Another caller comes, is asked for the same, and there must be one container, or none, and nothing beside it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use hythe_runtime::{Attachment, Filter, InstanceId, NetworkSpec, OpContext, Plan
 
 use crate::Named;
 use crate::bed::{self, Bed};
-use crate::traced::{Became, until};
+use crate::traced::{self, Became};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
@@ -21,6 +21,8 @@ pub(crate) fn trials() -> Vec<Named> {
         ("a_stop_after_a_start_cut_short_at_any_step_is_obeyed", stops_what_was_starting),
         ("a_caller_killed_at_any_step_of_stop_leaves_one_that_can_be_stopped", stops),
         ("a_caller_killed_at_any_step_of_remove_leaves_nothing_of_it", removes),
+        ("a_supervisor_killed_at_any_step_of_a_start_leaves_one_that_can_be_started", supervisor_starts),
+        ("a_supervisor_killed_at_any_step_of_an_end_leaves_a_true_record", supervisor_ends),
     ]
 }
 
@@ -58,7 +60,8 @@ async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
     let cx = OpContext::new("trial");
     match verb {
         "create" => drop(embedded.create(&cx, &plan()).await.unwrap()),
-        "start" => embedded.start(&cx, id).await.unwrap(),
+        // It fails where the supervisor is the one that is killed.
+        "start" => drop(embedded.start(&cx, id).await),
         "stop" => embedded.stop(&cx, id, &GRACE).await.unwrap(),
         "remove" => embedded.remove(&cx, id).await.unwrap(),
         other => panic!("`{other}`"),
@@ -80,27 +83,39 @@ fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
 }
 
 /// For each change that the verb makes: prepares, has the caller killed before it, and looks at what another one finds and makes of it.
-fn killed_everywhere(verb: &str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
+fn killed_everywhere(verb: &'static str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
+    let kill = move |bed: &Bed, id: &InstanceId, nth| traced::caller(spawn(bed, verb, id), nth);
+    everywhere(verb, prepare, kill, look);
+}
+
+fn everywhere(
+    what: &str,
+    prepare: fn(&Bed) -> InstanceId,
+    kill: impl Fn(&Bed, &InstanceId, usize) -> Became,
+    look: fn(&Bed, &InstanceId),
+) {
     let mut bed = Bed::new();
     if let Some(networks) = bed.embedded.networks() {
         let spec = NetworkSpec { name: NETWORK.to_owned(), labels: BTreeMap::new(), internal: false };
         bed.wait(networks.ensure(&bed.cx, &spec)).unwrap();
     }
     let mut places = BTreeMap::<&str, usize>::new();
+    let mut ids = Vec::new();
     for nth in 1.. {
         let id = prepare(&bed);
-        let became = until(spawn(&bed, verb, &id), nth);
+        let became = kill(&bed, &id, nth);
         bed.again();
         look(&bed, &id);
-        bed.clear();
+        ids.extend(bed.clear());
         match became {
             Became::Killed(call) => *places.entry(call.name()).or_default() += 1,
             Became::Ended => break,
         }
     }
-    println!("{verb}: killed before {} calls: {places:?}", places.values().sum::<usize>());
+    println!("{what}: killed before {} calls: {places:?}", places.values().sum::<usize>());
     assert!(places.values().sum::<usize>() > 5, "it cannot have done its work in so few: {places:?}");
     bed.end();
+    bed.is_empty(&ids);
 }
 
 fn state(bed: &Bed) -> Option<State> {
@@ -111,6 +126,15 @@ fn state(bed: &Bed) -> Option<State> {
 
 /// It runs, in one process that began once since it was made.
 fn runs_once(bed: &Bed, id: &InstanceId) {
+    runs(bed, id);
+    while bed.lines(id).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(bed.lines(id), ["began"]);
+}
+
+/// It runs, in one process below one supervisor.
+fn runs(bed: &Bed, id: &InstanceId) {
     let observed = bed.inspect(id);
     assert_eq!(observed.state, State::Running, "{observed:?}");
     let shims = hythe_traces::supervisors().into_iter().filter(|(_, line)| line.contains(&id.0)).collect::<Vec<_>>();
@@ -119,10 +143,6 @@ fn runs_once(bed: &Bed, id: &InstanceId) {
     let inside = hythe_traces::contained().into_iter().filter(|(_, name)| *name == group);
     let mains = inside.filter(|(pid, _)| parent(*pid) == Some(shims[0].0)).collect::<Vec<_>>();
     assert_eq!(mains.len(), 1, "{mains:?}");
-    while bed.lines(id).is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(bed.lines(id), ["began"]);
 }
 
 fn parent(pid: u32) -> Option<u32> {
@@ -196,5 +216,31 @@ fn removes() {
         let made = running(bed);
         assert_ne!(made, *id);
         runs_once(bed, &made);
+    });
+}
+
+fn supervisor_starts() {
+    let kill = |bed: &Bed, id: &InstanceId, nth| traced::started_by(spawn(bed, "start", id), nth);
+    everywhere("supervisor, start", created, kill, |bed, id| {
+        let found = state(bed);
+        assert!(matches!(found, Some(State::Created | State::Exited | State::Running)), "{found:?}");
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs(bed, id);
+    });
+}
+
+fn supervisor_ends() {
+    let kill = |bed: &Bed, id: &InstanceId, nth| {
+        let stop = || bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
+        traced::running(bed.shim(id).unwrap(), nth, stop)
+    };
+    everywhere("supervisor, end", running, kill, |bed, id| {
+        let observed = bed.inspect(id);
+        let exit = observed.exit.unwrap();
+        let lost = exit.error.as_ref().is_some_and(|error| error.contains("supervisor"));
+        // As it was, or told as lost.
+        assert!(observed.state == State::Exited && (lost && exit.code == 137 || exit.code == 5), "{exit:?}");
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs(bed, id);
     });
 }

@@ -1,4 +1,4 @@
-//! A process that is killed before a system call by which it would change something: the nth, counted over all its threads.
+//! Processes that are killed before a system call by which they would change something: the nth, counted over all their threads.
 
 use std::io::Write;
 use std::process::Child;
@@ -11,6 +11,7 @@ use syscalls::Sysno;
 
 /// What changes files, processes or the kernel's tables, or speaks to somebody who does and hears the answer.
 const CHANGES: &[Sysno] = &[
+    Sysno::bind,
     Sysno::chmod,
     Sysno::clone,
     Sysno::clone3,
@@ -20,77 +21,156 @@ const CHANGES: &[Sysno] = &[
     Sysno::fchmodat,
     Sysno::fdatasync,
     Sysno::flock,
+    Sysno::fork,
     Sysno::fsync,
     Sysno::ftruncate,
+    Sysno::kill,
     Sysno::mkdir,
     Sysno::mkdirat,
+    Sysno::mount,
     Sysno::pwrite64,
+    Sysno::recvmsg,
     Sysno::rename,
     Sysno::renameat,
-    Sysno::recvmsg,
     Sysno::renameat2,
     Sysno::rmdir,
     Sysno::sendmsg,
     Sysno::sendto,
+    Sysno::setns,
     Sysno::symlink,
     Sysno::symlinkat,
+    Sysno::umount2,
     Sysno::unlink,
     Sysno::unlinkat,
+    Sysno::unshare,
     Sysno::vfork,
+    Sysno::wait4,
     Sysno::write,
     Sysno::writev,
 ];
 /// Threads of a runtime wake each other with so many bytes.
 const WAKE: u64 = 8;
 const CREATES: u64 = nix::libc::O_CREAT as u64;
+const PLAIN: Options = Options::PTRACE_O_TRACESYSGOOD.union(Options::PTRACE_O_EXITKILL);
+const THREADS: Options = PLAIN.union(Options::PTRACE_O_TRACECLONE);
+const CHILDREN: Options =
+    THREADS.union(Options::PTRACE_O_TRACEFORK).union(Options::PTRACE_O_TRACEVFORK).union(Options::PTRACE_O_TRACEEXEC);
 
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Became {
     /// Killed before this call.
     Killed(Sysno),
-    /// It ended by itself before it came so far.
+    /// It ended, or did what it was to do, before it came so far.
     Ended,
 }
 
 /// Lets a process, which waits for a byte on its stdin, go on until its nth change.
-pub(crate) fn until(mut child: Child, nth: usize) -> Became {
+pub(crate) fn caller(mut child: Child, nth: usize) -> Became {
+    let leader = take_hold(&child, THREADS);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    Trace { nth, passed: 0, killed: None }.follow(leader, |_| true)
+}
+
+/// The same, where the one that is killed is the supervisor that the process starts: the child of its child.
+pub(crate) fn started_by(mut child: Child, nth: usize) -> Became {
+    let leader = take_hold(&child, CHILDREN);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let mut others: Vec<Pid> = Vec::new();
+    let mut trace = Trace { nth, passed: 0, killed: None };
+    let became = trace.follow(leader, |thread| {
+        if group_of(thread) != Some(leader) && !others.contains(&thread) {
+            others.push(thread);
+            if others.len() == 2 {
+                // What it makes is not traced.
+                ptrace::setoptions(thread, PLAIN).unwrap();
+            }
+        }
+        others.get(1) == Some(&thread)
+    });
+    if let (Became::Ended, Some(supervisor)) = (became, others.get(1)) {
+        let_go(*supervisor);
+    }
+    became
+}
+
+/// Lets a process that is there go on until its nth change, while something is done that concerns it.
+pub(crate) fn running(pid: i32, nth: usize, act: impl FnOnce() + Send) -> Became {
+    let pid = Pid::from_raw(pid);
+    ptrace::seize(pid, PLAIN).unwrap();
+    ptrace::interrupt(pid).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(act);
+        Trace { nth, passed: 0, killed: None }.follow(pid, |_| true)
+    })
+}
+
+fn take_hold(child: &Child, options: Options) -> Pid {
     let leader = Pid::from_raw(child.id().cast_signed());
-    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     for thread in hythe_traces::names(format!("/proc/{leader}/task")) {
         let thread = Pid::from_raw(thread.parse().unwrap());
         ptrace::seize(thread, options).unwrap();
         ptrace::interrupt(thread).unwrap();
     }
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    let mut passed = 0;
-    let mut killed = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::__WALL)).unwrap() {
-            WaitStatus::Exited(pid, code) if pid == leader => {
-                assert_eq!(code, 0, "the call failed");
-                return Became::Ended;
-            }
-            WaitStatus::Signaled(pid, ..) if pid == leader => return Became::Killed(killed.unwrap()),
-            WaitStatus::PtraceSyscall(thread) if killed.is_none() => {
-                passed += usize::from(change(thread).is_some());
-                if passed == nth {
-                    killed = change(thread);
-                    kill(leader, Signal::SIGKILL).unwrap();
-                } else {
+    leader
+}
+
+struct Trace {
+    nth: usize,
+    passed: usize,
+    killed: Option<Sysno>,
+}
+
+impl Trace {
+    /// Until the end of `until`; changes of whom `counts` says are counted, and it is the one that is killed.
+    fn follow(&mut self, until: Pid, mut counts: impl FnMut(Pid) -> bool) -> Became {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::__WALL)).unwrap() {
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == until => {
+                    return self.killed.map_or(Became::Ended, Became::Killed);
+                }
+                WaitStatus::PtraceSyscall(thread) => {
+                    if counts(thread) && self.killed.is_none() && self.is_the_one(thread) {
+                        kill(group_of(thread).unwrap_or(thread), Signal::SIGKILL).unwrap();
+                    } else {
+                        goes_on(thread, None);
+                    }
+                }
+                WaitStatus::PtraceEvent(thread, ..) => {
+                    counts(thread);
                     goes_on(thread, None);
                 }
+                WaitStatus::Stopped(thread, signal) => goes_on(thread, Some(signal)),
+                _ => {}
             }
-            WaitStatus::PtraceEvent(thread, ..) => goes_on(thread, None),
-            WaitStatus::Stopped(thread, signal) => goes_on(thread, Some(signal)),
-            _ => {}
         }
+    }
+
+    fn is_the_one(&mut self, thread: Pid) -> bool {
+        let Some(call) = change(thread) else { return false };
+        self.passed += 1;
+        if self.passed == self.nth {
+            self.killed = Some(call);
+        }
+        self.killed.is_some()
     }
 }
 
 fn goes_on(thread: Pid, signal: Option<Signal>) {
     // Its process may be dying.
     let _ = ptrace::syscall(thread, signal);
+}
+
+fn let_go(pid: Pid) {
+    ptrace::interrupt(pid).unwrap();
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+    ptrace::detach(pid, None).unwrap();
+}
+
+fn group_of(thread: Pid) -> Option<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"))?;
+    group.trim().parse().ok().map(Pid::from_raw)
 }
 
 /// The call that a thread is about to make, where it changes something.
