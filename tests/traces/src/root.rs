@@ -22,8 +22,11 @@ pub fn of_root(root: &Path) -> Vec<String> {
         if line.contains(&path) {
             found.push(format!("process {pid} {line}"));
         }
-        if fs::read_to_string(format!("/proc/{pid}/mountinfo")).is_ok_and(|mounts| mounts.contains(&path)) {
-            found.push(format!("mount in process {pid} {line}"));
+        // Below it, or made of what is below it; the root itself may be a disk of its own.
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        if let Some(mount) = mounts.lines().find(|mount| mount.contains(&format!("{path}/"))) {
+            let point = mount.split(' ').nth(4).unwrap_or_default();
+            found.push(format!("mount {point} in process {pid} {line}"));
         }
     }
     if let Some(digits) = digits(root) {
