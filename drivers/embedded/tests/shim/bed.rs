@@ -55,6 +55,16 @@ impl Bed {
         Self { root, _directory: directory, tokio, embedded, cx: OpContext::new("trial") }
     }
 
+    /// An archive with an image of this name, which shares no layer with the other one.
+    pub(crate) fn archive(&self, name: &str) -> PathBuf {
+        let path = self.root.with_file_name("other.tar");
+        let other = self.root.with_file_name("busybox");
+        let program = std::fs::read(busybox()).unwrap();
+        std::fs::write(&other, [&program[..], b"other"].concat()).unwrap();
+        crate::image::write(&other, name, &path);
+        path
+    }
+
     /// Another agent over the same root, as after a restart.
     pub(crate) fn again(&mut self) {
         self.embedded = self.tokio.block_on(connect(&self.root));

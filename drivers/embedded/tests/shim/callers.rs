@@ -16,6 +16,7 @@ use crate::traced::{self, Became};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
+        ("a_caller_killed_at_any_step_of_load_leaves_a_whole_image_or_none", loads),
         ("a_caller_killed_at_any_step_of_create_leaves_one_or_none", creates),
         ("a_caller_killed_at_any_step_of_start_leaves_one_that_runs_once", starts),
         ("a_stop_after_a_start_cut_short_at_any_step_is_obeyed", stops_what_was_starting),
@@ -63,9 +64,15 @@ async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
         // It fails where the supervisor is the one that is killed.
         "start" => drop(embedded.start(&cx, id).await),
         "stop" => embedded.stop(&cx, id, &GRACE).await.unwrap(),
+        "load" => drop(load(embedded, Path::new(&id.0)).await),
         "remove" => embedded.remove(&cx, id).await.unwrap(),
         other => panic!("`{other}`"),
     }
+}
+
+async fn load(embedded: &Embedded, archive: &Path) -> Vec<hythe_runtime::Image> {
+    let (progress, _reports) = tokio::sync::mpsc::channel(1);
+    embedded.images().unwrap().load(&OpContext::new("trial"), archive, &progress).await.unwrap()
 }
 
 fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
@@ -166,6 +173,35 @@ fn stopped(bed: &Bed) -> InstanceId {
     let id = running(bed);
     bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
     id
+}
+
+/// What the image store consists of, but for what it locks.
+fn store(bed: &Bed) -> Vec<String> {
+    let images = bed.root.join("images");
+    let names = |directory: &str| hythe_traces::names(images.join(directory));
+    ["blobs/sha256", "layers", "ingest", "tmp"].into_iter().flat_map(names).collect()
+}
+
+fn loads() {
+    const OTHER: &str = "localhost/other:1";
+    let prepare = |bed: &Bed| InstanceId(bed.archive(OTHER).display().to_string());
+    killed_everywhere("load", prepare, |bed, archive| {
+        let images = bed.embedded.images().unwrap();
+        let other = OTHER.parse().unwrap();
+        let plan = Plan { image: OTHER.parse().unwrap(), ..plan() };
+        if bed.wait(images.get(&bed.cx, &other)).is_ok() {
+            runs_once(bed, &bed.run(&plan));
+            bed.clear();
+        }
+        bed.wait(load(&bed.embedded, Path::new(&archive.0)));
+        runs_once(bed, &bed.run(&plan));
+        bed.clear();
+        bed.wait(images.remove(&bed.cx, &other)).unwrap();
+        // Of its one other image: a manifest, a configuration, a layer as it came, and unpacked; and a place to work in with its lock.
+        let left = store(bed);
+        assert_eq!(left.iter().filter(|name| name.starts_with('.')).count(), 2, "{left:?}");
+        assert_eq!(left.len(), 4 + 2, "{left:?}");
+    });
 }
 
 fn creates() {

@@ -1,5 +1,6 @@
 //! Processes that are killed before a system call by which they would change something: the nth, counted over all their threads.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::process::Child;
 
@@ -9,44 +10,44 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
-/// What changes files, processes or the kernel's tables, or speaks to somebody who does and hears the answer.
-const CHANGES: &[Sysno] = &[
-    Sysno::bind,
-    Sysno::chmod,
-    Sysno::clone,
-    Sysno::clone3,
-    Sysno::connect,
-    Sysno::fallocate,
-    Sysno::fchmod,
-    Sysno::fchmodat,
-    Sysno::fdatasync,
-    Sysno::flock,
-    Sysno::fork,
-    Sysno::fsync,
-    Sysno::ftruncate,
-    Sysno::kill,
-    Sysno::mkdir,
-    Sysno::mkdirat,
-    Sysno::mount,
-    Sysno::pwrite64,
-    Sysno::recvmsg,
-    Sysno::rename,
-    Sysno::renameat,
-    Sysno::renameat2,
-    Sysno::rmdir,
-    Sysno::sendmsg,
-    Sysno::sendto,
-    Sysno::setns,
-    Sysno::symlink,
-    Sysno::symlinkat,
-    Sysno::umount2,
-    Sysno::unlink,
-    Sysno::unlinkat,
-    Sysno::unshare,
-    Sysno::vfork,
-    Sysno::wait4,
-    Sysno::write,
-    Sysno::writev,
+/// What changes files, processes or the kernel's tables, or speaks to somebody who does and hears the answer. By name, since machines differ in which of them they have.
+const CHANGES: &[&str] = &[
+    "bind",
+    "chmod",
+    "clone",
+    "clone3",
+    "connect",
+    "fallocate",
+    "fchmod",
+    "fchmodat",
+    "fdatasync",
+    "flock",
+    "fork",
+    "fsync",
+    "ftruncate",
+    "kill",
+    "mkdir",
+    "mkdirat",
+    "mount",
+    "pwrite64",
+    "recvmsg",
+    "rename",
+    "renameat",
+    "renameat2",
+    "rmdir",
+    "sendmsg",
+    "sendto",
+    "setns",
+    "symlink",
+    "symlinkat",
+    "umount2",
+    "unlink",
+    "unlinkat",
+    "unshare",
+    "vfork",
+    "wait4",
+    "write",
+    "writev",
 ];
 /// Threads of a runtime wake each other with so many bytes.
 const WAKE: u64 = 8;
@@ -69,7 +70,7 @@ pub(crate) enum Became {
 pub(crate) fn caller(mut child: Child, nth: usize) -> Became {
     let leader = take_hold(&child, THREADS);
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    Trace { nth, passed: 0, killed: None }.follow(leader, |_| true)
+    Trace::until(nth).follow(leader, |_| true)
 }
 
 /// The same, where the one that is killed is the supervisor that the process starts: the child of its child.
@@ -77,7 +78,7 @@ pub(crate) fn started_by(mut child: Child, nth: usize) -> Became {
     let leader = take_hold(&child, CHILDREN);
     child.stdin.take().unwrap().write_all(b"\n").unwrap();
     let mut others: Vec<Pid> = Vec::new();
-    let mut trace = Trace { nth, passed: 0, killed: None };
+    let mut trace = Trace::until(nth);
     let became = trace.follow(leader, |thread| {
         if group_of(thread) != Some(leader) && !others.contains(&thread) {
             others.push(thread);
@@ -101,7 +102,7 @@ pub(crate) fn running(pid: i32, nth: usize, act: impl FnOnce() + Send) -> Became
     ptrace::interrupt(pid).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(act);
-        Trace { nth, passed: 0, killed: None }.follow(pid, |_| true)
+        Trace::until(nth).follow(pid, |_| true)
     })
 }
 
@@ -115,13 +116,22 @@ fn take_hold(child: &Child, options: Options) -> Pid {
     leader
 }
 
+/// Of a row of the same call by one thread, as when it writes a large file, only so many are told from each other.
+const ROW: usize = 3;
+
 struct Trace {
     nth: usize,
     passed: usize,
     killed: Option<Sysno>,
+    /// What each thread did last, and how often in a row.
+    rows: HashMap<Pid, (Sysno, usize)>,
 }
 
 impl Trace {
+    fn until(nth: usize) -> Self {
+        Self { nth, passed: 0, killed: None, rows: HashMap::new() }
+    }
+
     /// Until the end of `until`; changes of whom `counts` says are counted, and it is the one that is killed.
     fn follow(&mut self, until: Pid, mut counts: impl FnMut(Pid) -> bool) -> Became {
         loop {
@@ -148,6 +158,11 @@ impl Trace {
 
     fn is_the_one(&mut self, thread: Pid) -> bool {
         let Some(call) = change(thread) else { return false };
+        let row = self.rows.entry(thread).or_insert((call, 0));
+        *row = if row.0 == call { (call, row.1 + 1) } else { (call, 1) };
+        if row.1 > ROW {
+            return false;
+        }
         self.passed += 1;
         if self.passed == self.nth {
             self.killed = Some(call);
@@ -181,11 +196,11 @@ fn change(thread: Pid) -> Option<Sysno> {
     let call = Sysno::new(words.next()?.parse().ok()?)?;
     let arguments: Vec<u64> =
         words.map_while(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect();
-    let changes = match call {
-        Sysno::openat => arguments[2] & CREATES != 0,
-        Sysno::write => arguments[2] != WAKE,
-        Sysno::read => is_answer(thread, arguments[0]),
-        call => CHANGES.contains(&call),
+    let changes = match call.name() {
+        "openat" => arguments[2] & CREATES != 0,
+        "write" => arguments[2] != WAKE,
+        "read" => is_answer(thread, arguments[0]),
+        name => CHANGES.contains(&name),
     };
     (is_entry && changes).then_some(call)
 }
