@@ -170,6 +170,10 @@ impl Drop for Bed {
             for row in self.embedded.list(&self.cx, &Filter::default()).await.unwrap_or_default() {
                 let _ = self.embedded.destroy(&row.id.0).await;
             }
+            let Some(networks) = self.embedded.networks() else { return };
+            for network in networks.list(&self.cx).await.unwrap_or_default() {
+                let _ = networks.remove(&self.cx, &network.name).await;
+            }
         };
         self.tokio.block_on(destroy);
     }
