@@ -1,5 +1,6 @@
 //! An engine as its own program shows it: the witness that is not ours.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -123,6 +124,13 @@ impl Engine {
             }
         }
         found
+    }
+
+    /// Where the embedded runtime keeps all it knows.
+    #[track_caller]
+    pub(crate) fn root(&self) -> PathBuf {
+        let Self::Embedded(root) = self else { panic!("there is no root of ours") };
+        root.path()
     }
 
     /// Kills the supervisor of a running instance, without asking anybody.

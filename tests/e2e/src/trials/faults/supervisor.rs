@@ -1,4 +1,5 @@
-//! A container's supervisor is killed: the container dies with it, which is told as the loss that it is, and it is started again.
+//! What the embedded runtime rests on fails. A container's supervisor is killed: the container dies with it, which is told as the loss that it is, and it is
+//! started again. The directory with all it knows goes and returns, as a disk does.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ trials!("faults-supervisor":
     a_killed_one_is_noticed_soon_and_its_container_started_again Embedded,
     one_killed_while_the_agent_is_away_is_noticed_by_the_next Embedded,
     one_killed_in_a_stop_is_no_failure_of_it Embedded,
+    a_root_that_goes_and_returns_finds_all_as_it_was Embedded,
+    a_root_that_is_gone_when_the_agent_starts_is_waited_for Embedded,
 );
 
 /// Longer than anybody would call soon.
@@ -62,4 +65,45 @@ fn one_killed_in_a_stop_is_no_failure_of_it(scene: &mut Scene<'_>) {
     scene.engine().kill_supervisor(&id);
     stop.end().ok();
     assert_eq!(settles(scene, "stopped")["desired"], "stopped");
+}
+
+/// Moves the root away, does something, and moves it back.
+fn without_its_root(scene: &mut Scene<'_>, meanwhile: impl FnOnce(&mut Scene<'_>)) {
+    let root = scene.engine().root();
+    let aside = root.with_extension("aside");
+    std::fs::rename(&root, &aside).unwrap();
+    meanwhile(scene);
+    assert!(!root.exists(), "another root was made in its place");
+    std::fs::rename(&aside, &root).unwrap();
+}
+
+#[track_caller]
+fn is_unknown(scene: &Scene<'_>) {
+    wait::until("nothing is known of it", || scene.it(), |it| it["state"] == "unknown");
+    wait::stays("so", Duration::from_secs(2), || scene.it(), |it| it["state"] == "unknown");
+}
+
+#[track_caller]
+fn is_as_it_was(scene: &Scene<'_>, id: &str, process: u64) {
+    wait::until("it is known again", || scene.it(), |it| it["state"] == "running");
+    let it = settles(scene, "once");
+    assert_eq!((&it["instance"]["id"], &it["restarts"]), (&id.into(), &0.into()), "{it:#}");
+    assert_eq!(pid(scene, &scene.service), process, "another process");
+}
+
+fn a_root_that_goes_and_returns_finds_all_as_it_was(scene: &mut Scene<'_>) {
+    let (id, process) = deployed(scene);
+    without_its_root(scene, |scene| is_unknown(scene));
+    is_as_it_was(scene, &id, process);
+    scene.hythe(&["exec", &scene.service, "true"]).ok();
+}
+
+fn a_root_that_is_gone_when_the_agent_starts_is_waited_for(scene: &mut Scene<'_>) {
+    let (id, process) = deployed(scene);
+    scene.agent.kill();
+    without_its_root(scene, |scene| {
+        scene.agent.start_again();
+        is_unknown(scene);
+    });
+    is_as_it_was(scene, &id, process);
 }
