@@ -1,6 +1,7 @@
 //! What the embedded runtime rests on fails. A container's supervisor is killed: the container dies with it, which is told as the loss that it is, and it is
 //! started again. The directory with all it knows goes and returns, as a disk does.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -67,14 +68,31 @@ fn one_killed_in_a_stop_is_no_failure_of_it(scene: &mut Scene<'_>) {
     assert_eq!(settles(scene, "stopped")["desired"], "stopped");
 }
 
-/// Moves the root away, does something, and moves it back.
-fn without_its_root(scene: &mut Scene<'_>, meanwhile: impl FnOnce(&mut Scene<'_>)) {
-    let root = scene.engine().root();
-    let aside = root.with_extension("aside");
-    std::fs::rename(&root, &aside).unwrap();
-    meanwhile(scene);
-    assert!(!root.exists(), "another root was made in its place");
-    std::fs::rename(&aside, &root).unwrap();
+/// A root that is moved away until this is dropped, also when the trial fails.
+struct Away {
+    root: PathBuf,
+    aside: PathBuf,
+}
+
+impl Away {
+    fn take(scene: &Scene<'_>) -> Self {
+        let root = scene.engine().root();
+        let aside = root.with_extension("aside");
+        std::fs::rename(&root, &aside).unwrap();
+        Self { root, aside }
+    }
+
+    fn bring_back(self) {
+        assert!(!self.root.exists(), "another root was made in its place");
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        // Whatever was made in its place is worth nothing.
+        let _ = std::fs::remove_dir_all(&self.root);
+        let _ = std::fs::rename(&self.aside, &self.root);
+    }
 }
 
 #[track_caller]
@@ -93,7 +111,9 @@ fn is_as_it_was(scene: &Scene<'_>, id: &str, process: u64) {
 
 fn a_root_that_goes_and_returns_finds_all_as_it_was(scene: &mut Scene<'_>) {
     let (id, process) = deployed(scene);
-    without_its_root(scene, |scene| is_unknown(scene));
+    let away = Away::take(scene);
+    is_unknown(scene);
+    away.bring_back();
     is_as_it_was(scene, &id, process);
     scene.hythe(&["exec", &scene.service, "true"]).ok();
 }
@@ -101,9 +121,9 @@ fn a_root_that_goes_and_returns_finds_all_as_it_was(scene: &mut Scene<'_>) {
 fn a_root_that_is_gone_when_the_agent_starts_is_waited_for(scene: &mut Scene<'_>) {
     let (id, process) = deployed(scene);
     scene.agent.kill();
-    without_its_root(scene, |scene| {
-        scene.agent.start_again();
-        is_unknown(scene);
-    });
+    let away = Away::take(scene);
+    scene.agent.start_again();
+    is_unknown(scene);
+    away.bring_back();
     is_as_it_was(scene, &id, process);
 }
