@@ -1,4 +1,4 @@
-//! What tests left behind: the environment's remains before and after, compared.
+//! What tests left behind: what there was before and after, compared.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,9 @@ use crate::failure::Result;
 /// Engines finish some removals after they answered.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
+/// Where tests make their directories, and what the names of these begin with.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+const OURS: [&str; 2] = ["he2e", "hythe"];
 
 /// What an engine keeps or loses by itself, whoever uses it; it goes when the engine is taken down, which is checked then.
 ///
@@ -19,15 +22,45 @@ pub(crate) fn is_the_engines_own(leak: &str) -> bool {
         || (leak.starts_with("mount") && leak.ends_with("/netns/default"))
 }
 
-/// Lines for everything that exists now and did not exist in `before`, once given time to go away, and is not left to the engines.
-pub(crate) fn since(before: &Remains, left_to_engines: fn(&str) -> bool) -> Result<Vec<String>> {
+/// Everything that tests might leave: in the environment, of the embedded runtime anywhere on the machine, and directories.
+pub(crate) fn on_the_machine() -> Result<Remains> {
+    let mut remains = env::remains()?;
+    remains.extend(hythe_traces::all().into_iter().map(|line| format!("embedded {line}")));
+    let names = |place| hythe_traces::names(place).into_iter().map(move |name| format!("file {place}/{name}"));
+    let is_ours =
+        |line: &String| line.rsplit('/').next().is_some_and(|name| OURS.iter().any(|of| name.starts_with(of)));
+    remains.extend(TEMPORARY.into_iter().flat_map(names).filter(is_ours));
+    Ok(remains)
+}
+
+/// Lines for everything that `look` finds now and that is not in `before`, once given time to go away, and is not left to the engines.
+pub(crate) fn since(
+    before: &Remains,
+    look: fn() -> Result<Remains>,
+    left_to_engines: fn(&str) -> bool,
+) -> Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let now = env::remains()?;
+        let now = look()?;
         let leaked: Vec<_> = now.difference(before).filter(|leak| !left_to_engines(leak)).cloned().collect();
         if leaked.is_empty() || Instant::now() > deadline {
             return Ok(leaked);
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_a_test_left_is_found() {
+        let path = format!("/var/tmp/he2e-left-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
+        let found = on_the_machine();
+        std::fs::remove_dir(&path).unwrap();
+        assert!(found.unwrap().contains(&format!("file {path}")));
     }
 }

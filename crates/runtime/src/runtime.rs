@@ -142,6 +142,7 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Named volumes.
     fn volumes(&self) -> Option<&dyn Volumes>;
 
-    /// Exactly what would be given to the engine for this plan (an argument vector, a JSON document), from the same pure translation that [`Runtime::create`] uses. No engine call.
+    /// Exactly what would be given to the engine for this plan (an argument vector, a JSON document), from the same pure translation that [`Runtime::create`] uses,
+    /// with the values of secrets ([`crate::plan::is_secret`]) masked. No engine call.
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value>;
 }

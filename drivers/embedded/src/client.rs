@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -19,11 +20,15 @@ use tokio::net::UnixStream;
 
 use crate::error::{Doing, of_fault};
 
+/// What lists of processes show, wherever the program is.
+const NAME: &str = "hythe";
+
 /// Starts a shim and hears how far it came. Blocking.
 pub(crate) fn shim(program: &Path, verb: &str, directory: &Directory, operation: &'static str) -> Result<Report> {
     let what = || format!("start the supervisor `{}`", program.display());
     let log = File::options().create(true).append(true).open(directory.at("shim.log")).doing(operation, what())?;
     let mut child = Command::new(program)
+        .arg0(NAME)
         .args(["shim", verb])
         .arg(directory.path())
         .env_clear()
@@ -48,12 +53,12 @@ pub(crate) fn shim(program: &Path, verb: &str, directory: &Directory, operation:
 
 /// A connection to a living shim. `None`: none answers there (any more).
 pub(crate) async fn connect(operation: &'static str, directory: &Directory) -> Result<Option<UnixStream>> {
+    use std::io::ErrorKind as Io;
     let Ok((_open, path)) = directory.socket() else { return Ok(None) };
     match UnixStream::connect(&path).await {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
-            Ok(None)
-        }
+        // One that ends resets who waited to be heard.
+        Err(error) if matches!(error.kind(), Io::NotFound | Io::ConnectionRefused | Io::ConnectionReset) => Ok(None),
         Err(error) => Err(error).doing(operation, "reach the supervisor"),
     }
 }

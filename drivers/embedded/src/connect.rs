@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hythe_oci::{Registry, RegistryConfig, Store, auth::Files};
@@ -23,6 +24,8 @@ use crate::network::{self, Networks};
 use crate::translate::Machine;
 
 const OPERATION: &str = "connect";
+/// What runs, whatever an upgrade has put at its path meanwhile.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Opens the embedded runtime below the configured root.
 ///
@@ -38,15 +41,13 @@ fn open(config: Config) -> Result<Embedded> {
         return Err(Error::new(ErrorKind::Unavailable, OPERATION, message).hint("run the agent as root, or use podman"));
     }
     let root = config.root.clone();
+    nobody_is_lost(&root)?;
     fs::create_dir_all(&root).doing(OPERATION, format_args!("make `{}`", root.display()))?;
     let root = fs::canonicalize(&root).doing(OPERATION, format_args!("find `{}`", root.display()))?;
     // Environments hold secrets, and layers programs that gain rights.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
     stacks(&root)?;
-    let shim = match config.shim.clone() {
-        Some(shim) => shim,
-        None => std::env::current_exe().doing(OPERATION, "find this program")?,
-    };
+    let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let bridges = network::supported();
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     let registry = Registry::new(RegistryConfig {
@@ -62,7 +63,8 @@ fn open(config: Config) -> Result<Embedded> {
             endpoint: root.display().to_string(),
             engine: "hythe".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            engine_id: None,
+            // One root is one runtime, by whatever names it is configured.
+            engine_id: Some(format!("{}:{}", uname().nodename().to_string_lossy(), root.display())),
             rootless: false,
         },
         capability,
@@ -78,6 +80,35 @@ fn open(config: Config) -> Result<Embedded> {
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// A root that is not there is made, unless supervisors of its instances live: then it is only away, as the disk that it is on, and what would be made in
+/// its place would run beside what is there.
+fn nobody_is_lost(root: &Path) -> Result<()> {
+    let instances = root.join("instances");
+    if instances.exists() {
+        return Ok(());
+    }
+    let parent = root.parent().and_then(|parent| fs::canonicalize(parent).ok());
+    let known = match (parent, root.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name).join("instances"),
+        _ => instances,
+    };
+    let processes = fs::read_dir("/proc").doing(OPERATION, "list processes")?.flatten();
+    let supervises = |line: &[u8]| {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.get(1) == Some(&&b"shim"[..])
+            && words.get(3).is_some_and(|path| Path::new(std::ffi::OsStr::from_bytes(path)).starts_with(&known))
+    };
+    let living = processes.filter(|entry| fs::read(entry.path().join("cmdline")).is_ok_and(|line| supervises(&line)));
+    match living.count() {
+        0 => Ok(()),
+        count => {
+            let message = format!("`{}` is not there, and {count} supervisors of its instances run", root.display());
+            Err(Error::new(ErrorKind::Unavailable, OPERATION, message)
+                .hint("bring back the disk or directory that held it, or end those processes"))
+        }
+    }
 }
 
 /// Instances of builds that nobody finished.

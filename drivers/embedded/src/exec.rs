@@ -129,7 +129,7 @@ async fn exec(core: &Shared, id: &InstanceId, request: &ExecRequest) -> Result<S
         Ok(Asked::Gone) => return Err(conflict(operation, &record, "is not running")),
         Err(fault) => {
             return match fault.code {
-                Some(code) => Ok(never_ran(code)),
+                Some(code) => Ok(never_ran(code, &fault.message)),
                 None => Err(of_fault(operation, &fault)),
             };
         }
@@ -144,9 +144,11 @@ async fn exec(core: &Shared, id: &InstanceId, request: &ExecRequest) -> Result<S
 }
 
 /// A session of a command that could not be executed.
-fn never_ran(code: i32) -> Session {
+/// A program that could not be executed ends as a shell would tell it, with the reason on its stderr.
+fn never_ran(code: i32, reason: &str) -> Session {
     let exit = Box::pin(std::future::ready(Ok(code)));
-    Session { stdin: Some(Box::pin(tokio::io::sink())), output: stream::empty().boxed(), resize: None, exit }
+    let told = Ok((StdStream::Stderr, Bytes::from(format!("{reason}\n"))));
+    Session { stdin: Some(Box::pin(tokio::io::sink())), output: stream::iter([told]).boxed(), resize: None, exit }
 }
 
 fn exit_of(mut connection: UnixStream) -> BoxFuture<'static, Result<i32>> {

@@ -76,7 +76,9 @@ impl Instances {
         let _turn = instances.turn("connect")?;
         for name in ["making", "trash"] {
             for entry in fs::read_dir(root.join(name)).doing("connect", "look for remains")?.flatten() {
-                remove_tree(&entry.path()).doing("connect", "remove remains")?;
+                if !is_in_hand(&entry.path()) {
+                    remove_tree(&entry.path()).doing("connect", "remove remains")?;
+                }
             }
         }
         Ok(instances)
@@ -166,11 +168,15 @@ impl Instances {
         }
     }
 
-    /// A directory that will become an instance.
-    pub(crate) fn making(&self, operation: &'static str, id: &str) -> Result<Directory> {
+    /// A directory that will become an instance; whoever connects meanwhile leaves it alone for as long as the second value lives.
+    pub(crate) fn making(&self, operation: &'static str, id: &str) -> Result<(Directory, File)> {
         let path = self.root.join("making").join(id);
-        fs::create_dir(&path).doing(operation, format_args!("make `{}`", path.display()))?;
-        Ok(Directory::new(path))
+        let what = || format!("make `{}`", path.display());
+        let _turn = self.turn(operation)?;
+        fs::create_dir(&path).doing(operation, what())?;
+        let hand = File::open(&path).doing(operation, what())?;
+        flock(&hand, FlockOperation::LockExclusive).doing(operation, what())?;
+        Ok((Directory::new(path), hand))
     }
 
     /// Makes it an instance under its name. Needs the turn, and the name free.
@@ -248,6 +254,11 @@ fn locked(path: &Path) -> io::Result<Turn> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether somebody alive is making something of a directory.
+fn is_in_hand(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockExclusive).is_err())
 }
 
 /// Removes a directory with all in it. Absent: success.

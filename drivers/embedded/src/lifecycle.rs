@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_oci::Stored;
+use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, Plan, PlanNetwork, Result, State, Stop};
 use hythe_shim::files::replace_json;
 use hythe_shim::journal::Kind;
@@ -25,6 +26,8 @@ use crate::translate::{self, Places, volume_files};
 
 /// Longest wait for a killed process to be gone.
 const KILLED: Duration = Duration::from_secs(10);
+/// Time between two looks for a supervisor: the kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Makes an instance, or finds it made.
 pub(crate) fn create(core: &Core, operation: &'static str, plan: &Plan) -> Result<Record> {
@@ -48,7 +51,7 @@ pub(crate) fn make(
     let image = core.store.get(&plan.image).map_err(of_store(operation))?;
     check(core, operation, plan)?;
     let record = describe(operation, plan, name, labels, &image)?;
-    let made = core.instances.making(operation, &record.id)?;
+    let (made, _hand) = core.instances.making(operation, &record.id)?;
     let outcome = fill(core, operation, &record, &image, &made).and_then(|()| {
         let turn = core.instances.turn(operation)?;
         if let Some(holder) = core.instances.holder(operation, name)? {
@@ -220,18 +223,27 @@ fn write_files(operation: &'static str, plan: &Plan, made: &Directory) -> Result
 pub(crate) fn start(core: &Core, operation: &'static str, record: &Record) -> Result<()> {
     let _turn = core.instances.turn_of(operation, &record.id)?;
     let directory = core.instances.directory(&record.id);
-    if directory.shim().doing(operation, "look for the supervisor")?.is_some() && is_running(&directory) {
-        return Ok(());
+    while !is_under_way(operation, &directory)? {
+        match client::shim(&core.shim, "start", &directory, operation)? {
+            Report::Done => break,
+            // Somebody who died had started one just before.
+            Report::Held => {}
+            Report::Failed(fault) => return Err(of_fault(operation, &fault)),
+        }
     }
-    match client::shim(&core.shim, "start", &directory, operation)? {
-        Report::Done | Report::Held => Ok(()),
-        Report::Failed(fault) => Err(of_fault(operation, &fault)),
-    }
+    Ok(())
 }
 
-fn is_running(directory: &Directory) -> bool {
-    let run: Option<hythe_shim::record::Run> = hythe_shim::files::read_json(&directory.run()).ok();
-    run.is_some_and(|run| run.phase == hythe_shim::record::Phase::Running)
+/// Whether a supervisor runs the instance. One that is still starting it, for a caller who died meanwhile, is waited for, and so is one that is leaving.
+fn is_under_way(operation: &'static str, directory: &Directory) -> Result<bool> {
+    while directory.shim().doing(operation, "look for the supervisor")?.is_some() {
+        let run: Option<hythe_shim::record::Run> = hythe_shim::files::read_json(&directory.run()).ok();
+        if run.is_some_and(|run| run.phase == hythe_shim::record::Phase::Running) {
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(false)
 }
 
 /// Signal, grace, KILL.
@@ -240,8 +252,10 @@ pub(crate) async fn stop(core: &Shared, operation: &'static str, id: &InstanceId
         let (core, id) = (core.clone(), id.clone());
         blocking(operation, move || {
             let record = core.instances.own(operation, &id)?;
-            // Whoever starts it is waited for.
-            drop(core.instances.turn_of(operation, &record.id)?);
+            // Whoever starts it is waited for, also where only the supervisor is left of that.
+            let turn = core.instances.turn_of(operation, &record.id)?;
+            is_under_way(operation, &core.instances.directory(&record.id))?;
+            drop(turn);
             let state = crate::observe::state(&core, operation, &record)?;
             Ok((record, state.state))
         })
@@ -293,6 +307,7 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
         Err(error) if error.is_not_found() => return Ok(()),
         turn => turn?,
     };
+    is_under_way(operation, &core.instances.directory(&record.id))?;
     let state = crate::observe::state(core, operation, record)?.state;
     if matches!(state, State::Running | State::Paused) {
         let message = format!("`{}` is running", record.name);
@@ -325,16 +340,18 @@ fn until_let_go(core: &Core, operation: &'static str, record: &Record) -> Result
             let message = format!("the supervisor of `{}` does not let go", record.name);
             return Err(Error::new(ErrorKind::Timeout, operation, message));
         }
-        // The kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(LOOK);
     }
     Ok(())
 }
 
 /// The native form of a plan, for an image nobody has looked at.
 pub(crate) fn explain(core: &Core, plan: &Plan) -> Result<serde_json::Value> {
+    let mut shown = plan.clone();
+    shown.env.iter_mut().filter(|(key, _)| is_secret(key)).for_each(|(_, value)| *value = MASK.to_owned());
+    let plan = &shown;
     let command = translate::command(plan, &ImageConfig::default());
-    let unknown = Path::new("<image>").to_owned();
+    let unknown = PathBuf::from(format!("<{}>", plan.image));
     let directory = core.root.join("instances").join("<id>");
     let places = Places {
         id: "<id>".to_owned(),

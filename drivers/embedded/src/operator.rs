@@ -99,14 +99,14 @@ impl Embedded {
         .await
     }
 
-    /// Joins a running instance to one more network.
+    /// Joins a running instance to one more network, where it has these names.
     ///
     /// # Errors
     /// `NotFound`: the instance or the network. `Conflict`: it does not run, or has no network of its own to join to others.
-    pub async fn join(&self, instance: &str, network: &str) -> Result<()> {
-        let network = network.to_owned();
+    pub async fn join(&self, instance: &str, network: &str, aliases: &[String]) -> Result<()> {
+        let (network, aliases) = (network.to_owned(), aliases.to_vec());
         self.rewire(instance, "network connect", move |core, record, pid, attachments| {
-            let attachment = Attachment { network: network.clone(), aliases: Vec::new() };
+            let attachment = Attachment { network: network.clone(), aliases };
             attachments.push(attachment);
             let namespace = format!("/proc/{pid}/ns/net");
             let request = AttachRequest {

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Identity, InstanceId, Result};
@@ -16,8 +18,13 @@ use crate::error::Doing;
 use crate::notice::Notice;
 use crate::observe::exit;
 
+/// How often it is looked whether the journal is still where it was: the kernel does not tell of a directory that is moved with what it is in.
+const LOOK: Duration = Duration::from_secs(5);
+
 struct Watcher {
     journal: PathBuf,
+    /// Device and number of the directory.
+    identity: (u64, u64),
     place: Place,
     notice: Notice,
     cancel: CancellationToken,
@@ -30,6 +37,7 @@ pub(crate) fn watch(core: &Core, from: &Cursor, cancel: CancellationToken) -> Re
     let journal = core.instances.journal();
     let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
     let notice = Notice::of(&[&journal], changes).doing("watch", "watch the journal")?;
+    let identity = identity(&journal).doing("watch", "watch the journal")?;
     let place = match from.0.as_deref().map(parse) {
         None => end(&journal).doing("watch", "read the journal")?,
         Some(Some(place)) => place,
@@ -38,7 +46,8 @@ pub(crate) fn watch(core: &Core, from: &Cursor, cancel: CancellationToken) -> Re
             return Err(Error::new(ErrorKind::Invalid, "watch", message));
         }
     };
-    let watcher = Watcher { journal, place, notice, cancel, ready: std::collections::VecDeque::new(), failed: false };
+    let watcher =
+        Watcher { journal, identity, place, notice, cancel, ready: std::collections::VecDeque::new(), failed: false };
     Ok(stream::unfold(watcher, next).boxed())
 }
 
@@ -70,12 +79,30 @@ async fn next(mut watcher: Watcher) -> Option<(Result<Event>, Watcher)> {
                     return Some((Err(error), watcher));
                 }
             }
+            () = tokio::time::sleep(LOOK) => {
+                if let Err(error) = watcher.is_there().doing("watch", "find the journal") {
+                    watcher.failed = true;
+                    return Some((Err(error), watcher));
+                }
+            }
             () = watcher.cancel.cancelled() => return None,
         }
     }
 }
 
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
 impl Watcher {
+    fn is_there(&self) -> std::io::Result<()> {
+        if identity(&self.journal)? == self.identity {
+            return Ok(());
+        }
+        Err(std::io::Error::new(std::io::ErrorKind::NotFound, "another directory is in its place"))
+    }
+
     /// Reads what is there; `false`: nothing is.
     fn read(&mut self) -> std::io::Result<bool> {
         let all = numbers(&self.journal)?;

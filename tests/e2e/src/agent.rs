@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     owner: String,
     /// Variables that its next start gets besides.
     variables: BTreeMap<&'static str, String>,
+    /// What its next start executes.
+    program: PathBuf,
 }
 
 impl Agent {
@@ -31,8 +33,9 @@ impl Agent {
         let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
         std::fs::write(directory.path().join("agent.toml"), config).unwrap();
         let variables = BTreeMap::new();
-        let child = spawn(&directory, &variables);
-        let mut agent = Self { directory, child, owner: String::new(), variables };
+        let program = program::path().to_owned();
+        let child = spawn(&program, &directory, &variables);
+        let mut agent = Self { directory, child, owner: String::new(), variables, program };
         agent.owner = agent.wait()["owner"].as_str().unwrap_or_default().to_owned();
         agent
     }
@@ -112,12 +115,22 @@ impl Agent {
 
     /// Starts it again without waiting for it: it may end before it answers.
     pub(crate) fn start_doomed(&mut self) {
-        self.child = spawn(&self.directory, &self.variables);
+        self.child = spawn(&self.program, &self.directory, &self.variables);
     }
 
     /// Sets a variable of its environment from its next start on.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
         self.variables.insert(name, value.into());
+    }
+
+    /// Copies the program to this path of its directory, for its next start.
+    pub(crate) fn install(&mut self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Another process copies: see `Home`.
+        Ran::of(program::command("cp".as_ref()).arg("--reflink=auto").arg(program::path()).arg(&path)).ok();
+        self.program.clone_from(&path);
+        path
     }
 
     /// Takes all variables back, from its next start on.
@@ -161,10 +174,10 @@ impl Drop for Agent {
     }
 }
 
-fn spawn(directory: &TempDir, variables: &BTreeMap<&'static str, String>) -> Child {
+fn spawn(program: &Path, directory: &TempDir, variables: &BTreeMap<&'static str, String>) -> Child {
     let path = |name: &str| directory.path().join(name);
     let log = File::options().create(true).append(true).open(path("agent.log")).unwrap();
-    let mut command = program::command(program::path());
+    let mut command = program::command(program);
     command.arg("agent").arg("--config").arg(path("agent.toml"));
     command.arg("--socket").arg(path("a.sock")).arg("--state-dir").arg(path("state"));
     command.env("HYTHE_LOG", "info,hythe_controller=debug").envs(variables);

@@ -1,7 +1,10 @@
 //! An engine as its own program shows it: the witness that is not ours.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
+use crate::embedded::Root;
 use crate::program::{self, Ran};
 
 /// How the engine of a runtime is asked behind the agent's back.
@@ -11,6 +14,8 @@ pub(crate) enum Engine {
     Memory,
     /// A program and the words that every call begins with.
     Program(Vec<String>),
+    /// There is no program: its files and the kernel are looked at, and a hand does what the words of a program would.
+    Embedded(Arc<Root>),
 }
 
 /// One instance as the engine's own program lists it.
@@ -33,16 +38,19 @@ impl Engine {
     /// Runs its program; the output.
     #[track_caller]
     pub(crate) fn run(&self, words: &[&str]) -> String {
-        Ran::of(&mut self.command(words)).ok().out
+        self.tries(words).ok().out
     }
 
     /// Runs its program, however that ends.
     pub(crate) fn tries(&self, words: &[&str]) -> Ran {
-        Ran::of(&mut self.command(words))
+        match self {
+            Self::Embedded(root) => Ran::without_a_process(words, root.act(words)),
+            Self::Memory | Self::Program(_) => Ran::of(&mut self.command(words)),
+        }
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let Self::Program(before) = self else { panic!("the in-process engine has no program") };
+        let Self::Program(before) = self else { panic!("there is no program") };
         let mut command = program::command(before[0].as_ref());
         command.args(&before[1..]).args(words);
         command
@@ -50,12 +58,19 @@ impl Engine {
 
     /// Ids of the instances with this label, running or not; none where nobody can be asked.
     pub(crate) fn instances(&self, label: &str) -> Vec<String> {
-        self.list(KINDS[0].0, label)
+        match self {
+            Self::Embedded(root) => root.instances(label).into_iter().map(|row| row.id).collect(),
+            Self::Memory | Self::Program(_) => self.list(KINDS[0].0, label),
+        }
     }
 
     /// The instances with this label, with the generation on their labels.
     pub(crate) fn rows(&self, label: &str) -> Vec<Row> {
-        let Self::Program(words) = self else { return Vec::new() };
+        let words = match self {
+            Self::Memory => return Vec::new(),
+            Self::Embedded(root) => return root.instances(label),
+            Self::Program(words) => words,
+        };
         let generation = match words.len() {
             1 => r#"{{index .Labels "hythe.generation"}}"#,
             _ => r#"{{.Label "hythe.generation"}}"#,
@@ -68,15 +83,24 @@ impl Engine {
 
     /// Ids of the running instances with this label.
     pub(crate) fn running(&self, label: &str) -> Vec<String> {
-        self.list(&["ps", "-q", "--no-trunc"], label)
+        match self {
+            Self::Embedded(_) => self.rows(label).into_iter().filter(|row| row.running).map(|row| row.id).collect(),
+            Self::Memory | Self::Program(_) => self.list(&["ps", "-q", "--no-trunc"], label),
+        }
     }
 
     pub(crate) fn networks(&self, label: &str) -> Vec<String> {
-        self.list(KINDS[1].0, label)
+        match self {
+            Self::Embedded(root) => root.networks(label),
+            Self::Memory | Self::Program(_) => self.list(KINDS[1].0, label),
+        }
     }
 
     pub(crate) fn volumes(&self, label: &str) -> Vec<String> {
-        self.list(KINDS[2].0, label)
+        match self {
+            Self::Embedded(root) => root.volumes(label),
+            Self::Memory | Self::Program(_) => self.list(KINDS[2].0, label),
+        }
     }
 
     fn list(&self, words: &[&str], label: &str) -> Vec<String> {
@@ -91,14 +115,44 @@ impl Engine {
     /// Removes everything with this label by force; what that was.
     pub(crate) fn sweep(&self, label: &str) -> Vec<String> {
         let mut found = Vec::new();
-        for (list, remove) in KINDS {
-            for name in self.list(list, label) {
+        let lists = [Self::instances, Self::networks, Self::volumes];
+        for ((list, remove), names) in KINDS.into_iter().zip(lists) {
+            for name in names(self, label) {
                 // What cannot be removed is told as found.
-                Ran::of(&mut self.command(&[remove, &[&name]].concat()));
+                self.tries(&[remove, &[&name]].concat());
                 found.push(format!("{} {name}", list[0]));
             }
         }
         found
+    }
+
+    /// Where the embedded runtime keeps all it knows.
+    #[track_caller]
+    pub(crate) fn root(&self) -> PathBuf {
+        let Self::Embedded(root) = self else { panic!("there is no root of ours") };
+        root.path()
+    }
+
+    /// Kills the supervisor of a running instance, without asking anybody.
+    #[track_caller]
+    pub(crate) fn kill_supervisor(&self, id: &str) {
+        let Self::Embedded(root) = self else { panic!("nobody of ours supervises there") };
+        let pid = root.supervisor(id).unwrap_or_else(|| panic!("`{id}` has no supervisor"));
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Whether limits and images of what is there can be changed with its program.
+    pub(crate) fn changes_what_is_there(&self) -> bool {
+        matches!(self, Self::Program(_))
+    }
+
+    /// What is left on the machine of a runtime that has nothing any more, where it can be told from what others leave.
+    pub(crate) fn remains(&self) -> Vec<String> {
+        match self {
+            Self::Embedded(root) => root.remains(),
+            Self::Memory | Self::Program(_) => Vec::new(),
+        }
     }
 }
 

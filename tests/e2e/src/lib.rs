@@ -8,6 +8,7 @@
 
 mod agent;
 mod disk;
+mod embedded;
 mod engine;
 mod environment;
 mod feed;

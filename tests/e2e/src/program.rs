@@ -68,6 +68,15 @@ impl Ran {
         Self { words, code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }
 
+    /// What no process was needed for.
+    pub(crate) fn without_a_process(words: &[&str], outcome: Result<String, String>) -> Self {
+        let (code, out, err) = match outcome {
+            Ok(out) => (0, out, String::new()),
+            Err(err) => (1, String::new(), err),
+        };
+        Self { words: words.join(" "), code: Some(code), out, err }
+    }
+
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         self.ends_with(0)

@@ -104,7 +104,8 @@ impl<'a> Scene<'a> {
     pub(crate) fn clean(&mut self) -> Result<(), String> {
         let undeployed = caught(|| self.undeploy_all());
         self.agent.kill();
-        let left = caught(|| self.engine().sweep(&self.agent.owner_label()))?;
+        let mut left = caught(|| self.engine().sweep(&self.agent.owner_label()))?;
+        left.extend(caught(|| self.engine().remains())?);
         undeployed.map_err(|fault| format!("cleaning up failed: {fault}"))?;
         if left.is_empty() { Ok(()) } else { Err(format!("left in the engine after undeploy: {}", left.join(", "))) }
     }

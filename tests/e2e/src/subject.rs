@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::embedded::Root;
 use crate::engine::Engine;
 use crate::environment::Environment;
 
@@ -23,12 +25,13 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn memory() -> Self {
-        Self { name: "memory", keys: "kind = \"memory\"\n".to_owned(), engine: Engine::Memory }
+    pub(crate) fn memory(_environment: &Environment) -> Result<Self, String> {
+        Ok(Self { name: "memory", keys: "kind = \"memory\"\n".to_owned(), engine: Engine::Memory })
     }
 
-    pub(crate) fn podman(environment: &Environment) -> Option<Self> {
-        Some(Self::podman_at(&environment.podman.as_ref()?.program))
+    pub(crate) fn podman(environment: &Environment) -> Result<Self, String> {
+        let podman = environment.podman.as_ref().ok_or_else(|| environment.reason("podman"))?;
+        Ok(Self::podman_at(&podman.program))
     }
 
     /// A podman that is this program.
@@ -38,8 +41,9 @@ impl Subject {
         Self { name: "podman", keys, engine: Engine::Program(vec![program]) }
     }
 
-    pub(crate) fn docker(environment: &Environment) -> Option<Self> {
-        Some(Self::docker_at(&environment.docker.as_ref()?.socket))
+    pub(crate) fn docker(environment: &Environment) -> Result<Self, String> {
+        let docker = environment.docker.as_ref().ok_or_else(|| environment.reason("docker"))?;
+        Ok(Self::docker_at(&docker.socket))
     }
 
     /// A Docker behind this socket.
@@ -47,6 +51,17 @@ impl Subject {
         let host = format!("unix://{}", socket.display());
         let keys = format!("kind = \"docker\"\nhost = \"{host}\"\n");
         Self { name: "docker", keys, engine: Engine::Program(vec!["docker".to_owned(), "--host".to_owned(), host]) }
+    }
+
+    /// An embedded runtime in a root that nobody else has, with the test image in it.
+    pub(crate) fn embedded(environment: &Environment) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("no embedded runtime: it needs root's rights".to_owned());
+        }
+        let registry = environment.registry.as_ref().ok_or_else(|| environment.reason("registry"))?;
+        let root = Root::new(&registry.image);
+        let keys = format!("kind = \"embedded\"\nroot = \"{}\"\n", root.path().display());
+        Ok(Self { name: "embedded", keys, engine: Engine::Embedded(Arc::new(root)) })
     }
 
     /// The configuration of an agent with this runtime alone.

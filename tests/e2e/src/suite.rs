@@ -8,14 +8,14 @@ use libtest_mimic::{Arguments, Completion, Failed};
 
 use crate::environment::Environment;
 use crate::subject::Subject;
-use crate::trial::{Trial, keep_panics};
+use crate::trial::{Trial, caught, keep_panics};
 use crate::trials;
 
 /// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
 const THREADS: usize = 2;
 
-/// A runtime, or why it is not there.
-type Found = (&'static str, Result<Subject, String>);
+/// A runtime and what makes it ready for one trial, or says why it is not there.
+type Named = (&'static str, fn(&Environment) -> Result<Subject, String>);
 type Skips = Arc<Mutex<BTreeMap<String, u32>>>;
 
 /// Runs the suite with the arguments of this process.
@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(THREADS);
     let environment = Arc::new(Environment::load());
     let skips = Skips::default();
-    let tests = found(&environment).into_iter().flat_map(|found| tests_of(&found, &environment, &skips)).collect();
+    let tests = RUNTIMES.iter().flat_map(|runtime| tests_of(*runtime, &environment, &skips)).collect();
     keep_panics();
     let conclusion = libtest_mimic::run(&arguments, tests);
     for (reason, count) in skips.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -33,35 +33,31 @@ pub fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn found(environment: &Environment) -> [Found; 3] {
-    let or_reason =
-        |name: &'static str, subject: Option<Subject>| (name, subject.ok_or_else(|| environment.reason(name)));
-    [
-        ("memory", Ok(Subject::memory())),
-        or_reason("podman", Subject::podman(environment)),
-        or_reason("docker", Subject::docker(environment)),
-    ]
-}
+const RUNTIMES: [Named; 4] = [
+    ("memory", Subject::memory),
+    ("podman", Subject::podman),
+    ("docker", Subject::docker),
+    ("embedded", Subject::embedded),
+];
 
-fn tests_of((runtime, subject): &Found, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
-    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime));
-    concerned.map(|trial| test_of(trial, runtime, subject.clone(), environment, skips)).collect()
+fn tests_of(runtime: Named, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
+    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime.0));
+    concerned.map(|trial| test_of(trial, runtime, environment, skips)).collect()
 }
 
 fn test_of(
     trial: Trial,
-    runtime: &'static str,
-    subject: Result<Subject, String>,
+    (runtime, subject): Named,
     environment: &Arc<Environment>,
     skips: &Skips,
 ) -> libtest_mimic::Trial {
     let (environment, skips) = (Arc::clone(environment), Arc::clone(skips));
     let title = format!("{runtime}::{}::{}", trial.area, trial.name);
     libtest_mimic::Trial::ignorable_test(title, move || {
-        let runnable = subject.and_then(|subject| match trial.skipped(runtime, &environment) {
+        let runnable = match trial.skipped(runtime, &environment) {
             Some(reason) => Err(reason),
-            None => Ok(subject),
-        });
+            None => caught(|| subject(&environment))?,
+        };
         match runnable {
             Ok(subject) => trial.run(&environment, &subject).map(|()| Completion::Completed).map_err(Failed::from),
             Err(reason) => {

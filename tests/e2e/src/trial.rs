@@ -14,6 +14,10 @@ pub(crate) enum On {
     Every,
     /// Those with an engine and a kernel below.
     Real,
+    /// Real ones behind which somebody's engine is, which can go, hang and lose what it has.
+    Engine,
+    /// Real ones with a command line by which people make instances as they like.
+    Commanded,
     /// Real ones, and a registry.
     Registry,
     /// The in-process one: what it shows has nothing to do with the runtime.
@@ -22,6 +26,8 @@ pub(crate) enum On {
     Both,
     /// Every runtime, where a small disk can be mounted.
     Disk,
+    /// The embedded runtime alone: what it shows has to do with its supervisors.
+    Embedded,
     /// Docker alone: what it shows has to do with its daemon.
     Docker,
     /// Every one, where the agent can be given a clock of its own.
@@ -51,18 +57,25 @@ impl Trial {
     /// Whether it says anything about this runtime.
     pub(crate) fn concerns(&self, runtime: &str) -> bool {
         match self.on {
-            On::Every | On::Real | On::Registry | On::Disk | On::Clock => true,
+            On::Every | On::Real | On::Engine | On::Commanded | On::Registry | On::Disk | On::Clock => true,
             On::Memory => runtime == "memory",
             On::Both => runtime == "podman",
             On::Docker => runtime == "docker",
+            On::Embedded => runtime == "embedded",
         }
     }
 
     /// Why it cannot run there; `None`: it can.
     pub(crate) fn skipped(&self, runtime: &str, environment: &Environment) -> Option<String> {
         match self.on {
-            On::Real | On::Registry if runtime == "memory" => {
+            On::Real | On::Engine | On::Commanded | On::Registry if runtime == "memory" => {
                 Some("the in-process runtime has no processes, ports or registry, and ends with its agent".to_owned())
+            }
+            On::Engine if runtime == "embedded" => {
+                Some("the embedded runtime has no daemon: nothing stands between the agent and the kernel that could go or hang".to_owned())
+            }
+            On::Commanded if runtime == "embedded" => {
+                Some("the embedded runtime has no command line by which somebody could make instances as they like".to_owned())
             }
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
             On::Disk => crate::disk::unmountable(),

@@ -69,9 +69,9 @@ fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Finding
         println!("some trials will be skipped: {reason}");
     }
     interrupt.check()?;
-    let before = env::remains()?;
+    let before = leaks::on_the_machine()?;
     let ran = run_stages(options, interrupt, description, findings);
-    for leak in leaks::since(&before, leaks::is_the_engines_own)? {
+    for leak in leaks::since(&before, leaks::on_the_machine, leaks::is_the_engines_own)? {
         findings.problems.push(format!("left behind by the tests: {leak}"));
     }
     ran
@@ -105,7 +105,7 @@ fn take_down(findings: &mut Findings) {
     if let Err(failure) = env::down() {
         findings.problems.push(format!("taking the engines down: {failure}"));
     }
-    match leaks::since(&env::Remains::new(), |_| false) {
+    match leaks::since(&env::Remains::new(), env::remains, |_| false) {
         Ok(leaked) => {
             findings.problems.extend(leaked.into_iter().map(|leak| format!("left behind by the engines: {leak}")))
         }

@@ -43,9 +43,11 @@ pub(crate) fn describe(exit: &ExitRecord) -> String {
         (Cause::OutOfMemory, ..) => "was killed for want of memory".to_owned(),
         (Cause::HostRebooted, ..) => "ended when the host was rebooted".to_owned(),
         (Cause::EngineGone, ..) => format!("ended with {} while its engine did not answer", exit.code),
-        (Cause::Outside, Some(signal), _) => format!("was killed by {signal} from outside"),
+        (Cause::Outside, Some(signal), Some(error)) => format!("was killed by {signal} from outside: {error}"),
+        (Cause::Outside, Some(signal), None) => format!("was killed by {signal} from outside"),
         (Cause::Outside, None, _) => format!("was stopped from outside and ended with exit code {}", exit.code),
-        (_, Some(signal), _) => format!("was killed by {signal}"),
+        (_, Some(signal), Some(error)) => format!("was killed by {signal}: {error}"),
+        (_, Some(signal), None) => format!("was killed by {signal}"),
         (_, None, Some(error)) => format!("ended with {}: {error}", exit.code),
         (_, None, None) => format!("ended with exit code {}", exit.code),
     }

@@ -28,6 +28,9 @@ use crate::error::{Fault, FaultKind};
 use crate::files::read_json;
 use crate::record::{Launch, Phase, Run};
 
+/// What the kernel calls the process.
+const NAME: &std::ffi::CStr = c"hythe-shim";
+
 /// What connects a container to networks, for as long as its shim lives.
 pub trait Network {
     /// Connects a network namespace; what it gives is recorded with the run.
@@ -130,6 +133,8 @@ pub(crate) fn tell_last(report: &Report) {
 fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, Fault> {
     use crate::error::Doing as _;
     setsid().doing("make a session")?;
+    // It may have been started as `/proc/self/exe`, and would be called so.
+    nix::sys::prctl::set_name(NAME).doing("take a name")?;
     std::env::set_current_dir("/").doing("go to `/`")?;
     // What is made for the container is for its users too, and its processes begin with this.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));

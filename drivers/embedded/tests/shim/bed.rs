@@ -22,7 +22,7 @@ fn busybox() -> PathBuf {
 
 /// See the module.
 pub(crate) struct Bed {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     _directory: TempDir,
     tokio: tokio::runtime::Runtime,
     pub(crate) embedded: Embedded,
@@ -55,6 +55,16 @@ impl Bed {
         Self { root, _directory: directory, tokio, embedded, cx: OpContext::new("trial") }
     }
 
+    /// An archive with an image of this name, which shares no layer with the other one.
+    pub(crate) fn archive(&self, name: &str) -> PathBuf {
+        let path = self.root.with_file_name("other.tar");
+        let other = self.root.with_file_name("busybox");
+        let program = std::fs::read(busybox()).unwrap();
+        std::fs::write(&other, [&program[..], b"other"].concat()).unwrap();
+        crate::image::write(&other, name, &path);
+        path
+    }
+
     /// Another agent over the same root, as after a restart.
     pub(crate) fn again(&mut self) {
         self.embedded = self.tokio.block_on(connect(&self.root));
@@ -65,45 +75,7 @@ impl Bed {
     }
 
     pub(crate) fn plan(&self, attempt: u32, script: &str) -> Plan {
-        let standard = Permissions::standard();
-        Plan {
-            identity: Identity {
-                owner: OWNER.to_owned(),
-                service: "trial".to_owned(),
-                component: "web".to_owned(),
-                generation: 1,
-                attempt,
-                plan_hash: "0123456789abcdef".to_owned(),
-            },
-            image: IMAGE.parse::<ImageRef>().unwrap(),
-            entrypoint: None,
-            command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
-            env: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            user: None,
-            workdir: None,
-            hostname: "web".to_owned(),
-            network: PlanNetwork::None,
-            dns: Vec::new(),
-            extra_hosts: Vec::new(),
-            stop_signal: None,
-            stop_grace: Millis(1_000),
-            resources: Resources::default(),
-            read_only: false,
-            init: false,
-            tty: false,
-            stdin: false,
-            security: Security {
-                capabilities: standard.capabilities,
-                seccomp: standard.seccomp,
-                no_new_privileges: true,
-                privileged: false,
-            },
-            outbound: None,
-            inbound: Inbound::default(),
-        }
+        plan(attempt, script)
     }
 
     pub(crate) fn run(&self, plan: &Plan) -> InstanceId {
@@ -152,20 +124,42 @@ impl Bed {
         });
     }
 
-    /// Removes all instances; then nothing of them may be left on the machine.
-    pub(crate) fn end(&self) {
+    /// Removes all instances; their ids.
+    pub(crate) fn clear(&self) -> Vec<String> {
         let rows = self.wait(self.embedded.list(&self.cx, &Filter::default())).unwrap();
-        let ids: Vec<String> = rows.iter().map(|row| row.id.0.clone()).collect();
         for row in &rows {
             self.remove(&row.id);
         }
-        assert_eq!(std::fs::read_dir(self.root.join("instances")).unwrap().count(), 0);
-        assert_eq!(std::fs::read_dir(self.root.join("trash")).unwrap().count(), 0);
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        for id in ids {
-            assert!(!mounts.contains(&id), "a mount of `{id}` is left");
-            assert_eq!(hythe_shim::cgroup::of_path(&format!("hythe-{id}")), [] as [PathBuf; 0]);
+        rows.into_iter().map(|row| row.id.0).collect()
+    }
+
+    /// Removes everything; then nothing of it may be left on the machine.
+    #[track_caller]
+    pub(crate) fn end(&self) {
+        let ids = self.clear();
+        if let Some(networks) = self.embedded.networks() {
+            for network in self.wait(networks.list(&self.cx)).unwrap() {
+                self.wait(networks.remove(&self.cx, &network.name)).unwrap();
+            }
         }
+        self.is_empty(&ids);
+    }
+
+    /// Nothing is left of the root, nor of these instances.
+    #[track_caller]
+    pub(crate) fn is_empty(&self, ids: &[String]) {
+        let began = Instant::now();
+        let look = || {
+            let groups = hythe_traces::groups().into_iter().map(|path| path.display().to_string());
+            let ours = groups.filter(|path| ids.iter().any(|id| path.ends_with(id.as_str())));
+            hythe_traces::of_root(&self.root).into_iter().chain(ours).collect::<Vec<_>>()
+        };
+        let mut left = look();
+        while !left.is_empty() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+            left = look();
+        }
+        assert!(left.is_empty(), "left: {left:#?}");
     }
 }
 
@@ -176,12 +170,59 @@ impl Drop for Bed {
             for row in self.embedded.list(&self.cx, &Filter::default()).await.unwrap_or_default() {
                 let _ = self.embedded.destroy(&row.id.0).await;
             }
+            let Some(networks) = self.embedded.networks() else { return };
+            for network in networks.list(&self.cx).await.unwrap_or_default() {
+                let _ = networks.remove(&self.cx, &network.name).await;
+            }
         };
         self.tokio.block_on(destroy);
     }
 }
 
-async fn connect(root: &Path) -> Embedded {
+/// A container without networks that runs a script.
+pub(crate) fn plan(attempt: u32, script: &str) -> Plan {
+    let standard = Permissions::standard();
+    Plan {
+        identity: Identity {
+            owner: OWNER.to_owned(),
+            service: "trial".to_owned(),
+            component: "web".to_owned(),
+            generation: 1,
+            attempt,
+            plan_hash: "0123456789abcdef".to_owned(),
+        },
+        image: IMAGE.parse::<ImageRef>().unwrap(),
+        entrypoint: None,
+        command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
+        env: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        user: None,
+        workdir: None,
+        hostname: "web".to_owned(),
+        network: PlanNetwork::None,
+        dns: Vec::new(),
+        extra_hosts: Vec::new(),
+        stop_signal: None,
+        stop_grace: Millis(1_000),
+        resources: Resources::default(),
+        read_only: false,
+        init: false,
+        tty: false,
+        stdin: false,
+        security: Security {
+            capabilities: standard.capabilities,
+            seccomp: standard.seccomp,
+            no_new_privileges: true,
+            privileged: false,
+        },
+        outbound: None,
+        inbound: Inbound::default(),
+    }
+}
+
+pub(crate) async fn connect(root: &Path) -> Embedded {
     hythe_driver_embedded::connect(Config { root: root.to_owned(), ..Config::default() }).await.unwrap()
 }
 

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a trial fails by panicking")]
 
 mod bed;
+mod callers;
 mod deaths;
 mod image;
 mod many;
+mod traced;
 
 use std::process::ExitCode;
 
@@ -18,10 +20,14 @@ fn main() -> ExitCode {
     if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    if let Some(code) = callers::caller() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // They look at the whole machine.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = deaths::trials().into_iter().chain(many::trials()).map(trial).collect();
+    let trials: Vec<Trial> =
+        [deaths::trials(), callers::trials(), many::trials()].concat().into_iter().map(trial).collect();
     if let Some(reason) = Bed::missing() {
         println!("skipped {} trials: {reason}", trials.len());
         return ExitCode::SUCCESS;

@@ -20,13 +20,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("drivers/*", &["runtime", "oci", "shim", "spec"]),
     // `oci` for archives of images to be loaded.
     ("tests/conformance", &["runtime", "spec", "oci", "drivers/*"]),
-    ("tests/e2e", &["client", "api", "spec"]),
+    // The embedded runtime has no program of its own by which its trials could act behind the agent's back.
+    ("tests/e2e", &["client", "api", "spec", "runtime", "drivers/*", "tests/traces"]),
+    ("tests/traces", &[]),
     ("tests/architecture", &["api"]),
-    ("xtask", &[]),
+    ("xtask", &["tests/traces"]),
 ];
 
-/// Drivers prove themselves with the common suite.
-const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[("drivers/*", &["tests/conformance"])];
+/// Drivers prove themselves with the common suite, and that they leave nothing.
+const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[("drivers/*", &["tests/conformance", "tests/traces"])];
 
 #[test]
 fn dependencies_point_one_way() {

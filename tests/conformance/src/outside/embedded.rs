@@ -49,7 +49,7 @@ impl Outside for EmbeddedHand {
     }
 
     async fn connect(&self, instance: &str, network: &str) -> Outcome {
-        Ok(self.0.join(instance, network).await?)
+        Ok(self.0.join(instance, network, &[]).await?)
     }
 
     async fn disconnect(&self, instance: &str, network: &str) -> Outcome {

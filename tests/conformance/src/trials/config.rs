@@ -36,6 +36,7 @@ trials! { "config":
     inspect_tells_how_it_was_set_up [Can(Feature::Tty), Can(Feature::Stdin), Can(Feature::HostNetwork), Can(Feature::CapabilitySet)],
     an_image_tells_what_it_says_of_its_process [Images],
     explain_says_the_same_twice_and_makes_nothing [],
+    explain_masks_secrets [],
 }
 
 fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
@@ -340,6 +341,16 @@ fn is_set_up(plan: &Plan, observed: &Observed) {
     if let Some(given) = &observed.given_env {
         assert!(given.iter().all(|name| plan.env.contains_key(name)), "{given:?}");
     }
+}
+
+async fn explain_masks_secrets(scene: &Scene) -> Outcome {
+    let mut plan = scene.server();
+    plan.env =
+        [("DB_PASSWORD", "hunter2"), ("MODE", "plain")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let explained = scene.runtime().explain(&plan)?.to_string();
+    assert!(explained.contains("DB_PASSWORD") && explained.contains("plain"), "{explained}");
+    assert!(!explained.contains("hunter2"), "a secret is shown: {explained}");
+    Ok(())
 }
 
 async fn explain_says_the_same_twice_and_makes_nothing(scene: &Scene) -> Outcome {

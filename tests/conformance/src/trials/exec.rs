@@ -61,7 +61,9 @@ async fn streams_are_kept_apart(scene: &Scene) -> Outcome {
 
 async fn a_missing_command_is_127(scene: &Scene) -> Outcome {
     let id = scene.run(&scene.server()).await?;
-    assert_eq!(scene.exec(&id, &["no-such-command"]).await?.code, 127);
+    let ran = scene.exec(&id, &["no-such-command"]).await?;
+    assert_eq!(ran.code, 127);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("no-such-command"), "the reason is not told: {ran:?}");
     Ok(())
 }
 

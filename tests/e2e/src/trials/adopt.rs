@@ -10,12 +10,12 @@ use crate::trial::trials;
 use crate::wait;
 
 trials!("adopt":
-    it_runs_on_and_is_a_workload_like_any_other Real,
-    its_printed_file_describes_it_and_can_be_changed Real,
+    it_runs_on_and_is_a_workload_like_any_other Commanded,
+    its_printed_file_describes_it_and_can_be_changed Commanded,
     it_is_kept_by_an_agent_that_is_killed Real,
     an_adoption_cut_short_is_whole_or_not_at_all Real,
     what_belongs_to_somebody_else_is_refused_untouched Real,
-    what_its_engine_would_interfere_with_is_refused_unless_forced Real,
+    what_its_engine_would_interfere_with_is_refused_unless_forced Commanded,
     what_is_absent_at_rest_or_taken_is_refused Real,
     nothing_to_adopt_on_no_runtime Memory,
 );

@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::files::{one, several, stays};
+use crate::http;
 use crate::scene::Scene;
 use crate::trial::trials;
 use crate::wait;
 
 trials!("crash":
     workloads_run_on_and_are_adopted Real,
+    published_ports_are_served_while_the_agent_is_away Real,
+    two_hundred_run_on_and_are_adopted Embedded,
     what_died_meanwhile_is_noticed_and_restarted Real,
     what_died_meanwhile_and_must_stay_down_is_failed Real,
     a_deploy_cut_short_ends_in_exactly_one Real,
@@ -62,6 +65,42 @@ fn workloads_run_on_and_are_adopted(scene: &mut Scene<'_>) {
     scene.hythe(&["restart", &names[0]]).ok();
     assert!(newest(scene) > cursor, "events do not go on");
     assert_eq!(scene.ids(), ids, "a restart made another instance");
+}
+
+fn published_ports_are_served_while_the_agent_is_away(scene: &mut Scene<'_>) {
+    let page = "mkdir -p /www; echo here >/www/index.html; trap exit TERM; httpd -f -p 80 -h /www & wait";
+    let port = http::free_port();
+    scene.deploy(&one(&scene.service, page, &format!("ports = ['127.0.0.1:{port}:80']"))).ok();
+    let served = || http::get(&format!("127.0.0.1:{port}"), "/");
+    wait::until("the page is served", served, |answer| answer.ends_with("here\n"));
+    scene.agent.kill();
+    for _ in 0..3 {
+        assert!(served().ends_with("here\n"), "not served without the agent");
+    }
+    scene.agent.start_again();
+    scene.await_state("running");
+    assert!(served().ends_with("here\n"), "not served by what was adopted");
+}
+
+/// Their shared memory is that of one program; nothing but the kernel's tables bounds them.
+fn two_hundred_run_on_and_are_adopted(scene: &mut Scene<'_>) {
+    const COUNT: usize = 200;
+    let script = stays("here");
+    let names: Vec<String> = (0..COUNT).map(|number| format!("c{number}")).collect();
+    let components: Vec<(&str, &str, &str)> =
+        names.iter().map(|name| (name.as_str(), script.as_str(), "network = 'none'\nstop_grace = '1s'")).collect();
+    scene.deploy(&several(&scene.service, &components)).ok();
+    let label = scene.service_label();
+    assert_eq!(scene.engine().running(&label).len(), COUNT);
+    let ids = scene.ids();
+    scene.agent.kill();
+    scene.agent.start_again();
+    let running = |all: &Vec<Value>| all.iter().filter(|workload| workload["state"] == "running").count();
+    wait::until("all are adopted", || scene.workloads(), |all| running(all) == COUNT);
+    assert_eq!(scene.ids(), ids, "not the same instances");
+    assert_eq!(scene.engine().running(&label).len(), COUNT);
+    scene.hythe(&["undeploy", &scene.service]).ok();
+    scene.has_instances(0);
 }
 
 /// Ends the only instance of the service while the agent is away.

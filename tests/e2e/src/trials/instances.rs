@@ -15,12 +15,12 @@ use crate::trial::trials;
 use crate::wait;
 
 trials!("instances":
-    others_are_listed_as_they_are Real,
+    others_are_listed_as_they_are Commanded,
     hints_are_read_from_the_labels_of_other_tools Real,
     the_feed_tells_what_happens_as_it_happens Real,
-    the_engines_own_check_is_told Real,
-    short_lives_are_told_too Real,
-    a_crash_loop_is_told_run_by_run Real,
+    the_engines_own_check_is_told Commanded,
+    short_lives_are_told_too Commanded,
+    a_crash_loop_is_told_run_by_run Commanded,
     one_engine_by_two_ways_is_one_runtime Real,
     podman_and_its_api_are_one_runtime Both,
     an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them Both,

@@ -20,12 +20,14 @@ mod images;
 mod instances;
 mod logs;
 mod look;
+mod memory;
 mod permissions;
 mod policy;
 mod purge;
 mod rollback;
 mod shop;
 mod sync;
+mod upgrade;
 mod words;
 
 use crate::trial::Trial;
@@ -53,12 +55,14 @@ pub(crate) fn all() -> Vec<Trial> {
         instances::trials(),
         logs::trials(),
         look::trials(),
+        memory::trials(),
         permissions::trials(),
         policy::trials(),
         purge::trials(),
         rollback::trials(),
         shop::trials(),
         sync::trials(),
+        upgrade::trials(),
         words::trials(),
     ]
     .concat()

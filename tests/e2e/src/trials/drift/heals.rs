@@ -28,14 +28,16 @@ pub(super) fn heals_what_was_changed_by_hand(scene: &mut Scene<'_>) {
         // The same as before is healed as before.
         (update, "memory"),
     ];
-    for (number, (change, field)) in changes.into_iter().enumerate() {
+    let can = |(change, _): &(&str, &str)| *change != update || scene.engine().changes_what_is_there();
+    let changes: Vec<_> = changes.into_iter().filter(can).collect();
+    for (number, (change, field)) in changes.iter().enumerate() {
         let before = id(scene);
         let words = change.replace("ID", &before);
         scene.engine().run(&words.split(' ').collect::<Vec<_>>());
         let done = |found: &(Vec<Value>, String)| found.0.len() > number && found.1 != before;
         let what = format!("it is replaced after: {change}");
         let (told, _) = wait::until(&what, || (healings(scene), id(scene)), done);
-        assert_eq!(told[number]["details"]["reason"], field, "{told:#?}");
+        assert_eq!(told[number]["details"]["reason"], *field, "{told:#?}");
         scene.await_state("running");
         finds(scene, change, &[]);
         wait::until("what it replaces is gone", || scene.ids(), |ids| ids.len() == 1);

@@ -15,7 +15,7 @@ use crate::wait;
 trials!("drift":
     an_unchanged_service_differs_in_nothing Real,
     changes_of_a_running_service_are_found Real,
-    instances_made_anew_are_compared_in_every_field Real,
+    instances_made_anew_are_compared_in_every_field Commanded,
     changes_are_told_as_events Real,
     heals_what_was_changed_by_hand Real,
 );

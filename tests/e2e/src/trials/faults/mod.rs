@@ -7,6 +7,7 @@ mod lost_reply;
 mod lost_state;
 mod own_engine;
 mod races;
+mod supervisor;
 
 use serde_json::Value;
 
@@ -23,6 +24,7 @@ pub(super) fn trials() -> Vec<Trial> {
         lost_state::trials(),
         own_engine::trials(),
         races::trials(),
+        supervisor::trials(),
     ]
     .concat()
 }

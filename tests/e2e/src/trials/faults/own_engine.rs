@@ -13,13 +13,13 @@ use crate::wait;
 use super::{pid, settles};
 
 trials!("faults-own-engine":
-    one_that_goes_and_returns_finds_all_as_it_was Real,
+    one_that_goes_and_returns_finds_all_as_it_was Engine,
     what_ends_with_it_is_started_again Docker,
-    a_call_it_dies_in_is_finished_once_or_undone Real,
-    one_that_hangs_is_waited_for Real,
-    a_lost_store_is_filled_again Real,
-    a_lost_store_is_filled_once_the_image_is_there Real,
-    a_lost_store_and_a_lost_database_are_restored_by_a_deploy Real,
+    a_call_it_dies_in_is_finished_once_or_undone Engine,
+    one_that_hangs_is_waited_for Engine,
+    a_lost_store_is_filled_again Engine,
+    a_lost_store_is_filled_once_the_image_is_there Engine,
+    a_lost_store_and_a_lost_database_are_restored_by_a_deploy Engine,
 );
 
 /// Longer than a look at the engine may take.
