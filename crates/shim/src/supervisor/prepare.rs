@@ -11,6 +11,7 @@ use super::Network;
 use crate::directory::Directory;
 use crate::error::{Doing, Fault};
 use crate::files::replace;
+use crate::namespace::Joined;
 use crate::record::{Launch, Process};
 use crate::{rootfs, users};
 
@@ -23,8 +24,20 @@ pub(crate) struct Prepared {
     _namespace: Option<OwnedFd>,
 }
 
-pub(crate) fn prepare(directory: &Directory, launch: &Launch, network: &mut dyn Network) -> Result<Prepared, Fault> {
+pub(crate) fn prepare(
+    directory: &Directory,
+    launch: &Launch,
+    network: &mut dyn Network,
+    joined: Option<&Joined>,
+) -> Result<Prepared, Fault> {
+    if launch.own_network {
+        network.reserve(launch)?;
+        joined.map_or(Ok(()), Joined::enter_network)?;
+    }
     let root = rootfs::mount_layers(directory, launch)?;
+    if joined.is_some() {
+        rootfs::mount_own_groups()?;
+    }
     let opened = rootfs::open_root(&root)?;
     rootfs::make_directory(&opened, &launch.process.workdir)?;
     for volume in &launch.take_up {
@@ -48,7 +61,7 @@ pub(crate) fn prepare(directory: &Directory, launch: &Launch, network: &mut dyn 
 
 /// A process in the words of the specification. Directory, capabilities and filter are the executor's.
 pub(crate) fn process(root: &Path, process: &Process, env: Value, rlimits: &Value) -> Result<Value, Fault> {
-    let ids = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?;
+    let ids = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?.mapped()?;
     let mut document = json!({
         "terminal": process.tty,
         "user": { "uid": ids.uid, "gid": ids.gid, "additionalGids": ids.more },

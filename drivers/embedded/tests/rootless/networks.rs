@@ -1,0 +1,3 @@
+//! Networks of an ordinary user.
+
+pub(crate) const TRIALS: &[crate::Named] = &[];
