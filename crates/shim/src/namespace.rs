@@ -19,9 +19,10 @@ use std::process::{Command, Stdio};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{ForkResult, fork, setsid};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
-use rustix::process::{Flock, FlockType, fcntl_getlk, getegid, geteuid};
+use rustix::process::{DumpableBehavior, Flock, FlockType, fcntl_getlk, getegid, geteuid, set_dumpable_behavior};
 
 use crate::error::{Doing, Fault, FaultKind};
+use crate::users::Guise;
 
 /// The word that makes this program a holder, before the place.
 pub const HOLD: &str = "hold";
@@ -166,10 +167,24 @@ fn make() -> Result<(), Fault> {
         let message = format!("this machine has no user namespaces for ordinary users: {error}");
         Fault::new(FaultKind::Unsupported, message)
     })?;
+    map((0, uid.as_raw()), (0, gid.as_raw()))
+}
+
+/// Gives this process other ids, which it has in a user namespace below, where it is root no more once it gives up its capabilities. It belongs to whom it
+/// did, and so do its files, of which it takes all for its own.
+pub(crate) fn disguise(guise: Guise) -> Result<(), Fault> {
+    unshare(CloneFlags::CLONE_NEWUSER).doing("make a user namespace for the process's user")?;
+    // Of one that may not be looked into nobody can write the ids. What it could be robbed of by others in the container goes first; who could look is in it.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).doing("map the user")?;
+    map((guise.uid, 0), (guise.gid, 0))
+}
+
+/// Each one id, inside and outside.
+fn map(user: (u32, u32), group: (u32, u32)) -> Result<(), Fault> {
     let write = |file: &str, text: String| {
         fs::write(format!("/proc/self/{file}"), text).doing(format_args!("map the user: `{file}`"))
     };
     write("setgroups", "deny".to_owned())?;
-    write("uid_map", format!("0 {} 1\n", uid.as_raw()))?;
-    write("gid_map", format!("0 {} 1\n", gid.as_raw()))
+    write("uid_map", format!("{} {} 1\n", user.0, user.1))?;
+    write("gid_map", format!("{} {} 1\n", group.0, group.1))
 }

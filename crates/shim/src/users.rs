@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use crate::{Fault, FaultKind};
+use crate::Fault;
 
 /// A process's ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,21 +16,25 @@ pub(crate) struct Ids {
     pub(crate) more: Vec<u32>,
 }
 
+/// Ids that this user namespace does not have: a process has them in one of its own, in which it is all there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guise {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
 impl Ids {
-    /// As far as this user namespace has them.
-    pub(crate) fn mapped(self) -> Result<Self, Fault> {
+    /// As far as this user namespace has them; what it has not is a guise of its root.
+    pub(crate) fn here(self) -> (Self, Option<Guise>) {
         let (users, groups) = (Map::of_this("uid_map"), Map::of_this("gid_map"));
         if !users.has(self.uid) || !groups.has(self.gid) {
-            let message = format!(
-                "user {}:{} is nobody here: containers of an ordinary user have root alone, who is that user",
-                self.uid, self.gid
-            );
-            return Err(Fault::new(FaultKind::Unsupported, message));
+            let guise = Guise { uid: self.uid, gid: self.gid };
+            return (Self { uid: 0, gid: 0, more: Vec::new() }, Some(guise));
         }
         // Groups that nobody may set are left out, as their files belong to this user all the same.
         let settable = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
         let more = self.more.into_iter().filter(|gid| settable && groups.has(*gid)).collect();
-        Ok(Self { more, ..self })
+        (Self { more, ..self }, None)
     }
 }
 

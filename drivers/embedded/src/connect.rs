@@ -169,11 +169,10 @@ fn machine(log_segment: u64, user_namespace: Option<PathBuf>) -> Machine {
 const NO_GROUPS: &str = "an ordinary user has no control groups here; run the agent as root, or use rootless podman with cgroup v2";
 
 /// What an ordinary user cannot have.
-const WITHOUT_ROOT: [(Feature, &str); 6] = [
+const WITHOUT_ROOT: [(Feature, &str); 5] = [
     (Feature::MemoryLimit, NO_GROUPS),
     (Feature::CpuLimit, NO_GROUPS),
     (Feature::PidsLimit, NO_GROUPS),
-    (Feature::User, "an ordinary user's containers have one user, root, who is that user; run the agent as root"),
     (Feature::HostGateway, "an ordinary user's networks do not lead to the host; use `network = \"host\"`"),
     (Feature::Privileged, "an ordinary user has no privileges to give; run the agent as root"),
 ];

@@ -1,11 +1,15 @@
 //! What has to be done in an ordinary user's namespaces, which a program with threads cannot enter: this program does it once more, as `hythe shim errand`.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result};
-use hythe_shim::namespace;
+use hythe_shim::files::read_json;
+use hythe_shim::record::Launch;
+use hythe_shim::rootfs::{copy_in, make_directory, within};
+use hythe_shim::{Directory, namespace};
 use hythe_spec::ExtraHost;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +46,14 @@ pub(crate) struct Join {
     pub(crate) extra_hosts: Vec<ExtraHost>,
 }
 
+/// A change of an instance's files while it does not run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Files {
+    MakeDirectory(String),
+    /// From the machine, to a path inside.
+    Copy(Vec<(PathBuf, String)>),
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Errand {
     /// Finds out whether layers can be stacked below this directory.
@@ -50,6 +62,8 @@ enum Errand {
     Bridge,
     /// Changes the networks of this directory.
     Networks(PathBuf, Change),
+    /// Changes the files of the instance of this directory.
+    Files(PathBuf, Files),
 }
 
 /// An error on its way between two processes.
@@ -93,6 +107,19 @@ impl Change {
     }
 }
 
+impl Files {
+    fn make(&self, directory: &Directory) -> Result<()> {
+        let launch: Launch = read_json(&directory.launch()).doing(OPERATION, "read the instance")?;
+        let change = |root: &File| match self {
+            Self::MakeDirectory(path) => {
+                make_directory(root, path).map_err(|fault| std::io::Error::other(fault.message))
+            }
+            Self::Copy(copies) => copies.iter().try_for_each(|(from, to)| copy_in(root, from, to)),
+        };
+        within(directory, &launch, change).map_err(|fault| of_fault(OPERATION, &fault))
+    }
+}
+
 impl Join {
     fn request(&self) -> AttachRequest<'_> {
         AttachRequest {
@@ -112,6 +139,16 @@ impl Core {
         match &self.machine.user_namespace {
             None => change.make(networks),
             Some(place) => send(&self.shim, place, operation, &Errand::Networks(self.networks_directory(), change)),
+        }
+    }
+
+    /// Changes files of an instance that does not run.
+    pub(crate) fn change_files(&self, operation: &'static str, directory: &Directory, files: Files) -> Result<()> {
+        match &self.machine.user_namespace {
+            None => files.make(directory),
+            Some(place) => {
+                send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files))
+            }
         }
     }
 }
@@ -171,5 +208,6 @@ fn perform(place: &Path) -> Result<()> {
         Errand::Stack(root) => crate::connect::stacks(&root, true),
         Errand::Bridge => network::supported(),
         Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
+        Errand::Files(directory, files) => files.make(&Directory::new(directory)),
     }
 }

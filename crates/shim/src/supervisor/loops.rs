@@ -286,6 +286,7 @@ fn start_first(directory: &Directory, launch: &Launch, prepared: &Prepared) -> R
         state: directory.at("engine"),
         what: What::First(prepared.bundle.clone()),
         process,
+        guise: prepared.guise,
         stdio: inside,
         console: path,
     };

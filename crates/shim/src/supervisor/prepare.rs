@@ -13,6 +13,7 @@ use crate::error::{Doing, Fault};
 use crate::files::replace;
 use crate::namespace::Joined;
 use crate::record::{Launch, Process};
+use crate::users::Guise;
 use crate::{rootfs, users};
 
 /// What must live as long as the container.
@@ -21,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) bundle: PathBuf,
     pub(crate) root: PathBuf,
     pub(crate) network: Value,
+    /// Of the first process.
+    pub(crate) guise: Option<Guise>,
     _namespace: Option<OwnedFd>,
 }
 
@@ -45,7 +48,9 @@ pub(crate) fn prepare(
     }
     let mut spec = launch.spec.clone();
     spec["root"]["path"] = json!(root);
-    spec["process"] = process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
+    let (first, guise) =
+        process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
+    spec["process"] = first;
     let namespace = launch.own_network.then(own_network).transpose()?;
     let mut told = Value::Null;
     if let Some(namespace) = &namespace {
@@ -56,12 +61,17 @@ pub(crate) fn prepare(
     let bundle = directory.path().to_owned();
     replace(&bundle.join("config.json"), &serde_json::to_vec(&spec).doing("write")?, false)
         .doing("write the container's document")?;
-    Ok(Prepared { bundle, root, network: told, _namespace: namespace })
+    Ok(Prepared { bundle, root, network: told, guise, _namespace: namespace })
 }
 
 /// A process in the words of the specification. Directory, capabilities and filter are the executor's.
-pub(crate) fn process(root: &Path, process: &Process, env: Value, rlimits: &Value) -> Result<Value, Fault> {
-    let ids = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?.mapped()?;
+pub(crate) fn process(
+    root: &Path,
+    process: &Process,
+    env: Value,
+    rlimits: &Value,
+) -> Result<(Value, Option<Guise>), Fault> {
+    let (ids, guise) = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?.here();
     let mut document = json!({
         "terminal": process.tty,
         "user": { "uid": ids.uid, "gid": ids.gid, "additionalGids": ids.more },
@@ -75,7 +85,7 @@ pub(crate) fn process(root: &Path, process: &Process, env: Value, rlimits: &Valu
     if !rlimits.is_null() {
         document["rlimits"] = rlimits.clone();
     }
-    Ok(document)
+    Ok((document, guise))
 }
 
 /// A new network namespace, while this process stays in its own; it lives as long as somebody has it.
