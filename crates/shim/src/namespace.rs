@@ -123,8 +123,9 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
         BufReader::new(stdout).read_line(&mut line).doing(what)?;
     }
     child.wait().doing(what)?;
-    let said: Result<(), Fault> = serde_json::from_str(&line)
-        .map_err(|_| Fault::new(FaultKind::Internal, "the holder of the user namespace died before it said anything"))?;
+    let said: Result<(), Fault> = serde_json::from_str(&line).map_err(|_| {
+        Fault::new(FaultKind::Internal, "the holder of the user namespace died before it said anything")
+    })?;
     said?;
     let absent = || Fault::new(FaultKind::Internal, "the holder of the user namespace died");
     living(place)?.ok_or_else(absent)

@@ -56,7 +56,7 @@ pub(crate) fn mount_layers(directory: &Directory, launch: &Launch) -> Result<Pat
 pub(crate) fn mount_own_groups() -> Result<(), Fault> {
     let place = Path::new("/sys/fs/cgroup");
     let found = rustix::fs::statfs(place).doing("look for control groups")?;
-    if found.f_type.cast_unsigned() == u64::from(nix::libc::CGROUP2_SUPER_MAGIC.cast_unsigned()) {
+    if found.f_type.cast_unsigned() == nix::libc::CGROUP2_SUPER_MAGIC.cast_unsigned() {
         return Ok(());
     }
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).doing("make a namespace of control groups")?;

@@ -166,7 +166,8 @@ fn machine(log_segment: u64, user_namespace: Option<PathBuf>) -> Machine {
     Machine { name, ceilings, capabilities, log_segment, user_namespace }
 }
 
-const NO_GROUPS: &str = "an ordinary user has no control groups here; run the agent as root, or use rootless podman with cgroup v2";
+const NO_GROUPS: &str =
+    "an ordinary user has no control groups here; run the agent as root, or use rootless podman with cgroup v2";
 
 /// What an ordinary user cannot have.
 const WITHOUT_ROOT: [(Feature, &str); 5] = [

@@ -76,11 +76,7 @@ struct Told {
 
 impl Told {
     fn of(error: &Error) -> Self {
-        Self {
-            kind: error.kind(),
-            message: error.message().to_owned(),
-            hint: error.next_step().map(str::to_owned),
-        }
+        Self { kind: error.kind(), message: error.message().to_owned(), hint: error.next_step().map(str::to_owned) }
     }
 
     fn back(self, operation: &'static str) -> Error {
@@ -98,9 +94,7 @@ impl Change {
             Self::Ensure(spec) => networks.ensure(spec),
             Self::Remove(name) => networks.remove(name),
             Self::Detach(instance) => networks.detach(instance),
-            Self::Reclaim(alive) => {
-                networks.reclaim(&alive.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
-            }
+            Self::Reclaim(alive) => networks.reclaim(&alive.iter().map(String::as_str).collect::<Vec<_>>()).map(drop),
             Self::Join(join) => networks.join(&join.request()).map(drop),
             Self::Leave { instance, network } => networks.leave(instance, network),
         }
@@ -146,9 +140,7 @@ impl Core {
     pub(crate) fn change_files(&self, operation: &'static str, directory: &Directory, files: Files) -> Result<()> {
         match &self.machine.user_namespace {
             None => files.make(directory),
-            Some(place) => {
-                send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files))
-            }
+            Some(place) => send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files)),
         }
     }
 }

@@ -48,8 +48,7 @@ pub(crate) fn prepare(
     }
     let mut spec = launch.spec.clone();
     spec["root"]["path"] = json!(root);
-    let (first, guise) =
-        process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
+    let (first, guise) = process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
     spec["process"] = first;
     let namespace = launch.own_network.then(own_network).transpose()?;
     let mut told = Value::Null;

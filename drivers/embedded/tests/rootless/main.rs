@@ -44,13 +44,8 @@ fn as_user(user: u32) -> ExitCode {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("rootless");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let status = Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .current_dir("/")
-        .uid(user)
-        .gid(user)
-        .status()
-        .unwrap();
+    let status =
+        Command::new(program).args(std::env::args_os().skip(1)).current_dir("/").uid(user).gid(user).status().unwrap();
     ExitCode::from(u8::from(!status.success()))
 }
 
