@@ -46,7 +46,10 @@ fn open(config: Config) -> Result<Embedded> {
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
     let bridges = match &user_namespace {
         None => stacks(&root, false).map(|()| network::supported())?,
-        Some(place) => errand::stack(&shim, place, &root).map(|()| errand::bridge(&shim, place))?,
+        Some(place) => {
+            errand::stack(&shim, place, &root).map_err(impossible)?;
+            errand::bridge(&shim, place)
+        }
     };
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     let registry = Registry::new(RegistryConfig {
@@ -78,6 +81,13 @@ fn open(config: Config) -> Result<Embedded> {
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// Why an ordinary user can have no containers here.
+fn impossible(error: Error) -> Error {
+    let told = Error::new(ErrorKind::Unavailable, OPERATION, error.message());
+    told.hint(error.next_step().unwrap_or("run the agent as root, or let ordinary users make user namespaces"))
+        .source(error)
 }
 
 /// Instances of builds that nobody finished.
