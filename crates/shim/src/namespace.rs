@@ -107,8 +107,8 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
         return Ok(found);
     }
     let what = "start the holder of the user namespace";
-    let program = std::env::current_exe().doing(what)?;
-    let mut child = Command::new(program)
+    // What runs, whatever an upgrade has put at its path meanwhile.
+    let mut child = Command::new("/proc/self/exe")
         .args(["shim", HOLD])
         .arg(place)
         .env_clear()
@@ -155,6 +155,8 @@ pub fn hold(place: &Path) -> i32 {
 /// Makes the namespaces; gives what others wait for, and what tells that this is the holder.
 fn begin(place: &Path) -> Result<(File, File), Fault> {
     setsid().doing("make a session")?;
+    // It was started as `/proc/self/exe`, and would be called so.
+    nix::sys::prctl::set_name(c"hythe-hold").doing("take a name")?;
     let (users, holder) = (open(&place.join("users"))?, open(&place.join("holder"))?);
     make()?;
     fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive).doing("become the holder")?;
