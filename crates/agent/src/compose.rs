@@ -68,15 +68,15 @@ pub(crate) fn connectors(config: &Config) -> std::result::Result<Vec<Connector>,
         vec![
             RuntimeConfig::Podman(hythe_driver_podman::Config::default()),
             RuntimeConfig::Docker(hythe_driver_docker::Config::default()),
-            RuntimeConfig::Embedded(embedded(config)),
+            RuntimeConfig::Embedded(hythe_driver_embedded::Config::default()),
         ]
     };
     let search = config.runtimes.is_empty();
     let runtimes = if search { found() } else { config.runtimes.clone() };
+    let runtimes = runtimes.into_iter().map(|runtime| placed(runtime, config));
     let allow_privileged = config.allow_privileged;
     let script = faults()?;
     let connectors = runtimes
-        .into_iter()
         .map(|runtime| Connector {
             name: runtime.name().to_owned(),
             kind: runtime.kind(),
@@ -127,10 +127,15 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
     }
 }
 
-/// The embedded runtime keeps its things below the agent's own directory.
-fn embedded(config: &Config) -> hythe_driver_embedded::Config {
-    let root = config.state_dir.join("embedded");
-    hythe_driver_embedded::Config { root, ..hythe_driver_embedded::Config::default() }
+/// The embedded runtime keeps its things below the agent's own directory, unless it is told another.
+fn placed(runtime: RuntimeConfig, config: &Config) -> RuntimeConfig {
+    match runtime {
+        RuntimeConfig::Embedded(mut embedded) if embedded.root.as_os_str().is_empty() => {
+            embedded.root = config.state_dir.join("embedded");
+            RuntimeConfig::Embedded(embedded)
+        }
+        other => other,
+    }
 }
 
 fn layered(driver: Arc<dyn Runtime>, fault: Option<Fault>) -> Arc<dyn Runtime> {

@@ -27,4 +27,4 @@ pub use pack::Pack;
 pub use pull::{Phase, Progress};
 pub use registry::{Registry, RegistryConfig, Resolved};
 pub use store::{Freed, Layer, Options, Store, Stored};
-pub use unpack::Limits;
+pub use unpack::{Limits, remove_tree};

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Doing, Fault, FaultKind};
 use crate::executor::Payload;
 use crate::record::Process;
+use crate::users::Guise;
 
 /// A compiled system call filter: instructions of classic BPF, eight bytes each as the kernel lays them out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,7 @@ pub(crate) struct Job {
     pub(crate) state: PathBuf,
     pub(crate) what: What,
     pub(crate) process: Process,
+    pub(crate) guise: Option<Guise>,
     /// Stdin, stdout, stderr; none where a terminal's side is sent over the console socket.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
     pub(crate) console: Option<PathBuf>,
@@ -126,7 +128,7 @@ fn leave() -> ! {
 
 fn create(job: Job, status: &Arc<OwnedFd>) -> Result<(), Fault> {
     let is_first = matches!(job.what, What::First(_));
-    let payload = Payload { process: job.process, status: Arc::clone(status), is_first };
+    let payload = Payload { process: job.process, guise: job.guise, status: Arc::clone(status), is_first };
     let mut builder = ContainerBuilder::new(job.id, SyscallType::default())
         .with_executor(payload)
         .with_root_path(job.state)

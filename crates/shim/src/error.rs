@@ -62,6 +62,7 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
                     FaultKind::Exhausted
                 }
+                io::ErrorKind::Unsupported => FaultKind::Unsupported,
                 _ => FaultKind::Internal,
             };
             Fault::new(kind, format!("cannot {what}: {error}"))

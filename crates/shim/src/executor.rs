@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use libcontainer::oci_spec::runtime::Spec;
@@ -18,11 +18,13 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, clear_ambient_
 use crate::Fault;
 use crate::creator::{Filter, Word, tell};
 use crate::record::Process;
+use crate::users::Guise;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Payload {
     pub(crate) process: Process,
+    pub(crate) guise: Option<Guise>,
     /// Where a failure is told; closed by the kernel when the program is executed.
     pub(crate) status: Arc<OwnedFd>,
     /// It is the container's first process, and dies with the shim.
@@ -97,6 +99,11 @@ impl Payload {
 
     fn execute(&self) -> Result<Never, Fault> {
         let process = &self.process;
+        if let Some(guise) = self.guise {
+            // Nothing of the machine may be found in a process that others in the container can look into.
+            close_from(3, Some(self.status.as_raw_fd()));
+            crate::namespace::disguise(guise)?;
+        }
         if process.no_new_privileges {
             drop_rights(&process.capabilities)?;
             install(&process.filters)?;
@@ -190,7 +197,8 @@ fn init(child: Pid) -> ! {
     };
     let _ = set_capabilities(None, kill_only);
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
-    close_all();
+    // Above all the status pipe, which must close when the program is executed.
+    close_from(3, None);
     let Ok(signals) = SignalFd::with_flags(&SigSet::all(), SfdFlags::empty()) else { leave(125) };
     loop {
         if let Some(code) = reap(child) {
@@ -205,12 +213,23 @@ fn init(child: Pid) -> ! {
     }
 }
 
-/// Everything but stdio: above all the status pipe, which must close when the program is executed.
-fn close_all() {
-    // SAFETY: this process uses no descriptor but stdio from here on.
-    #[expect(unsafe_code, reason = "closing descriptors by number cannot be said safely")]
-    unsafe {
-        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+/// Every descriptor from a number on, but that one.
+fn close_from(first: i32, but: Option<i32>) {
+    let close = |first: i32, last: i32| {
+        // SAFETY: this process uses no descriptor but stdio and the one that is left from here on.
+        #[expect(unsafe_code, reason = "closing descriptors by number cannot be said safely")]
+        unsafe {
+            libc::syscall(libc::SYS_close_range, first, last, 0u32);
+        }
+    };
+    match but {
+        Some(but) => {
+            if but > first {
+                close(first, but - 1);
+            }
+            close(but + 1, i32::MAX);
+        }
+        None => close(first, i32::MAX),
     }
 }
 

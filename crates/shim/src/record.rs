@@ -25,6 +25,9 @@ pub struct Launch {
     pub take_up: Vec<TakeUp>,
     /// It has a network namespace of its own.
     pub own_network: bool,
+    /// Place of the user namespace that it lives in (see [`crate::namespace`]); none: that of whoever starts it.
+    #[serde(default)]
+    pub user_namespace: Option<PathBuf>,
     /// For the [`crate::Network`] of this kind of instance.
     pub network: Value,
     /// Bounds of its log.

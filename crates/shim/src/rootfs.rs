@@ -37,7 +37,9 @@ pub(crate) fn mount_layers(directory: &Directory, launch: &Launch) -> Result<Pat
     let (upper, work) = (open(&directory.upper())?, open(&directory.at("work"))?);
     let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let names: Vec<String> = lower.iter().map(name).collect();
-    let options = format!("lowerdir={},upperdir={},workdir={}", names.join(":"), name(&upper), name(&work));
+    // In a user namespace overlayfs may not use the attributes that only the machine's root has.
+    let own = if launch.user_namespace.is_some() { "userxattr," } else { "" };
+    let options = format!("{own}lowerdir={},upperdir={},workdir={}", names.join(":"), name(&upper), name(&work));
     let options = std::ffi::CString::new(options).map_err(|_| Fault::invalid("a layer has a zero byte in its name"))?;
     mount(c"overlay", &root, c"overlay", MountFlags::empty(), Some(options.as_c_str())).doing(format_args!(
         "stack {} layers with overlayfs at `{}`",
@@ -45,6 +47,20 @@ pub(crate) fn mount_layers(directory: &Directory, launch: &Launch) -> Result<Pat
         root.display()
     ))?;
     Ok(root)
+}
+
+/// Control groups as an ordinary user may see them, for libcontainer: there it takes for granted that it may change nothing.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn mount_own_groups() -> Result<(), Fault> {
+    let place = Path::new("/sys/fs/cgroup");
+    let found = rustix::fs::statfs(place).doing("look for control groups")?;
+    if found.f_type.cast_unsigned() == nix::libc::CGROUP2_SUPER_MAGIC.cast_unsigned() {
+        return Ok(());
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).doing("make a namespace of control groups")?;
+    mount(c"cgroup2", place, c"cgroup2", MountFlags::empty(), None).doing("mount control groups")
 }
 
 /// The root as a directory to look up from.

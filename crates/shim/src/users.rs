@@ -16,6 +16,50 @@ pub(crate) struct Ids {
     pub(crate) more: Vec<u32>,
 }
 
+/// Ids that this user namespace does not have: a process has them in one of its own, in which it is all there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Guise {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+impl Ids {
+    /// As far as this user namespace has them; what it has not is a guise of its root.
+    pub(crate) fn here(self) -> (Self, Option<Guise>) {
+        let (users, groups) = (Map::of_this("uid_map"), Map::of_this("gid_map"));
+        if !users.has(self.uid) || !groups.has(self.gid) {
+            let guise = Guise { uid: self.uid, gid: self.gid };
+            return (Self { uid: 0, gid: 0, more: Vec::new() }, Some(guise));
+        }
+        // Groups that nobody may set are left out, as their files belong to this user all the same.
+        let settable = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
+        let more = self.more.into_iter().filter(|gid| settable && groups.has(*gid)).collect();
+        (Self { more, ..self }, None)
+    }
+}
+
+/// Ranges of ids that there are in a user namespace: the first and how many.
+struct Map(Vec<(u32, u32)>);
+
+impl Map {
+    fn of_this(file: &str) -> Self {
+        Self::parse(&std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Self {
+        let range = |line: &str| {
+            let mut numbers = line.split_whitespace().map(str::parse);
+            let (first, count) = (numbers.next()?.ok()?, numbers.nth(1)?.ok()?);
+            Some((first, count))
+        };
+        Self(text.lines().filter_map(range).collect())
+    }
+
+    fn has(&self, id: u32) -> bool {
+        self.0.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count))
+    }
+}
+
 /// Larger files of users are not believed.
 const LARGEST: u64 = 4 << 20;
 
@@ -92,6 +136,13 @@ mod tests {
 
     fn ids(user: &str) -> Result<(u32, u32, Vec<u32>), String> {
         in_files(user, PASSWD, GROUP).map(|ids| (ids.uid, ids.gid, ids.more)).map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn a_map_has_what_is_in_its_ranges() {
+        let map = Map::parse("         0       1000          1\n         5     100000         10\n");
+        assert_eq!([0, 1, 4, 5, 14, 15].map(|id| map.has(id)), [true, false, false, true, true, false]);
+        assert!(Map::parse("0 0 4294967295").has(70_000));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Name in the agent; default `embedded`.
     pub name: String,
-    /// Directory with images, instances, volumes and networks; default `/var/lib/hythe/embedded`.
+    /// Directory with images, instances, volumes and networks; default (empty): `embedded` in the agent's state directory.
     pub root: PathBuf,
     /// Program that is started as the shim with `shim`; default: this program itself.
     pub shim: Option<PathBuf>,
@@ -27,7 +27,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: "embedded".to_owned(),
-            root: PathBuf::from("/var/lib/hythe/embedded"),
+            root: PathBuf::new(),
             shim: None,
             allow_privileged: false,
             log_max_size: ByteSize(16 << 20),

@@ -18,6 +18,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use crate::Config;
 use crate::core::Core;
 use crate::driver::Embedded;
+use crate::errand::{self, Change};
 use crate::error::{Doing, blocking, of_store};
 use crate::instances::Instances;
 use crate::network::{self, Networks};
@@ -36,26 +37,28 @@ pub async fn connect(config: Config) -> Result<Embedded> {
 }
 
 fn open(config: Config) -> Result<Embedded> {
-    if !rustix::process::geteuid().is_root() {
-        let message = "the embedded runtime needs root's rights: containers of ordinary users are not built yet";
-        return Err(Error::new(ErrorKind::Unavailable, OPERATION, message).hint("run the agent as root, or use podman"));
-    }
     let root = config.root.clone();
     nobody_is_lost(&root)?;
     fs::create_dir_all(&root).doing(OPERATION, format_args!("make `{}`", root.display()))?;
     let root = fs::canonicalize(&root).doing(OPERATION, format_args!("find `{}`", root.display()))?;
     // Environments hold secrets, and layers programs that gain rights.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
-    stacks(&root)?;
     let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
-    let bridges = network::supported();
+    let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
+    let bridges = match &user_namespace {
+        None => stacks(&root, false).map(|()| network::supported())?,
+        Some(place) => {
+            errand::stack(&shim, place, &root).map_err(impossible)?;
+            errand::bridge(&shim, place)
+        }
+    };
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     let registry = Registry::new(RegistryConfig {
         insecure: config.insecure_registries.clone(),
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });
-    let (capability, warnings) = capability(&config, bridges.err());
+    let (capability, warnings) = capability(&config, bridges.err(), user_namespace.is_some());
     let core = Core {
         info: RuntimeInfo {
             name: config.name.clone(),
@@ -65,7 +68,7 @@ fn open(config: Config) -> Result<Embedded> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             // One root is one runtime, by whatever names it is configured.
             engine_id: Some(format!("{}:{}", uname().nodename().to_string_lossy(), root.display())),
-            rootless: false,
+            rootless: user_namespace.is_some(),
         },
         capability,
         warnings,
@@ -73,7 +76,7 @@ fn open(config: Config) -> Result<Embedded> {
         store: Store::open(&root.join("images")).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
-        machine: machine(config.log_max_size.0),
+        machine: machine(config.log_max_size.0, user_namespace),
         shim,
         root,
     };
@@ -111,6 +114,13 @@ fn nobody_is_lost(root: &Path) -> Result<()> {
     }
 }
 
+/// Why an ordinary user can have no containers here.
+fn impossible(error: Error) -> Error {
+    let told = Error::new(ErrorKind::Unavailable, OPERATION, error.message());
+    told.hint(error.next_step().unwrap_or("run the agent as root, or let ordinary users make user namespaces"))
+        .source(error)
+}
+
 /// Instances of builds that nobody finished.
 fn sweep_builds(core: &Core) -> Result<()> {
     let old = Timestamp::now() - SignedDuration::from_hours(1);
@@ -126,15 +136,16 @@ fn sweep_builds(core: &Core) -> Result<()> {
 
 /// Addresses and links of instances that are gone.
 fn reclaim(core: &Core) -> Result<()> {
-    let Some(networks) = &core.networks else { return Ok(()) };
+    if core.networks.is_none() {
+        return Ok(());
+    }
     let _turn = core.instances.turn(OPERATION)?;
     let records = core.instances.all(OPERATION)?;
-    let alive: Vec<&str> = records.iter().map(|record| record.id.as_str()).collect();
-    networks.reclaim(&alive).map(drop)
+    core.change_networks(OPERATION, Change::Reclaim(records.into_iter().map(|record| record.id).collect()))
 }
 
 /// Whether overlayfs works on the root's file system, tried where nobody sees it.
-fn stacks(root: &Path) -> Result<()> {
+pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
     let trial =
         tempfile::Builder::new().prefix("trial-").tempdir_in(root).doing(OPERATION, "make a trial directory")?;
     for name in ["lower", "upper", "work", "root"] {
@@ -147,11 +158,18 @@ fn stacks(root: &Path) -> Result<()> {
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)?;
         mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)?;
         std::env::set_current_dir(&at)?;
-        mount("overlay", "root", "overlay", MountFlags::empty(), Some(c"lowerdir=lower,upperdir=upper,workdir=work"))?;
+        let options = if in_user_namespace {
+            c"userxattr,lowerdir=lower,upperdir=upper,workdir=work"
+        } else {
+            c"lowerdir=lower,upperdir=upper,workdir=work"
+        };
+        mount("overlay", "root", "overlay", MountFlags::empty(), Some(options))?;
         unmount("root", UnmountFlags::DETACH)?;
         std::io::Result::Ok(())
     });
     let outcome = tried.join().unwrap_or_else(|_| Err(std::io::Error::other("the trial died")));
+    // Overlayfs leaves a directory that is closed to an ordinary user.
+    hythe_oci::remove_tree(trial.path()).doing(OPERATION, "remove the trial directory")?;
     outcome.map_err(|error| {
         let message = format!("layers cannot be stacked with overlayfs at `{}`: {error}", root.display());
         Error::new(ErrorKind::Unavailable, OPERATION, message)
@@ -160,7 +178,7 @@ fn stacks(root: &Path) -> Result<()> {
     })
 }
 
-fn machine(log_segment: u64) -> Machine {
+fn machine(log_segment: u64, user_namespace: Option<PathBuf>) -> Machine {
     let resources = [
         ("core", Resource::Core),
         ("cpu", Resource::Cpu),
@@ -185,16 +203,35 @@ fn machine(log_segment: u64) -> Machine {
     };
     let ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
     let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
-    Machine { name: uname().nodename().to_string_lossy().into_owned(), ceilings, capabilities, log_segment }
+    let name = uname().nodename().to_string_lossy().into_owned();
+    Machine { name, ceilings, capabilities, log_segment, user_namespace }
 }
 
-fn capability(config: &Config, no_bridges: Option<Error>) -> (Capability, Vec<String>) {
+const NO_GROUPS: &str =
+    "an ordinary user has no control groups here; run the agent as root, or use rootless podman with cgroup v2";
+
+/// What an ordinary user cannot have.
+const WITHOUT_ROOT: [(Feature, &str); 5] = [
+    (Feature::MemoryLimit, NO_GROUPS),
+    (Feature::CpuLimit, NO_GROUPS),
+    (Feature::PidsLimit, NO_GROUPS),
+    (Feature::HostGateway, "an ordinary user's networks do not lead to the host; use `network = \"host\"`"),
+    (Feature::Privileged, "an ordinary user has no privileges to give; run the agent as root"),
+];
+
+/// What is different for an ordinary user and asked for by no field.
+const ROOTLESS: [&str; 2] = [
+    "as an ordinary user: all files of images and volumes belong to this user, and resources are neither limited nor measured",
+    "as an ordinary user: networks do not lead out of this machine; use `network = \"host\"` for what has to",
+];
+
+fn capability(config: &Config, no_bridges: Option<Error>, rootless: bool) -> (Capability, Vec<String>) {
     let mut missing: Vec<(Feature, String)> = vec![
         (Feature::PublishSctp, "published ports are relayed, and SCTP is not".to_owned()),
         (Feature::EgressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
         (Feature::IngressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
     ];
-    if !config.allow_privileged {
+    if !config.allow_privileged && !rootless {
         let reason = "not allowed in the agent's configuration (`allow_privileged`)".to_owned();
         missing.push((Feature::Privileged, reason));
     }
@@ -211,10 +248,14 @@ fn capability(config: &Config, no_bridges: Option<Error>) -> (Capability, Vec<St
         missing.extend(needed.map(|feature| (feature, error.message().to_owned())));
         warnings.push(error.message().to_owned());
     }
+    if rootless {
+        missing.extend(WITHOUT_ROOT.map(|(feature, reason)| (feature, reason.to_owned())));
+        warnings.extend(ROOTLESS.map(str::to_owned));
+    }
     for (feature, controller) in
         [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")]
     {
-        if !has_controller(controller) {
+        if !rootless && !has_controller(controller) {
             let reason = format!("this machine has no cgroup controller `{controller}`");
             warnings.push(format!("{}: {reason}", feature.describe()));
             missing.push((feature, reason));

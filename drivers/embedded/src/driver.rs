@@ -111,7 +111,8 @@ impl Runtime for Embedded {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        Some(self)
+        // An ordinary user's instances have no control groups to read.
+        self.core.machine.user_namespace.is_none().then_some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {

@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hythe_oci::remove_tree;
 use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Plan, Result};
 use hythe_shim::Directory;
 use hythe_shim::files::{read_json, replace_json};
@@ -259,14 +260,6 @@ fn locked(path: &Path) -> io::Result<Turn> {
 /// Whether somebody alive is making something of a directory.
 fn is_in_hand(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockExclusive).is_err())
-}
-
-/// Removes a directory with all in it. Absent: success.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
-    }
 }
 
 /// One component of a path that leads nowhere else.

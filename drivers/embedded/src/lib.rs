@@ -10,6 +10,7 @@ mod config;
 mod connect;
 mod core;
 mod driver;
+mod errand;
 mod error;
 mod exec;
 mod images;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hythe_oci::Stored;
+use hythe_oci::{Stored, remove_tree};
 use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, Plan, PlanNetwork, Result, State, Stop};
 use hythe_shim::files::replace_json;
@@ -17,9 +17,10 @@ use jiff::Timestamp;
 
 use crate::client;
 use crate::core::{Core, Shared};
+use crate::errand::Change;
 use crate::error::{Doing, blocking, of_fault, of_store};
 use crate::images::config_of;
-use crate::instances::{Record, fresh_id, is_plain, remove_tree};
+use crate::instances::{Record, fresh_id, is_plain};
 use crate::network::resolver::Resolver;
 use crate::seccomp;
 use crate::translate::{self, Places, volume_files};
@@ -315,8 +316,8 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
     }
     until_let_go(core, operation, record)?;
     // What a killed supervisor could not give back.
-    if let (PlanNetwork::Bridged { .. }, Some(networks)) = (&record.plan.network, &core.networks) {
-        networks.detach(&record.id)?;
+    if let (PlanNetwork::Bridged { .. }, Some(_)) = (&record.plan.network, &core.networks) {
+        core.change_networks(operation, Change::Detach(record.id.clone()))?;
     }
     let trash = {
         let turn = core.instances.turn(operation)?;

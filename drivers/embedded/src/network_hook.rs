@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::to_fault;
+use crate::network::ports::Reserved;
 use crate::network::relay::Relay;
 use crate::network::{AttachRequest, Networks, loopback, ports};
 
@@ -36,6 +37,7 @@ pub(crate) struct Connected {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Hook {
+    reserved: Vec<Reserved>,
     relay: Option<Relay>,
 }
 
@@ -49,13 +51,18 @@ fn told(error: Error) -> Fault {
 }
 
 impl hythe_shim::Network for Hook {
+    fn reserve(&mut self, launch: &Launch) -> Result<(), Fault> {
+        self.reserved = ports::reserve(&wanted(launch)?.ports).map_err(told)?;
+        Ok(())
+    }
+
     fn attach(&mut self, launch: &Launch, namespace: &Path) -> Result<Value, Fault> {
         let wanted = wanted(launch)?;
         if wanted.attachments.is_empty() {
             loopback(namespace).map_err(told)?;
             return Ok(json!(Connected::default()));
         }
-        let reserved = ports::reserve(&wanted.ports).map_err(told)?;
+        let reserved = std::mem::take(&mut self.reserved);
         let networks = Networks::open(&wanted.directory).map_err(told)?;
         let request = AttachRequest {
             instance: &launch.id,
@@ -87,7 +94,7 @@ impl hythe_shim::Network for Hook {
     }
 
     fn detach(&mut self, launch: &Launch) -> Result<(), Fault> {
-        self.relay = None;
+        (self.reserved, self.relay) = (Vec::new(), None);
         let wanted = wanted(launch)?;
         if wanted.attachments.is_empty() {
             return Ok(());

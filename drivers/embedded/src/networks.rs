@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use hythe_runtime::{NetworkInfo, NetworkSpec, Networks, OpContext, Result};
 
 use crate::driver::Embedded;
+use crate::errand::Change;
 use crate::error::{blocking, bounded, carried};
 
 #[async_trait]
@@ -11,7 +12,7 @@ impl Networks for Embedded {
     async fn ensure(&self, cx: &OpContext, spec: &NetworkSpec) -> Result<()> {
         let (core, spec) = (self.core.clone(), spec.clone());
         let operation = "network create";
-        carried(cx, operation, blocking(operation, move || core.networks(operation)?.ensure(&spec))).await
+        carried(cx, operation, blocking(operation, move || core.change_networks(operation, Change::Ensure(spec)))).await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
@@ -31,6 +32,6 @@ impl Networks for Embedded {
     async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
         let (core, name) = (self.core.clone(), name.to_owned());
         let operation = "network remove";
-        carried(cx, operation, blocking(operation, move || core.networks(operation)?.remove(&name))).await
+        carried(cx, operation, blocking(operation, move || core.change_networks(operation, Change::Remove(name)))).await
     }
 }

@@ -1,7 +1,5 @@
 //! What whoever owns the machine does to instances past the seam: it pauses, signals, renames and makes them without our labels.
 
-use std::path::Path;
-
 use hythe_runtime::{Attachment, Error, ErrorKind, InstanceId, Plan, PlanNetwork, Result};
 use hythe_shim::journal::Kind;
 use hythe_shim::protocol::Request;
@@ -10,9 +8,9 @@ use hythe_spec::Signal;
 use crate::client;
 use crate::core::Core;
 use crate::driver::Embedded;
+use crate::errand::{Change, Join};
 use crate::error::{blocking, carried};
 use crate::instances::Record;
-use crate::network::AttachRequest;
 use crate::{lifecycle, volumes};
 
 const OPERATION: &str = "operator";
@@ -108,15 +106,14 @@ impl Embedded {
         self.rewire(instance, "network connect", move |core, record, pid, attachments| {
             let attachment = Attachment { network: network.clone(), aliases };
             attachments.push(attachment);
-            let namespace = format!("/proc/{pid}/ns/net");
-            let request = AttachRequest {
-                instance: &record.id,
-                namespace: Path::new(&namespace),
-                attachments,
-                hostname: &record.plan.hostname,
-                extra_hosts: &record.plan.extra_hosts,
+            let join = Join {
+                instance: record.id.clone(),
+                namespace: format!("/proc/{pid}/ns/net").into(),
+                attachments: attachments.clone(),
+                hostname: record.plan.hostname.clone(),
+                extra_hosts: record.plan.extra_hosts.clone(),
             };
-            core.networks(OPERATION)?.join(&request)?;
+            core.change_networks(OPERATION, Change::Join(join))?;
             Ok(network)
         })
         .await
@@ -130,7 +127,8 @@ impl Embedded {
         let network = network.to_owned();
         self.rewire(instance, "network disconnect", move |core, record, _pid, attachments| {
             attachments.retain(|attachment| attachment.network != network);
-            core.networks(OPERATION)?.leave(&record.id, &network)?;
+            let (instance, network) = (record.id.clone(), network);
+            core.change_networks(OPERATION, Change::Leave { instance, network: network.clone() })?;
             Ok(network)
         })
         .await

@@ -36,6 +36,8 @@ pub(crate) struct Machine {
     /// Every capability there is.
     pub(crate) capabilities: Vec<String>,
     pub(crate) log_segment: u64,
+    /// Place of the user namespace that an ordinary user's instances live in; none for root.
+    pub(crate) user_namespace: Option<PathBuf>,
 }
 
 /// What the main process will be: the plan over the image.
@@ -164,6 +166,7 @@ pub(crate) fn launch(
         },
         take_up: take_up.collect(),
         own_network: !matches!(network, PlanNetwork::Host),
+        user_namespace: machine.user_namespace.clone(),
         network: json!(wanted),
         logs: LogBounds { segment: machine.log_segment, segments: LOG_SEGMENTS },
         journal: places.journal.clone(),
@@ -194,10 +197,13 @@ fn specification(
     let mut linux = json!({
         "namespaces": namespaces,
         "cgroupsPath": format!("/hythe-{}", places.id),
-        "resources": limits(resources, privileged),
         "maskedPaths": if privileged { &[][..] } else { &MASKED[..] },
         "readonlyPaths": if privileged { &[][..] } else { &READ_ONLY[..] },
     });
+    let is_root = machine.user_namespace.is_none();
+    if is_root {
+        linux["resources"] = limits(resources, privileged);
+    }
     if has_own_network {
         // A container's own network has no unprivileged ports of the host to protect.
         linux["sysctl"] = json!({ "net.ipv4.ip_unprivileged_port_start": "0" });
@@ -208,7 +214,7 @@ fn specification(
         "hostname": if has_own_network { plan.hostname.clone() } else { machine.name.clone() },
         "root": { "readonly": read_only },
         "process": { "env": env, "rlimits": ulimits(&resources.ulimits, machine) },
-        "mounts": mounts(plan, places, resources.shm_size.map_or(SHM, |size| size.0), privileged),
+        "mounts": mounts(plan, places, resources.shm_size.map_or(SHM, |size| size.0), is_root),
         "linux": linux,
     })
 }
@@ -238,26 +244,30 @@ fn ulimits(ulimits: &[Ulimit], machine: &Machine) -> Vec<Value> {
     ulimits.iter().map(one).collect()
 }
 
-fn mounts(plan: &Plan, places: &Places, shm: u64, privileged: bool) -> Vec<Value> {
+fn mounts(plan: &Plan, places: &Places, shm: u64, is_root: bool) -> Vec<Value> {
     let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let secure = ["nosuid", "noexec", "nodev"];
-    let read_only: &[&str] = if privileged { &[] } else { &["ro"] };
+    let read_only: &[&str] = if plan.security.privileged { &[] } else { &["ro"] };
     let kernel: Vec<&str> = secure.iter().chain(read_only).copied().collect();
     let size = format!("size={shm}");
+    // Only root has a group for terminals, control groups of his own, and a view of the machine's network.
+    let terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+    let sysfs = match plan.network {
+        PlanNetwork::Host if !is_root => mount("/sys", "bind", "/sys", &[&kernel[..], &["rbind"]].concat()),
+        _ => mount("/sys", "sysfs", "sysfs", &kernel),
+    };
+    let groups = is_root.then(|| mount("/sys/fs/cgroup", "cgroup", "cgroup", &[&kernel[..], &["relatime"]].concat()));
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &secure),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
-        mount("/sys", "sysfs", "sysfs", &kernel),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[&kernel[..], &["relatime"]].concat()),
+        mount("/dev/pts", "devpts", "devpts", &terminals[..terminals.len() - usize::from(!is_root)]),
+        sysfs,
+    ];
+    mounts.extend(groups);
+    mounts.extend([
         mount("/dev/mqueue", "mqueue", "mqueue", &secure),
         mount("/dev/shm", "tmpfs", "shm", &[&secure[..], &["mode=1777", &size]].concat()),
-    ];
+    ]);
     let mut own: Vec<(String, Value)> = Vec::new();
     let files =
         [("/etc/hosts", &places.hosts), ("/etc/resolv.conf", &places.resolv), ("/etc/hostname", &places.hostname)];

@@ -52,6 +52,7 @@ fn machine() -> Machine {
         ceilings: BTreeMap::from([("nofile".to_owned(), 1000)]),
         capabilities: vec!["CHOWN".to_owned(), "SYS_ADMIN".to_owned()],
         log_segment: 1,
+        user_namespace: None,
     }
 }
 

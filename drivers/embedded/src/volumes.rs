@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use hythe_oci::remove_tree;
 use hythe_runtime::identity::OWNER;
 use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes};
 use hythe_shim::files::{read_json, replace_json};
@@ -14,7 +15,7 @@ use hythe_spec::MountSource;
 use crate::core::Core;
 use crate::driver::Embedded;
 use crate::error::{Doing, blocking, bounded, carried};
-use crate::instances::{Record, fresh_id, is_plain, remove_tree};
+use crate::instances::{Record, fresh_id, is_plain};
 use crate::translate::volume_files;
 
 const LABELS: &str = "labels.json";

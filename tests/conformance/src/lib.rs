@@ -12,12 +12,14 @@
     reason = "a trial fails by panicking, and the suite talks to the person who runs it"
 )]
 
+mod echo;
 mod engines;
 mod environment;
 mod failure;
 mod matrix;
 mod need;
 mod outside;
+mod rootless;
 mod scene;
 mod subject;
 mod suite;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// What one trial came to on one runtime.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Cell {
     Pass,
     Fail,
@@ -22,6 +24,12 @@ impl Matrix {
     pub(crate) fn note(&self, trial: &str, subject: &'static str, cell: Cell) {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.insert((trial.to_owned(), subject), cell);
+    }
+
+    /// Every trial with what it came to, whatever the runtime.
+    pub(crate) fn cells(&self) -> Vec<(String, Cell)> {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.iter().map(|((trial, _), cell)| (trial.clone(), cell.clone())).collect()
     }
 
     /// Why trials were skipped, and how many for each reason.

@@ -29,6 +29,10 @@ pub(crate) enum Need {
     Breakable,
     /// The host has an IPv6 loopback.
     Ipv6,
+    /// Somebody who can pause instances.
+    Pause,
+    /// Files can belong to any user.
+    Owners,
 }
 
 impl Need {
@@ -55,6 +59,10 @@ impl Need {
                 (subject.registry_auth.is_some(), reason)
             }
             Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
+            Self::Pause | Self::Owners => {
+                let lacking = subject.without.iter().find(|(need, _)| *need == self);
+                (lacking.is_none(), lacking.map_or_else(String::new, |(_, why)| (*why).to_owned()))
+            }
             Self::Ipv6 => {
                 let bound = std::net::UdpSocket::bind("[::1]:0").is_ok();
                 (bound, "the host has no IPv6 loopback".to_owned())

@@ -10,6 +10,7 @@ use hythe_spec::ImageRef;
 
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
+use crate::need::Need;
 use crate::outside::{MemoryHand, Outside};
 
 /// A connection of its own that can be broken.
@@ -34,6 +35,8 @@ pub(crate) struct Subject {
     /// `host:port`.
     pub(crate) registry: Option<String>,
     pub(crate) registry_auth: Option<String>,
+    /// What it has not, and why.
+    pub(crate) without: &'static [(Need, &'static str)],
 }
 
 /// A runtime, or why it could not be connected.
@@ -43,6 +46,9 @@ pub(crate) type Connected = (&'static str, Outcome<Subject>);
 pub(crate) async fn all(environment: &Environment) -> Outcome<Vec<Connected>> {
     let image = environment.image.as_deref().unwrap_or(Memory::TEST_IMAGE);
     let image: ImageRef = image.parse().map_err(|error| Failure::new(format!("`{image}`: {error}")))?;
+    if crate::rootless::results().is_some() {
+        return Ok(crate::engines::rootless(environment, &image).await);
+    }
     let mut subjects = vec![("memory", Ok(memory(image.clone())))];
     subjects.extend(crate::engines::all(environment, &image).await);
     Ok(subjects)
@@ -70,6 +76,7 @@ fn memory(image: ImageRef) -> Subject {
         breakable: Some(Box::new(move || Box::pin(std::future::ready(Ok(breakable_memory(&broken)))))),
         registry: Some(REGISTRY.to_owned()),
         registry_auth: Some(REGISTRY_AUTH.to_owned()),
+        without: &[],
         image,
     }
 }

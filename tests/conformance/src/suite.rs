@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Conclusion, Failed};
+use libtest_mimic::{Arguments, Completion, Failed};
 use tokio::runtime::Runtime as Tokio;
 
 use crate::environment::Environment;
 use crate::failure::{Outcome, keep_panics};
 use crate::matrix::{Cell, Matrix};
+use crate::rootless;
 use crate::subject::{self, Connected, Subject};
 use crate::trial::Trial;
 use crate::trials;
@@ -22,10 +23,13 @@ pub fn main() -> ExitCode {
     if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
+    if let Some(code) = crate::echo::answer_datagrams(std::env::args()) {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match run(&arguments) {
-        Ok(conclusion) => conclusion.exit_code(),
+        Ok(conclusion) => conclusion,
         Err(failure) => {
             println!("the suite cannot run: {failure}");
             ExitCode::FAILURE
@@ -33,21 +37,26 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Outcome<Conclusion> {
+fn run(arguments: &Arguments) -> Outcome<ExitCode> {
     let tokio = Arc::new(Tokio::new()?);
     let environment = Environment::load()?;
     let connected = tokio.block_on(subject::all(&environment))?;
     let matrix = Arc::new(Matrix::default());
     let trials = trials::all();
-    let names: Vec<&'static str> = connected.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&'static str> = connected.iter().map(|(name, _)| *name).collect();
     let tests = connected.into_iter().flat_map(|subject| tests_of(subject, &trials, &tokio, &matrix)).collect();
     keep_panics();
     let conclusion = libtest_mimic::run(arguments, tests);
+    let rootless = rootless::judge(arguments, &matrix, &mut names)?;
+    if let Some(path) = rootless::results() {
+        std::fs::write(path, serde_json::to_vec(&matrix.cells()).map_err(std::io::Error::other)?)?;
+        return Ok(conclusion.exit_code());
+    }
     for (reason, count) in matrix.reasons() {
         println!("skipped {count} x {reason}");
     }
     write_matrix(&matrix, &trials, &names)?;
-    Ok(conclusion)
+    Ok(if rootless { conclusion.exit_code() } else { ExitCode::FAILURE })
 }
 
 fn tests_of(

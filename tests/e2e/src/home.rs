@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::program::{self, Ran};
@@ -53,5 +54,20 @@ impl Home {
             command.uid(NOBODY).gid(NOBODY);
         }
         command
+    }
+}
+
+/// Ends the agent of a home, whatever the trial came to.
+pub(crate) struct Ends<'a>(pub(crate) &'a Home);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let answered = Ran::of(&mut self.0.command(&["version", "--json"]));
+        let pid = serde_json::from_str::<serde_json::Value>(&answered.out)
+            .ok()
+            .and_then(|version| version["agent"]["pid"].as_i64());
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        // Without an answer there is none to end.
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
 }

@@ -34,7 +34,7 @@ use tree::{Place, Root};
 
 pub(crate) use folder::Folder;
 pub(crate) use meta::{Meta, attribute, attributes};
-pub(crate) use remove::remove_tree;
+pub use remove::remove_tree;
 pub(crate) use stream::inflate;
 use tree::is_directory;
 pub(crate) use tree::is_whiteout;

@@ -12,8 +12,11 @@ use rustix::io::Errno;
 const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const OWNER: Mode = Mode::RWXU;
 
-/// Removes a directory and all below it; one that is absent is removed.
-pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+/// Removes a directory and all below it, however deep and closed to its owner it is; one that is absent is removed.
+///
+/// # Errors
+/// The disk, or what belongs to somebody else.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
     match remove_directory(CWD, path.as_os_str()) {
         Err(Errno::NOENT) => Ok(()),
         removed => Ok(removed?),

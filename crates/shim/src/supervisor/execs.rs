@@ -125,7 +125,7 @@ impl Shim<'_> {
         let client = self.clients[at].id;
         let env = exec.env.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         let rlimits = self.launch.spec.pointer("/process/rlimits").cloned().unwrap_or(Value::Null);
-        let document = process(&self.prepared.root, &exec.process, env.into(), &rlimits)?;
+        let (document, guise) = process(&self.prepared.root, &exec.process, env.into(), &rlimits)?;
         let document = Document::write(self.directory.at(&format!("exec-{client}.json")), &document)?;
         let what = What::More(document.0.clone());
         let mut files = vec![document];
@@ -142,7 +142,7 @@ impl Shim<'_> {
         };
         let (console, path) = console.unzip();
         let (id, state) = (self.launch.id.clone(), self.directory.at("engine"));
-        let job = Job { id, state, what, process: exec.process, stdio, console: path };
+        let job = Job { id, state, what, process: exec.process, guise, stdio, console: path };
         let creator = crate::creator::start(job)?;
         let making = Making { creator, words: Words::default(), console, size: exec.size, _files: files };
         self.executing.push(Executing { client, making: Some(making), pid: None });

@@ -18,6 +18,7 @@ use crate::directory::Directory;
 use crate::error::{Doing, Fault, FaultKind};
 use crate::files::{Reserve, replace_json};
 use crate::logs::{Stream, Writer};
+use crate::namespace::Joined;
 use crate::protocol::{frame, kind};
 use crate::record::{End, Launch, Run};
 use crate::supervisor::execs::Executing;
@@ -61,11 +62,16 @@ enum Ready {
 }
 
 /// From the first record to the last.
-pub(super) fn live(directory: &Directory, launch: Launch, network: &mut dyn Network) -> Result<(), Fault> {
+pub(super) fn live(
+    directory: &Directory,
+    launch: Launch,
+    network: &mut dyn Network,
+    joined: Option<&Joined>,
+) -> Result<(), Fault> {
     let run = Run::starting();
     replace_json(&directory.run(), &run, true).doing("record the start")?;
     settle::clear(directory);
-    let begun = Shim::begin(directory, &launch, network, run.clone());
+    let begun = Shim::begin(directory, &launch, network, joined, run.clone());
     let mut shim = match begun {
         Ok(shim) => shim,
         Err(fault) => {
@@ -80,10 +86,16 @@ pub(super) fn live(directory: &Directory, launch: Launch, network: &mut dyn Netw
 }
 
 impl<'a> Shim<'a> {
-    fn begin(directory: &'a Directory, launch: &Launch, network: &'a mut dyn Network, run: Run) -> Result<Self, Fault> {
+    fn begin(
+        directory: &'a Directory,
+        launch: &Launch,
+        network: &'a mut dyn Network,
+        joined: Option<&Joined>,
+        run: Run,
+    ) -> Result<Self, Fault> {
         let signals = block_signals()?;
         let log = Writer::open(&directory.logs(), launch.logs).doing("open the log")?;
-        let prepared = prepare(directory, launch, network)?;
+        let prepared = prepare(directory, launch, network, joined)?;
         let reserve = Reserve::new(directory.at("run.next"), RECORD).doing("take room for the last record")?;
         let (_open, path) = directory.socket().doing("open the instance's directory")?;
         let listener = UnixListener::bind(path).doing("listen on the instance's socket")?;
@@ -274,6 +286,7 @@ fn start_first(directory: &Directory, launch: &Launch, prepared: &Prepared) -> R
         state: directory.at("engine"),
         what: What::First(prepared.bundle.clone()),
         process,
+        guise: prepared.guise,
         stdio: inside,
         console: path,
     };

@@ -26,13 +26,20 @@ use serde_json::Value;
 use crate::directory::Directory;
 use crate::error::{Fault, FaultKind};
 use crate::files::read_json;
+use crate::namespace;
 use crate::record::{Launch, Phase, Run};
 
 /// What the kernel calls the process.
 const NAME: &std::ffi::CStr = c"hythe-shim";
 
 /// What connects a container to networks, for as long as its shim lives.
-pub trait Network {
+pub trait Network: Send {
+    /// Takes what a container needs of the machine's own network, before the shim leaves it for another.
+    ///
+    /// # Errors
+    /// Something is taken, or may not be had.
+    fn reserve(&mut self, launch: &Launch) -> Result<(), Fault>;
+
     /// Connects a network namespace; what it gives is recorded with the run.
     ///
     /// # Errors
@@ -60,6 +67,10 @@ pub trait Network {
 pub struct NoNetwork;
 
 impl Network for NoNetwork {
+    fn reserve(&mut self, _launch: &Launch) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn attach(&mut self, _launch: &Launch, _namespace: &Path) -> Result<Value, Fault> {
         Ok(Value::Null)
     }
@@ -115,7 +126,7 @@ pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
     }
 }
 
-fn tell(report: &Report) {
+fn tell(report: &impl Serialize) {
     let mut line = serde_json::to_vec(report).unwrap_or_default();
     line.push(b'\n');
     // Who does not listen any more reads the record.
@@ -123,7 +134,7 @@ fn tell(report: &Report) {
 }
 
 /// Tells, and lets go of the pipe it was told on.
-pub(crate) fn tell_last(report: &Report) {
+pub(crate) fn tell_last(report: &impl Serialize) {
     tell(report);
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
@@ -141,11 +152,16 @@ fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result
     let Some(_lock) = directory.hold().doing("lock the instance")? else { return Ok(Some(Report::Held)) };
     let launch: Launch = read_json(&directory.launch()).doing("read the instance")?;
     let run: Option<Run> = read_json(&directory.run()).ok();
-    if run.is_some_and(|run| matches!(run.phase, Phase::Starting | Phase::Running)) {
-        settle::settle(directory, &launch, network)?;
-        if verb != "start" {
-            return Ok(Some(Report::Done));
-        }
+    let unsettled = run.filter(|run| matches!(run.phase, Phase::Starting | Phase::Running));
+    if let Some(run) = &unsettled {
+        settle::kill(directory, &launch, run)?;
     }
-    if verb == "start" { loops::live(directory, launch, network).map(|()| None) } else { Ok(Some(Report::Done)) }
+    let joined = launch.user_namespace.as_deref().map(namespace::join).transpose()?;
+    if let Some(run) = unsettled {
+        settle::settle(directory, &launch, run, network, joined.as_ref())?;
+    }
+    match verb {
+        "start" => loops::live(directory, launch, network, joined.as_ref()).map(|()| None),
+        _ => Ok(Some(Report::Done)),
+    }
 }

@@ -11,7 +11,9 @@ use super::Network;
 use crate::directory::Directory;
 use crate::error::{Doing, Fault};
 use crate::files::replace;
+use crate::namespace::Joined;
 use crate::record::{Launch, Process};
+use crate::users::Guise;
 use crate::{rootfs, users};
 
 /// What must live as long as the container.
@@ -20,11 +22,25 @@ pub(crate) struct Prepared {
     pub(crate) bundle: PathBuf,
     pub(crate) root: PathBuf,
     pub(crate) network: Value,
+    /// Of the first process.
+    pub(crate) guise: Option<Guise>,
     _namespace: Option<OwnedFd>,
 }
 
-pub(crate) fn prepare(directory: &Directory, launch: &Launch, network: &mut dyn Network) -> Result<Prepared, Fault> {
+pub(crate) fn prepare(
+    directory: &Directory,
+    launch: &Launch,
+    network: &mut dyn Network,
+    joined: Option<&Joined>,
+) -> Result<Prepared, Fault> {
+    if launch.own_network {
+        network.reserve(launch)?;
+        joined.map_or(Ok(()), Joined::enter_network)?;
+    }
     let root = rootfs::mount_layers(directory, launch)?;
+    if joined.is_some() {
+        rootfs::mount_own_groups()?;
+    }
     let opened = rootfs::open_root(&root)?;
     rootfs::make_directory(&opened, &launch.process.workdir)?;
     for volume in &launch.take_up {
@@ -32,7 +48,8 @@ pub(crate) fn prepare(directory: &Directory, launch: &Launch, network: &mut dyn 
     }
     let mut spec = launch.spec.clone();
     spec["root"]["path"] = json!(root);
-    spec["process"] = process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
+    let (first, guise) = process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
+    spec["process"] = first;
     let namespace = launch.own_network.then(own_network).transpose()?;
     let mut told = Value::Null;
     if let Some(namespace) = &namespace {
@@ -43,12 +60,17 @@ pub(crate) fn prepare(directory: &Directory, launch: &Launch, network: &mut dyn 
     let bundle = directory.path().to_owned();
     replace(&bundle.join("config.json"), &serde_json::to_vec(&spec).doing("write")?, false)
         .doing("write the container's document")?;
-    Ok(Prepared { bundle, root, network: told, _namespace: namespace })
+    Ok(Prepared { bundle, root, network: told, guise, _namespace: namespace })
 }
 
 /// A process in the words of the specification. Directory, capabilities and filter are the executor's.
-pub(crate) fn process(root: &Path, process: &Process, env: Value, rlimits: &Value) -> Result<Value, Fault> {
-    let ids = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?;
+pub(crate) fn process(
+    root: &Path,
+    process: &Process,
+    env: Value,
+    rlimits: &Value,
+) -> Result<(Value, Option<Guise>), Fault> {
+    let (ids, guise) = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?.here();
     let mut document = json!({
         "terminal": process.tty,
         "user": { "uid": ids.uid, "gid": ids.gid, "additionalGids": ids.more },
@@ -62,7 +84,7 @@ pub(crate) fn process(root: &Path, process: &Process, env: Value, rlimits: &Valu
     if !rlimits.is_null() {
         document["rlimits"] = rlimits.clone();
     }
-    Ok(document)
+    Ok((document, guise))
 }
 
 /// A new network namespace, while this process stays in its own; it lives as long as somebody has it.

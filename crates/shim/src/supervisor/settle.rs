@@ -1,6 +1,7 @@
 //! What a dead shim left: its container's processes are killed, their groups removed, and its end recorded as what it was.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,22 +12,43 @@ use super::Network;
 use crate::cgroup;
 use crate::directory::Directory;
 use crate::error::{Doing, Fault, FaultKind};
-use crate::files::{read_json, replace_json};
+use crate::files::replace_json;
 use crate::journal::{Kind, append};
+use crate::namespace::Joined;
 use crate::record::{End, Launch, Phase, Run, boot};
+use crate::remains;
 
 /// Longest wait for killed processes to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) fn settle(directory: &Directory, launch: &Launch, network: &mut dyn Network) -> Result<(), Fault> {
-    let mut run: Run = read_json(&directory.run()).doing("read what became of the instance")?;
+/// Kills what is left of it, from outside of its user namespace.
+pub(crate) fn kill(directory: &Directory, launch: &Launch, run: &Run) -> Result<(), Fault> {
+    if run.boot != boot() {
+        return Ok(());
+    }
+    let groups = groups(launch);
+    match launch.user_namespace {
+        Some(_) => kill_all(|| remains::of(directory), &groups),
+        None => kill_all(|| cgroup::processes(&groups), &groups),
+    }
+}
+
+/// Records what is killed as what it was, once nothing is left of it but files.
+pub(crate) fn settle(
+    directory: &Directory,
+    launch: &Launch,
+    mut run: Run,
+    network: &mut dyn Network,
+    joined: Option<&Joined>,
+) -> Result<(), Fault> {
     let same_boot = run.boot == boot();
     if same_boot {
-        let groups = groups(launch);
-        kill_all(&groups)?;
-        cgroup::remove(&groups).doing("remove its control groups")?;
+        cgroup::remove(&groups(launch)).doing("remove its control groups")?;
     }
-    network.detach(launch)?;
+    match joined.filter(|_| launch.own_network) {
+        Some(joined) => joined.beside(|| network.detach(launch))?,
+        None => network.detach(launch)?,
+    }
     clear(directory);
     let error = if same_boot { "its supervisor was killed, and it with it" } else { "the machine was restarted" };
     let was_started = run.phase == Phase::Running;
@@ -51,15 +73,18 @@ pub(crate) fn clear(directory: &Directory) {
     let _ = fs::remove_dir_all(directory.at("engine"));
 }
 
-/// Its control groups, found by their path.
+/// Its control groups, found by their path; an ordinary user has none.
 pub(crate) fn groups(launch: &Launch) -> Vec<PathBuf> {
+    if launch.user_namespace.is_some() {
+        return Vec::new();
+    }
     cgroup::of_path(launch.spec.pointer("/linux/cgroupsPath").and_then(|path| path.as_str()).unwrap_or_default())
 }
 
-fn kill_all(groups: &[PathBuf]) -> Result<(), Fault> {
+fn kill_all(processes: impl Fn() -> io::Result<Vec<i32>>, groups: &[PathBuf]) -> Result<(), Fault> {
     let began = Instant::now();
     loop {
-        let pids = cgroup::processes(groups).doing("look for what is left of it")?;
+        let pids = processes().doing("look for what is left of it")?;
         if pids.is_empty() {
             return Ok(());
         }

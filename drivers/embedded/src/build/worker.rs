@@ -10,13 +10,13 @@ use hythe_runtime::{
 };
 use hythe_shim::files::{read_json, replace_json};
 use hythe_shim::record::Launch;
-use hythe_shim::rootfs::{copy_in, make_directory, within};
 use hythe_shim::{Directory, Report};
 use hythe_spec::{ImageRef, Inbound, Millis, Permissions, Resources, Seccomp};
 
 use super::dockerfile::invalid;
 use crate::core::Shared;
 use crate::driver::Embedded;
+use crate::errand::Files;
 use crate::error::{Doing, blocking, of_fault};
 use crate::instances::{Record, fresh_id};
 use crate::{client, lifecycle, observe, translate};
@@ -124,21 +124,17 @@ impl Worker {
         self.core.instances.directory(&self.record.id)
     }
 
-    async fn change(&self, work: impl FnOnce(&std::fs::File) -> std::io::Result<()> + Send + 'static) -> Result<()> {
-        let directory = self.directory();
-        blocking("build", move || {
-            let launch: Launch = read_json(&directory.launch()).doing("build", "read the instance")?;
-            within(&directory, &launch, work).map_err(|fault| of_fault("build", &fault))
-        })
-        .await
+    async fn change(&self, files: Files) -> Result<()> {
+        let (core, directory) = (self.core.clone(), self.directory());
+        blocking("build", move || core.change_files("build", &directory, files)).await
     }
 
     pub(super) async fn make_directory(&self, path: String) -> Result<()> {
-        self.change(move |root| make_directory(root, &path).map_err(|fault| std::io::Error::other(fault.message))).await
+        self.change(Files::MakeDirectory(path)).await
     }
 
     pub(super) async fn copy(&self, copies: Vec<(PathBuf, String)>) -> Result<()> {
-        self.change(move |root| copies.iter().try_for_each(|(from, to)| copy_in(root, from, to))).await
+        self.change(Files::Copy(copies)).await
     }
 
     /// Runs a command to its end; its output is progress.

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const IMAGE: &str = "localhost/shim-test:1";
 const OWNER: &str = "shim-trials";
 
-fn busybox() -> PathBuf {
+pub(crate) fn busybox() -> PathBuf {
     std::env::var_os("HYTHE_TEST_BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from)
 }
 

@@ -38,6 +38,7 @@ pub(super) async fn subject(
         breakable: Some(Box::new(move || Box::pin(breakable(name, socket.clone())))),
         registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+        without: &[],
     })
 }
 

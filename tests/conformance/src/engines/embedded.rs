@@ -14,16 +14,25 @@ use tokio::sync::mpsc;
 use super::embedded_image::archive;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
+use crate::need::Need;
 use crate::outside::EmbeddedHand;
+use crate::rootless;
 use crate::subject::{Breakable, Subject};
 
 /// Where overlayfs works: a memory file system would do too, but not one that is itself stacked.
 const ROOTS: &str = "/var/tmp";
 
-/// `None`: nobody asked for it, or this user cannot have it.
+/// What an ordinary user has not.
+const WITHOUT_ROOT: [(Need, &str); 2] = [
+    (Need::Pause, "an ordinary user has no control groups, and so no freezer"),
+    (Need::Owners, "an ordinary user's files belong to that user alone"),
+];
+
+/// `None`: nobody asked for it, or not as this user.
 pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outcome<Option<Subject>> {
     let wanted = environment.registry.is_some() || std::env::var_os("HYTHE_TEST_EMBEDDED").is_some();
-    if !wanted || !rustix::process::geteuid().is_root() {
+    let is_root = rustix::process::geteuid().is_root();
+    if !wanted || is_root == rootless::results().is_some() {
         return Ok(None);
     }
     let root = Arc::new(tempfile::Builder::new().prefix("hythe-conformance-").tempdir_in(ROOTS)?);
@@ -35,7 +44,7 @@ pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outc
     }
     let hand = EmbeddedHand::new(embedded.clone());
     Ok(Some(Subject {
-        name: "embedded",
+        name: if is_root { "embedded" } else { rootless::NAME },
         runtime: standard(Arc::new(embedded), &Settings::default()),
         real: true,
         image: image.clone(),
@@ -43,6 +52,7 @@ pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outc
         breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root))))),
         registry,
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+        without: if is_root { &[] } else { &WITHOUT_ROOT },
     }))
 }
 

@@ -27,3 +27,9 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
     }
     subjects
 }
+
+/// What an ordinary user has.
+pub(crate) async fn rootless(environment: &Environment, image: &ImageRef) -> Vec<Connected> {
+    let subject = embedded::subject(environment, image).await.transpose();
+    subject.map(|subject| (crate::rootless::NAME, subject)).into_iter().collect()
+}

@@ -31,6 +31,7 @@ pub(super) async fn subject(engine: &Program, environment: &Environment, image: 
         breakable: Some(Box::new(move || Box::pin(breakable(program.clone())))),
         registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
+        without: &[],
     })
 }
 

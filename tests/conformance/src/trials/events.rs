@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use hythe_runtime::{Cursor, Event, EventKind, EventStream, InstanceId};
 
 use crate::failure::{Failure, Outcome};
-use crate::need::Need::{Logs, Networks, Outside};
+use crate::need::Need::{Logs, Networks, Outside, Pause};
 use crate::scene::{Scene, connected};
 use crate::trial::trials;
 
@@ -18,7 +18,7 @@ trials! { "events":
     a_stop_is_told_as_one_end [],
     stopping_what_is_stopped_is_no_event [],
     a_signal_that_does_not_end_it_is_no_stop [Outside, Logs],
-    pause_and_unpause_are_told [Outside],
+    pause_and_unpause_are_told [Outside, Pause],
     another_name_is_told [Outside],
     joining_and_leaving_a_network_are_told [Outside, Networks],
     a_cursor_resumes_without_loss [],

@@ -8,7 +8,7 @@ use hythe_runtime::{ErrorKind, ExecRequest, Feature, InstanceId, TerminalSize};
 use tokio::io::AsyncWriteExt;
 
 use crate::failure::{Outcome, refused};
-use crate::need::Need::{Can, Exec, Logs, Outside};
+use crate::need::Need::{Can, Exec, Logs, Outside, Pause};
 use crate::scene::{Scene, drain, words};
 use crate::trial::trials;
 
@@ -21,7 +21,7 @@ trials! { "exec":
     a_missing_instance_is_not_found [Exec],
     a_created_one_is_conflict [Exec],
     an_ended_one_is_conflict [Exec],
-    a_paused_one_is_conflict [Exec, Outside],
+    a_paused_one_is_conflict [Exec, Outside, Pause],
     stdin_arrives_and_ends [Exec],
     sixty_four_mebibytes_through_a_pipe [Exec],
     bytes_out_are_exact [Exec],

@@ -6,7 +6,7 @@ use hythe_runtime::{ErrorKind, Feature, State};
 use hythe_spec::{ByteSize, Mount, MountSource};
 
 use crate::failure::{Outcome, refused};
-use crate::need::Need::{Can, Cannot, Exec, Images, Logs, Real, Volumes};
+use crate::need::Need::{Can, Cannot, Exec, Images, Logs, Owners, Real, Volumes};
 use crate::scene::{Scene, bind_mount, volume_mount};
 use crate::trial::trials;
 use crate::trials::build::built;
@@ -21,7 +21,7 @@ trials! { "files":
     a_volume_outlives_its_instance [Logs, Volumes],
     a_volume_takes_up_what_the_image_has [Logs, Volumes, Images],
     a_used_volume_keeps_its_own [Logs, Volumes, Images],
-    a_volume_takes_up_the_owner [Real, Logs, Volumes, Images],
+    a_volume_takes_up_the_owner [Real, Logs, Volumes, Images, Owners],
     a_volume_can_be_read_only [Logs, Volumes],
     two_instances_share_a_volume [Exec, Volumes],
     a_host_directory_is_read_and_written [Logs, Can(Feature::Binds)],
@@ -120,7 +120,8 @@ async fn a_volume_outlives_its_instance(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-const SEEDED: &str = "RUN mkdir -p /data/deep && echo seed > /data/deep/file && chown -R 1000:1000 /data\n";
+const SEEDED: &str = "RUN mkdir -p /data/deep && echo seed > /data/deep/file\n";
+const OWNED: &str = "RUN mkdir -p /data/deep && echo seed > /data/deep/file && chown -R 1000:1000 /data\n";
 
 async fn a_volume_takes_up_what_the_image_has(scene: &Scene) -> Outcome {
     let volume = scene.volume("data").await?;
@@ -147,7 +148,7 @@ async fn a_used_volume_keeps_its_own(scene: &Scene) -> Outcome {
 async fn a_volume_takes_up_the_owner(scene: &Scene) -> Outcome {
     let volume = scene.volume("data").await?;
     let mut plan = scene.script("stat -c %u:%g /data /data/deep/file; touch /data/mine && echo written");
-    plan.image = built(scene, SEEDED).await?;
+    plan.image = built(scene, OWNED).await?;
     plan.user = Some("app".to_owned());
     plan.mounts = vec![volume_mount(&volume, "/data")];
     assert_eq!(scene.output(&plan).await?, "1000:1000\n1000:1000\nwritten\n");

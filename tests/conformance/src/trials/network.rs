@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hythe_runtime::{ErrorKind, Feature, InstanceId, Plan, PlanNetwork, State};
 use hythe_spec::{ExtraHost, HostAddress, Port, Protocol};
 
+use crate::echo::EchoInside;
 use crate::failure::{Failure, Outcome, refused};
 use crate::need::Need::{Can, Exec, Ipv6, Logs, Networks, Real};
 use crate::scene::{Scene, connected};
@@ -101,29 +102,6 @@ async fn tcp_is_reached_after_a_restart(scene: &Scene) -> Outcome {
     greeted((LOOPBACK, number).into()).await
 }
 
-/// Answers every datagram on a port of an instance, from a thread that has gone into its network.
-async fn echo_inside(scene: &Scene, id: &InstanceId, number: u16) -> Outcome {
-    let pid = scene.inspect(id).await?.pid.ok_or_else(|| Failure::new("a running instance has no pid"))?;
-    let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-    let bound = std::thread::spawn(move || {
-        use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-        use std::os::fd::AsFd;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, number))
-    });
-    let socket = bound.join().map_err(|_| Failure::new("the thread died"))??;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    std::thread::spawn(move || {
-        let mut buffer = [0; 1500];
-        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-            if socket.send_to(&buffer[..length], from).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(())
-}
-
 async fn answered(address: SocketAddr) -> Outcome {
     let ask = move || {
         let socket = UdpSocket::bind((LOOPBACK, 0))?;
@@ -150,7 +128,7 @@ async fn udp_is_answered(scene: &Scene) -> Outcome {
     plan.network = connected(&[&network], "web");
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 5353, Protocol::Udp)];
     let id = scene.run(&plan).await?;
-    echo_inside(scene, &id, 5353).await?;
+    let _echo = EchoInside::start(scene, &id, 5353).await?;
     answered((LOOPBACK, number).into()).await
 }
 
@@ -169,7 +147,7 @@ async fn tcp_and_udp_share_a_port(scene: &Scene) -> Outcome {
     assert_eq!(scene.inspect(&id).await?.ports, plan.ports, "both are told apart");
     if scene.subject.real {
         greeted((LOOPBACK, number).into()).await?;
-        echo_inside(scene, &id, 8080).await?;
+        let _echo = EchoInside::start(scene, &id, 8080).await?;
         answered((LOOPBACK, number).into()).await?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use hythe_runtime::{ErrorKind, Feature, InstanceId, State, Stop};
 use hythe_spec::Signal;
 
 use crate::failure::{Outcome, refused};
-use crate::need::Need::{Can, Logs, Outside};
+use crate::need::Need::{Can, Logs, Outside, Pause};
 use crate::scene::Scene;
 use crate::trial::trials;
 
@@ -23,7 +23,7 @@ trials! { "stop":
     two_at_once_both_succeed [],
     looks_are_answered_while_one_is_pending [],
     killed_while_one_is_pending [Outside],
-    a_paused_one_ends_stopped [Outside],
+    a_paused_one_ends_stopped [Outside, Pause],
     it_can_be_started_again [Logs],
 }
 

@@ -1,8 +1,6 @@
 //! A user without an agent gets one.
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use crate::home::Home;
+use crate::home::{Ends, Home};
 use crate::program::{Ran, Running};
 use crate::scene::Scene;
 use crate::trial::trials;
@@ -14,21 +12,6 @@ trials!("autostart":
 );
 
 const CONFIG: &str = "[[runtimes]]\nkind = \"memory\"\n";
-
-/// Ends the agent of a home, whatever the trial came to.
-struct Ends<'a>(&'a Home);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        let answered = Ran::of(&mut self.0.command(&["version", "--json"]));
-        let pid = serde_json::from_str::<serde_json::Value>(&answered.out)
-            .ok()
-            .and_then(|version| version["agent"]["pid"].as_i64());
-        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        // Without an answer there is none to end.
-        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
-    }
-}
 
 fn the_first_command_starts_an_agent_and_says_so(_: &mut Scene<'_>) {
     let home = Home::new(CONFIG);

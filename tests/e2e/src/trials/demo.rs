@@ -1,11 +1,14 @@
 //! The demonstration does what it shows, again and again, and leaves nothing when it is told to.
 
+use crate::home::{Ends, Home};
+use crate::program::Ran;
 use crate::scene::Scene;
 use crate::trial::trials;
 
 trials!("demo":
     a_website_is_shown_twice_and_cleaned_away Real,
     it_wants_a_runtime_that_is_there Every,
+    an_ordinary_user_needs_nothing_installed Memory,
 );
 
 fn a_website_is_shown_twice_and_cleaned_away(scene: &mut Scene<'_>) {
@@ -26,4 +29,48 @@ fn a_website_is_shown_twice_and_cleaned_away(scene: &mut Scene<'_>) {
 
 fn it_wants_a_runtime_that_is_there(scene: &mut Scene<'_>) {
     scene.hythe(&["demo", "--runtime", "nowhere"]).ends_with(3).says(&["nowhere", scene.subject.name]);
+}
+
+/// Containers are files and processes of the user alone: both are looked for afterwards.
+fn an_ordinary_user_needs_nothing_installed(_: &mut Scene<'_>) {
+    let home = Home::new("[[runtimes]]\nkind = \"embedded\"\n");
+    let _ends = Ends(&home);
+    let demo = |words: &[&str]| Ran::of(&mut home.command(&[&["demo"], words].concat())).ok();
+    // Of a trial that failed nothing goes on either.
+    let _cleans = Cleans(&home);
+    for visitor in ["visitor 1.", "visitor 2."] {
+        let shown = demo(&[]);
+        assert!(shown.out.contains(visitor) && shown.out.contains("hythe-demo-web"), "{shown:?}");
+    }
+    let runtimes = Ran::of(&mut home.command(&["runtimes", "--json"])).ok().json();
+    assert_eq!((&runtimes[0]["name"], &runtimes[0]["rootless"]), (&"embedded".into(), &true.into()));
+    let root = home.path("state/hythe/embedded");
+    let count = |name: &str| std::fs::read_dir(root.join(name)).map_or(0, Iterator::count);
+    assert_eq!((count("instances"), count("volumes"), shims(&root)), (2, 1, 3));
+    demo(&["--clean"]).says(&["nothing of the demonstration is left"]);
+    for name in ["instances", "volumes", "names", "trash", "making", "images/layers", "networks/networks"] {
+        assert_eq!(count(name), 0, "something is left in `{name}`");
+    }
+    crate::wait::until("no process is left", || shims(&root), |count| *count == 0);
+    demo(&["--clean"]);
+}
+
+struct Cleans<'a>(&'a Home);
+
+impl Drop for Cleans<'_> {
+    fn drop(&mut self) {
+        // What is clean already stays so.
+        Ran::of(&mut self.0.command(&["demo", "--clean"]));
+    }
+}
+
+/// Processes that hold something below this root.
+fn shims(root: &std::path::Path) -> usize {
+    let words = |pid: &std::path::Path| std::fs::read(pid.join("cmdline")).unwrap_or_default();
+    let ours = |words: Vec<u8>| {
+        let words = String::from_utf8_lossy(&words).into_owned();
+        words.contains("\0shim\0") && words.contains(&root.display().to_string())
+    };
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter(|entry| ours(words(&entry.path()))).count()
 }

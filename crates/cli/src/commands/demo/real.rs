@@ -20,18 +20,20 @@ const WEB: &str = "hythe-demo-web";
 const IMAGE: &str = "localhost/hythe-demo:1";
 /// The program's place in its image (`hythe image pack` puts programs there) and the words that make it the server.
 const ENTRYPOINT: [&str; 3] = ["/usr/bin/hythe", "demo", "--serve"];
+/// What the service file asks for and a runtime may lack.
+const NEEDS: [&str; 4] = ["bridge-network", "publish-tcp", "volumes", "read-only-root"];
 /// An agent that was just started has asked its runtimes by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The runtime to show it on: the one asked for, else the first that answers and starts real things. `None`: there is none.
+/// The runtime to show it on: the one asked for, else the first that answers, starts real things and has what these need. `None`: there is none.
 pub(super) async fn choose(client: &Client, asked: Option<&str>) -> Outcome<Option<String>> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let runtimes = client.runtimes().await?;
         let fits = |runtime: &&Runtime| match asked {
             Some(name) => runtime.name == name,
-            None => runtime.healthy && runtime.kind != RuntimeKind::Memory,
+            None => runtime.healthy && runtime.kind != RuntimeKind::Memory && NEEDS.iter().all(|one| has(runtime, one)),
         };
         match (runtimes.iter().find(fits), asked) {
             (Some(runtime), _) if runtime.healthy => return Ok(Some(runtime.name.clone())),
@@ -41,6 +43,10 @@ pub(super) async fn choose(client: &Client, asked: Option<&str>) -> Outcome<Opti
             _ => tokio::time::sleep(POLL).await,
         }
     }
+}
+
+fn has(runtime: &Runtime, feature: &str) -> bool {
+    runtime.features.iter().any(|one| one.feature == feature && one.supported)
 }
 
 /// All have been asked.
@@ -72,7 +78,7 @@ pub(super) async fn run(client: &Client, runtime: &str, printer: Printer<'_>) ->
     printer.talk(format_args!("This demonstration deploys a small website on `{runtime}`, for real.\n"));
     give_image(client, runtime, directory.path(), printer).await?;
     let file = directory.path().join("hythe-demo.toml");
-    std::fs::write(&file, service_on(runtime))?;
+    std::fs::write(&file, service_on(runtime, limits_memory(client, runtime).await?))?;
     announce("hythe deploy hythe-demo.toml", printer);
     deploy::run(deploy_words(&file), printer).await?;
     announce("hythe ps hythe-demo", printer);
@@ -84,12 +90,16 @@ pub(super) async fn run(client: &Client, runtime: &str, printer: Printer<'_>) ->
     Ok(())
 }
 
-fn service_on(runtime: &str) -> String {
-    SERVICE_FILE.replacen(
-        "\nname = \"hythe-demo\"\n",
-        &format!("\nname = \"hythe-demo\"\nruntime = \"{runtime}\"\n"),
-        1,
-    )
+/// An ordinary user's runtime may have no limits to give, and the demonstration can do without.
+async fn limits_memory(client: &Client, runtime: &str) -> Outcome<bool> {
+    Ok(client.runtimes().await?.iter().any(|one| one.name == runtime && has(one, "memory-limit")))
+}
+
+fn service_on(runtime: &str, limits_memory: bool) -> String {
+    let named = format!("\nname = \"hythe-demo\"\nruntime = \"{runtime}\"\n");
+    let text = SERVICE_FILE.replacen("\nname = \"hythe-demo\"\n", &named, 1);
+    let kept = |line: &&str| limits_memory || !line.starts_with("memory =");
+    text.split_inclusive('\n').filter(kept).collect()
 }
 
 fn image() -> Outcome<ImageRef> {
@@ -183,4 +193,16 @@ fn log_words() -> args::Logs {
 
 fn announce(command: &str, printer: Printer<'_>) {
     printer.talk(format_args!("\n$ {command}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_asks_for_no_limit_that_the_runtime_has_not() {
+        let (with, without) = (service_on("embedded", true), service_on("embedded", false));
+        assert!(with.contains("runtime = \"embedded\"") && without.contains("runtime = \"embedded\""));
+        assert_eq!((with.matches("\nmemory =").count(), without.matches("memory =").count()), (2, 0));
+    }
 }

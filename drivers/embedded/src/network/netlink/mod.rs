@@ -34,9 +34,12 @@ impl Session {
         Self::open(NETLINK_ROUTE)
     }
 
-    /// Room for a message of that many bytes, beyond what the system lets anybody have.
+    /// Room for a message of that many bytes; for the machine's root beyond what the system lets anybody have.
     pub(super) fn make_room(&self, bytes: usize) -> io::Result<()> {
-        Ok(setsockopt(&self.socket, sockopt::SndBufForce, &bytes)?)
+        match setsockopt(&self.socket, sockopt::SndBufForce, &bytes) {
+            Err(nix::Error::EPERM) => Ok(setsockopt(&self.socket, sockopt::SndBuf, &bytes)?),
+            made => Ok(made?),
+        }
     }
 
     /// The next message's bytes.

@@ -1,0 +1,205 @@
+//! What has to be done in an ordinary user's namespaces, which a program with threads cannot enter: this program does it once more, as `hythe shim errand`.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result};
+use hythe_shim::files::read_json;
+use hythe_shim::record::Launch;
+use hythe_shim::rootfs::{copy_in, make_directory, within};
+use hythe_shim::{Directory, namespace};
+use hythe_spec::ExtraHost;
+use serde::{Deserialize, Serialize};
+
+use crate::core::Core;
+use crate::error::{Doing, of_fault};
+use crate::network::{self, AttachRequest, Networks};
+
+const OPERATION: &str = "errand";
+/// The word that sends this program on an errand, before the place of the user namespace.
+pub(crate) const ERRAND: &str = "errand";
+
+/// A change of networks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Change {
+    Ensure(NetworkSpec),
+    Remove(String),
+    Detach(String),
+    /// Whoever is not among these is gone.
+    Reclaim(Vec<String>),
+    Join(Join),
+    Leave {
+        instance: String,
+        network: String,
+    },
+}
+
+/// See [`AttachRequest`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) instance: String,
+    pub(crate) namespace: PathBuf,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) hostname: String,
+    pub(crate) extra_hosts: Vec<ExtraHost>,
+}
+
+/// A change of an instance's files while it does not run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Files {
+    MakeDirectory(String),
+    /// From the machine, to a path inside.
+    Copy(Vec<(PathBuf, String)>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Errand {
+    /// Finds out whether layers can be stacked below this directory.
+    Stack(PathBuf),
+    /// Finds out whether there can be bridge networks.
+    Bridge,
+    /// Changes the networks of this directory.
+    Networks(PathBuf, Change),
+    /// Changes the files of the instance of this directory.
+    Files(PathBuf, Files),
+}
+
+/// An error on its way between two processes.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Told {
+    fn of(error: &Error) -> Self {
+        Self { kind: error.kind(), message: error.message().to_owned(), hint: error.next_step().map(str::to_owned) }
+    }
+
+    fn back(self, operation: &'static str) -> Error {
+        let error = Error::new(self.kind, operation, self.message);
+        match self.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+impl Change {
+    fn make(&self, networks: &Networks) -> Result<()> {
+        match self {
+            Self::Ensure(spec) => networks.ensure(spec),
+            Self::Remove(name) => networks.remove(name),
+            Self::Detach(instance) => networks.detach(instance),
+            Self::Reclaim(alive) => networks.reclaim(&alive.iter().map(String::as_str).collect::<Vec<_>>()).map(drop),
+            Self::Join(join) => networks.join(&join.request()).map(drop),
+            Self::Leave { instance, network } => networks.leave(instance, network),
+        }
+    }
+}
+
+impl Files {
+    fn make(&self, directory: &Directory) -> Result<()> {
+        let launch: Launch = read_json(&directory.launch()).doing(OPERATION, "read the instance")?;
+        let change = |root: &File| match self {
+            Self::MakeDirectory(path) => {
+                make_directory(root, path).map_err(|fault| std::io::Error::other(fault.message))
+            }
+            Self::Copy(copies) => copies.iter().try_for_each(|(from, to)| copy_in(root, from, to)),
+        };
+        within(directory, &launch, change).map_err(|fault| of_fault(OPERATION, &fault))
+    }
+}
+
+impl Join {
+    fn request(&self) -> AttachRequest<'_> {
+        AttachRequest {
+            instance: &self.instance,
+            namespace: &self.namespace,
+            attachments: &self.attachments,
+            hostname: &self.hostname,
+            extra_hosts: &self.extra_hosts,
+        }
+    }
+}
+
+impl Core {
+    /// Changes the networks, wherever they are.
+    pub(crate) fn change_networks(&self, operation: &'static str, change: Change) -> Result<()> {
+        let networks = self.networks(operation)?;
+        match &self.machine.user_namespace {
+            None => change.make(networks),
+            Some(place) => send(&self.shim, place, operation, &Errand::Networks(self.networks_directory(), change)),
+        }
+    }
+
+    /// Changes files of an instance that does not run.
+    pub(crate) fn change_files(&self, operation: &'static str, directory: &Directory, files: Files) -> Result<()> {
+        match &self.machine.user_namespace {
+            None => files.make(directory),
+            Some(place) => send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files)),
+        }
+    }
+}
+
+/// Whether layers can be stacked below a directory, in a user namespace.
+pub(crate) fn stack(program: &Path, place: &Path, root: &Path) -> Result<()> {
+    send(program, place, OPERATION, &Errand::Stack(root.to_owned()))
+}
+
+/// Whether there can be bridge networks in a user namespace.
+pub(crate) fn bridge(program: &Path, place: &Path) -> Result<()> {
+    send(program, place, OPERATION, &Errand::Bridge)
+}
+
+fn send(program: &Path, place: &Path, operation: &'static str, errand: &Errand) -> Result<()> {
+    let what = || format!("start `{}` in the user namespace", program.display());
+    let mut child = Command::new(program)
+        .args(["shim", ERRAND])
+        .arg(place)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .doing(operation, what())?;
+    let words = serde_json::to_vec(errand).doing(operation, what())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that has died already is told of below.
+        let _ = stdin.write_all(&words);
+    }
+    let output = child.wait_with_output().doing(operation, what())?;
+    let said: std::result::Result<std::result::Result<(), Told>, _> = serde_json::from_slice(&output.stdout);
+    match said {
+        Ok(outcome) => outcome.map_err(|told| told.back(operation)),
+        Err(_) => {
+            let last = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = format!("what works in the user namespace died before it said anything: {last}");
+            Err(Error::new(ErrorKind::Unavailable, operation, message))
+        }
+    }
+}
+
+/// Does the errand that stdin tells; gives the exit code. The process must have one thread.
+pub(crate) fn run(place: &Path) -> i32 {
+    let outcome = serde_json::to_vec(&perform(place).map_err(|error| Told::of(&error))).unwrap_or_default();
+    i32::from(std::io::stdout().write_all(&outcome).is_err())
+}
+
+fn perform(place: &Path) -> Result<()> {
+    let mut words = Vec::new();
+    std::io::stdin().read_to_end(&mut words).doing(OPERATION, "hear the errand")?;
+    let errand: Errand = serde_json::from_slice(&words).doing(OPERATION, "understand the errand")?;
+    let joined = namespace::join(place).map_err(|fault| of_fault(OPERATION, &fault))?;
+    joined.enter_network().map_err(|fault| of_fault(OPERATION, &fault))?;
+    match errand {
+        Errand::Stack(root) => crate::connect::stacks(&root, true),
+        Errand::Bridge => network::supported(),
+        Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
+        Errand::Files(directory, files) => files.make(&Directory::new(directory)),
+    }
+}

@@ -1,0 +1,62 @@
+//! Containers of an ordinary user, on a real kernel: root starts this program again as a user that no machine knows. It is its own shim, so it has its own `main`.
+//!
+//! Needs, for the image, a static busybox (`HYTHE_TEST_BUSYBOX`, else `/bin/busybox`); without it everything is skipped, and said so.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a trial fails by panicking")]
+
+#[path = "../shim/bed.rs"]
+#[expect(dead_code, reason = "the bed of root's trials has more than these need")]
+mod bed;
+#[path = "../shim/image.rs"]
+mod image;
+mod networks;
+mod trials;
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Of nobody; the second is a neighbour.
+pub(crate) const USERS: [u32; 2] = [64_321, 64_322];
+
+fn main() -> ExitCode {
+    if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let mut arguments = Arguments::from_args();
+    // They look at all processes.
+    arguments.test_threads = Some(1);
+    let trials: Vec<Trial> = trials::TRIALS.iter().chain(networks::TRIALS).copied().map(trial).collect();
+    if !bed::busybox().exists() {
+        println!("skipped {} trials: there is no `{}`", trials.len(), bed::busybox().display());
+        return ExitCode::SUCCESS;
+    }
+    if rustix::process::geteuid().is_root() {
+        return as_user(USERS[0]);
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// This program once more, from a copy that the user may read wherever the checkout is.
+fn as_user(user: u32) -> ExitCode {
+    let directory = tempfile::Builder::new().prefix("hythe-user-").tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = directory.path().join("rootless");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let status =
+        Command::new(program).args(std::env::args_os().skip(1)).current_dir("/").uid(user).gid(user).status().unwrap();
+    ExitCode::from(u8::from(!status.success()))
+}
+
+/// A trial by name.
+type Named = (&'static str, fn());
+
+fn trial((name, act): Named) -> Trial {
+    Trial::test(name, move || {
+        std::panic::catch_unwind(act).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            Failed::from(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+        })
+    })
+}

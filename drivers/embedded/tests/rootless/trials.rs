@@ -1,0 +1,237 @@
+//! What every container is good for, and what becomes of it when its shim dies.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use hythe_runtime::{Exec, ExecRequest, InstanceId, PlanNetwork, Runtime, State, Stop, VolumeSpec, Volumes};
+use hythe_spec::{ByteSize, Mount, MountSource};
+
+use crate::bed::{Bed, kill, runs};
+
+pub(crate) const TRIALS: &[crate::Named] = &[
+    ("it_runs_and_is_gone", it_runs_and_is_gone),
+    ("it_is_root_inside_and_its_user_outside", it_is_root_inside),
+    ("another_user_inside_is_no_root", another_user_inside),
+    ("it_is_stopped_by_a_signal_or_killed", it_is_stopped),
+    ("a_volume_outlives_it_and_its_root_can_be_read_only", a_volume_outlives_it),
+    ("what_it_made_is_removed_whoever_made_it", what_it_made_is_removed),
+    ("the_hosts_network_is_had", the_hosts_network),
+    ("limits_are_refused_before_anything_is_made", limits_are_refused),
+    ("others_of_the_machine_see_nothing", others_see_nothing),
+    ("a_killed_shim_takes_its_container_with_it", a_killed_shim),
+    ("a_shim_killed_at_any_moment_of_a_start_leaves_a_startable_instance", any_moment_of_a_start),
+    ("another_agent_finds_the_same_container", another_agent),
+];
+
+const SERVER: &str = "echo ready; while :; do sleep 1; done";
+
+fn it_runs_and_is_gone() {
+    let bed = Bed::new();
+    assert!(bed.embedded.info().rootless && bed.embedded.stats().is_none());
+    let id = bed.run(&bed.plan(1, "echo hello; echo trouble >&2; exit 7"));
+    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 7);
+    assert_eq!(bed.lines(&id), ["hello", "trouble"]);
+    bed.end();
+}
+
+/// What a command inside says, and its exit code.
+pub(crate) fn exec(bed: &Bed, id: &InstanceId, user: Option<&str>, script: &str) -> (String, i32) {
+    let request = ExecRequest {
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        env: Default::default(),
+        user: user.map(str::to_owned),
+        workdir: None,
+        tty: false,
+        stdin: false,
+        size: None,
+    };
+    bed.wait(async {
+        let session = Exec::exec(&bed.embedded, &bed.cx, id, &request).await.unwrap();
+        let pieces: Vec<_> = session.output.try_collect().await.unwrap();
+        let text = pieces.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect();
+        (text, session.exit.await.unwrap())
+    })
+}
+
+/// Real user ids of a process, as this process sees them.
+fn uids(pid: u32) -> Vec<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+    line.split_whitespace().map(|id| id.parse().unwrap()).collect()
+}
+
+fn it_is_root_inside() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, SERVER));
+    assert_eq!(exec(&bed, &id, None, "busybox id -u; exit 3"), ("0\n".to_owned(), 3));
+    assert_eq!(uids(bed.inspect(&id).pid.unwrap()), [crate::USERS[0]; 4]);
+    bed.end();
+}
+
+fn another_user_inside() {
+    let bed = Bed::new();
+    let mut plan = bed.plan(1, SERVER);
+    plan.user = Some("1000:50".to_owned());
+    let id = bed.run(&plan);
+    let about = "busybox id -u; busybox id -g; busybox grep Cap[PE] /proc/self/status; busybox mount -t tmpfs x /mnt || echo no";
+    let (text, _) = exec(&bed, &id, None, about);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["1000", "50"], "{text}");
+    assert_eq!(text.matches("0000000000000000").count(), 2, "{text}");
+    assert_eq!(lines.last(), Some(&"no"), "{text}");
+    // Of two users one may end the other: to the machine they are the same.
+    assert_eq!(exec(&bed, &id, Some("7"), "busybox id -u").0, "7\n");
+    assert_eq!(uids(bed.inspect(&id).pid.unwrap()), [crate::USERS[0]; 4]);
+    bed.end();
+}
+
+fn it_is_stopped() {
+    let bed = Bed::new();
+    let polite = bed.run(&bed.plan(1, "trap 'echo bye; exit 4' TERM; while :; do sleep 0.1; done"));
+    let deaf = bed.run(&bed.plan(2, "trap '' TERM; while :; do sleep 0.1; done"));
+    let how = Stop { signal: None, grace: Duration::from_secs(3) };
+    for id in [&polite, &deaf] {
+        bed.wait(bed.embedded.stop(&bed.cx, id, &how)).unwrap();
+    }
+    assert_eq!((bed.inspect(&polite).exit.unwrap().code, bed.lines(&polite)), (4, vec!["bye".to_owned()]));
+    assert_eq!(bed.inspect(&deaf).exit.unwrap().code, 137);
+    bed.end();
+}
+
+fn a_volume_outlives_it() {
+    let bed = Bed::new();
+    let spec = VolumeSpec { name: "data".to_owned(), labels: [("hythe.owner".to_owned(), "me".to_owned())].into() };
+    bed.wait(Volumes::ensure(&bed.embedded, &bed.cx, &spec)).unwrap();
+    let source = MountSource::Volume { name: "data".to_owned(), external: false };
+    let mounted = |attempt: u32, script: &str| {
+        let mut plan = bed.plan(attempt, script);
+        plan.mounts = vec![Mount { target: "/data".to_owned(), source: source.clone(), read_only: false }];
+        plan.read_only = true;
+        plan
+    };
+    let first = bed.run(&mounted(1, "echo kept > /data/file; echo x > /file || echo closed"));
+    bed.until_exited(&first);
+    assert!(bed.lines(&first).contains(&"closed".to_owned()));
+    bed.remove(&first);
+    let second = bed.run(&mounted(2, "cat /data/file"));
+    bed.until_exited(&second);
+    assert_eq!(bed.lines(&second), ["kept"]);
+    let volumes = bed.wait(Volumes::list(&bed.embedded, &bed.cx)).unwrap();
+    let file = std::path::Path::new(volumes[0].path.as_ref().unwrap()).join("file");
+    assert_eq!(std::fs::metadata(file).unwrap().uid(), crate::USERS[0]);
+    bed.end();
+    bed.wait(Volumes::remove(&bed.embedded, &bed.cx, "data")).unwrap();
+}
+
+fn what_it_made_is_removed() {
+    let bed = Bed::new();
+    let script = "busybox mkdir -p /a/b/c && echo x > /a/b/c/file && busybox rm -r /bin/true && busybox chmod 0 /a/b /a && busybox id -u";
+    let mut plan = bed.plan(1, script);
+    bed.until_exited(&bed.run(&plan));
+    plan.identity.attempt = 2;
+    plan.user = Some("1000".to_owned());
+    let id = bed.run(&plan);
+    bed.until_exited(&id);
+    assert_eq!(bed.lines(&id), ["1000"]);
+    // Looks that nothing is left.
+    bed.end();
+}
+
+fn the_hosts_network() {
+    let bed = Bed::new();
+    let mut plan = bed.plan(1, "busybox cat /proc/net/dev; busybox ls /sys/class");
+    plan.network = PlanNetwork::Host;
+    let id = bed.run(&plan);
+    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 0, "{:?}", bed.lines(&id));
+    let links = |text: &str| text.lines().filter(|line| line.contains(':')).count();
+    let here = links(&std::fs::read_to_string("/proc/net/dev").unwrap());
+    assert_eq!(links(&bed.lines(&id).join("\n")), here, "it sees other links than the machine");
+    bed.end();
+}
+
+fn limits_are_refused() {
+    let bed = Bed::new();
+    let mut plan = bed.plan(1, "true");
+    plan.resources.memory = Some(ByteSize(64 << 20));
+    plan.resources.pids = Some(10);
+    let refused = bed.embedded.capability().refusals(&plan);
+    let fields: Vec<&str> = refused.iter().map(|refusal| refusal.field.as_str()).collect();
+    assert_eq!(fields, ["memory", "pids"]);
+    assert!(refused.iter().all(|refusal| refusal.reason.contains("control groups")), "{refused:?}");
+}
+
+fn others_see_nothing() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, SERVER));
+    let root = bed.directory(&id).path().ancestors().nth(2).unwrap().to_owned();
+    let about = std::fs::metadata(&root).unwrap();
+    assert_eq!((about.uid(), about.permissions().mode() & 0o777), (crate::USERS[0], 0o700));
+    bed.end();
+}
+
+fn a_killed_shim() {
+    for init in [false, true] {
+        let bed = Bed::new();
+        let mut plan = bed.plan(1, SERVER);
+        plan.init = init;
+        let id = bed.run(&plan);
+        let pid = bed.inspect(&id).pid.unwrap();
+        kill(bed.shim(&id).unwrap());
+        let observed = bed.inspect(&id);
+        let exit = observed.exit.unwrap();
+        assert_eq!((observed.state, exit.code), (State::Exited, 137));
+        assert!(exit.error.unwrap().contains("supervisor"));
+        assert!(!runs(pid), "the container lives on");
+        bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
+        assert_eq!(bed.inspect(&id).state, State::Running);
+        bed.end();
+    }
+}
+
+fn any_moment_of_a_start() {
+    let bed = Bed::new();
+    let id = bed.wait(bed.embedded.create(&bed.cx, &bed.plan(1, SERVER))).unwrap();
+    let others = inside(&id);
+    for round in 0..40 {
+        let directory = bed.directory(&id);
+        let killer = std::thread::spawn(move || {
+            for _ in 0..20_000 {
+                if let Some(pid) = directory.shim().unwrap() {
+                    std::thread::sleep(Duration::from_micros(round * 1_500));
+                    return kill(pid);
+                }
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+        // It may or may not have come so far as to say that it started.
+        let _ = bed.wait(bed.embedded.start(&bed.cx, &id));
+        killer.join().unwrap();
+        let state = bed.inspect(&id).state;
+        assert!(matches!(state, State::Created | State::Exited), "round {round}: {state:?}");
+        assert_eq!(inside(&id), others, "round {round}: processes are left");
+    }
+    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
+    assert_eq!(bed.inspect(&id).state, State::Running);
+    bed.end();
+}
+
+/// Processes that see files of an instance.
+fn inside(id: &InstanceId) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let sees = |entry: &std::fs::DirEntry| {
+        std::fs::read_to_string(entry.path().join("mountinfo")).is_ok_and(|mounts| mounts.contains(&id.0))
+    };
+    processes.filter(sees).count()
+}
+
+fn another_agent() {
+    let mut bed = Bed::new();
+    let id = bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3"));
+    let pid = bed.inspect(&id).pid;
+    bed.again();
+    assert_eq!(bed.inspect(&id).pid, pid);
+    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 3);
+    assert_eq!(bed.lines(&id), ["before", "after"]);
+    bed.end();
+}
