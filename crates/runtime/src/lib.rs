@@ -16,6 +16,7 @@ pub mod memory;
 pub mod observed;
 pub mod plan;
 mod runtime;
+pub mod snapshots;
 pub mod words;
 
 pub use capability::{Capability, Feature, Refusal, Support};
@@ -36,3 +37,4 @@ pub use observed::{
 };
 pub use plan::{Attachment, Plan, PlanNetwork, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop};
+pub use snapshots::{Snapshot, SnapshotMount, SnapshotRequest, Snapshots};

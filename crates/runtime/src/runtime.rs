@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Capability, Cursor, EventStream, Exec, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
-    Result, Stats, Volumes,
+    Result, Snapshots, Stats, Volumes,
 };
 
 /// What was found when the runtime was connected.
@@ -141,6 +141,9 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Named volumes.
     fn volumes(&self) -> Option<&dyn Volumes>;
+
+    /// Versions of instances' files.
+    fn snapshots(&self) -> Option<&dyn Snapshots>;
 
     /// Exactly what would be given to the engine for this plan (an argument vector, a JSON document), from the same pure translation that [`Runtime::create`] uses,
     /// with the values of secrets ([`crate::plan::is_secret`]) masked. No engine call.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use hythe_runtime::{
     Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+    OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
 };
 
 use crate::core::Shared;
@@ -121,6 +121,10 @@ impl Runtime for Embedded {
 
     fn volumes(&self) -> Option<&dyn Volumes> {
         Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

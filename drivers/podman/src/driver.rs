@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hythe_runtime::{
     Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Runtime, RuntimeInfo, Stats, Stop, Volumes,
+    OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
 };
 
 use hythe_spec::Ulimit;
@@ -157,6 +157,10 @@ impl Runtime for Podman {
 
     fn volumes(&self) -> Option<&dyn Volumes> {
         Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

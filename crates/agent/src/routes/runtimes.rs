@@ -40,6 +40,7 @@ fn facets(runtime: &dyn Runtime) -> Vec<String> {
         ("stats", runtime.stats().is_some()),
         ("networks", runtime.networks().is_some()),
         ("volumes", runtime.volumes().is_some()),
+        ("snapshots", runtime.snapshots().is_some()),
     ];
     has.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect()
 }

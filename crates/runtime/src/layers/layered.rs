@@ -12,8 +12,8 @@ use super::{Call, Operation};
 use crate::{
     AttachRequest, BuildOutput, BuildRequest, Capability, Cursor, Error, ErrorKind, EventStream, Exec, ExecRequest,
     Filter, Health, Image, Images, InstanceId, Listed, LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks,
-    Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session, Stats, StatsSample,
-    Stop, VolumeInfo, VolumeSpec, Volumes,
+    Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session, Snapshot,
+    SnapshotMount, SnapshotRequest, Snapshots, Stats, StatsSample, Stop, VolumeInfo, VolumeSpec, Volumes,
 };
 
 /// What a layer does around every call.
@@ -125,6 +125,10 @@ impl<P: Policy> Runtime for Layered<P> {
 
     fn volumes(&self) -> Option<&dyn Volumes> {
         self.inner.volumes().map(|_| self as &dyn Volumes)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.inner.snapshots().map(|_| self as &dyn Snapshots)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
@@ -242,5 +246,28 @@ impl<P: Policy> Volumes for Layered<P> {
     async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
         let inner = facet(self.inner.volumes(), Operation::VolumeRemove)?;
         self.policy.around(self.call(Operation::VolumeRemove, cx), || inner.remove(cx, name)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Snapshots for Layered<P> {
+    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+        let inner = facet(self.inner.snapshots(), Operation::SnapshotCommit)?;
+        self.policy.around(self.on(Operation::SnapshotCommit, cx, id), || inner.commit(cx, id, request)).await
+    }
+
+    async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>> {
+        let inner = facet(self.inner.snapshots(), Operation::SnapshotList)?;
+        self.policy.around(self.call(Operation::SnapshotList, cx), || inner.list(cx)).await
+    }
+
+    async fn mounts(&self, cx: &OpContext, image: &ImageRef) -> Result<Vec<SnapshotMount>> {
+        let inner = facet(self.inner.snapshots(), Operation::SnapshotMounts)?;
+        self.policy.around(self.call(Operation::SnapshotMounts, cx), || inner.mounts(cx, image)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
+        let inner = facet(self.inner.snapshots(), Operation::SnapshotRemove)?;
+        self.policy.around(self.call(Operation::SnapshotRemove, cx), || inner.remove(cx, image)).await
     }
 }

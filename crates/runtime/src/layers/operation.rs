@@ -37,11 +37,15 @@ pub enum Operation {
     VolumeEnsure,
     VolumeList,
     VolumeRemove,
+    SnapshotCommit,
+    SnapshotList,
+    SnapshotMounts,
+    SnapshotRemove,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::Probe,
         Self::Create,
         Self::Run,
@@ -70,6 +74,10 @@ impl Operation {
         Self::VolumeEnsure,
         Self::VolumeList,
         Self::VolumeRemove,
+        Self::SnapshotCommit,
+        Self::SnapshotList,
+        Self::SnapshotMounts,
+        Self::SnapshotRemove,
     ];
 
     /// The name in errors, spans and fault scripts.
@@ -103,6 +111,10 @@ impl Operation {
             Self::VolumeEnsure => "volume-ensure",
             Self::VolumeList => "volume-list",
             Self::VolumeRemove => "volume-remove",
+            Self::SnapshotCommit => "snapshot-commit",
+            Self::SnapshotList => "snapshot-list",
+            Self::SnapshotMounts => "snapshot-mounts",
+            Self::SnapshotRemove => "snapshot-remove",
         }
     }
 
@@ -121,6 +133,8 @@ impl Operation {
                 | Self::Stats
                 | Self::NetworkList
                 | Self::VolumeList
+                | Self::SnapshotList
+                | Self::SnapshotMounts
         )
     }
 

@@ -57,7 +57,9 @@ impl Timeout {
             | Operation::Attach
             | Operation::Stats
             | Operation::NetworkList
-            | Operation::VolumeList => Some(self.settings.read),
+            | Operation::VolumeList
+            | Operation::SnapshotList
+            | Operation::SnapshotMounts => Some(self.settings.read),
             Operation::Create
             | Operation::Run
             | Operation::Start
@@ -67,12 +69,13 @@ impl Timeout {
             | Operation::NetworkEnsure
             | Operation::NetworkRemove
             | Operation::VolumeEnsure
-            | Operation::VolumeRemove => Some(self.settings.change),
+            | Operation::VolumeRemove
+            | Operation::SnapshotRemove => Some(self.settings.change),
             Operation::Resolve => Some(self.settings.registry),
             Operation::Stop => {
                 call.stop.map(|how| how.grace.saturating_add(self.settings.stop_margin)).or(Some(self.settings.change))
             }
-            Operation::Pull | Operation::Push | Operation::Build | Operation::Load => None,
+            Operation::Pull | Operation::Push | Operation::Build | Operation::Load | Operation::SnapshotCommit => None,
         }
     }
 }

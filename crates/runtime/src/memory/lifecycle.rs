@@ -23,8 +23,8 @@ use super::shell::{self, Input, NotExecutable, Setup, Sink};
 use crate::plan::{MASK, is_secret};
 use crate::{
     Capability, Cursor, Error, ErrorKind, EventKind, EventStream, Exec, Exit, Filter, Health, Images, InstanceId,
-    Listed, Logs, Networks, Observed, OpContext, Plan, PlanNetwork, Result, Runtime, RuntimeInfo, State, Stats,
-    StdStream, Stop, Volumes,
+    Listed, Logs, Networks, Observed, OpContext, Plan, PlanNetwork, Result, Runtime, RuntimeInfo, Snapshots, State,
+    Stats, StdStream, Stop, Volumes,
 };
 
 #[async_trait]
@@ -126,6 +126,10 @@ impl Runtime for Memory {
 
     fn volumes(&self) -> Option<&dyn Volumes> {
         Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

@@ -1,0 +1,106 @@
+//! Versions of an instance's files, kept by the engine as images.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use hythe_spec::ImageRef;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Identity, InstanceId, OpContext, Result};
+
+/// Begins the labels by which an image says that it is a snapshot, and of whom: [`Identity::labels`] with `hythe.` replaced by this. They are others than an
+/// instance's, since engines give an image's labels to all that is made of it.
+pub const PREFIX: &str = "hythe.snapshot.";
+
+/// What to keep, and as what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotRequest {
+    /// Its name: an image that instances can be made of.
+    pub image: ImageRef,
+    /// Whose files they are.
+    pub identity: Identity,
+}
+
+impl SnapshotRequest {
+    /// The labels of the snapshot.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let own = self.identity.labels().into_iter();
+        own.map(|(key, value)| (key.replacen("hythe.", PREFIX, 1), value)).collect()
+    }
+}
+
+/// What the labels of an image say of it as a snapshot; `None`: it is none of ours.
+pub fn snapshot_of(labels: &BTreeMap<String, String>) -> Option<Identity> {
+    let own =
+        labels.iter().filter_map(|(key, value)| Some((format!("hythe.{}", key.strip_prefix(PREFIX)?), value.clone())));
+    Identity::from_labels(&own.collect())
+}
+
+/// A snapshot in the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its name in full (`localhost/hythe/shop/web:1`).
+    pub name: String,
+    /// Id of the image: digest of its configuration, `sha256:…`.
+    pub id: String,
+    /// Whose files it holds.
+    pub identity: Identity,
+    /// Size in bytes as the engine counts it, the layers below included.
+    pub size: u64,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+}
+
+/// One mount that shows files of a snapshot, as mount(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMount {
+    /// Type of file system: `overlay`, or `bind`.
+    pub kind: String,
+    /// What is mounted; for `overlay` only a word.
+    pub source: String,
+    /// Options; always with `ro`.
+    pub options: Vec<String>,
+}
+
+/// Versions of instances' files. An instance is made of one by a plan that names it as its image.
+#[async_trait]
+pub trait Snapshots: Send + Sync {
+    /// Keeps what the instance's root file system holds now: the layers of its image and one more with its changes. Mounts (volumes, host paths, tmpfs) are no part of it.
+    ///
+    /// A running instance is held still while its files are copied, where the engine can, and runs on afterwards whatever the outcome; a paused one stays paused.
+    /// The snapshot's process settings are those of the instance's image; the environment and labels of the instance are not in it (an engine that cannot leave a variable out
+    /// keeps it without its value). Absent instance: `NotFound`; disk full: `Exhausted`, and nothing is left behind.
+    /// Idempotent on the name: a snapshot of that name and the same identity is returned as it is; any other image of that name is `AlreadyExists`.
+    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot>;
+    /// All snapshots that carry our labels, whoever's, sorted by name.
+    async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>>;
+    /// How the host can look at its files: one mount, read-only. Absent, or no snapshot: `NotFound`; the engine does not tell: `Unsupported`.
+    async fn mounts(&self, cx: &OpContext, image: &ImageRef) -> Result<Vec<SnapshotMount>>;
+    /// Removes a snapshot. Absent: success; used by an instance, or an image that is no snapshot: `Conflict`.
+    async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_instance_of_a_snapshot_is_not_taken_for_its_origin() {
+        let identity = Identity {
+            owner: "agent".to_owned(),
+            service: "shop".to_owned(),
+            component: "web".to_owned(),
+            generation: 3,
+            attempt: 1,
+            plan_hash: "abc".to_owned(),
+        };
+        let image = "localhost/hythe/shop/web:1".parse().unwrap();
+        let labels = SnapshotRequest { image, identity: identity.clone() }.labels();
+        assert_eq!(snapshot_of(&labels), Some(identity.clone()));
+        assert_eq!(Identity::from_labels(&labels), None);
+        assert_eq!(snapshot_of(&identity.labels()), None);
+    }
+}
