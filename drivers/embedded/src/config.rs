@@ -1,5 +1,6 @@
 //! What an agent's configuration says of the embedded runtime.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hythe_spec::ByteSize;
@@ -21,6 +22,8 @@ pub struct Config {
     pub log_max_size: ByteSize,
     /// Registries (`host[:port]`) spoken to over plain http; loopback ones always are. Default none.
     pub insecure_registries: Vec<String>,
+    /// Registries (`host[:port]`) that are asked before another, by that one's host: `"docker.io" = ["127.0.0.1:5000"]`. The first that has the image serves a pull. Default none.
+    pub registry_mirrors: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for Config {
@@ -32,6 +35,7 @@ impl Default for Config {
             allow_privileged: false,
             log_max_size: ByteSize(16 << 20),
             insecure_registries: Vec::new(),
+            registry_mirrors: BTreeMap::new(),
         }
     }
 }

@@ -55,6 +55,7 @@ fn open(config: Config) -> Result<Embedded> {
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     let registry = Registry::new(RegistryConfig {
         insecure: config.insecure_registries.clone(),
+        mirrors: config.registry_mirrors.clone(),
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });

@@ -29,12 +29,15 @@ pub(crate) struct Bed {
     /// Timed rounds of each comparison.
     pub(crate) runs: usize,
     directory: PathBuf,
+    /// Of the private engines.
+    environment: PathBuf,
 }
 
 impl Bed {
     /// Builds the program and finds the engines `description` (`env.json`) names; `only` takes one of them.
     pub(crate) fn make(description: &Path, only: Option<&str>, runs: usize) -> Result<Self> {
         let reading = || format!("reading `{}`", description.display());
+        let environment = description.parent().unwrap_or(description).to_path_buf();
         let bytes = fs::read(description).context(reading)?;
         let description: Value = serde_json::from_slice(&bytes).context(reading)?;
         let text = |at: &str| description.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -55,6 +58,7 @@ impl Bed {
             containerd: Containerd::of(&description),
             runs,
             directory,
+            environment,
         })
     }
 
@@ -69,9 +73,19 @@ impl Bed {
         engine::embedded(&self.hythe, &self.directory.join("embedded"))
     }
 
+    /// Where an engine has the image from.
+    pub(crate) fn image_for(&self, engine: &Engine) -> &str {
+        if engine.name == "embedded" { &self.remote_image } else { &self.image }
+    }
+
     /// For files of a measure.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Directories that the command lines of everything private name.
+    pub(crate) fn places(&self) -> [&Path; 2] {
+        [&self.directory, &self.environment]
     }
 
     /// The same over the in-process runtime alone.

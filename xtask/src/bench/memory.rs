@@ -1,5 +1,6 @@
-//! What an agent holds in memory: with nothing to do, and with a hundred workloads.
+//! What an agent holds in memory: with nothing to do, and with a hundred workloads; and what the engine adds to each of those.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
@@ -14,11 +15,13 @@ use crate::failure::{Context, Result};
 /// Until what a start or a deploy stirred up is over.
 const SETTLE: Duration = Duration::from_secs(5);
 const MEBIBYTE: f64 = 1024.0;
+/// What engines put beside a container: podman, docker and containerd, ours.
+const SUPERVISORS: [&str; 3] = ["conmon", "containerd-shim-runc-v2", "hythe shim"];
 
 /// A table for an agent with nothing to do, and one for each engine.
 pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
     let mut tables = vec![idle(bed)?];
-    for engine in &bed.engines {
+    for engine in bed.engines.iter().chain([&bed.embedded()]) {
         tables.push(busy(bed, engine)?);
     }
     Ok(tables)
@@ -36,7 +39,10 @@ fn busy(bed: &Bed, engine: &Engine) -> Result<Table> {
     let agent = bed.agent(&[engine])?;
     let filled = ps::fill(bed, &agent, engine);
     sleep(SETTLE);
-    let figures = usage(&agent);
+    let figures = usage(&agent).map(|mut figures| {
+        figures.extend(supervisors(bed));
+        figures
+    });
     ps::empty(&agent)?;
     filled?;
     table(format!("100 workloads, {}", engine.name), figures)
@@ -45,7 +51,7 @@ fn busy(bed: &Bed, engine: &Engine) -> Result<Table> {
 fn table(what: String, figures: Result<Vec<(String, String)>>) -> Result<Table> {
     Ok(Table {
         title: format!("Memory of the agent: {what}"),
-        note: "Resident and proportional set size; processes that the agent keeps running are listed apart.".to_owned(),
+        note: "Resident and proportional set size; processes that the agent keeps running are listed apart, and so are those that stand beside each container.".to_owned(),
         rows: Vec::new(),
         figures: figures?,
         plot: None,
@@ -60,14 +66,49 @@ fn usage(agent: &Agent) -> Result<Vec<(String, String)>> {
     Ok(std::iter::once(("agent".to_owned(), figure)).chain(children).collect())
 }
 
+/// Processes that stand beside containers, of private engines only, and the mean of what each holds.
+fn supervisors(bed: &Bed) -> Vec<(String, String)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let mut found: BTreeMap<&str, Vec<[f64; 2]>> = BTreeMap::new();
+    for process in processes {
+        let Ok(line) = fs::read_to_string(format!("/proc/{process}/cmdline")) else { continue };
+        let kind = SUPERVISORS.iter().find(|kind| stands_beside(&line, kind));
+        let private = bed.places().iter().any(|place| line.contains(&*place.to_string_lossy()));
+        if let (Some(kind), true, Ok(sizes)) = (kind, private, sizes(process)) {
+            found.entry(kind).or_default().push(sizes);
+        }
+    }
+    let mean = |all: &[[f64; 2]], at: usize| all.iter().map(|sizes| sizes[at]).sum::<f64>() / all.len() as f64;
+    let row = |(kind, all): (&str, Vec<[f64; 2]>)| {
+        let told = format!("RSS {:.2} MiB, PSS {:.2} MiB", mean(&all, 0), mean(&all, 1));
+        (format!("each of {} `{kind}`", all.len()), told)
+    };
+    found.into_iter().map(row).collect()
+}
+
+/// `kind` is a program, and perhaps its first word.
+fn stands_beside(line: &str, kind: &str) -> bool {
+    let mut words = line.split('\0');
+    let program = words.next().and_then(|program| program.rsplit('/').next()).unwrap_or_default();
+    let mut wanted = kind.split(' ');
+    wanted.next() == Some(program) && wanted.next().is_none_or(|word| words.next() == Some(word))
+}
+
 fn told(process: i32) -> std::io::Result<String> {
+    let [rss, pss] = sizes(process)?;
+    Ok(format!("RSS {rss:.1} MiB, PSS {pss:.1} MiB"))
+}
+
+/// Resident and proportional set size in MiB.
+fn sizes(process: i32) -> std::io::Result<[f64; 2]> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let mebibytes = |key: &str| {
         let value =
             text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse::<f64>().ok());
         value.unwrap_or_default() / MEBIBYTE
     };
-    Ok(format!("RSS {:.1} MiB, PSS {:.1} MiB", mebibytes("Rss:"), mebibytes("Pss:")))
+    Ok(["Rss:", "Pss:"].map(mebibytes))
 }
 
 fn name(process: i32) -> Option<String> {

@@ -18,7 +18,8 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
     for engine in &bed.engines {
         let agent = bed.agent(&[engine])?;
-        let measured = fill(bed, &agent, engine).and_then(|()| compare(bed, &agent, engine));
+        let filled = fill(bed, &agent, engine).and_then(|()| count(engine));
+        let measured = filled.and_then(|()| compare(bed, &agent, engine));
         empty(&agent)?;
         tables.push(measured?);
     }
@@ -40,13 +41,17 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<Table> {
     })
 }
 
-/// Deploys a hundred workloads and makes sure of them.
+/// Deploys a hundred workloads.
 pub(crate) fn fill(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<()> {
     for number in 0..SERVICES {
         let text = service(bed, engine, number);
         let file = bed.file(&format!("many{number}"), &text)?;
         quietly(agent.command(&["deploy", &file.to_string_lossy()]))?;
     }
+    Ok(())
+}
+
+fn count(engine: &Engine) -> Result<()> {
     let listed = run::output(&mut engine.command(&["ps", "--quiet"]))?.lines().count();
     if listed == SERVICES * COMPONENTS {
         return Ok(());
@@ -65,7 +70,7 @@ fn service(bed: &Bed, engine: &Engine, number: usize) -> String {
         let _ = write!(
             text,
             "\n[[components]]\nname = \"c{component}\"\nimage = \"{}\"\ncommand = [\"sleep\", \"3600\"]\nnetwork = \"none\"\nstop_grace = \"0s\"\n",
-            bed.image
+            bed.image_for(engine)
         );
     }
     text

@@ -19,6 +19,8 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
     let port = free_port()?;
     // The first deploy pulls.
     let measured = [Mode::None, Mode::Port(port)].map(|mode| compare(bed, &agent, &embedded, mode));
+    // What a failed round has left would lose its files with the bed.
+    let _ = quietly(agent.command(&["undeploy", "bench"]));
     measured.into_iter().collect()
 }
 
