@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hythe_spec::{
-    ExtraHost, ImageRef, Inbound, Millis, Mount, MountSource, Network, Outbound, Port, Resources, Seccomp, Signal,
+    Component, ExtraHost, ImageRef, Inbound, Millis, Mount, MountSource, Network, Outbound, Permissions, Port,
+    Resources, Seccomp, Signal,
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,42 @@ impl Plan {
         let mut labels = self.labels.clone();
         labels.extend(self.identity.labels());
         labels
+    }
+
+    /// A plan that asks for no more than the image gives: no network, no mounts, no limits, the standard permissions and grace.
+    pub fn plain(image: ImageRef, identity: Identity) -> Self {
+        let standard = Permissions::standard();
+        Self {
+            image,
+            entrypoint: None,
+            command: None,
+            env: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            user: None,
+            workdir: None,
+            hostname: identity.component.clone(),
+            network: PlanNetwork::None,
+            dns: Vec::new(),
+            extra_hosts: Vec::new(),
+            stop_signal: None,
+            stop_grace: Component::DEFAULT_STOP_GRACE,
+            resources: Resources::default(),
+            read_only: false,
+            init: false,
+            tty: false,
+            stdin: false,
+            security: Security {
+                capabilities: standard.capabilities,
+                seccomp: standard.seccomp,
+                no_new_privileges: standard.no_new_privileges,
+                privileged: standard.privileged,
+            },
+            outbound: None,
+            inbound: Inbound::default(),
+            identity,
+        }
     }
 
     /// Resolves one component of a service into a plan for the given attempt.

@@ -1,48 +1,23 @@
 //! What a plan becomes.
 
 use hythe_runtime::{Attachment, Identity};
-use hythe_spec::{ByteSize, ImageRef, Inbound, Millicores, Millis, Permissions, Seccomp};
+use hythe_spec::{ByteSize, ImageRef, Millicores, Millis};
 
 use super::*;
 
 fn plan() -> Plan {
+    let identity = Identity {
+        owner: "owner".to_owned(),
+        service: "shop".to_owned(),
+        component: "web".to_owned(),
+        generation: 1,
+        attempt: 1,
+        plan_hash: "0".to_owned(),
+    };
     Plan {
-        identity: Identity {
-            owner: "owner".to_owned(),
-            service: "shop".to_owned(),
-            component: "web".to_owned(),
-            generation: 1,
-            attempt: 1,
-            plan_hash: "0".to_owned(),
-        },
-        image: "localhost/web:1".parse::<ImageRef>().unwrap(),
-        entrypoint: None,
-        command: None,
         env: BTreeMap::from([("A".to_owned(), "plan".to_owned())]),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
         stop_grace: Millis(1),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
-        security: Security {
-            capabilities: Permissions::standard().capabilities,
-            seccomp: Seccomp::Default,
-            no_new_privileges: true,
-            privileged: false,
-        },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain("localhost/web:1".parse::<ImageRef>().unwrap(), identity)
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security};
 use hythe_spec::{
-    ByteSize, ExtraHost, HostAddress, Inbound, Millicores, Millis, Mount, MountSource, Port, Protocol, Resources,
-    Seccomp, Signal, Ulimit,
+    ByteSize, ExtraHost, HostAddress, Millicores, Millis, Mount, MountSource, Port, Protocol, Resources, Seccomp,
+    Signal, Ulimit,
 };
 
 use super::{Settings, Verb, csv, explained, invocation, is_reserved};
@@ -20,43 +20,22 @@ fn settings() -> Settings {
 }
 
 fn small() -> Plan {
+    let identity = Identity {
+        owner: "agent".to_owned(),
+        service: "shop".to_owned(),
+        component: "web".to_owned(),
+        generation: 3,
+        attempt: 1,
+        plan_hash: "f00d".to_owned(),
+    };
     Plan {
-        identity: Identity {
-            owner: "agent".to_owned(),
-            service: "shop".to_owned(),
-            component: "web".to_owned(),
-            generation: 3,
-            attempt: 1,
-            plan_hash: "f00d".to_owned(),
-        },
-        image: "alpine:3".parse().unwrap(),
-        entrypoint: None,
-        command: None,
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
-        stop_grace: Millis(10_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
         security: Security {
             capabilities: vec!["CHOWN".to_owned(), "KILL".to_owned()],
             seccomp: Seccomp::Default,
             no_new_privileges: true,
             privileged: false,
         },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain("alpine:3".parse().unwrap(), identity)
     }
 }
 

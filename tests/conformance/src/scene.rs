@@ -11,10 +11,10 @@ use futures_util::{StreamExt, TryStreamExt};
 use hythe_runtime::identity::OWNER;
 use hythe_runtime::{
     Attachment, ErrorKind, Exec, ExecRequest, Filter, Identity, Images, InstanceId, LogLine, LogOptions, Logs,
-    NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Security, Session, State, StdStream, Stop,
+    NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Session, State, StdStream, Stop,
     VolumeSpec, Volumes,
 };
-use hythe_spec::{ImageRef, Inbound, Millis, Mount, MountSource, Permissions, Resources};
+use hythe_spec::{ImageRef, Mount, MountSource};
 
 use crate::failure::{Failure, Outcome};
 use crate::outside::Outside;
@@ -413,43 +413,13 @@ pub(crate) fn bind_mount(path: &std::path::Path, target: &str) -> Mount {
 
 /// The first attempt of a component `web`, with the standard permissions and no network.
 pub(crate) fn bare_plan(owner: &str, service: &str, image: ImageRef) -> Plan {
-    let standard = Permissions::standard();
-    Plan {
-        identity: Identity {
-            owner: owner.to_owned(),
-            service: service.to_owned(),
-            component: "web".to_owned(),
-            generation: 1,
-            attempt: 1,
-            plan_hash: "0123456789abcdef".to_owned(),
-        },
-        image,
-        entrypoint: None,
-        command: None,
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
-        stop_grace: Millis(10_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
-        security: Security {
-            capabilities: standard.capabilities,
-            seccomp: standard.seccomp,
-            no_new_privileges: standard.no_new_privileges,
-            privileged: false,
-        },
-        outbound: None,
-        inbound: Inbound::default(),
-    }
+    let identity = Identity {
+        owner: owner.to_owned(),
+        service: service.to_owned(),
+        component: "web".to_owned(),
+        generation: 1,
+        attempt: 1,
+        plan_hash: "0123456789abcdef".to_owned(),
+    };
+    Plan::plain(image, identity)
 }

@@ -3,52 +3,30 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hythe_spec::{Inbound, Millis, Outbound, Resources, Seccomp};
+use hythe_spec::{Outbound, Seccomp};
 
 use super::*;
 use crate::memory::Memory;
-use crate::{
-    Capability, ErrorKind, Feature, Filter, Identity, InstanceId, OpContext, Plan, PlanNetwork, Security, Stop,
-};
+use crate::{Capability, ErrorKind, Feature, Filter, Identity, InstanceId, OpContext, Plan, Security, Stop};
 
 pub(crate) fn plan(service: &str, command: &[&str]) -> Plan {
+    let identity = Identity {
+        owner: "test".to_owned(),
+        service: service.to_owned(),
+        component: "web".to_owned(),
+        generation: 1,
+        attempt: 1,
+        plan_hash: "0123".to_owned(),
+    };
     Plan {
-        identity: Identity {
-            owner: "test".to_owned(),
-            service: service.to_owned(),
-            component: "web".to_owned(),
-            generation: 1,
-            attempt: 1,
-            plan_hash: "0123".to_owned(),
-        },
-        image: Memory::TEST_IMAGE.parse().unwrap(),
-        entrypoint: None,
         command: Some(command.iter().map(ToString::to_string).collect()),
-        env: Default::default(),
-        labels: Default::default(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
-        stop_grace: Millis(10_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
         security: Security {
             capabilities: Vec::new(),
             seccomp: Seccomp::Default,
             no_new_privileges: true,
             privileged: false,
         },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain(Memory::TEST_IMAGE.parse().unwrap(), identity)
     }
 }
 

@@ -3,54 +3,22 @@
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security, State};
-use hythe_spec::{
-    ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Permissions, Port, Resources, Seccomp, Signal, Ulimit,
-};
+use hythe_spec::{ByteSize, Millicores, Millis, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit};
 use serde_json::{Value, json};
 
 use super::{Engine, Surroundings, create, explained, later_networks, listed, observed};
 use crate::client::ApiVersion;
 
 fn bare_plan() -> Plan {
-    let standard = Permissions::standard();
-    Plan {
-        identity: Identity {
-            owner: "me".to_owned(),
-            service: "shop".to_owned(),
-            component: "web".to_owned(),
-            generation: 2,
-            attempt: 1,
-            plan_hash: "abc".to_owned(),
-        },
-        image: "alpine:3".parse().unwrap(),
-        entrypoint: None,
-        command: None,
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
-        stop_grace: Millis(10_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
-        security: Security {
-            capabilities: standard.capabilities,
-            seccomp: standard.seccomp,
-            no_new_privileges: true,
-            privileged: false,
-        },
-        outbound: None,
-        inbound: Inbound::default(),
-    }
+    let identity = Identity {
+        owner: "me".to_owned(),
+        service: "shop".to_owned(),
+        component: "web".to_owned(),
+        generation: 2,
+        attempt: 1,
+        plan_hash: "abc".to_owned(),
+    };
+    Plan::plain("alpine:3".parse().unwrap(), identity)
 }
 
 fn full_plan() -> Plan {

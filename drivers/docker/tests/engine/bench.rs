@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use hythe_driver_docker::{Config, Docker, connect};
-use hythe_runtime::{
-    Identity, InstanceId, LogLine, LogOptions, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop,
-};
-use hythe_spec::{Inbound, Millis, Permissions, Resources};
+use hythe_runtime::{Identity, InstanceId, LogLine, LogOptions, OpContext, Plan, Runtime, State, Stop};
+use hythe_spec::Millis;
 
 pub(crate) struct Bench {
     pub(crate) docker: Docker,
@@ -45,44 +43,21 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Bench {
     pub(crate) fn plan(&self, script: &str) -> Plan {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let standard = Permissions::standard();
+        let identity = Identity {
+            owner: "driver-test".to_owned(),
+            service: format!("dt{}", std::process::id()),
+            component: format!("c{count}"),
+            generation: 1,
+            attempt: 1,
+            plan_hash: "0".repeat(16),
+        };
         Plan {
-            identity: Identity {
-                owner: "driver-test".to_owned(),
-                service: format!("dt{}", std::process::id()),
-                component: format!("c{count}"),
-                generation: 1,
-                attempt: 1,
-                plan_hash: "0".repeat(16),
-            },
-            image: self.image.parse().unwrap(),
-            entrypoint: None,
             command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
             env: BTreeMap::from([("A".to_owned(), "b=c d".to_owned())]),
             labels: BTreeMap::from([("user".to_owned(), "la\"bel".to_owned())]),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            user: None,
-            workdir: None,
             hostname: "box".to_owned(),
-            network: PlanNetwork::None,
-            dns: Vec::new(),
-            extra_hosts: Vec::new(),
-            stop_signal: None,
             stop_grace: Millis(1_000),
-            resources: Resources::default(),
-            read_only: false,
-            init: false,
-            tty: false,
-            stdin: false,
-            security: Security {
-                capabilities: standard.capabilities,
-                seccomp: standard.seccomp,
-                no_new_privileges: true,
-                privileged: false,
-            },
-            outbound: None,
-            inbound: Inbound::default(),
+            ..Plan::plain(self.image.parse().unwrap(), identity)
         }
     }
 

@@ -11,7 +11,7 @@ use hythe_runtime::{
 use hythe_shim::files::{read_json, replace_json};
 use hythe_shim::record::Launch;
 use hythe_shim::{Directory, Report};
-use hythe_spec::{ImageRef, Inbound, Millis, Permissions, Resources, Seccomp};
+use hythe_spec::{ImageRef, Millis, Permissions, Seccomp};
 
 use super::dockerfile::invalid;
 use crate::core::Shared;
@@ -52,43 +52,28 @@ pub(super) struct Worker {
 }
 
 fn plan(id: &str, image: ImageRef) -> Plan {
+    let identity = Identity {
+        owner: String::new(),
+        service: PREFIX.to_owned(),
+        component: id.to_owned(),
+        generation: 1,
+        attempt: 1,
+        plan_hash: String::new(),
+    };
     Plan {
-        identity: Identity {
-            owner: String::new(),
-            service: PREFIX.to_owned(),
-            component: id.to_owned(),
-            generation: 1,
-            attempt: 1,
-            plan_hash: String::new(),
-        },
-        image,
         entrypoint: Some(Vec::new()),
         command: Some(Vec::new()),
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
         hostname: "build".to_owned(),
         network: PlanNetwork::Host,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
         stop_grace: Millis(0),
-        resources: Resources::default(),
-        read_only: false,
         init: true,
-        tty: false,
-        stdin: false,
         security: Security {
             capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
             seccomp: Seccomp::Default,
             no_new_privileges: false,
             privileged: false,
         },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain(image, identity)
     }
 }
 

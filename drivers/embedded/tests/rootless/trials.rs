@@ -120,8 +120,9 @@ fn a_volume_outlives_it() {
     let volumes = bed.wait(Volumes::list(&bed.embedded, &bed.cx)).unwrap();
     let file = std::path::Path::new(volumes[0].path.as_ref().unwrap()).join("file");
     assert_eq!(std::fs::metadata(file).unwrap().uid(), crate::USERS[0]);
-    bed.end();
+    bed.remove(&second);
     bed.wait(Volumes::remove(&bed.embedded, &bed.cx, "data")).unwrap();
+    bed.end();
 }
 
 fn what_it_made_is_removed() {

@@ -1,16 +1,12 @@
 //! A root with an image, and what is left of it at the end: nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use hythe_driver_embedded::{Config, Embedded};
-use hythe_runtime::{
-    Filter, Identity, InstanceId, LogOptions, Logs, Observed, OpContext, Plan, PlanNetwork, Runtime, Security, State,
-    Stop,
-};
-use hythe_spec::{ImageRef, Inbound, Millis, Permissions, Resources};
+use hythe_runtime::{Filter, Identity, InstanceId, LogOptions, Logs, Observed, OpContext, Plan, Runtime, State, Stop};
+use hythe_spec::{ImageRef, Millis};
 use tempfile::TempDir;
 
 const IMAGE: &str = "localhost/shim-test:1";
@@ -181,44 +177,18 @@ impl Drop for Bed {
 
 /// A container without networks that runs a script.
 pub(crate) fn plan(attempt: u32, script: &str) -> Plan {
-    let standard = Permissions::standard();
+    let identity = Identity {
+        owner: OWNER.to_owned(),
+        service: "trial".to_owned(),
+        component: "web".to_owned(),
+        generation: 1,
+        attempt,
+        plan_hash: "0123456789abcdef".to_owned(),
+    };
     Plan {
-        identity: Identity {
-            owner: OWNER.to_owned(),
-            service: "trial".to_owned(),
-            component: "web".to_owned(),
-            generation: 1,
-            attempt,
-            plan_hash: "0123456789abcdef".to_owned(),
-        },
-        image: IMAGE.parse::<ImageRef>().unwrap(),
-        entrypoint: None,
         command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
-        hostname: "web".to_owned(),
-        network: PlanNetwork::None,
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
         stop_grace: Millis(1_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
-        security: Security {
-            capabilities: standard.capabilities,
-            seccomp: standard.seccomp,
-            no_new_privileges: true,
-            privileged: false,
-        },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain(IMAGE.parse::<ImageRef>().unwrap(), identity)
     }
 }
 

@@ -1,12 +1,10 @@
 //! The podman that `HYTHE_TEST_ENV` names, and plans for it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_driver_podman::{Config, Podman, connect};
-use hythe_runtime::{Feature, Identity, InstanceId, OpContext, Plan, PlanNetwork, Runtime, Security, State, Stop};
-use hythe_spec::{Inbound, Millis, Permissions, Resources, Seccomp};
+use hythe_runtime::{Feature, Identity, InstanceId, OpContext, Plan, Runtime, State, Stop};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,43 +51,17 @@ impl Bench {
     }
 
     pub(crate) fn plan(&self, component: &str, command: &[&str]) -> Plan {
+        let identity = Identity {
+            owner: self.owner.clone(),
+            service: format!("t{}", std::process::id()),
+            component: component.to_owned(),
+            generation: 1,
+            attempt: 1,
+            plan_hash: "abc".to_owned(),
+        };
         Plan {
-            identity: Identity {
-                owner: self.owner.clone(),
-                service: format!("t{}", std::process::id()),
-                component: component.to_owned(),
-                generation: 1,
-                attempt: 1,
-                plan_hash: "abc".to_owned(),
-            },
-            image: self.image.parse().unwrap(),
-            entrypoint: None,
             command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
-            env: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            ports: Vec::new(),
-            mounts: Vec::new(),
-            user: None,
-            workdir: None,
-            hostname: component.to_owned(),
-            network: PlanNetwork::None,
-            dns: Vec::new(),
-            extra_hosts: Vec::new(),
-            stop_signal: None,
-            stop_grace: Millis(10_000),
-            resources: Resources::default(),
-            read_only: false,
-            init: false,
-            tty: false,
-            stdin: false,
-            security: Security {
-                capabilities: Permissions::standard().capabilities,
-                seccomp: Seccomp::Default,
-                no_new_privileges: true,
-                privileged: false,
-            },
-            outbound: None,
-            inbound: Inbound::default(),
+            ..Plan::plain(self.image.parse().unwrap(), identity)
         }
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hythe_runtime::{
-    Attachment, Identity, Images, InstanceId, NetworkSpec, Networks, OpContext, Plan, PlanNetwork, Runtime, Security,
-    Stop, Volumes,
+    Attachment, Identity, Images, InstanceId, NetworkSpec, Networks, OpContext, Plan, PlanNetwork, Runtime, Stop,
+    Volumes,
 };
-use hythe_spec::{ImageRef, Inbound, Millis, Permissions, Resources, Signal};
+use hythe_spec::{ImageRef, Signal};
 use tokio::sync::mpsc;
 
 use super::Root;
@@ -213,45 +213,20 @@ impl Root {
 
 /// A plan of nobody.
 fn bare(command: &[&str]) -> Plan {
-    let standard = Permissions::standard();
+    let identity = Identity {
+        owner: String::new(),
+        service: String::new(),
+        component: String::new(),
+        generation: 0,
+        attempt: 0,
+        plan_hash: String::new(),
+    };
     Plan {
-        identity: Identity {
-            owner: String::new(),
-            service: String::new(),
-            component: String::new(),
-            generation: 0,
-            attempt: 0,
-            plan_hash: String::new(),
-        },
-        image: crate::files::IMAGE.parse().unwrap(),
-        entrypoint: None,
         command: Some(command.iter().map(|word| (*word).to_owned()).collect()),
-        env: BTreeMap::new(),
-        labels: BTreeMap::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        user: None,
-        workdir: None,
         hostname: "foreign".to_owned(),
         network: PlanNetwork::Bridged {
             attachments: vec![Attachment { network: DEFAULT.to_owned(), aliases: Vec::new() }],
         },
-        dns: Vec::new(),
-        extra_hosts: Vec::new(),
-        stop_signal: None,
-        stop_grace: Millis(10_000),
-        resources: Resources::default(),
-        read_only: false,
-        init: false,
-        tty: false,
-        stdin: false,
-        security: Security {
-            capabilities: standard.capabilities,
-            seccomp: standard.seccomp,
-            no_new_privileges: standard.no_new_privileges,
-            privileged: false,
-        },
-        outbound: None,
-        inbound: Inbound::default(),
+        ..Plan::plain(crate::files::IMAGE.parse().unwrap(), identity)
     }
 }
