@@ -5,6 +5,17 @@ use std::path::PathBuf;
 use hythe_spec::ByteSize;
 use serde::{Deserialize, Serialize};
 
+/// Who makes bridge networks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkBy {
+    /// The runtime itself.
+    #[default]
+    Native,
+    /// Plugins of the Container Network Interface.
+    Cni,
+}
+
 /// The embedded runtime; every field has a default, an unknown field is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +30,10 @@ pub struct Config {
     pub allow_privileged: bool,
     /// Size at which a segment of an instance's log ends, in bytes; default 16 MiB. Five segments are kept.
     pub log_max_size: ByteSize,
+    /// Who makes bridge networks from now on; default `native`.
+    pub network: NetworkBy,
+    /// Directory of CNI plugins; default `/usr/lib/cni`.
+    pub cni_path: PathBuf,
     /// Registries (`host[:port]`) spoken to over plain http; loopback ones always are. Default none.
     pub insecure_registries: Vec<String>,
 }
@@ -31,6 +46,8 @@ impl Default for Config {
             shim: None,
             allow_privileged: false,
             log_max_size: ByteSize(16 << 20),
+            network: NetworkBy::default(),
+            cni_path: PathBuf::from("/usr/lib/cni"),
             insecure_registries: Vec::new(),
         }
     }

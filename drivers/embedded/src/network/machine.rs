@@ -34,7 +34,10 @@ impl Store {
         let failed = |error| kernel(OPERATION, "filtering by nf_tables", error);
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let definitions = self.definitions()?;
+        let definitions = self.own_definitions()?;
+        if definitions.is_empty() {
+            return Ok(outside);
+        }
         forward(&definitions, outside)?;
         if !firewall.is_current(&self.bridges(&definitions, outside)).map_err(failed)? {
             self.apply_rules(&self.lock()?, outside)?;
@@ -50,10 +53,21 @@ impl Store {
     pub(super) fn apply_rules(&self, _lock: &Locked<'_>, outside: Outside) -> Result<()> {
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let bridges = self.bridges(&self.definitions()?, outside);
+        let bridges = self.bridges(&self.own_definitions()?, outside);
         let applied =
             firewall.apply(&bridges).and_then(|()| if bridges.is_empty() { firewall.close_foreign() } else { Ok(()) });
-        applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error))
+        match applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error)) {
+            // Where plugins do it all there may be no nf_tables, and so no rules of ours.
+            Err(error) if bridges.is_empty() && error.kind() == ErrorKind::Unsupported => Ok(()),
+            applied => applied,
+        }
+    }
+
+    /// Networks that no plugins care for.
+    pub(super) fn own_definitions(&self) -> Result<Vec<Definition>> {
+        let mut definitions = self.definitions()?;
+        definitions.retain(|definition| definition.plugins.is_none());
+        Ok(definitions)
     }
 
     fn bridges(&self, definitions: &[Definition], outside: Outside) -> Vec<Bridge> {
