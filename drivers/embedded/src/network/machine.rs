@@ -34,12 +34,12 @@ impl Store {
         let failed = |error| kernel(OPERATION, "filtering by nf_tables", error);
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let definitions = self.own_definitions()?;
-        if definitions.is_empty() {
+        let own = self.own_definitions()?;
+        if own.is_empty() {
             return Ok(outside);
         }
-        forward(&definitions, outside)?;
-        if !firewall.is_current(&self.bridges(&definitions, outside)).map_err(failed)? {
+        forward(&own, outside)?;
+        if !firewall.is_current(&self.bridges(outside)?).map_err(failed)? {
             self.apply_rules(&self.lock()?, outside)?;
         }
         if !firewall.is_open().map_err(failed)? {
@@ -53,7 +53,7 @@ impl Store {
     pub(super) fn apply_rules(&self, _lock: &Locked<'_>, outside: Outside) -> Result<()> {
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let bridges = self.bridges(&self.own_definitions()?, outside);
+        let bridges = self.bridges(outside)?;
         let applied =
             firewall.apply(&bridges).and_then(|()| if bridges.is_empty() { firewall.close_foreign() } else { Ok(()) });
         match applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error)) {
@@ -70,16 +70,22 @@ impl Store {
         Ok(definitions)
     }
 
-    fn bridges(&self, definitions: &[Definition], outside: Outside) -> Vec<Bridge> {
+    /// All networks, as the rules see them; none where no rules are needed. What plugins care for is kept apart from what they do not.
+    fn bridges(&self, outside: Outside) -> Result<Vec<Bridge>> {
+        if self.own_definitions()?.is_empty() {
+            return Ok(Vec::new());
+        }
         let bridge = |definition: &Definition| Bridge {
             name: self.realm().bridge(definition.number),
             internal: definition.internal,
             outbound: definition
                 .subnets()
-                .filter(|subnet| leads_out(definition, subnet.address.is_ipv6(), outside))
+                .filter(|subnet| {
+                    definition.plugins.is_none() && leads_out(definition, subnet.address.is_ipv6(), outside)
+                })
                 .collect(),
         };
-        definitions.iter().map(bridge).collect()
+        Ok(self.definitions()?.iter().map(bridge).collect())
     }
 }
 

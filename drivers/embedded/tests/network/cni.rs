@@ -9,7 +9,7 @@ use hythe_runtime::{Attachment, ErrorKind};
 
 use crate::crash::killed_at;
 use crate::kernel;
-use crate::scene::{Machine, Place, attach, on_a_machine_with};
+use crate::scene::{Machine, Place, attach, call, on_a_machine_with, spec};
 
 const PLUGINS: &str = "/usr/lib/cni";
 /// A network by plugins passes all steps of an attach but `bridge`.
@@ -74,8 +74,39 @@ fn members_reach_each_other_by_name_and_others_do_not() {
         both.place.call(address, 80).unwrap();
         both.place.call(apart.addresses()[0], 80).unwrap();
         assert!(web.resolve("apart").is_empty());
-        web.place.call(apart.addresses()[0], 80).unwrap_err();
-        apart.place.call(address, 80).unwrap_err();
+        web.place.cannot_call(apart.addresses()[0], 80);
+        apart.place.cannot_call(address, 80);
+    });
+}
+
+/// A machine whose operator changed his mind has both.
+#[test]
+fn networks_of_both_kinds_are_apart() {
+    on_a_machine(|machine| {
+        let native = Networks::open(machine.directory.path()).unwrap();
+        machine.network("net", false);
+        machine.network("other", false);
+        native.ensure(&spec("native", false)).unwrap();
+        let web = machine.container("web", &["net"]);
+        let db = machine.container("db", &["net"]);
+        let others = [machine.container("other", &["other"]), machine.container("native", &["native"])];
+        let neighbour = machine.neighbour();
+        neighbour.greets(80);
+        db.place.greets(80);
+        web.place.call(db.addresses()[0], 80).unwrap();
+        web.place.call(crate::scene::NEIGHBOUR_V4, 80).unwrap();
+        for other in &others {
+            other.place.greets(80);
+            call(other.addresses()[0], 80).unwrap();
+            other.place.cannot_call(db.addresses()[0], 80);
+            web.place.cannot_call(other.addresses()[0], 80);
+            other.place.call(crate::scene::NEIGHBOUR_V4, 80).unwrap();
+        }
+        machine.networks.detach("native").unwrap();
+        machine.networks.remove("native").unwrap();
+        let table = machine.networks.table();
+        assert!(kernel::tables().iter().all(|name| *name != table));
+        web.place.call(db.addresses()[0], 80).unwrap();
     });
 }
 
@@ -90,7 +121,7 @@ fn what_leads_out_is_masqueraded() {
         let seen = web.place.call(crate::scene::NEIGHBOUR_V4, 80).unwrap();
         assert_eq!(seen, crate::scene::HOST_V4.to_string());
         let inner = machine.container("inner", &["inner"]);
-        inner.place.call(crate::scene::NEIGHBOUR_V4, 80).unwrap_err();
+        inner.place.cannot_call(crate::scene::NEIGHBOUR_V4, 80);
     });
 }
 
@@ -129,7 +160,7 @@ fn a_network_is_joined_and_left_while_the_others_stay() {
         machine.networks.join(&request).unwrap();
         web.place.call(other.addresses()[0], 80).unwrap();
         machine.networks.leave("web", "two").unwrap();
-        web.place.call(other.addresses()[0], 80).unwrap_err();
+        web.place.cannot_call(other.addresses()[0], 80);
         assert_eq!(traces(), before);
     });
 }
