@@ -7,7 +7,8 @@ use std::process::{Command, Output, Stdio};
 use crate::failure::{Context, Failure, Result};
 
 /// Directories beside `PATH` where distributions keep engines and their helpers.
-const EXTRA_DIRECTORIES: &[&str] = &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman"];
+const EXTRA_DIRECTORIES: &[&str] =
+    &["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman", "/usr/lib/cni"];
 
 /// The program's full path, or `None` when it is not installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {

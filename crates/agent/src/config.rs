@@ -188,10 +188,14 @@ mod tests {
             [[runtimes]]
             kind = \"docker\"
             host = \"unix:///run/d.sock\"
+            [[runtimes]]
+            kind = \"embedded\"
+            network = \"cni\"
+            cni_path = \"/opt/cni/bin\"
         ";
         let file: File = toml::from_str(text).unwrap();
         let names: Vec<_> = file.runtimes.iter().map(RuntimeConfig::name).collect();
-        assert_eq!(names, ["pods", "docker"]);
+        assert_eq!(names, ["pods", "docker", "embedded"]);
     }
 
     #[test]

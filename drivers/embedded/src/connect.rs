@@ -15,7 +15,6 @@ use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::Config;
 use crate::core::Core;
 use crate::driver::Embedded;
 use crate::errand::{self, Change};
@@ -23,6 +22,7 @@ use crate::error::{Doing, blocking, of_store};
 use crate::instances::Instances;
 use crate::network::{self, Networks};
 use crate::translate::Machine;
+use crate::{Config, NetworkBy};
 
 const OPERATION: &str = "connect";
 /// What runs, whatever an upgrade has put at its path meanwhile.
@@ -46,13 +46,22 @@ fn open(config: Config) -> Result<Embedded> {
     let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
     let bridges = match &user_namespace {
-        None => stacks(&root, false).map(|()| network::supported())?,
+        None => stacks(&root, false).and_then(|()| bridges(&config))?,
+        Some(_) if config.network == NetworkBy::Cni => {
+            let message = "networks by CNI are unavailable because its plugins have to run as root";
+            let error = Error::new(ErrorKind::Unavailable, OPERATION, message);
+            return Err(error.hint("run the agent as root, or use `network = \"native\"`"));
+        }
         Some(place) => {
             errand::stack(&shim, place, &root).map_err(impossible)?;
             errand::bridge(&shim, place)
         }
     };
-    let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
+    let mut networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
+    if config.network == NetworkBy::Cni {
+        let plugins = std::path::absolute(&config.cni_path).doing(OPERATION, "find the CNI plugins")?;
+        networks = networks.map(|networks| networks.by_plugins(plugins)).transpose()?;
+    }
     let registry = Registry::new(RegistryConfig {
         insecure: config.insecure_registries.clone(),
         mirrors: config.registry_mirrors.clone(),
@@ -84,6 +93,14 @@ fn open(config: Config) -> Result<Embedded> {
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// Why there are no bridge networks, or that there are. An operator who wants plugins is not served without them.
+fn bridges(config: &Config) -> Result<Result<()>> {
+    match config.network {
+        NetworkBy::Native => Ok(network::supported()),
+        NetworkBy::Cni => network::plugins_supported(&config.cni_path).map(Ok).map_err(impossible),
+    }
 }
 
 /// A root that is not there is made, unless supervisors of its instances live: then it is only away, as the disk that it is on, and what would be made in

@@ -30,7 +30,7 @@ mod translate;
 mod volumes;
 mod watch;
 
-pub use config::Config;
+pub use config::{Config, NetworkBy};
 pub use connect::connect;
 pub use driver::Embedded;
 pub use shim::shim;

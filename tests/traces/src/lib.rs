@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use root::of_root;
-pub use rules::{named_in_rules, tables};
+pub use rules::{addresses_in_rules, named_in_rules, tables};
 
 /// Digits of an instance's id.
 const ID: usize = 32;
@@ -28,6 +28,7 @@ pub fn all() -> BTreeSet<String> {
     found.extend(links().into_iter().map(|link| format!("interface {link}")));
     found.extend(tables().into_iter().map(|table| format!("firewall table {table}")));
     found.extend(named_in_rules().into_iter().map(|links| format!("firewall rule for {links}")));
+    found.extend(addresses_in_rules().into_iter().map(|address| format!("firewall rule for {address}")));
     found
 }
 

@@ -28,7 +28,7 @@ pub fn tables() -> Vec<String> {
     messages.into_iter().filter_map(name).filter(|name| name.starts_with("hythe_")).collect()
 }
 
-/// What our links' names begin with, where rules compare with it: `hythe` and four digits.
+/// What our links' names begin with, where rules compare with it or with a whole name: `hythe` and four digits.
 pub fn named_in_rules() -> BTreeSet<String> {
     let is_digit = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut found = BTreeSet::new();
@@ -37,10 +37,22 @@ pub fn named_in_rules() -> BTreeSet<String> {
         for piece in message.split(|byte| *byte == 0) {
             let Some(at) = piece.windows(5).position(|window| window == b"hythe") else { continue };
             let name = &piece[at..];
-            if name.len() == 9 && name[5..].iter().all(is_digit) {
-                found.insert(String::from_utf8_lossy(name).into_owned());
+            if name.len() >= 9 && name[5..].iter().all(is_digit) {
+                found.insert(String::from_utf8_lossy(&name[..9]).into_owned());
             }
         }
+    }
+    found
+}
+
+/// Addresses out of 10.192.0.0/10, where our members are, that rules compare with.
+pub fn addresses_in_rules() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for message in dump(GET_RULE).unwrap_or_default() {
+        // A value of four bytes: length, kind, bytes.
+        let values = message.windows(8).filter(|window| window[..4] == [8, 0, 1, 0]);
+        let addresses = values.map(|window| &window[4..]).filter(|bytes| bytes[0] == 10 && bytes[1] >= 192);
+        found.extend(addresses.map(|bytes| format!("10.{}.{}.{}", bytes[1], bytes[2], bytes[3])));
     }
     found
 }

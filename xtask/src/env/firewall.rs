@@ -16,6 +16,8 @@ use crate::run;
 const TOOLS: [&str; 2] = ["iptables", "ip6tables"];
 const NETAVARK_SHARED: [&str; 4] =
     ["NETAVARK_FORWARD", "NETAVARK-HOSTPORT-DNAT", "NETAVARK-HOSTPORT-MASQ", "NETAVARK-HOSTPORT-SETMARK"];
+/// Chains of all who use CNI's plugin `firewall`.
+const CNI_SHARED: [&str; 4] = ["CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION-STAGE-1", "CNI-ISOLATION-STAGE-2"];
 const ENGINE_CHAINS: [&str; 4] = ["DOCKER", "NETAVARK_FORWARD", "CNI-FORWARD", "CNI-HOSTPORT-DNAT"];
 
 /// Writes the renaming `iptables` and `ip6tables` into a directory that goes first in dockerd's `PATH`.
@@ -115,11 +117,20 @@ pub(crate) fn remove_idle_netavark() {
     if saved.chains.iter().any(|chain| is_network_chain(&chain.name)) {
         return;
     }
-    let shared = |name: &str| NETAVARK_SHARED.contains(&name);
-    let jumps = |rule: &&Rule| NETAVARK_SHARED.iter().any(|chain| rule.jumps_to(chain));
-    saved.rules.iter().filter(jumps).for_each(|rule| rule.delete("iptables"));
-    for chain in saved.chains.iter().filter(|chain| shared(&chain.name)) {
-        chain.delete("iptables");
+    saved.remove(&NETAVARK_SHARED);
+}
+
+/// Whether CNI's plugin `firewall` has been at work on this machine.
+pub(crate) fn has_cni() -> bool {
+    Saved::read("iptables").chains.iter().any(|chain| chain.name == CNI_SHARED[0])
+}
+
+/// Removes that plugin's shared chains unless there is a rule for anybody in them.
+pub(crate) fn remove_idle_cni() {
+    let saved = Saved::read("iptables");
+    let is_for_somebody = |rule: &Rule| [" -i ", " -o ", " -s ", " -d "].iter().any(|word| rule.text.contains(word));
+    if !saved.rules.iter().any(|rule| CNI_SHARED.contains(&rule.chain.as_str()) && is_for_somebody(rule)) {
+        saved.remove(&CNI_SHARED);
     }
 }
 
@@ -184,6 +195,15 @@ impl Saved {
     fn read(tool: &str) -> Self {
         let text = run::output(&mut run::command(&format!("{tool}-save")));
         Self::parse(&text.unwrap_or_default())
+    }
+
+    /// Removes chains, and first what jumps to them.
+    fn remove(&self, names: &[&str]) {
+        let jumps = |rule: &&Rule| names.iter().any(|chain| rule.jumps_to(chain));
+        self.rules.iter().filter(jumps).for_each(|rule| rule.delete("iptables"));
+        for chain in self.chains.iter().filter(|chain| names.contains(&chain.name.as_str())) {
+            chain.delete("iptables");
+        }
     }
 
     fn parse(text: &str) -> Self {

@@ -44,6 +44,8 @@ const GROUPS: &[&str] = &["docker", "libpod_parent", "conmon", "machine.slice"];
 pub(crate) struct Before {
     ip_forward: bool,
     netavark_chains: bool,
+    #[serde(default)]
+    cni_chains: bool,
     absent: Vec<PathBuf>,
     shim_sockets: Vec<PathBuf>,
 }
@@ -53,6 +55,7 @@ impl Before {
         Self {
             ip_forward: ip_forward(),
             netavark_chains: firewall::has_netavark(),
+            cni_chains: firewall::has_cni(),
             absent: outside().into_iter().filter(|path| !path.exists()).collect(),
             shim_sockets: entries(Path::new(SHIM_SOCKETS)),
         }
@@ -62,6 +65,9 @@ impl Before {
     pub(crate) fn restore(&self) {
         if !self.netavark_chains {
             firewall::remove_idle_netavark();
+        }
+        if !self.cni_chains {
+            firewall::remove_idle_cni();
         }
         for (path, user) in FILES {
             if self.lacked(path) && !process::any_named(user) {

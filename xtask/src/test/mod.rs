@@ -34,7 +34,8 @@ struct Options {
 }
 
 /// What trials use besides engines; those that need what is missing are skipped and say so.
-const NEEDS: &[Need] = &[("faketime", "faketime")];
+const NEEDS: &[Need] =
+    &[("faketime", "faketime"), ("firewall", "containernetworking-plugins"), ("iptables", "iptables")];
 
 /// Everything one run found out.
 #[derive(Debug, Default)]

@@ -18,6 +18,7 @@ use hythe_runtime::{Attachment, Error, ErrorKind, ObservedNetwork, Result};
 use hythe_spec::{ExtraHost, HostAddress};
 
 use super::Networks;
+use super::cni::Place;
 use super::plumbing::{Inside, gateways, open_namespace};
 use super::store::{About, Connection, Definition, Locked, Member, check};
 use super::subnet::free_host;
@@ -104,6 +105,7 @@ impl Networks {
 
     pub(super) fn connect(&self, request: &AttachRequest<'_>) -> Result<Attached> {
         let namespace = open_namespace(request.namespace)?;
+        let before = self.store.about(request.instance)?;
         let places = self.reserve(request)?;
         self.step("reserved");
         let outside = self.store.prepare()?;
@@ -116,6 +118,19 @@ impl Networks {
                 host: member.host,
                 is_default: default == Some(at),
             };
+            if let Some(plugins) = &definition.plugins {
+                let known = before.iter().flat_map(|about| &about.connections);
+                let place = Place {
+                    instance: request.instance,
+                    definition,
+                    host: member.host,
+                    namespace: Some(request.namespace),
+                    is_known: known.into_iter().any(|connection| connection.network == definition.name),
+                    is_complete: member.complete,
+                };
+                self.store.add_by_plugins(plugins, &place, &inside, outside, |step| self.step(step))?;
+                continue;
+            }
             self.store.raise_bridge(definition, outside)?;
             self.step("bridge");
             self.store.connect_pair(definition, &inside)?;
@@ -200,6 +215,7 @@ impl Networks {
         };
         About {
             boot: self.store.boot().to_owned(),
+            namespace: Some(seen_by_all(request.namespace)),
             hostname: request.hostname.to_owned(),
             extra: request.extra_hosts.iter().filter_map(address).collect(),
             connections: request.attachments.iter().map(connection).collect(),
@@ -240,6 +256,14 @@ fn check_names(request: &AttachRequest<'_>) -> Result<()> {
             Err(Error::new(ErrorKind::Invalid, "attach", format!("`{}` is no host name", name.escape_debug())))
         }
         None => Ok(()),
+    }
+}
+
+/// The path as other processes can follow it.
+fn seen_by_all(namespace: &Path) -> PathBuf {
+    match namespace.strip_prefix("/proc/self") {
+        Ok(rest) => Path::new("/proc").join(std::process::id().to_string()).join(rest),
+        Err(_) => namespace.to_owned(),
     }
 }
 

@@ -39,7 +39,7 @@ impl Networks {
         let Some(definition) = self.store.definition(network)? else { return Ok(()) };
         let mut members = self.store.members(network)?;
         if let Some(member) = members.of(instance) {
-            self.store.disconnect(&definition, member.host)?;
+            self.unlink(instance, &definition, member.host)?;
             members.members.retain(|member| member.instance != instance);
             members.changed += 1;
             lock.put_members(network, &members)?;

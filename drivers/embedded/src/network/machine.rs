@@ -34,9 +34,12 @@ impl Store {
         let failed = |error| kernel(OPERATION, "filtering by nf_tables", error);
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let definitions = self.definitions()?;
-        forward(&definitions, outside)?;
-        if !firewall.is_current(&self.bridges(&definitions, outside)).map_err(failed)? {
+        let own = self.own_definitions()?;
+        if own.is_empty() {
+            return Ok(outside);
+        }
+        forward(&own, outside)?;
+        if !firewall.is_current(&self.bridges(outside)?).map_err(failed)? {
             self.apply_rules(&self.lock()?, outside)?;
         }
         if !firewall.is_open().map_err(failed)? {
@@ -50,22 +53,39 @@ impl Store {
     pub(super) fn apply_rules(&self, _lock: &Locked<'_>, outside: Outside) -> Result<()> {
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
         let firewall = Firewall { table: &table, prefix: &prefix };
-        let bridges = self.bridges(&self.definitions()?, outside);
+        let bridges = self.bridges(outside)?;
         let applied =
             firewall.apply(&bridges).and_then(|()| if bridges.is_empty() { firewall.close_foreign() } else { Ok(()) });
-        applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error))
+        match applied.map_err(|error| kernel(OPERATION, "filtering by nf_tables", error)) {
+            // Where plugins do it all there may be no nf_tables, and so no rules of ours.
+            Err(error) if bridges.is_empty() && error.kind() == ErrorKind::Unsupported => Ok(()),
+            applied => applied,
+        }
     }
 
-    fn bridges(&self, definitions: &[Definition], outside: Outside) -> Vec<Bridge> {
+    /// Networks that no plugins care for.
+    pub(super) fn own_definitions(&self) -> Result<Vec<Definition>> {
+        let mut definitions = self.definitions()?;
+        definitions.retain(|definition| definition.plugins.is_none());
+        Ok(definitions)
+    }
+
+    /// All networks, as the rules see them; none where no rules are needed. What plugins care for is kept apart from what they do not.
+    fn bridges(&self, outside: Outside) -> Result<Vec<Bridge>> {
+        if self.own_definitions()?.is_empty() {
+            return Ok(Vec::new());
+        }
         let bridge = |definition: &Definition| Bridge {
             name: self.realm().bridge(definition.number),
             internal: definition.internal,
             outbound: definition
                 .subnets()
-                .filter(|subnet| leads_out(definition, subnet.address.is_ipv6(), outside))
+                .filter(|subnet| {
+                    definition.plugins.is_none() && leads_out(definition, subnet.address.is_ipv6(), outside)
+                })
                 .collect(),
         };
-        definitions.iter().map(bridge).collect()
+        Ok(self.definitions()?.iter().map(bridge).collect())
     }
 }
 

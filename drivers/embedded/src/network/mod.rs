@@ -4,6 +4,7 @@
 //! has to be alive for what was set up to work, except the holder of published ports ([`relay`]), which belongs to the container.
 //!
 //! - A network is a bridge, an IPv4 subnet, an IPv6 one where the kernel has IPv6, and rules of nf_tables that no member changes.
+//! - Or, where an operator wants it, links and rules are the work of CNI plugins (`cni`), and everything else is the same.
 //! - Names are lines of hosts files ([`Attached::hosts`]), rewritten when others come and go.
 //! - A published port is a socket held from [`ports::reserve`] on, so it is nobody else's, and a relay behind it.
 //! - Every step may be the last one before a crash: attaching again, detaching or [`Networks::reclaim`] leads to a whole or to nothing.
@@ -11,6 +12,7 @@
 //! All calls block for some milliseconds; they are for a thread that may.
 
 mod attach;
+mod cni;
 mod error;
 mod firewall;
 mod hosts;
@@ -37,12 +39,14 @@ use std::sync::Arc;
 use hythe_runtime::Result;
 
 pub use self::attach::{AttachRequest, Attached};
+pub use self::cni::plugins_supported;
 pub use self::plumbing::loopback;
 pub use self::reclaim::Reclaimed;
 use self::store::Store;
 pub use self::support::{obstacles, supported};
 
-/// The places between two steps of [`Networks::attach`], in order. The part from `bridge` to `inside` is passed for each network.
+/// The places between two steps of [`Networks::attach`], in order. The part from `bridge` to `inside` is passed for each network;
+/// one that is the work of plugins has no `bridge`.
 pub const ATTACH_STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "marked", "published"];
 /// The same of [`Networks::detach`].
 pub const DETACH_STEPS: &[&str] = &["unlinked", "unlisted", "forgotten"];
@@ -57,6 +61,7 @@ pub type StepHook = Arc<dyn Fn(&'static str) + Send + Sync>;
 /// The networks whose state is in one directory. Several processes and threads may use one directory at once.
 pub struct Networks {
     store: Store,
+    plugins: Option<PathBuf>,
     hook: Option<StepHook>,
 }
 
@@ -66,7 +71,25 @@ impl Networks {
     /// # Errors
     /// The directory cannot be made, written or read.
     pub fn open(directory: &Path) -> Result<Self> {
-        Ok(Self { store: Store::open(directory)?, hook: None })
+        Ok(Self { store: Store::open(directory)?, plugins: None, hook: None })
+    }
+
+    /// The same, where networks that are made from now on are the work of the CNI plugins in that directory. A network stays what it was made as.
+    /// But the plugins of earlier ones are looked for there from now on.
+    ///
+    /// # Errors
+    /// The state directory cannot be changed.
+    pub fn by_plugins(mut self, directory: PathBuf) -> Result<Self> {
+        let lock = self.store.lock()?;
+        for mut definition in self.store.definitions()? {
+            if definition.plugins.as_ref().is_some_and(|plugins| *plugins != directory) {
+                definition.plugins = Some(directory.clone());
+                lock.put_definition(&definition)?;
+            }
+        }
+        drop(lock);
+        self.plugins = Some(directory);
+        Ok(self)
     }
 
     /// The same, telling each step; for trials that end the process there.

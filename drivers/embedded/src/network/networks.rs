@@ -30,7 +30,8 @@ impl Networks {
         self.step("defined");
         let made = self.store.prepare().and_then(|outside| {
             self.step("ruled");
-            self.store.raise_bridge(&definition, outside)
+            // Plugins make the bridge with the first member.
+            if definition.plugins.is_some() { Ok(()) } else { self.store.raise_bridge(&definition, outside) }
         });
         made.map_err(|error| if is_new { self.unmade(&definition, error) } else { error })
     }
@@ -78,6 +79,9 @@ impl Networks {
             let message = format!("network `{name}` is used by `{}`", users.join("`, `"));
             return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
         }
+        if let Some(plugins) = &definition.plugins {
+            self.store.end_by_plugins(plugins, &definition)?;
+        }
         let bridge = self.store.realm().bridge(definition.number);
         let removed = Session::route().and_then(|mut session| session.delete_link(&bridge));
         removed.map_err(|error| kernel(OPERATION, format!("bridge `{bridge}`"), error))?;
@@ -105,7 +109,9 @@ impl Networks {
             internal: spec.internal,
             number,
             v4: Subnet::v4(number),
-            v6: machine::has_v6().then(|| Subnet::v6(realm.id(), number)),
+            // The plugins would turn on forwarding of IPv6, whatever routes the machine loses by that.
+            v6: (self.plugins.is_none() && machine::has_v6()).then(|| Subnet::v6(realm.id(), number)),
+            plugins: self.plugins.clone(),
         };
         lock.put_definition(&definition)?;
         Ok(definition)

@@ -133,7 +133,7 @@ fn is_whole(pair: &Link, inside: &Inside<'_>) -> io::Result<bool> {
     Ok(other.is_some_and(|other| Some(other.index) == pair.peer && other.peer == Some(pair.index)))
 }
 
-fn raise_loopback(session: &mut Session) -> io::Result<()> {
+pub(super) fn raise_loopback(session: &mut Session) -> io::Result<()> {
     let link = session.link("lo")?.ok_or(io::ErrorKind::NotFound)?;
     if link.up { Ok(()) } else { session.raise(link.index) }
 }

@@ -3,10 +3,11 @@
 use hythe_runtime::Result;
 
 use super::Networks;
+use super::cni::Place;
 use super::error::kernel;
 use super::machine;
 use super::netlink::Session;
-use super::store::Locked;
+use super::store::{Definition, Locked};
 
 /// What was taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Networks {
 
     /// Detaches whose turn it is already.
     pub(super) fn release(&self, instance: &str) -> Result<()> {
-        // Outside the lock, since the kernel takes its time for it; inside they are found gone.
+        // Outside the lock, since it takes its time; while it is this instance's turn nobody connects it.
         self.remove_links(instance)?;
         self.step("unlinked");
         let lock = self.store.lock()?;
@@ -67,7 +68,7 @@ impl Networks {
     /// # Errors
     /// What the kernel or the state directory says.
     pub fn restore(&self) -> Result<()> {
-        if self.store.definitions()?.is_empty() {
+        if self.store.own_definitions()?.is_empty() {
             return self.store.apply_rules(&self.store.lock()?, machine::outside()?);
         }
         self.store.prepare().map(drop)
@@ -76,16 +77,24 @@ impl Networks {
     fn remove_links(&self, instance: &str) -> Result<()> {
         for definition in self.store.definitions()? {
             if let Some(member) = self.store.members(&definition.name)?.of(instance) {
-                self.store.disconnect(&definition, member.host)?;
+                self.unlink(instance, &definition, member.host)?;
             }
         }
         Ok(())
     }
 
-    /// First the links, then the record of them: what is interrupted between is found again. Gives the networks that were left; that the names are
+    /// Removes a member's link and the rules that it may have.
+    pub(super) fn unlink(&self, instance: &str, definition: &Definition, host: u32) -> Result<()> {
+        let Some(plugins) = &definition.plugins else { return self.store.disconnect(definition, host) };
+        let about = self.store.about(instance)?;
+        let namespace = about.as_ref().and_then(|about| about.namespace.as_deref());
+        let place = Place { instance, definition, host, namespace, is_known: true, is_complete: false };
+        self.store.del_by_plugins(plugins, &place)
+    }
+
+    /// Forgets what is unlinked already: what is interrupted between is found again. Gives the networks that were left; that the names are
     /// gone has to be told there, and whoever comes or goes next tells it too.
     fn disconnect(&self, lock: &Locked<'_>, instance: &str) -> Result<Vec<String>> {
-        self.remove_links(instance)?;
         let mut left = Vec::new();
         for definition in self.store.definitions()? {
             let mut members = self.store.members(&definition.name)?;

@@ -28,6 +28,9 @@ fn victim() {
     match given("HYTHE_TEST_DOES").as_str() {
         "attach" => attach(&networks, &PathBuf::from(given("HYTHE_TEST_NAMESPACE"))),
         "detach" => networks.detach("web").unwrap(),
+        "attach to one" => drop(
+            crate::scene::attach(&networks, &Place::at(given("HYTHE_TEST_NAMESPACE").into()), "web", &["net"]).unwrap(),
+        ),
         "ensure" => networks.ensure(&spec("new", false)).unwrap(),
         _ => networks.remove("new").unwrap(),
     }
@@ -43,7 +46,7 @@ fn attach(networks: &Networks, namespace: &Path) {
 }
 
 /// Does something in another process, which is killed at a step.
-fn killed_at(does: &str, step: &str, machine: &Machine, place: &Place) {
+pub(crate) fn killed_at(does: &str, step: &str, machine: &Machine, place: &Place) {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::victim", "--ignored", "--quiet"])
         .env("HYTHE_TEST_DOES", does)

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod cni;
 mod crash;
 mod facet;
 mod isolation;

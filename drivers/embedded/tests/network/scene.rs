@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +27,14 @@ pub(crate) struct Machine {
 
 /// Runs a test on a machine of its own, and looks for what is left afterwards.
 pub(crate) fn on_a_machine(test: impl FnOnce(&Machine) + Send + 'static) {
+    on_a_machine_with(Networks::open, test);
+}
+
+/// The same, with networks opened in one's own way.
+pub(crate) fn on_a_machine_with(
+    open: impl FnOnce(&Path) -> Result<Networks> + Send + 'static,
+    test: impl FnOnce(&Machine) + Send + 'static,
+) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: not root, so no network namespace can be made");
         return;
@@ -35,7 +43,7 @@ pub(crate) fn on_a_machine(test: impl FnOnce(&Machine) + Send + 'static) {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         kernel::raise("lo");
         let directory = tempfile::tempdir().unwrap();
-        let networks = Networks::open(directory.path()).unwrap();
+        let networks = open(directory.path()).unwrap();
         let machine = Machine { networks, directory };
         test(&machine);
         machine.is_clean();
@@ -157,6 +165,11 @@ impl Place {
             orders.into_iter().for_each(|work| work());
         });
         Self { path: path.recv().unwrap(), work }
+    }
+
+    /// One that somebody else has.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, work: channel().0 }
     }
 
     /// Does something inside and waits for it.

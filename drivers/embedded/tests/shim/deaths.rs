@@ -75,7 +75,7 @@ fn another_agent() {
 }
 
 /// Kills the shim after so many microseconds from its first sign of life.
-fn killer(bed: &Bed, id: &InstanceId, after: u64) -> std::thread::JoinHandle<()> {
+pub(crate) fn killer(bed: &Bed, id: &InstanceId, after: u64) -> std::thread::JoinHandle<()> {
     let directory = bed.directory(id);
     std::thread::spawn(move || {
         for _ in 0..20_000 {

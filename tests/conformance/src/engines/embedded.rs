@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_driver_embedded::{Config, Embedded};
+use hythe_driver_embedded::network::plugins_supported;
+use hythe_driver_embedded::{Config, Embedded, NetworkBy};
 use hythe_oci::Store;
 use hythe_runtime::layers::{Settings, standard};
 use hythe_runtime::{Images, OpContext};
@@ -28,15 +29,28 @@ const WITHOUT_ROOT: [(Need, &str); 2] = [
     (Need::Owners, "an ordinary user's files belong to that user alone"),
 ];
 
-/// `None`: nobody asked for it, or not as this user.
-pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outcome<Option<Subject>> {
+/// The one whose networks are the work of CNI plugins.
+pub(super) const BY_PLUGINS: &str = "embedded-cni";
+
+/// `None`: nobody asked for it, or not as this user; or it needs plugins that are not there.
+pub(super) async fn subject(
+    environment: &Environment,
+    image: &ImageRef,
+    network: NetworkBy,
+) -> Outcome<Option<Subject>> {
     let wanted = environment.registry.is_some() || std::env::var_os("HYTHE_TEST_EMBEDDED").is_some();
     let is_root = rustix::process::geteuid().is_root();
     if !wanted || is_root == rootless::results().is_some() {
         return Ok(None);
     }
+    if network == NetworkBy::Cni
+        && let Err(error) = plugins_supported(&Config::default().cni_path)
+    {
+        println!("`{BY_PLUGINS}` is not judged: {error}");
+        return Ok(None);
+    }
     let root = Arc::new(tempfile::Builder::new().prefix("hythe-conformance-").tempdir_in(ROOTS)?);
-    let embedded = connect(root.path()).await?;
+    let embedded = connect(root.path(), network).await?;
     let registry = environment.registry.as_ref().map(|registry| registry.address.clone());
     match &registry {
         Some(address) => pull(&embedded, address, image).await?,
@@ -44,20 +58,24 @@ pub(super) async fn subject(environment: &Environment, image: &ImageRef) -> Outc
     }
     let hand = EmbeddedHand::new(embedded.clone());
     Ok(Some(Subject {
-        name: if is_root { "embedded" } else { rootless::NAME },
+        name: match network {
+            NetworkBy::Cni => BY_PLUGINS,
+            NetworkBy::Native if is_root => "embedded",
+            NetworkBy::Native => rootless::NAME,
+        },
         runtime: standard(Arc::new(embedded), &Settings::default()),
         real: true,
         image: image.clone(),
         outside: Some(Box::new(hand)),
-        breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root))))),
+        breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root), network)))),
         registry,
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
         without: if is_root { &[] } else { &WITHOUT_ROOT },
     }))
 }
 
-async fn connect(root: &Path) -> Outcome<Embedded> {
-    Ok(hythe_driver_embedded::connect(Config { root: root.to_owned(), ..Config::default() }).await?)
+async fn connect(root: &Path, network: NetworkBy) -> Outcome<Embedded> {
+    Ok(hythe_driver_embedded::connect(Config { root: root.to_owned(), network, ..Config::default() }).await?)
 }
 
 async fn pull(embedded: &Embedded, address: &str, image: &ImageRef) -> Outcome {
@@ -77,9 +95,9 @@ async fn import(root: &Path, image: &ImageRef) -> Outcome {
 }
 
 /// One whose directory is taken away.
-async fn breakable(beside: Arc<TempDir>) -> Outcome<Breakable> {
+async fn breakable(beside: Arc<TempDir>, network: NetworkBy) -> Outcome<Breakable> {
     let root = tempfile::Builder::new().prefix("broken-").tempdir_in(beside.path())?.keep();
-    let runtime = standard(Arc::new(connect(&root).await?), &Settings::default());
+    let runtime = standard(Arc::new(connect(&root, network).await?), &Settings::default());
     let sever = Box::new(move || std::fs::remove_dir_all(root).unwrap());
     Ok(Breakable { runtime, sever })
 }

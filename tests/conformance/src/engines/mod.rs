@@ -5,6 +5,7 @@ mod embedded;
 mod embedded_image;
 mod podman;
 
+use hythe_driver_embedded::NetworkBy;
 use hythe_spec::ImageRef;
 
 use crate::environment::Environment;
@@ -22,14 +23,16 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
     if let Some(engine) = &environment.podman_api {
         subjects.push(("podman-api", docker::subject("podman-api", engine, environment, image).await));
     }
-    if let Some(subject) = embedded::subject(environment, image).await.transpose() {
-        subjects.push(("embedded", subject));
+    for (name, network) in [("embedded", NetworkBy::Native), (embedded::BY_PLUGINS, NetworkBy::Cni)] {
+        if let Some(subject) = embedded::subject(environment, image, network).await.transpose() {
+            subjects.push((name, subject));
+        }
     }
     subjects
 }
 
 /// What an ordinary user has.
 pub(crate) async fn rootless(environment: &Environment, image: &ImageRef) -> Vec<Connected> {
-    let subject = embedded::subject(environment, image).await.transpose();
+    let subject = embedded::subject(environment, image, NetworkBy::Native).await.transpose();
     subject.map(|subject| (crate::rootless::NAME, subject)).into_iter().collect()
 }

@@ -20,6 +20,7 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// The link's other end, in whatever namespace that is.
     pub(crate) peer: Option<u32>,
+    pub(crate) hardware_address: [u8; 6],
     /// The bridge it is a port of.
     pub(crate) bridge: Option<u32>,
 }
@@ -129,12 +130,14 @@ fn described(message: RouteNetlinkMessage) -> Option<Link> {
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
         peer: None,
+        hardware_address: [0; 6],
         bridge: None,
     };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Address(address) => link.hardware_address = address.try_into().unwrap_or_default(),
             LinkAttribute::Link(peer) => link.peer = Some(peer),
             LinkAttribute::Controller(bridge) => link.bridge = Some(bridge),
             _ => {}

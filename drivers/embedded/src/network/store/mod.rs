@@ -4,6 +4,7 @@
 //! realm.json                  who we are; made once
 //! lock                        held over every change
 //! instances.lock              one byte of it held over the connecting or disconnecting of an instance
+//! plugins.lock                held while a CNI plugin runs; what it complained of last
 //! networks/<name>.json        a network: labels, subnets; written through to the disk
 //! members/<name>.json         who is connected; of this boot only, since the kernel's part dies with it
 //! instances/<id>/about.json   the connections of an instance
@@ -130,6 +131,11 @@ impl Store {
 
     pub(super) fn hosts_file(&self, instance: &str) -> PathBuf {
         self.instance(instance).join("hosts")
+    }
+
+    /// The lock that a plugin runs under.
+    pub(super) fn plugins_file(&self) -> PathBuf {
+        self.root.join("plugins.lock")
     }
 
     /// The id of this boot.

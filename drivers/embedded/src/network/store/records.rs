@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub(crate) struct Definition {
     pub(crate) v4: Subnet,
     /// Absent where the kernel had no IPv6 when it was made.
     pub(crate) v6: Option<Subnet>,
+    /// Directory of the CNI plugins that make its links and rules; absent: we do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plugins: Option<PathBuf>,
 }
 
 impl Definition {
@@ -67,6 +71,9 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct About {
     pub(crate) boot: String,
+    /// Where its network namespace is.
+    #[serde(default)]
+    pub(crate) namespace: Option<PathBuf>,
     pub(crate) hostname: String,
     /// Lines that the user asked for.
     pub(crate) extra: Vec<(IpAddr, String)>,
