@@ -128,6 +128,7 @@ pub trait Snapshots: Send + Sync {
     /// Keeps what the instance's root file system holds now: the layers of its image and one more with its changes. Mounts (volumes, host paths, tmpfs) are no part of it.
     ///
     /// A running instance is held still while its files are copied, where the engine can, and runs on afterwards whatever the outcome; a paused one stays paused.
+    /// Meanwhile it may be told to be paused, with events, as if somebody had done so; a stop does not wait for it. One that moved although it was held is `Conflict`, temporary.
     /// The snapshot's process settings are those of the instance's image; the environment and labels of the instance are not in it (an engine that cannot leave a variable out
     /// keeps it without its value). Absent instance: `NotFound`; disk full: `Exhausted`, and nothing is left behind.
     /// Idempotent on the name, which has a tag and no digest: a snapshot of that name and the same identity is returned as it is, whether or not the instance is still there;

@@ -24,7 +24,7 @@ use crate::native::{Container, ContainerConfig, Created, Info, or_default};
 use crate::translate::{Engine, image_config, reference, timestamp};
 
 const COMMIT: &str = "snapshot-commit";
-/// On what a commit left behind: the name that it was for.
+/// On what is committed and not taken over yet: whose commit it is. A process has one at a time.
 const UNFINISHED: &str = "hythe.snapshot.unfinished";
 /// What Podman gives to every container by itself, and does not tell from what it was given.
 const PODMANS_OWN: [&str; 4] = ["container", "HOME", "HOSTNAME", "TERM"];
@@ -140,6 +140,9 @@ impl Core {
 
     async fn snapshot(&self, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
         let _making = self.making_snapshot.lock().await;
+        if self.engine == Engine::Docker {
+            self.sweep_unfinished(&request.identity.owner).await?;
+        }
         if let Some(held) = self.held(request).await? {
             return Ok(held);
         }
@@ -173,10 +176,9 @@ impl Core {
         request: &SnapshotRequest,
     ) -> Result<()> {
         self.check_store().await?;
-        self.sweep_unfinished(request).await?;
         let mut labels: BTreeMap<&str, String> =
             container.config.labels.keys().map(|key| (key.as_str(), String::new())).collect();
-        labels.insert(UNFINISHED, request.image.to_string());
+        labels.insert(UNFINISHED, request.identity.owner.clone());
         let query = [("container", container.id.as_str()), ("pause", "true")];
         let committed = self.commit(container, &query, &json!({ "Labels": labels })).await?;
         let taken = async {
@@ -263,9 +265,9 @@ impl Core {
         Ok(())
     }
 
-    /// Removes what an earlier commit for this name left half-way.
-    async fn sweep_unfinished(&self, request: &SnapshotRequest) -> Result<()> {
-        let label = format!("{UNFINISHED}={}", request.image);
+    /// Removes what an earlier commit of this agent, which died, left half-way.
+    async fn sweep_unfinished(&self, owner: &str) -> Result<()> {
+        let label = format!("{UNFINISHED}={owner}");
         let filters = filters(&[("label", vec![label]), ("dangling", vec!["true".to_owned()])]);
         let rows: Vec<Row> = self
             .client

@@ -128,6 +128,9 @@ impl Shim<'_> {
         if self.run.pid.is_none_or(|pid| self.ends.contains_key(&pid)) {
             return Err(Fault::new(FaultKind::Conflict, "it has ended"));
         }
+        if self.held {
+            return Err(Fault::new(FaultKind::Conflict, "it is held still while its files are copied"));
+        }
         if cgroup::is_frozen(&self.run.cgroups) {
             return Err(Fault::new(FaultKind::Conflict, "it is paused"));
         }

@@ -13,6 +13,8 @@ impl Shim<'_> {
         if cgroup::is_frozen(&self.run.cgroups) {
             return Ok(());
         }
+        // Whoever looks meanwhile does not take it for paused.
+        std::fs::write(self.directory.held(), "").doing("tell that it is held")?;
         self.held = true;
         cgroup::freeze(&self.run.cgroups, true).doing("hold it still").inspect_err(|_| self.let_go())
     }
@@ -22,7 +24,7 @@ impl Shim<'_> {
         let is_wanted = self.clients.iter().any(|client| client.role == Role::Holding);
         if self.held && !is_wanted {
             // Where the kernel does not thaw it now, the next turn tries again.
-            self.held = cgroup::freeze(&self.run.cgroups, false).is_err();
+            let _later = self.thaw();
         }
     }
 
@@ -31,10 +33,14 @@ impl Shim<'_> {
         for client in self.clients.iter_mut().filter(|client| client.role == Role::Holding) {
             client.done = true;
         }
-        if self.held {
-            cgroup::freeze(&self.run.cgroups, false).doing("thaw it")?;
-            self.held = false;
-        }
+        if self.held { self.thaw() } else { Ok(()) }
+    }
+
+    fn thaw(&mut self) -> Result<(), Fault> {
+        cgroup::freeze(&self.run.cgroups, false).doing("thaw it")?;
+        self.held = false;
+        // Of one that is not frozen it says nothing.
+        let _ = std::fs::remove_file(self.directory.held());
         Ok(())
     }
 }

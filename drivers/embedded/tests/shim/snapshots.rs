@@ -1,9 +1,12 @@
 //! Deaths in the middle of a commit: an instance that was held still runs on, the same call gives the snapshot, and nothing else is left.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use hythe_driver_embedded::Embedded;
 use hythe_runtime::{ErrorKind, InstanceId, OpContext, Result, Runtime, Snapshot, SnapshotRequest, State};
+use hythe_shim::protocol::{self, Answer, HEAD, Request, frame_json, kind};
 use hythe_spec::ImageRef;
 
 use crate::Named;
@@ -14,6 +17,8 @@ use crate::traced;
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
+        ("one_that_is_held_stands_still_and_counts_as_running", stands_still),
+        ("a_stop_ends_a_hold", a_stop),
         ("a_caller_killed_at_any_step_of_a_commit_leaves_it_running", of_one_that_runs),
         (
             "a_caller_killed_at_any_step_of_a_commit_of_one_that_is_stopped_leaves_nothing_half_way",
@@ -45,6 +50,12 @@ fn until_running(bed: &Bed, id: &InstanceId) {
     while bed.inspect(id).state != State::Running {
         assert!(began.elapsed() < PATIENCE, "{:?}", bed.inspect(id));
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn until_ready(bed: &Bed, id: &InstanceId) {
+    while bed.lines(id).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -110,13 +121,61 @@ fn supervisors() {
 fn a_full_disk() {
     let (_mounted, bed) = small();
     let id = bed.run(&bed.plan(1, "head -c 12000000 /dev/zero > /large; echo ready; while :; do sleep 0.01; done"));
-    while bed.lines(&id).is_empty() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until_ready(&bed, &id);
     let before = store(&bed);
     let error = bed.wait(commit(&bed.embedded, &id)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
     until_running(&bed, &id);
     assert_eq!(store(&bed), before);
+    bed.end();
+}
+
+/// Asks the supervisor for a hold.
+fn hold(bed: &Bed, id: &InstanceId) -> UnixStream {
+    let directory = bed.directory(id);
+    let (_open, path) = directory.socket().unwrap();
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(&frame_json(kind::REQUEST, &Request::Hold).unwrap()).unwrap();
+    let mut head = [0; HEAD];
+    stream.read_exact(&mut head).unwrap();
+    let mut answer = vec![0; protocol::head(head).unwrap().1];
+    stream.read_exact(&mut answer).unwrap();
+    serde_json::from_slice::<Answer>(&answer).unwrap().unwrap();
+    stream
+}
+
+const COUNTER: &str = "while :; do echo x; sleep 0.001; done";
+
+fn stands_still() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, COUNTER));
+    let (one, other) = (hold(&bed, &id), hold(&bed, &id));
+    std::thread::sleep(Duration::from_millis(50));
+    let before = bed.lines(&id).len();
+    drop(one);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!((bed.lines(&id).len(), bed.inspect(&id).state), (before, State::Running));
+    drop(other);
+    let began = Instant::now();
+    while bed.lines(&id).len() == before {
+        assert!(began.elapsed() < PATIENCE, "it still stands still");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // A pause is no hold, and outlives one.
+    bed.wait(bed.embedded.freeze(&id.0, true)).unwrap();
+    drop(hold(&bed, &id));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(bed.inspect(&id).state, State::Paused);
+    bed.end();
+}
+
+fn a_stop() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done"));
+    until_ready(&bed, &id);
+    let mut held = hold(&bed, &id);
+    bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
+    assert_eq!(bed.inspect(&id).exit.unwrap().code, 5);
+    assert_eq!(held.read(&mut [0]).unwrap(), 0, "whoever held it does not hear of that");
     bed.end();
 }
