@@ -45,6 +45,11 @@ impl Directory {
         self.at("logs")
     }
 
+    /// There while the container is frozen for somebody who looks at its files, and not paused.
+    pub fn held(&self) -> PathBuf {
+        self.at("held")
+    }
+
     /// Its own layer.
     pub fn upper(&self) -> PathBuf {
         self.at("upper")

@@ -11,6 +11,7 @@
 //!   run.json      what became of it: starting, running, failed, ended
 //!   lock          a lock held by the living shim and by nobody else
 //!   shim.sock     requests (see `protocol`)
+//!   held          there while it is frozen for somebody who looks at its files
 //!   logs/         segments (see `logs`)
 //!   upper, work   the container's own layer
 //!   root          where the file system is mounted, inside the shim's mount namespace only

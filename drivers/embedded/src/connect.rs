@@ -238,8 +238,9 @@ const WITHOUT_ROOT: [(Feature, &str); 5] = [
 ];
 
 /// What is different for an ordinary user and asked for by no field.
-const ROOTLESS: [&str; 2] = [
+const ROOTLESS: [&str; 3] = [
     "as an ordinary user: all files of images and volumes belong to this user, and resources are neither limited nor measured",
+    "as an ordinary user: nothing is held still while a snapshot of it is made",
     "as an ordinary user: networks do not lead out of this machine; use `network = \"host\"` for what has to",
 ];
 

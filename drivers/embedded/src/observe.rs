@@ -41,7 +41,12 @@ pub(crate) fn state(core: &Core, operation: &'static str, record: &Record) -> Re
             run = read()?;
         }
     }
-    Ok(Seen { state: meaning(run.as_ref()), run })
+    let state = match meaning(run.as_ref()) {
+        // Frozen for a moment, while its files are copied.
+        State::Paused if directory.held().exists() => State::Running,
+        state => state,
+    };
+    Ok(Seen { state, run })
 }
 
 fn meaning(run: Option<&Run>) -> State {

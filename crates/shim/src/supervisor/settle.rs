@@ -66,7 +66,7 @@ pub(crate) fn settle(
 
 /// Files of a run that mean nothing without it.
 pub(crate) fn clear(directory: &Directory) {
-    for name in ["shim.sock", "console.sock", "run.next"] {
+    for name in ["shim.sock", "console.sock", "run.next", "held"] {
         // Absent is what is wanted.
         let _ = fs::remove_file(directory.at(name));
     }

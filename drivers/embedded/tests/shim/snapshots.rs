@@ -1,0 +1,181 @@
+//! Deaths in the middle of a commit: an instance that was held still runs on, the same call gives the snapshot, and nothing else is left.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use hythe_driver_embedded::Embedded;
+use hythe_runtime::{ErrorKind, InstanceId, OpContext, Result, Runtime, Snapshot, SnapshotRequest, State};
+use hythe_shim::protocol::{self, Answer, HEAD, Request, frame_json, kind};
+use hythe_spec::ImageRef;
+
+use crate::Named;
+use crate::bed::{self, Bed};
+use crate::callers::{GRACE, created, everywhere, killed_everywhere, running, runs, stopped, store};
+use crate::deaths::small;
+use crate::traced;
+
+pub(crate) fn trials() -> Vec<Named> {
+    vec![
+        ("one_that_is_held_stands_still_and_counts_as_running", stands_still),
+        ("a_stop_ends_a_hold", a_stop),
+        ("a_caller_killed_at_any_step_of_a_commit_leaves_it_running", of_one_that_runs),
+        (
+            "a_caller_killed_at_any_step_of_a_commit_of_one_that_is_stopped_leaves_nothing_half_way",
+            of_one_that_is_stopped,
+        ),
+        (
+            "a_caller_killed_at_any_step_of_a_commit_of_one_that_never_ran_leaves_nothing_half_way",
+            of_one_that_never_ran,
+        ),
+        ("a_supervisor_killed_at_any_step_of_a_commit_leaves_one_that_can_be_committed", supervisors),
+        ("a_commit_on_a_full_disk_leaves_nothing_and_lets_it_run_on", a_full_disk),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn image() -> ImageRef {
+    "localhost/kept:1".parse().unwrap()
+}
+
+pub(crate) async fn commit(embedded: &Embedded, id: &InstanceId) -> Result<Snapshot> {
+    let request = SnapshotRequest { image: image(), identity: bed::plan(1, "").identity };
+    embedded.snapshots().unwrap().commit(&OpContext::new("trial"), id, &request).await
+}
+
+/// A supervisor hears of a death a moment after it.
+fn until_running(bed: &Bed, id: &InstanceId) {
+    let began = Instant::now();
+    while bed.inspect(id).state != State::Running {
+        assert!(began.elapsed() < PATIENCE, "{:?}", bed.inspect(id));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn until_ready(bed: &Bed, id: &InstanceId) {
+    while bed.lines(id).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The same call gives the snapshot; taken away, it leaves what was there before.
+fn is_made(bed: &Bed, id: &InstanceId) {
+    let snapshots = bed.embedded.snapshots().unwrap();
+    let made = bed.wait(commit(&bed.embedded, id)).unwrap();
+    assert_eq!(bed.wait(snapshots.list(&bed.cx)).unwrap(), [made]);
+    let plan = hythe_runtime::Plan { image: image(), ..bed::plan(2, "exit 7") };
+    let next = bed.run(&plan);
+    assert_eq!(bed.until_exited(&next).exit.unwrap().code, 7);
+    bed.remove(&next);
+    bed.wait(snapshots.remove(&bed.cx, &image())).unwrap();
+    // Of the one image: a manifest, a configuration, a layer as it came, and unpacked; and a place to work in with its lock.
+    let left = store(bed);
+    assert_eq!(left.len(), 4 + 2, "{left:?}");
+}
+
+fn of_one_that_runs() {
+    killed_everywhere("commit", running, |bed, id| {
+        until_running(bed, id);
+        runs(bed, id);
+        is_made(bed, id);
+        until_running(bed, id);
+    });
+}
+
+fn of_one_that_is_stopped() {
+    killed_everywhere("commit", stopped, |bed, id| {
+        assert_eq!(bed.inspect(id).state, State::Exited);
+        is_made(bed, id);
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs(bed, id);
+    });
+}
+
+fn of_one_that_never_ran() {
+    killed_everywhere("commit", created, |bed, id| {
+        assert_eq!(bed.inspect(id).state, State::Created);
+        is_made(bed, id);
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs(bed, id);
+    });
+}
+
+fn supervisors() {
+    let kill = |bed: &Bed, id: &InstanceId, nth| {
+        let act = || {
+            // They fail where the supervisor dies meanwhile, also since whoever traces it reaps what they start.
+            let _ = bed.wait(commit(&bed.embedded, id));
+            let _ = bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE));
+        };
+        traced::running(bed.shim(id).unwrap(), nth, act)
+    };
+    everywhere("supervisor, commit", running, kill, |bed, id| {
+        assert_eq!(bed.inspect(id).state, State::Exited);
+        is_made(bed, id);
+        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
+        runs(bed, id);
+    });
+}
+
+fn a_full_disk() {
+    let (_mounted, bed) = small();
+    let id = bed.run(&bed.plan(1, "head -c 12000000 /dev/zero > /large; echo ready; while :; do sleep 0.01; done"));
+    until_ready(&bed, &id);
+    let before = store(&bed);
+    let error = bed.wait(commit(&bed.embedded, &id)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    until_running(&bed, &id);
+    assert_eq!(store(&bed), before);
+    bed.end();
+}
+
+/// Asks the supervisor for a hold.
+fn hold(bed: &Bed, id: &InstanceId) -> UnixStream {
+    let directory = bed.directory(id);
+    let (_open, path) = directory.socket().unwrap();
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.write_all(&frame_json(kind::REQUEST, &Request::Hold).unwrap()).unwrap();
+    let mut head = [0; HEAD];
+    stream.read_exact(&mut head).unwrap();
+    let mut answer = vec![0; protocol::head(head).unwrap().1];
+    stream.read_exact(&mut answer).unwrap();
+    serde_json::from_slice::<Answer>(&answer).unwrap().unwrap();
+    stream
+}
+
+const COUNTER: &str = "while :; do echo x; sleep 0.001; done";
+
+fn stands_still() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, COUNTER));
+    let (one, other) = (hold(&bed, &id), hold(&bed, &id));
+    std::thread::sleep(Duration::from_millis(50));
+    let before = bed.lines(&id).len();
+    drop(one);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!((bed.lines(&id).len(), bed.inspect(&id).state), (before, State::Running));
+    drop(other);
+    let began = Instant::now();
+    while bed.lines(&id).len() == before {
+        assert!(began.elapsed() < PATIENCE, "it still stands still");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // A pause is no hold, and outlives one.
+    bed.wait(bed.embedded.freeze(&id.0, true)).unwrap();
+    drop(hold(&bed, &id));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(bed.inspect(&id).state, State::Paused);
+    bed.end();
+}
+
+fn a_stop() {
+    let bed = Bed::new();
+    let id = bed.run(&bed.plan(1, "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done"));
+    until_ready(&bed, &id);
+    let mut held = hold(&bed, &id);
+    bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
+    assert_eq!(bed.inspect(&id).exit.unwrap().code, 5);
+    assert_eq!(held.read(&mut [0]).unwrap(), 0, "whoever held it does not hear of that");
+    bed.end();
+}
