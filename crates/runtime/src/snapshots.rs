@@ -7,11 +7,13 @@ use hythe_spec::ImageRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, InstanceId, OpContext, Result};
+use crate::{Error, ErrorKind, Identity, InstanceId, OpContext, Result};
 
 /// Begins the labels by which an image says that it is a snapshot, and of whom: [`Identity::labels`] with `hythe.` replaced by this. They are others than an
 /// instance's, since engines give an image's labels to all that is made of it.
 pub const PREFIX: &str = "hythe.snapshot.";
+
+const COMMIT: &str = "snapshot-commit";
 
 /// What to keep, and as what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,24 @@ impl SnapshotRequest {
     pub fn labels(&self) -> BTreeMap<String, String> {
         let own = self.identity.labels().into_iter();
         own.map(|(key, value)| (key.replacen("hythe.", PREFIX, 1), value)).collect()
+    }
+
+    /// The name can be given to an image: it has a tag and no digest. `Invalid` where not.
+    pub fn check_name(&self) -> Result<()> {
+        let ImageRef { tag, digest, .. } = &self.image;
+        let words = format!("`{}` cannot name a snapshot: it needs a tag and no digest", self.image);
+        let is_name = tag.is_some() && digest.is_none();
+        is_name.then_some(()).ok_or_else(|| Error::new(ErrorKind::Invalid, COMMIT, words))
+    }
+
+    /// What it means that an image with these labels has the name already: success where it is this snapshot, else `AlreadyExists`.
+    pub fn check_held(&self, labels: &BTreeMap<String, String>) -> Result<()> {
+        let words = match snapshot_of(labels) {
+            Some(identity) if identity == self.identity => return Ok(()),
+            Some(other) => format!("`{}` is a snapshot of `{}`", self.image, other.instance_name()),
+            None => format!("`{}` is an image that is no snapshot", self.image),
+        };
+        Err(Error::new(ErrorKind::AlreadyExists, COMMIT, words).hint("take another name, or remove that one first"))
     }
 }
 
@@ -71,13 +91,14 @@ pub trait Snapshots: Send + Sync {
     /// A running instance is held still while its files are copied, where the engine can, and runs on afterwards whatever the outcome; a paused one stays paused.
     /// The snapshot's process settings are those of the instance's image; the environment and labels of the instance are not in it (an engine that cannot leave a variable out
     /// keeps it without its value). Absent instance: `NotFound`; disk full: `Exhausted`, and nothing is left behind.
-    /// Idempotent on the name: a snapshot of that name and the same identity is returned as it is; any other image of that name is `AlreadyExists`.
+    /// Idempotent on the name, which has a tag and no digest: a snapshot of that name and the same identity is returned as it is, whether or not the instance is still there;
+    /// any other image of that name is `AlreadyExists`. Of two calls at once with one name and identity both succeed.
     async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot>;
     /// All snapshots that carry our labels, whoever's, sorted by name.
     async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>>;
     /// How the host can look at its files: one mount, read-only. Absent, or no snapshot: `NotFound`; the engine does not tell: `Unsupported`.
     async fn mounts(&self, cx: &OpContext, image: &ImageRef) -> Result<Vec<SnapshotMount>>;
-    /// Removes a snapshot. Absent: success; used by an instance, or an image that is no snapshot: `Conflict`.
+    /// Removes a snapshot. Absent: success; used by an instance, or an image that is no snapshot: `Conflict`. One that was made of an instance of it keeps its files.
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()>;
 }
 
@@ -87,8 +108,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn an_instance_of_a_snapshot_is_not_taken_for_its_origin() {
+    fn request() -> SnapshotRequest {
         let identity = Identity {
             owner: "agent".to_owned(),
             service: "shop".to_owned(),
@@ -97,10 +117,34 @@ mod tests {
             attempt: 1,
             plan_hash: "abc".to_owned(),
         };
-        let image = "localhost/hythe/shop/web:1".parse().unwrap();
-        let labels = SnapshotRequest { image, identity: identity.clone() }.labels();
-        assert_eq!(snapshot_of(&labels), Some(identity.clone()));
+        SnapshotRequest { image: "localhost/hythe/shop/web:1".parse().unwrap(), identity }
+    }
+
+    #[test]
+    fn an_instance_of_a_snapshot_is_not_taken_for_its_origin() {
+        let request = request();
+        let labels = request.labels();
+        assert_eq!(snapshot_of(&labels), Some(request.identity.clone()));
         assert_eq!(Identity::from_labels(&labels), None);
-        assert_eq!(snapshot_of(&identity.labels()), None);
+        assert_eq!(snapshot_of(&request.identity.labels()), None);
+    }
+
+    #[test]
+    fn only_the_same_snapshot_may_hold_the_name() {
+        let request = request();
+        assert!(request.check_held(&request.labels()).is_ok());
+        let mut other = request.clone();
+        other.identity.attempt = 2;
+        for labels in [other.labels(), BTreeMap::new()] {
+            assert_eq!(request.check_held(&labels).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        }
+    }
+
+    #[test]
+    fn a_name_has_a_tag_and_no_digest() {
+        let mut request = request();
+        assert!(request.check_name().is_ok());
+        request.image.digest = Some(format!("sha256:{}", "0".repeat(64)));
+        assert_eq!(request.check_name().unwrap_err().kind(), ErrorKind::Invalid);
     }
 }

@@ -27,7 +27,7 @@ impl Images for Memory {
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
-        self.engine.answer(cx, "image-remove", async { remove(self, image) }).await
+        self.engine.answer(cx, "image-remove", async { remove(self, "image-remove", image) }).await
     }
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
@@ -140,7 +140,8 @@ fn push(memory: &Memory, image: &ImageRef, progress: &ProgressSink) -> Result<()
     Ok(())
 }
 
-fn remove(memory: &Memory, image: &ImageRef) -> Result<()> {
+/// Removes a name that no instance uses.
+pub(super) fn remove(memory: &Memory, operation: &'static str, image: &ImageRef) -> Result<()> {
     let mut world = memory.engine.world();
     let Some((found, _)) = world.images.find(image) else { return Ok(()) };
     let users: Vec<String> = world
@@ -151,7 +152,7 @@ fn remove(memory: &Memory, image: &ImageRef) -> Result<()> {
         .collect();
     if !users.is_empty() {
         let words = format!("image `{image}` is used by `{}`", users.join("`, `"));
-        return Err(Error::new(ErrorKind::Conflict, "image-remove", words));
+        return Err(Error::new(ErrorKind::Conflict, operation, words));
     }
     let now = world.now();
     world.images.remove_name(image);

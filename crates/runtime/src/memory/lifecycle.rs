@@ -129,7 +129,7 @@ impl Runtime for Memory {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        None
+        Some(self)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

@@ -21,6 +21,7 @@ mod logs;
 mod networks;
 mod process;
 mod shell;
+mod snapshots;
 mod stats;
 mod volumes;
 

@@ -7,7 +7,10 @@ use hythe_spec::Signal;
 
 use super::*;
 use crate::layers::test_plan;
-use crate::{Cursor, ErrorKind, EventKind, Filter, InstanceId, LogOptions, Logs, OpContext, Runtime, State, Stop};
+use crate::{
+    Cursor, ErrorKind, EventKind, Filter, InstanceId, LogOptions, Logs, OpContext, Runtime, SnapshotRequest, Snapshots,
+    State, Stop,
+};
 
 fn cx() -> OpContext {
     OpContext::new("test")
@@ -94,7 +97,7 @@ async fn a_lost_reply_acted_all_the_same() {
     let plan = test_plan("a", &["true"]);
     assert_eq!(memory.create(&cx(), &plan).await.unwrap_err().kind(), ErrorKind::Unavailable);
     let id = memory.create(&cx(), &plan).await.unwrap();
-    assert_eq!(memory.list(&cx(), &Filter::default()).await.unwrap()[0].id, id);
+    assert_eq!(Runtime::list(memory.as_ref(), &cx(), &Filter::default()).await.unwrap()[0].id, id);
     assert_eq!(memory.control().count(), 1);
 }
 
@@ -122,4 +125,19 @@ async fn a_rename_is_told_and_counts() {
     assert_eq!(event.kind, EventKind::Updated { what: "rename".to_owned() });
     assert!(memory.inspect(&cx(), &InstanceId("other".to_owned())).await.is_ok());
     assert!(memory.inspect(&cx(), &InstanceId(plan.name())).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_lost_reply_of_a_commit_is_repeated_after_the_instance_is_gone() {
+    let memory = Memory::new();
+    let plan = script("echo kept > /kept");
+    let id = memory.run(&cx(), &plan).await.unwrap();
+    let request = SnapshotRequest { image: "localhost/hythe/a:1".parse().unwrap(), identity: plan.identity.clone() };
+    memory.control().lose_replies("snapshot-commit", 1);
+    assert_eq!(memory.commit(&cx(), &id, &request).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let how = Stop { signal: None, grace: Duration::from_secs(5) };
+    memory.stop(&cx(), &id, &how).await.unwrap();
+    Runtime::remove(memory.as_ref(), &cx(), &id).await.unwrap();
+    let kept = memory.commit(&cx(), &id, &request).await.unwrap();
+    assert_eq!(Snapshots::list(memory.as_ref(), &cx()).await.unwrap(), [kept]);
 }
