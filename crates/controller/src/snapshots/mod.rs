@@ -222,17 +222,18 @@ impl Controller {
         Ok(ours.map(|snapshot| SnapshotOn { runtime: name.to_owned(), snapshot }).collect())
     }
 
-    /// All of them, and why a runtime that does not answer may have more.
+    /// All of them, and why a runtime that answered before may have more.
     async fn snapshots_anywhere(&self) -> Result<(Vec<SnapshotOn>, Option<Error>), Error> {
         let (mut all, mut silent) = (Vec::new(), None);
-        for name in self.runtimes.names() {
-            match self.snapshots_on(&name).await {
+        for status in self.runtimes.status() {
+            match self.snapshots_on(&status.name).await {
                 Ok(found) => all.extend(found),
-                Err(error) if error.kind() == ErrorKind::Unsupported => {}
-                Err(error) if error.is_temporary() || error.kind() == ErrorKind::Unavailable => {
-                    silent = silent.or(Some(error));
-                }
-                Err(error) => return Err(error),
+                Err(error) => match error.kind() {
+                    ErrorKind::Unsupported => {}
+                    ErrorKind::Unavailable | ErrorKind::Timeout if status.info.is_none() => {}
+                    ErrorKind::Unavailable | ErrorKind::Timeout => silent = silent.or(Some(error)),
+                    _ => return Err(error),
+                },
             }
         }
         Ok((all, silent))
