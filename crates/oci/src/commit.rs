@@ -1,9 +1,9 @@
 //! A container's changes as one more layer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tar::EntryType;
 use crate::archive::LayerWriter;
 use crate::digest::Digest;
 use crate::error::Local as _;
-use crate::store::{BlobWriter, Store, Stored, blocking};
+use crate::store::{BlobWriter, Lock, Store, Stored};
 use crate::unpack::{Meta, attribute, attributes, is_whiteout};
 use crate::{Error, Kind};
 
@@ -30,36 +30,58 @@ const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
 const PARTIAL: [&str; 4] =
     ["trusted.overlay.redirect", "user.overlay.redirect", "trusted.overlay.metacopy", "user.overlay.metacopy"];
 
+/// A layer in the store that belongs to no image yet; it is kept from `gc` as long as this lives.
+#[derive(Debug)]
+pub struct Copied {
+    digest: Digest,
+    size: u64,
+    _using: Lock,
+}
+
 impl Store {
-    /// Makes an image of `base` and one more layer: the overlayfs upper directory `upper`, which nobody should be writing to. Its changes keep owners, modes, times,
-    /// attributes and hard links; sockets are left out. The layer is stored uncompressed.
+    /// Copies an overlayfs upper directory into the store, as one layer, uncompressed: its changes keep owners, modes, times, attributes and hard links;
+    /// sockets are left out. Where somebody writes to it meanwhile, what vanishes is left out, and files are as they were at different times. Blocking.
     ///
     /// # Errors
     /// `Invalid` for an upper directory that is not whole by itself (mounted with `redirect_dir` or `metacopy`) or has files no image can hold;
-    /// `NotFound` when the base is not in the store; `Exhausted`, `Internal`.
-    pub async fn commit(&self, base: &Stored, upper: &Path, name: &ImageRef) -> Result<Stored, Error> {
-        let _using = self.using_async().await?;
-        let (store, base, upper, name) = (self.clone(), base.clone(), upper.to_owned(), name.clone());
-        blocking(move || {
-            let mut layer = Changes::of(&upper, store.new_blob()?)?;
-            layer.write()?;
-            let writer = layer.writer.finish().local("write", &upper)?;
-            let (digest, size) = writer.finish(None)?;
-            let image = store.with_layer(&base, &digest, size)?;
-            store.layers(&image)?;
-            store.name(&image, Some(name.to_string()))?;
-            store.get(&name)
-        })
-        .await
+    /// `Exhausted`, `Internal`.
+    pub fn copy_changes(&self, upper: &Path) -> Result<Copied, Error> {
+        let _using = self.using()?;
+        let mut layer = Changes::of(upper, self.new_blob()?)?;
+        layer.write()?;
+        let writer = layer.writer.finish().local("write", upper)?;
+        let (digest, size) = writer.finish(None)?;
+        Ok(Copied { digest, size, _using })
+    }
+
+    /// Makes an image of `base` and one more layer, with more labels, under a name. Blocking.
+    ///
+    /// # Errors
+    /// `NotFound` when the base is not in the store; `Invalid`, `Exhausted`, `Internal`.
+    pub fn commit(
+        &self,
+        base: &Stored,
+        layer: &Copied,
+        name: &ImageRef,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Stored, Error> {
+        let image = self.with_layer(base, layer, labels)?;
+        self.layers(&image)?;
+        self.name(&image, Some(name.to_string()))?;
+        self.get(name)
     }
 
     /// Manifest and configuration are changed as they are, so that nothing is lost of what other tools wrote there.
-    fn with_layer(&self, base: &Stored, layer: &Digest, size: u64) -> Result<Stored, Error> {
+    fn with_layer(&self, base: &Stored, layer: &Copied, labels: &BTreeMap<String, String>) -> Result<Stored, Error> {
+        let (layer, size) = (&layer.digest, layer.size);
         let mut config = self.document(&base.id)?;
         let now = jiff::Timestamp::now().to_string();
         config["created"] = json!(now);
         push(&mut config["rootfs"]["diff_ids"], json!(layer.as_str()));
         push(&mut config["history"], json!({"created": now, "created_by": "hythe commit"}));
+        for (key, value) in labels {
+            config["config"]["Labels"][key] = json!(value);
+        }
         let media_type = if base.media_type == DOCKER_MANIFEST { DOCKER_LAYER } else { LAYER };
         let mut manifest = self.document(&base.digest)?;
         push(&mut manifest["layers"], json!({"mediaType": media_type, "digest": layer.as_str(), "size": size}));
@@ -136,14 +158,19 @@ impl Changes {
         let mut directories = vec![PathBuf::new()];
         while let Some(path) = directories.pop() {
             let about = self.about.join(&path);
-            let directory = self.open(&path).local("open", &about)?;
+            let directory = match self.open(&path) {
+                Err(Errno::NOENT) if !path.as_os_str().is_empty() => continue,
+                opened => opened.local("open", &about)?,
+            };
             if path.as_os_str().is_empty() && Self::is_opaque_root(&directory) {
                 self.marker(Path::new(".wh..wh..opq")).local("write", &about)?;
             }
             for name in names(&directory).local("read", &about)?.iter().rev() {
                 let path = path.join(name);
-                let stat = rustix::fs::statat(&directory, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW);
-                let stat = stat.local("look at", &self.about.join(&path))?;
+                let stat = match rustix::fs::statat(&directory, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(Errno::NOENT) => continue,
+                    stat => stat.local("look at", &self.about.join(&path))?,
+                };
                 let item = Item { directory: &directory, name, path, stat };
                 self.check(&item)?;
                 if self.item(&item).local("write", &self.about.join(&item.path))? {
@@ -201,7 +228,10 @@ impl Changes {
             }
             FileType::RegularFile => self.file(item, &meta)?,
             FileType::Symlink => {
-                let to = rustix::fs::readlinkat(item.directory, item.name, Vec::new())?;
+                let to = match rustix::fs::readlinkat(item.directory, item.name, Vec::new()) {
+                    Err(Errno::NOENT) => return Ok(false),
+                    to => to?,
+                };
                 self.writer.link(path, &meta, EntryType::Symlink, Path::new(OsStr::from_bytes(to.as_bytes())))?;
             }
             FileType::Fifo => self.writer.empty(path, &meta, EntryType::Fifo)?,
@@ -220,9 +250,13 @@ impl Changes {
 
     fn file(&mut self, item: &Item<'_>, meta: &Meta) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(item.directory, item.name, flags, Mode::empty())?);
+        let file = match rustix::fs::openat(item.directory, item.name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => File::from(opened?),
+        };
         let size = file.metadata()?.len();
-        self.writer.file(&item.path, meta, size, file)
+        // One that becomes shorter meanwhile is filled up.
+        self.writer.file(&item.path, meta, size, file.chain(io::repeat(0)))
     }
 
     fn marker(&mut self, path: &Path) -> io::Result<()> {

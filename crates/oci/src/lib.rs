@@ -22,6 +22,7 @@ mod token;
 mod unpack;
 
 pub use archive::Format;
+pub use commit::Copied;
 pub use error::{Error, Kind};
 pub use pack::Pack;
 pub use pull::{Phase, Progress};

@@ -1,5 +1,7 @@
 //! Versions of an instance's files, kept by the engine as images.
 
+mod instructions;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -9,11 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Identity, InstanceId, OpContext, Result};
 
+pub use instructions::instructions;
+
 /// Begins the labels by which an image says that it is a snapshot, and of whom: [`Identity::labels`] with `hythe.` replaced by this. They are others than an
 /// instance's, since engines give an image's labels to all that is made of it.
 pub const PREFIX: &str = "hythe.snapshot.";
 
 const COMMIT: &str = "snapshot-commit";
+/// What mount(2) takes of options.
+const MOST_OPTIONS: usize = 4095;
 
 /// What to keep, and as what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +89,39 @@ pub struct SnapshotMount {
     pub options: Vec<String>,
 }
 
+impl SnapshotMount {
+    /// Shows unpacked layers of this machine, lowest first; `extra` goes to overlayfs. More layers than one mount takes: `Unsupported`.
+    pub fn of_layers(layers: &[String], extra: &[&str]) -> Result<Vec<Self>> {
+        let ro = "ro".to_owned();
+        if let [only] = layers {
+            let options = vec!["bind".to_owned(), ro];
+            return Ok(vec![Self { kind: "bind".to_owned(), source: only.clone(), options }]);
+        }
+        let stacked: Vec<String> = layers.iter().rev().map(|path| escaped(path)).collect();
+        let extra = extra.iter().map(|option| (*option).to_owned());
+        let options: Vec<String> =
+            std::iter::once(ro).chain(extra).chain([format!("lowerdir={}", stacked.join(":"))]).collect();
+        if layers.is_empty() || options.join(",").len() > MOST_OPTIONS {
+            let words = format!("{} layers cannot be shown by one mount", layers.len());
+            return Err(Error::new(ErrorKind::Unsupported, "snapshot-mounts", words)
+                .hint("make an instance of the snapshot and look into it"));
+        }
+        Ok(vec![Self { kind: "overlay".to_owned(), source: "overlay".to_owned(), options }])
+    }
+}
+
+/// A path among the options of overlayfs.
+fn escaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if matches!(letter, '\\' | ':' | ',') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
 /// Versions of instances' files. An instance is made of one by a plan that names it as its image.
 #[async_trait]
 pub trait Snapshots: Send + Sync {
@@ -138,6 +177,15 @@ mod tests {
         for labels in [other.labels(), BTreeMap::new()] {
             assert_eq!(request.check_held(&labels).unwrap_err().kind(), ErrorKind::AlreadyExists);
         }
+    }
+
+    #[test]
+    fn layers_are_stacked_from_the_highest_down() {
+        let layers = |count: usize| (0..count).map(|at| format!("/l:{at}")).collect::<Vec<_>>();
+        assert_eq!(SnapshotMount::of_layers(&layers(1), &[]).unwrap()[0].options, ["bind", "ro"]);
+        let mounts = SnapshotMount::of_layers(&layers(2), &["userxattr"]).unwrap();
+        assert_eq!(mounts[0].options, ["ro", "userxattr", "lowerdir=/l\\:1:/l\\:0"]);
+        assert_eq!(SnapshotMount::of_layers(&layers(1000), &[]).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[test]

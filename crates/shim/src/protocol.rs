@@ -40,8 +40,10 @@ pub enum Request {
         /// Somebody else than a stop asks.
         told: bool,
     },
-    /// Freezes or thaws.
+    /// Freezes or thaws; either ends every hold.
     Freeze(bool),
+    /// Holds everything still as long as the connection lasts. Where it ends the connection, it did not hold it to the last: somebody paused, thawed or stopped it.
+    Hold,
     /// Connects to the main process.
     Attach {
         /// Also to its stdin.

@@ -98,6 +98,7 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         passed_over,
         stopping: Arc::default(),
         making_network: Arc::default(),
+        making_snapshot: Arc::default(),
         failed_starts: Arc::default(),
     };
     Docker::new(described, capability, core)

@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) stopping: Arc<Mutex<HashSet<String>>>,
     /// Held while a network is made: dockerd before API 1.44 makes two of one name for racing calls.
     pub(crate) making_network: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a snapshot is made: an engine lets the later of two commits take the name away from the other.
+    pub(crate) making_snapshot: Arc<tokio::sync::Mutex<()>>,
     /// How starts failed, by id, where the engine does not keep it.
     pub(crate) failed_starts: Arc<Mutex<HashMap<String, Exit>>>,
 }

@@ -110,7 +110,7 @@ impl Runtime for Docker {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        None
+        Some(&self.core)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

@@ -53,13 +53,7 @@ impl Images for Core {
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
         let (core, image) = (self.clone(), image.clone());
-        carried(cx, "remove image", async move {
-            match core.client.act(Method::DELETE, &format!("/images/{}", in_path(&image)), &[]).await {
-                Err(error) if is_absent(&error) => Ok(()),
-                done => done.map(drop).map_err(|error| translate("remove image", &image.to_string(), error)),
-            }
-        })
-        .await
+        carried(cx, "remove image", async move { core.remove_image("remove image", &image).await }).await
     }
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
@@ -108,6 +102,13 @@ impl Core {
             .await
             .map_err(|error| translate(operation, &image.to_string(), error))?;
         Ok(described(row))
+    }
+
+    pub(crate) async fn remove_image(&self, operation: &'static str, image: &ImageRef) -> Result<()> {
+        match self.client.act(Method::DELETE, &format!("/images/{}", in_path(image)), &[]).await {
+            Err(error) if is_absent(&error) => Ok(()),
+            done => done.map(drop).map_err(|error| translate(operation, &image.to_string(), error)),
+        }
     }
 
     async fn pull_image(&self, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
@@ -217,7 +218,7 @@ fn status_word(status: &str) -> String {
     }
 }
 
-fn in_path(image: &ImageRef) -> String {
+pub(crate) fn in_path(image: &ImageRef) -> String {
     utf8_percent_encode(&reference(image), IN_REFERENCES).to_string()
 }
 
@@ -239,7 +240,7 @@ fn described(row: ImageRow) -> Image {
 }
 
 /// Engines shorten names; here they are whole. `<none>:<none>` is no name.
-fn full(names: Vec<String>) -> Vec<String> {
+pub(crate) fn full(names: Vec<String>) -> Vec<String> {
     let mut names: Vec<String> =
         names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).map(|image| image.to_string()).collect();
     names.sort();

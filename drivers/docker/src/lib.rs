@@ -26,6 +26,7 @@ mod load;
 mod logs;
 mod native;
 mod networks;
+mod snapshots;
 mod stats;
 mod translate;
 mod transport;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 /// `null` and absent are empty.
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
@@ -38,6 +38,9 @@ pub(crate) struct Info {
     pub(crate) id: String,
     #[serde(deserialize_with = "or_default")]
     pub(crate) server_version: String,
+    /// Facts of the storage driver, in pairs.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) driver_status: Vec<Vec<String>>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) memory_limit: bool,
     #[serde(deserialize_with = "or_default")]
@@ -59,6 +62,13 @@ pub(crate) struct Info {
     pub(crate) security_options: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) warnings: Vec<String>,
+}
+
+impl Info {
+    /// Images are containerd's, not the engine's own.
+    pub(crate) fn keeps_images_in_containerd(&self) -> bool {
+        self.driver_status.iter().flatten().any(|word| word.starts_with("io.containerd.snapshotter"))
+    }
 }
 
 /// One row of `GET /containers/json`.

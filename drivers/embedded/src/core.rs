@@ -52,6 +52,11 @@ impl Core {
         self.event_about(&record.id, &record.about(), kind);
     }
 
+    /// Tells what became of an image.
+    pub(crate) fn image_event(&self, id: &str, action: &str) {
+        self.event_about(id, &serde_json::Value::Null, Kind::Image(action.to_owned()));
+    }
+
     pub(crate) fn event_about(&self, id: &str, about: &serde_json::Value, kind: Kind) {
         if let Err(error) = append(&self.instances.journal(), id, about, kind) {
             tracing::warn!(id, %error, "an event cannot be told");

@@ -124,7 +124,7 @@ impl Runtime for Embedded {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        None
+        Some(self)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result};
+use hythe_oci::{Options, Store};
+use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result, SnapshotRequest};
 use hythe_shim::files::read_json;
 use hythe_shim::record::Launch;
 use hythe_shim::rootfs::{copy_in, make_directory, within};
@@ -14,7 +15,7 @@ use hythe_spec::ExtraHost;
 use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
-use crate::error::{Doing, of_fault};
+use crate::error::{Doing, of_fault, of_store};
 use crate::network::{self, AttachRequest, Networks};
 
 const OPERATION: &str = "errand";
@@ -54,6 +55,17 @@ pub(crate) enum Files {
     Copy(Vec<(PathBuf, String)>),
 }
 
+/// An upper directory that becomes the layer of a snapshot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Commit {
+    /// The image store.
+    pub(crate) store: PathBuf,
+    pub(crate) upper: PathBuf,
+    /// Manifest of the image below it.
+    pub(crate) base: String,
+    pub(crate) request: SnapshotRequest,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Errand {
     /// Finds out whether layers can be stacked below this directory.
@@ -64,6 +76,8 @@ enum Errand {
     Networks(PathBuf, Change),
     /// Changes the files of the instance of this directory.
     Files(PathBuf, Files),
+    /// Makes an image of changed files.
+    Commit(Commit),
 }
 
 /// An error on its way between two processes.
@@ -114,6 +128,17 @@ impl Files {
     }
 }
 
+impl Commit {
+    fn make(&self) -> Result<()> {
+        let options = Options { rootless: true, ..Options::default() };
+        let store = Store::open_with(&self.store, options).map_err(of_store(OPERATION))?;
+        let base = store.find(&self.base).map_err(of_store(OPERATION))?;
+        let layer = store.copy_changes(&self.upper).map_err(of_store(OPERATION))?;
+        let SnapshotRequest { image, .. } = &self.request;
+        store.commit(&base, &layer, image, &self.request.labels()).map(drop).map_err(of_store(OPERATION))
+    }
+}
+
 impl Join {
     fn request(&self) -> AttachRequest<'_> {
         AttachRequest {
@@ -143,6 +168,11 @@ impl Core {
             Some(place) => send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files)),
         }
     }
+}
+
+/// Makes a snapshot in a user namespace: its files can be read by nobody outside.
+pub(crate) fn commit(program: &Path, place: &Path, operation: &'static str, commit: Commit) -> Result<()> {
+    send(program, place, operation, &Errand::Commit(commit))
 }
 
 /// Whether layers can be stacked below a directory, in a user namespace.
@@ -201,5 +231,6 @@ fn perform(place: &Path) -> Result<()> {
         Errand::Bridge => network::supported(),
         Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
         Errand::Files(directory, files) => files.make(&Directory::new(directory)),
+        Errand::Commit(commit) => commit.make(),
     }
 }

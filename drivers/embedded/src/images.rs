@@ -8,12 +8,12 @@ use hythe_runtime::{
     BuildOutput, BuildRequest, Error, ErrorKind, Image, ImageConfig, Images, OpContext, Progress, ProgressSink,
     RemoteImage, Result,
 };
-use hythe_shim::journal::Kind;
 use hythe_spec::ImageRef;
-use serde_json::Value;
 
+use crate::core::Core;
 use crate::driver::Embedded;
 use crate::error::{blocking, bounded, carried, of_store};
+use crate::instances::Record;
 
 /// What an image says of its process.
 pub(crate) fn config_of(image: &Stored) -> ImageConfig {
@@ -64,9 +64,55 @@ fn report(sink: &ProgressSink) -> impl Fn(hythe_oci::Progress) + Send + Sync + u
 }
 
 impl Embedded {
-    fn image_event(&self, id: &str, action: &str) {
-        self.core.event_about(id, &Value::Null, Kind::Image(action.to_owned()));
+    /// Removes a name, and the image with its last one, if it passes the check.
+    pub(crate) async fn remove_image(
+        &self,
+        cx: &OpContext,
+        operation: &'static str,
+        image: &ImageRef,
+        check: impl FnOnce(&Stored) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (core, image) = (self.core.clone(), image.clone());
+        let work = blocking(operation, move || {
+            // Nobody makes an instance of it meanwhile.
+            let _turn = core.instances.turn(operation)?;
+            let stored = match core.store.get(&image) {
+                Ok(stored) => stored,
+                Err(error) if error.kind() == hythe_oci::Kind::NotFound => return Ok(None),
+                Err(error) => return Err(of_store(operation)(error)),
+            };
+            check(&stored)?;
+            let records = core.instances.all(operation)?;
+            let users: Vec<&str> = records
+                .iter()
+                .filter(|record| record.image_id == stored.id)
+                .map(|record| record.name.as_str())
+                .collect();
+            if !users.is_empty() && stored.names.len() <= 1 {
+                let message = format!("image `{image}` is used by `{}`", users.join("`, `"));
+                return Err(Error::new(ErrorKind::Conflict, operation, message));
+            }
+            core.store.remove(&image).map_err(of_store(operation))?;
+            sweep(&core, operation, &records)?;
+            Ok(Some(stored.id))
+        });
+        if let Some(id) = carried(cx, operation, work).await? {
+            self.core.image_event(&id, "remove");
+        }
+        Ok(())
     }
+}
+
+/// Removes content that neither an image nor one of these instances, which are all there are, stands on.
+pub(crate) fn sweep(core: &Core, operation: &'static str, records: &[Record]) -> Result<()> {
+    let in_use = |key: &str| {
+        let bare = |text: &str| text.strip_prefix("sha256:").unwrap_or(text).to_owned();
+        records.iter().any(|record| {
+            let mut keys = record.chains.iter().chain([&record.image_id, &record.manifest]);
+            keys.any(|known| bare(known) == bare(key))
+        })
+    };
+    core.store.gc(in_use).map(drop).map_err(of_store(operation))
 }
 
 /// What cannot be read is the archive's fault, unless the machine is.
@@ -85,7 +131,7 @@ impl Images for Embedded {
     async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
         let pull = self.core.store.pull(&self.core.registry, image, report(progress));
         let stored = bounded(cx, "pull", async { pull.await.map_err(of_store("pull")) }).await?;
-        self.image_event(&stored.id, "pull");
+        self.core.image_event(&stored.id, "pull");
         Ok(image_of(&stored, true))
     }
 
@@ -112,41 +158,7 @@ impl Images for Embedded {
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
-        let (core, image) = (self.core.clone(), image.clone());
-        let work = blocking("image remove", move || {
-            let operation = "image remove";
-            // Nobody makes an instance of it meanwhile.
-            let _turn = core.instances.turn(operation)?;
-            let stored = match core.store.get(&image) {
-                Ok(stored) => stored,
-                Err(error) if error.kind() == hythe_oci::Kind::NotFound => return Ok(None),
-                Err(error) => return Err(of_store(operation)(error)),
-            };
-            let records = core.instances.all(operation)?;
-            let users: Vec<&str> = records
-                .iter()
-                .filter(|record| record.image_id == stored.id)
-                .map(|record| record.name.as_str())
-                .collect();
-            if !users.is_empty() && stored.names.len() <= 1 {
-                let message = format!("image `{image}` is used by `{}`", users.join("`, `"));
-                return Err(Error::new(ErrorKind::Conflict, operation, message));
-            }
-            core.store.remove(&image).map_err(of_store(operation))?;
-            let in_use = |key: &str| {
-                let bare = |text: &str| text.strip_prefix("sha256:").unwrap_or(text).to_owned();
-                records.iter().any(|record| {
-                    let mut keys = record.chains.iter().chain([&record.image_id, &record.manifest]);
-                    keys.any(|known| bare(known) == bare(key))
-                })
-            };
-            core.store.gc(in_use).map_err(of_store(operation))?;
-            Ok(Some(stored.id))
-        });
-        if let Some(id) = carried(cx, "image remove", work).await? {
-            self.image_event(&id, "remove");
-        }
-        Ok(())
+        self.remove_image(cx, "image remove", image, |_| Ok(())).await
     }
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
@@ -156,7 +168,7 @@ impl Images for Embedded {
             store.get(&image).map_err(of_store("image tag"))
         });
         let stored = carried(cx, "image tag", work).await?;
-        self.image_event(&stored.id, "tag");
+        self.core.image_event(&stored.id, "tag");
         Ok(())
     }
 
@@ -167,7 +179,7 @@ impl Images for Embedded {
 
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
         let stored = bounded(cx, "build", crate::build::build(self, request, progress)).await?;
-        self.image_event(&stored.id, "build");
+        self.core.image_event(&stored.id, "build");
         Ok(BuildOutput { id: stored.id })
     }
 
@@ -183,7 +195,7 @@ impl Images for Embedded {
             return Err(Error::new(ErrorKind::Invalid, "load", format!("`{}` names no image", archive.display())));
         }
         for image in &stored {
-            self.image_event(&image.id, "load");
+            self.core.image_event(&image.id, "load");
         }
         Ok(stored.iter().map(|image| image_of(image, true)).collect())
     }

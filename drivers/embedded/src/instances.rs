@@ -100,6 +100,11 @@ impl Instances {
         locked(&self.root.join("lock")).doing(operation, "lock the instances")
     }
 
+    /// One at a time over all processes: giving a snapshot its name.
+    pub(crate) fn turn_of_snapshots(&self, operation: &'static str) -> Result<Turn> {
+        locked(&self.root.join("snapshots.lock")).doing(operation, "lock the snapshots")
+    }
+
     pub(crate) fn directory(&self, id: &str) -> Directory {
         Directory::new(self.root.join("instances").join(id))
     }

@@ -25,6 +25,7 @@ mod observe;
 mod operator;
 mod seccomp;
 mod shim;
+mod snapshots;
 mod stats;
 mod translate;
 mod volumes;

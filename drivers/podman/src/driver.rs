@@ -160,7 +160,7 @@ impl Runtime for Podman {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        None
+        Some(self)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

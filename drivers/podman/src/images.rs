@@ -29,7 +29,7 @@ const SHORT_DIGEST: usize = 12;
 /// One element of `podman image inspect`, or of `podman images`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct ImageDocument {
+pub(crate) struct ImageDocument {
     id: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -39,12 +39,25 @@ struct ImageDocument {
     repo_digests: Option<Vec<String>>,
     #[serde(default)]
     size: u64,
+    #[serde(default)]
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    /// Only where inspected.
+    #[serde(default)]
+    pub(crate) graph_driver: Option<GraphDriver>,
     /// RFC 3339 where inspected, seconds where listed.
     #[serde(default)]
     created: serde_json::Value,
     /// Only where inspected.
     #[serde(default)]
     config: Option<ConfigDocument>,
+}
+
+/// Where the layers are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct GraphDriver {
+    pub(crate) name: String,
+    pub(crate) data: Option<BTreeMap<String, String>>,
 }
 
 /// `Config` of an image.
@@ -90,11 +103,7 @@ impl Images for Podman {
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
         let name = native_image(image);
         let about = About { operation: "image inspect", subject: &name };
-        let found: Vec<ImageDocument> = self.client.document(cx, about, ["image", "inspect", &name]).await?;
-        let first = found.into_iter().next();
-        let first =
-            first.ok_or_else(|| Error::new(ErrorKind::NotFound, about.operation, format!("no image `{name}`")))?;
-        let mut found = first.image();
+        let mut found = self.image_document(cx, about).await?.image();
         // Podman answers to a digest that it does not list when it knew the image before under another name.
         if image.digest.is_some() && !found.digests.contains(&name) {
             found.digests.push(name);
@@ -116,12 +125,7 @@ impl Images for Podman {
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
-        let name = native_image(image);
-        let about = About { operation: "image remove", subject: &name };
-        match self.rename(cx, about, ["rmi", &name]).await?.success(about) {
-            Err(error) if error.is_not_found() => Ok(()),
-            removed => removed.map(drop),
-        }
+        self.remove_image(cx, About { operation: "image remove", subject: &native_image(image) }).await
     }
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
@@ -192,6 +196,21 @@ impl Podman {
         let verify = plain.then(|| "--tls-verify=false".to_owned());
         let args: Vec<String> = std::iter::once(verb.to_owned()).chain(verify).chain([name.to_owned()]).collect();
         args.into()
+    }
+
+    /// The image of that name or id; absent: `NotFound`.
+    pub(crate) async fn image_document(&self, cx: &OpContext, about: About<'_>) -> Result<ImageDocument> {
+        let found: Vec<ImageDocument> = self.client.document(cx, about, ["image", "inspect", about.subject]).await?;
+        let missing = || Error::new(ErrorKind::NotFound, about.operation, format!("no image `{}`", about.subject));
+        found.into_iter().next().ok_or_else(missing)
+    }
+
+    /// Takes a name away. Absent: success.
+    pub(crate) async fn remove_image(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
+        match self.rename(cx, about, ["rmi", about.subject]).await?.success(about) {
+            Err(error) if error.is_not_found() => Ok(()),
+            removed => removed.map(drop),
+        }
     }
 
     /// Runs a call that changes images' names, alone: podman 4.3 reads an image's names, changes them and writes them back without
@@ -335,7 +354,7 @@ fn transferred(line: &str) -> Progress {
 }
 
 impl ImageDocument {
-    fn image(self) -> Image {
+    pub(crate) fn image(self) -> Image {
         let mut tags = self.repo_tags.or(self.names).unwrap_or_default();
         let mut digests = self.repo_digests.unwrap_or_default();
         tags.sort();

@@ -26,6 +26,7 @@ mod logs;
 mod networks;
 mod process;
 mod pty;
+mod snapshots;
 mod stats;
 mod translate;
 mod volumes;

@@ -21,6 +21,9 @@ pub(crate) enum Need {
     Stats,
     Networks,
     Volumes,
+    Snapshots,
+    /// This program may mount file systems.
+    Root,
     /// A registry with the test image.
     Registry,
     /// A registry that wants credentials, and has none from us.
@@ -53,6 +56,8 @@ impl Need {
             Self::Stats => (runtime.stats().is_some(), "no stats facet".to_owned()),
             Self::Networks => (runtime.networks().is_some(), "no networks facet".to_owned()),
             Self::Volumes => (runtime.volumes().is_some(), "no volumes facet".to_owned()),
+            Self::Snapshots => (runtime.snapshots().is_some(), "no snapshots facet".to_owned()),
+            Self::Root => (rustix::process::geteuid().is_root(), "only root mounts file systems".to_owned()),
             Self::Registry => (subject.registry.is_some(), "no registry is up".to_owned()),
             Self::RegistryAuth => {
                 let reason = "no registry that wants credentials is up".to_owned();

@@ -11,8 +11,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use hythe_runtime::identity::OWNER;
 use hythe_runtime::{
     Attachment, ErrorKind, Exec, ExecRequest, Filter, Identity, Images, InstanceId, LogLine, LogOptions, Logs,
-    NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Security, Session, State, StdStream, Stop,
-    VolumeSpec, Volumes,
+    NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Security, Session, Snapshot,
+    SnapshotRequest, Snapshots, State, StdStream, Stop, VolumeSpec, Volumes,
 };
 use hythe_spec::{ImageRef, Inbound, Millis, Mount, MountSource, Permissions, Resources};
 
@@ -117,6 +117,16 @@ impl Scene {
 
     pub(crate) fn volumes(&self) -> &dyn Volumes {
         self.runtime().volumes().unwrap()
+    }
+
+    pub(crate) fn snapshots(&self) -> &dyn Snapshots {
+        self.runtime().snapshots().unwrap()
+    }
+
+    /// Keeps the files of an instance of this trial under a name of it.
+    pub(crate) async fn commit(&self, id: &InstanceId, plan: &Plan, image: &ImageRef) -> Outcome<Snapshot> {
+        let request = SnapshotRequest { image: image.clone(), identity: plan.identity.clone() };
+        Ok(self.snapshots().commit(&self.cx, id, &request).await?)
     }
 
     /// A plan without network that runs this.

@@ -30,6 +30,8 @@ pub(crate) enum Role {
     Waiting,
     /// Has a process of its own.
     Executing,
+    /// Has everything held still.
+    Holding,
 }
 
 #[derive(Debug)]

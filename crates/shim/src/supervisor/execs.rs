@@ -89,6 +89,10 @@ impl Shim<'_> {
         let pid = self.run.pid.ok_or_else(|| Fault::new(FaultKind::Conflict, "it does not run yet"))?;
         match request {
             Request::Kill { signal, told } => {
+                if !told {
+                    // A stop waits for nobody.
+                    self.break_hold()?;
+                }
                 // Reaped in this turn it has ended, and its number may be another's already.
                 if !self.ends.contains_key(&pid) {
                     crate::executor::signal(pid, signal).doing("send the signal")?;
@@ -98,8 +102,13 @@ impl Shim<'_> {
                 }
             }
             Request::Freeze(frozen) => {
+                self.break_hold()?;
                 cgroup::freeze(&self.run.cgroups, frozen).doing(if frozen { "freeze it" } else { "thaw it" })?;
                 self.event(if frozen { Kind::Paused } else { Kind::Unpaused });
+            }
+            Request::Hold => {
+                self.hold(pid)?;
+                self.clients[at].role = Role::Holding;
             }
             Request::Attach { stdin } => self.clients[at].role = Role::Attached { stdin },
             Request::Wait => self.clients[at].role = Role::Waiting,

@@ -40,6 +40,8 @@ pub(crate) struct Shim<'a> {
     pub(crate) stdio: Stdio,
     pub(crate) clients: Vec<Client>,
     pub(crate) executing: Vec<Executing>,
+    /// It is frozen for those who hold it, and not paused besides.
+    pub(crate) held: bool,
     /// Ends of children that nobody has asked for yet.
     pub(crate) ends: HashMap<i32, End>,
     creator: Option<(Creator, Words, Option<UnixListener>)>,
@@ -113,6 +115,7 @@ impl<'a> Shim<'a> {
             stdio,
             clients: Vec::new(),
             executing: Vec::new(),
+            held: false,
             ends: HashMap::new(),
             creator: Some(creator),
             signals,
@@ -128,6 +131,7 @@ impl<'a> Shim<'a> {
                 self.handle(ready, &mut piece)?;
             }
             self.clients.retain(|client| !client.is_over());
+            self.let_go();
             if self.creator.is_none()
                 && let Some(end) = self.run.pid.and_then(|pid| self.ends.remove(&pid))
             {

@@ -9,6 +9,7 @@
 mod clients;
 mod ends;
 mod execs;
+mod holds;
 mod loops;
 mod output;
 mod prepare;

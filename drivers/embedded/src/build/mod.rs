@@ -221,8 +221,13 @@ impl Build<'_> {
         let base = match worker {
             None => self.base.clone(),
             Some(worker) => {
-                let made = store.commit(&self.base, &worker.upper(), worker.image()).await;
-                made.map_err(of_store("build"))?
+                let (store, base, upper) = (store.clone(), self.base.clone(), worker.upper());
+                let working = worker.image().clone();
+                blocking("build", move || {
+                    let layer = store.copy_changes(&upper).map_err(of_store("build"))?;
+                    store.commit(&base, &layer, &working, &BTreeMap::new()).map_err(of_store("build"))
+                })
+                .await?
             }
         };
         let (store, config) = (store.clone(), self.config.clone());

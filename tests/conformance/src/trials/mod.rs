@@ -18,6 +18,8 @@ mod network;
 mod networks;
 mod refusal;
 mod security;
+mod snapshot_life;
+mod snapshots;
 mod stats;
 mod stop;
 mod unreachable;
@@ -46,6 +48,8 @@ pub(crate) fn all() -> Vec<Trial> {
         images::trials(),
         load::trials(),
         build::trials(),
+        snapshots::trials(),
+        snapshot_life::trials(),
         stats::trials(),
         refusal::trials(),
         cancel::trials(),

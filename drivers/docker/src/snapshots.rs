@@ -1,0 +1,338 @@
+//! Versions of containers' files, as images of the engine.
+//!
+//! Podman commits under the name, and is told what to undo of the container's settings. dockerd keeps the container's whole configuration, secrets among it, in the
+//! image that it commits (`container_config`), and has no word against it. Its layers are therefore taken over by an image of ours, whose archive has a configuration
+//! and no layer, and the committed one is removed.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of};
+use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, OpContext, Result, Snapshot, Snapshots};
+use hythe_spec::ImageRef;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::client::{filters, segment};
+use crate::core::Core;
+use crate::error::{bounded, broken, carried, is_absent, listing, said, translate};
+use crate::images::{Reports, full, in_path};
+use crate::native::{Container, ContainerConfig, Created, Info, or_default};
+use crate::translate::{Engine, image_config, reference, timestamp};
+
+const COMMIT: &str = "snapshot-commit";
+/// On what a commit left behind: the name that it was for.
+const UNFINISHED: &str = "hythe.snapshot.unfinished";
+/// What Podman gives to every container by itself, and does not tell from what it was given.
+const PODMANS_OWN: [&str; 4] = ["container", "HOME", "HOSTNAME", "TERM"];
+
+/// `GET /images/{name}/json`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Document {
+    id: String,
+    created: String,
+    size: u64,
+    architecture: String,
+    #[serde(deserialize_with = "or_default")]
+    variant: String,
+    os: String,
+    /// As it is, so that nothing of it is lost.
+    config: Value,
+    #[serde(rename = "RootFS", deserialize_with = "or_default")]
+    root: Root,
+    #[serde(deserialize_with = "or_default")]
+    graph_driver: GraphDriver,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Root {
+    #[serde(deserialize_with = "or_default")]
+    layers: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct GraphDriver {
+    name: String,
+    #[serde(deserialize_with = "or_default")]
+    data: BTreeMap<String, String>,
+}
+
+/// One image of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Row {
+    id: String,
+    #[serde(deserialize_with = "or_default")]
+    repo_tags: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
+    labels: BTreeMap<String, String>,
+    size: u64,
+    created: i64,
+}
+
+impl Document {
+    fn settings(&self) -> ImageConfig {
+        image_config(serde_json::from_value::<ContainerConfig>(self.config.clone()).unwrap_or_default())
+    }
+
+    fn snapshot(&self, name: &ImageRef) -> Option<Snapshot> {
+        let identity = snapshot_of(&self.settings().labels)?;
+        let created = timestamp(&self.created);
+        Some(Snapshot { name: name.to_string(), id: digest(&self.id), identity, size: self.size, created })
+    }
+}
+
+fn digest(id: &str) -> String {
+    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
+}
+
+#[async_trait]
+impl Snapshots for Core {
+    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+        request.check_name()?;
+        let (core, id, request) = (self.clone(), id.clone(), request.clone());
+        carried(cx, COMMIT, async move { core.snapshot(&id, &request).await }).await
+    }
+
+    async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>> {
+        bounded(cx, "snapshot-list", self.snapshots()).await
+    }
+
+    async fn mounts(&self, cx: &OpContext, image: &ImageRef) -> Result<Vec<SnapshotMount>> {
+        bounded(cx, "snapshot-mounts", self.snapshot_mounts(image)).await
+    }
+
+    async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
+        const OPERATION: &str = "snapshot-remove";
+        let (core, image) = (self.clone(), image.clone());
+        carried(cx, OPERATION, async move {
+            let Some(document) = core.image_document(OPERATION, &in_path(&image)).await? else { return Ok(()) };
+            if document.snapshot(&image).is_none() {
+                return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("`{image}` is no snapshot")));
+            }
+            core.remove_image(OPERATION, &image).await
+        })
+        .await
+    }
+}
+
+impl Core {
+    async fn image_document(&self, operation: &'static str, path: &str) -> Result<Option<Document>> {
+        match self.client.get(&format!("/images/{path}/json"), &[]).await {
+            Ok(document) => Ok(Some(document)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(translate(operation, path, error)),
+        }
+    }
+
+    /// What has the name already, if that is this snapshot.
+    async fn held(&self, request: &SnapshotRequest) -> Result<Option<Snapshot>> {
+        let Some(document) = self.image_document(COMMIT, &in_path(&request.image)).await? else { return Ok(None) };
+        request.check_held(&document.settings().labels)?;
+        Ok(document.snapshot(&request.image))
+    }
+
+    async fn snapshot(&self, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+        let _making = self.making_snapshot.lock().await;
+        if let Some(held) = self.held(request).await? {
+            return Ok(held);
+        }
+        let container = self.container(COMMIT, &id.0).await?;
+        let lost = || Error::new(ErrorKind::Conflict, COMMIT, format!("the image of `{id}` is gone from the engine"));
+        let base = self.image_document(COMMIT, &segment(&container.image)).await?.ok_or_else(lost)?;
+        match self.engine {
+            Engine::Docker => self.commit_and_take_over(&container, &base, request).await?,
+            Engine::Podman => self.commit_under_name(&container, &base, request).await?,
+        }
+        let vanished = || broken(COMMIT, &format!("`{}` is gone again", request.image));
+        self.held(request).await?.ok_or_else(vanished)
+    }
+
+    async fn commit_under_name(&self, container: &Container, base: &Document, request: &SnapshotRequest) -> Result<()> {
+        let mut instance = image_config(container.config.clone());
+        let base = base.settings();
+        instance.env.retain(|key, _| base.env.contains_key(key) || !PODMANS_OWN.contains(&key.as_str()));
+        let changes = instructions(request, &instance, &base);
+        let (repository, tag) = (request.image.repository(), request.image.tag.clone().unwrap_or_default());
+        let mut query =
+            vec![("container", container.id.as_str()), ("repo", &repository), ("tag", &tag), ("pause", "true")];
+        query.extend(changes.iter().map(|change| ("changes", change.as_str())));
+        self.commit(container, &query, &json!({})).await.map(drop)
+    }
+
+    async fn commit_and_take_over(
+        &self,
+        container: &Container,
+        base: &Document,
+        request: &SnapshotRequest,
+    ) -> Result<()> {
+        self.check_store().await?;
+        self.sweep_unfinished(request).await?;
+        let mut labels: BTreeMap<&str, String> =
+            container.config.labels.keys().map(|key| (key.as_str(), String::new())).collect();
+        labels.insert(UNFINISHED, request.image.to_string());
+        let query = [("container", container.id.as_str()), ("pause", "true")];
+        let committed = self.commit(container, &query, &json!({ "Labels": labels })).await?;
+        let taken = async {
+            let gone = || broken(COMMIT, "what it committed is gone again");
+            let document = self.image_document(COMMIT, &segment(&committed)).await?.ok_or_else(gone)?;
+            self.take_over(&document, base, request).await
+        };
+        let taken = taken.await;
+        match (taken, self.discard(&committed).await) {
+            (Ok(()), discarded) => discarded,
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(left)) => Err(error.with("left_behind", left)),
+        }
+    }
+
+    /// Commits; gives the id. One that the engine broke off does not leave frozen what ran.
+    async fn commit(&self, container: &Container, query: &[(&str, &str)], body: &Value) -> Result<String> {
+        match self.client.post::<Created>("/commit", query, body).await {
+            Ok(created) => Ok(digest(&created.id)),
+            Err(error) => {
+                let error = translate(COMMIT, container.name.trim_start_matches('/'), error);
+                Err(match self.thaw(container).await {
+                    Ok(()) => error,
+                    Err(left) => error.with("left_behind", left),
+                })
+            }
+        }
+    }
+
+    async fn thaw(&self, before: &Container) -> Result<()> {
+        if before.state.status != "running" {
+            return Ok(());
+        }
+        let now = self.container(COMMIT, &before.id).await?;
+        if now.state.status != "paused" {
+            return Ok(());
+        }
+        let path = format!("/containers/{}/unpause", segment(&before.id));
+        let thawed = self.client.act(Method::POST, &path, &[]).await;
+        thawed.map(drop).map_err(|error| translate(COMMIT, &before.id, error))
+    }
+
+    /// Gives the layers of a committed image to one with the settings of the base.
+    async fn take_over(&self, committed: &Document, base: &Document, request: &SnapshotRequest) -> Result<()> {
+        let mut config = base.config.clone();
+        let mut labels = base.settings().labels;
+        labels.extend(request.labels());
+        config["Labels"] = json!(labels);
+        let mut document = json!({
+            "architecture": base.architecture, "os": base.os, "created": committed.created, "config": config,
+            "rootfs": { "type": "layers", "diff_ids": committed.root.layers },
+        });
+        if !base.variant.is_empty() {
+            document["variant"] = json!(base.variant);
+        }
+        // They are all there, and are not looked for in the archive.
+        let layers: Vec<String> = (0..committed.root.layers.len()).map(|at| format!("{at}/layer.tar")).collect();
+        let manifest = json!([{ "Config": "config.json", "RepoTags": [reference(&request.image)], "Layers": layers }]);
+        let archive = archive(&[("config.json", &document), ("manifest.json", &manifest)]);
+        let archive = archive.map_err(|error| {
+            Error::new(ErrorKind::Internal, COMMIT, "the archive of the image cannot be written").source(error)
+        })?;
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/x-tar"))]);
+        let body = bollard::body_full(Bytes::from(archive));
+        let bytes = self.client.stream(Method::POST, "/images/load", &[("quiet", "1")], &headers, body).await;
+        let name = request.image.to_string();
+        let mut reports = Reports::new(COMMIT, bytes.map_err(|error| translate(COMMIT, &name, error))?);
+        while let Some(report) = reports.next().await? {
+            if let Some(words) = report.error {
+                return Err(said(COMMIT, &name, &words, None));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where containerd keeps the images, an archive must have all their layers.
+    async fn check_store(&self) -> Result<()> {
+        let info: Info = self.client.get("/info", &[]).await.map_err(|error| translate(COMMIT, "", error))?;
+        if info.keeps_images_in_containerd() {
+            let words = "this dockerd keeps its images in containerd, where snapshots are not made yet";
+            return Err(Error::new(ErrorKind::Unsupported, COMMIT, words)
+                .hint("let it keep them itself (`\"features\": {\"containerd-snapshotter\": false}` in daemon.json)"));
+        }
+        Ok(())
+    }
+
+    /// Removes what an earlier commit for this name left half-way.
+    async fn sweep_unfinished(&self, request: &SnapshotRequest) -> Result<()> {
+        let label = format!("{UNFINISHED}={}", request.image);
+        let filters = filters(&[("label", vec![label]), ("dangling", vec!["true".to_owned()])]);
+        let rows: Vec<Row> = self
+            .client
+            .get("/images/json", &[("filters", &filters)])
+            .await
+            .map_err(|error| translate(COMMIT, "", error))?;
+        for row in rows {
+            self.discard(&row.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, id: &str) -> Result<()> {
+        match self.client.act(Method::DELETE, &format!("/images/{}", segment(id)), &[("noprune", "1")]).await {
+            Err(error) if is_absent(&error) => Ok(()),
+            done => done.map(drop).map_err(|error| translate(COMMIT, id, error)),
+        }
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Snapshot>> {
+        let filters = filters(&[("label", vec![format!("{PREFIX}owner")])]);
+        let rows: Vec<Row> = self
+            .client
+            .get("/images/json", &[("filters", &filters)])
+            .await
+            .map_err(|error| listing("snapshot-list", error))?;
+        let mut snapshots = Vec::new();
+        for row in rows {
+            let Some(identity) = snapshot_of(&row.labels) else { continue };
+            let created = jiff::Timestamp::from_second(row.created).ok();
+            for name in full(row.repo_tags) {
+                let identity = identity.clone();
+                snapshots.push(Snapshot { name, id: digest(&row.id), identity, size: row.size, created });
+            }
+        }
+        snapshots.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(snapshots)
+    }
+
+    async fn snapshot_mounts(&self, image: &ImageRef) -> Result<Vec<SnapshotMount>> {
+        const OPERATION: &str = "snapshot-mounts";
+        let missing = || Error::new(ErrorKind::NotFound, OPERATION, format!("no snapshot `{image}`"));
+        let document = self.image_document(OPERATION, &in_path(image)).await?.ok_or_else(missing)?;
+        document.snapshot(image).ok_or_else(missing)?;
+        let GraphDriver { name, data } = &document.graph_driver;
+        let upper = data.get("UpperDir").filter(|_| self.local && name.starts_with("overlay"));
+        let Some(upper) = upper else {
+            let words = format!("the engine does not tell where on this machine the layers of `{image}` are");
+            return Err(Error::new(ErrorKind::Unsupported, OPERATION, words)
+                .hint("make an instance of the snapshot and look into it"));
+        };
+        let lower = data.get("LowerDir").map(String::as_str).unwrap_or_default();
+        let mut layers: Vec<String> = lower.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
+        layers.reverse();
+        layers.push(upper.clone());
+        SnapshotMount::of_layers(&layers, &[])
+    }
+}
+
+fn archive(documents: &[(&str, &Value)]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, document) in documents {
+        let bytes = document.to_string();
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, name, bytes.as_bytes())?;
+    }
+    archive.into_inner()
+}
