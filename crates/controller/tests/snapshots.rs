@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use hythe_controller::{
     AdoptOptions, Connector, Controller, DeployOptions, GcOptions, GcSettings, OperationHandle, Settings,
 };
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::memory::Memory;
-use hythe_runtime::{Error, ErrorKind, Identity, Listed, OpContext, Plan, Runtime};
-use hythe_spec::{Component, Drift, Millis, Restart, RuntimeKind, Service};
+use hythe_runtime::{Error, ErrorKind, ExecRequest, Identity, Listed, OpContext, Plan, Runtime};
+use hythe_spec::{Component, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service};
 use hythe_store::{EventFilter, OperationState, Phase, Store};
 use serde_json::Value;
 
@@ -106,6 +107,14 @@ impl Bench {
 
     async fn rows(&self) -> Vec<Listed> {
         self.memory.list(&OpContext::new("test"), &hythe_runtime::Filter::default()).await.unwrap()
+    }
+
+    async fn inside(&self, script: &str) {
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let id = self.rows().await.remove(0).id;
+        let request = ExecRequest { command, ..ExecRequest::default() };
+        let mut session = self.memory.exec().unwrap().exec(&OpContext::new("test"), &id, &request).await.unwrap();
+        while session.output.next().await.is_some() {}
     }
 
     fn kinds(&self) -> Vec<String> {
@@ -299,4 +308,59 @@ async fn it_outlives_its_service() {
     assert_eq!(bench.names().await, [FIRST]);
     bench.deploy(&reads(FIRST, "old")).await.unwrap();
     assert_eq!(bench.exit_code().await, 0);
+}
+
+/// A snapshot that takes its time, and what happens to the instance meanwhile; nothing may have come of it.
+async fn undisturbed(before: impl AsyncFn(&Bench), after: impl AsyncFn(&Bench)) {
+    let bench = Bench::new("snapshot-commit 1 delay 1000").await;
+    let mut service = Service { drift: Drift::Heal, ..shop(Memory::TEST_IMAGE, "true") };
+    service.components[0].health = Some(Health {
+        probe: Probe::Exec { command: ["test", "!", "-e", "/held"].map(str::to_owned).to_vec() },
+        interval: Millis(20),
+        timeout: Millis(50),
+        retries: 2,
+        start_period: Millis(0),
+        on_failure: OnFailure::Restart,
+    });
+    bench.deploy(&service).await.unwrap();
+    let known = bench.controller.workload("shop").unwrap().observed;
+    let making = bench.controller.snapshot("shop", None).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    before(&bench).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    after(&bench).await;
+    bench.outcome(&making).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let now = bench.controller.workload("shop").unwrap().observed;
+    let told = bench.kinds();
+    assert_eq!((now.phase, now.restarts, now.attempt), (Phase::Running, 0, known.attempt), "{told:?}");
+    assert_eq!(now.current.unwrap().id, known.current.unwrap().id);
+    assert!(!told.iter().any(|kind| kind == "drift" || kind == "unhealthy"), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_its_engine_holds_still_is_not_healed() {
+    let pause = async |bench: &Bench| bench.memory.control().pause("shop-1-1").unwrap();
+    undisturbed(pause, async |bench| bench.memory.control().unpause("shop-1-1").unwrap()).await;
+}
+
+#[tokio::test]
+async fn an_instance_is_not_probed_meanwhile() {
+    undisturbed(async |bench| bench.inside("touch /held").await, async |bench| bench.inside("rm /held").await).await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_and_a_withdrawal_does_not() {
+    let bench = Bench::deployed("snapshot-commit 1 delay 500; snapshot-commit 2 delay 60000").await;
+    let first = bench.controller.snapshot("shop", None).unwrap();
+    bench.outcome(&bench.controller.stop("shop", None, None).unwrap()).await.unwrap();
+    assert_eq!(first.record().state, OperationState::Succeeded, "the files are those from before the stop");
+
+    let hangs = bench.controller.snapshot("shop", None).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = bench.controller.start_service("shop", None).unwrap();
+    bench.controller.operations().cancel(&hangs.record().id).unwrap();
+    bench.outcome(&start).await.unwrap();
+    assert_eq!(hangs.record().state, OperationState::Cancelled);
+    assert_eq!(bench.names().await, [FIRST]);
 }

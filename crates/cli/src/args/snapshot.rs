@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::change::Wait;
 use super::image::OnRuntime;
 
-/// Keep the files of a workload as an image, to go back to or to look at
+/// Keep the files of a workload as an image to go back to
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "snapshots",
