@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Named> {
 
 const SCRIPT: &str = "trap 'exit 5' TERM; echo began; while :; do sleep 0.01; done";
 const NETWORK: &str = "shared";
-const GRACE: Stop = Stop { signal: None, grace: Duration::from_secs(5) };
+pub(crate) const GRACE: Stop = Stop { signal: None, grace: Duration::from_secs(5) };
 
 fn plan() -> Plan {
     let attachment = Attachment { network: NETWORK.to_owned(), aliases: Vec::new() };
@@ -66,6 +66,7 @@ async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
         "stop" => embedded.stop(&cx, id, &GRACE).await.unwrap(),
         "load" => drop(load(embedded, Path::new(&id.0)).await),
         "remove" => embedded.remove(&cx, id).await.unwrap(),
+        "commit" => drop(crate::snapshots::commit(embedded, id).await.unwrap()),
         other => panic!("`{other}`"),
     }
 }
@@ -90,12 +91,12 @@ fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
 }
 
 /// For each change that the verb makes: prepares, has the caller killed before it, and looks at what another one finds and makes of it.
-fn killed_everywhere(verb: &'static str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
+pub(crate) fn killed_everywhere(verb: &'static str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
     let kill = move |bed: &Bed, id: &InstanceId, nth| traced::caller(spawn(bed, verb, id), nth);
     everywhere(verb, prepare, kill, look);
 }
 
-fn everywhere(
+pub(crate) fn everywhere(
     what: &str,
     prepare: fn(&Bed) -> InstanceId,
     kill: impl Fn(&Bed, &InstanceId, usize) -> Became,
@@ -132,7 +133,7 @@ fn state(bed: &Bed) -> Option<State> {
 }
 
 /// It runs, in one process that began once since it was made.
-fn runs_once(bed: &Bed, id: &InstanceId) {
+pub(crate) fn runs_once(bed: &Bed, id: &InstanceId) {
     runs(bed, id);
     while bed.lines(id).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
@@ -141,7 +142,7 @@ fn runs_once(bed: &Bed, id: &InstanceId) {
 }
 
 /// It runs, in one process below one supervisor.
-fn runs(bed: &Bed, id: &InstanceId) {
+pub(crate) fn runs(bed: &Bed, id: &InstanceId) {
     let observed = bed.inspect(id);
     assert_eq!(observed.state, State::Running, "{observed:?}");
     let shims = hythe_traces::supervisors().into_iter().filter(|(_, line)| line.contains(&id.0)).collect::<Vec<_>>();
@@ -161,22 +162,22 @@ fn nothing(_: &Bed) -> InstanceId {
     InstanceId("none".to_owned())
 }
 
-fn created(bed: &Bed) -> InstanceId {
+pub(crate) fn created(bed: &Bed) -> InstanceId {
     bed.wait(bed.embedded.create(&bed.cx, &plan())).unwrap()
 }
 
-fn running(bed: &Bed) -> InstanceId {
+pub(crate) fn running(bed: &Bed) -> InstanceId {
     bed.run(&plan())
 }
 
-fn stopped(bed: &Bed) -> InstanceId {
+pub(crate) fn stopped(bed: &Bed) -> InstanceId {
     let id = running(bed);
     bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
     id
 }
 
 /// What the image store consists of, but for what it locks.
-fn store(bed: &Bed) -> Vec<String> {
+pub(crate) fn store(bed: &Bed) -> Vec<String> {
     let images = bed.root.join("images");
     let names = |directory: &str| hythe_traces::names(images.join(directory));
     ["blobs/sha256", "layers", "ingest", "tmp"].into_iter().flat_map(names).collect()

@@ -119,15 +119,18 @@ fn any_moment_of_an_end() {
     bed.end();
 }
 
-fn a_full_disk() {
+/// A bed on a small disk, which is taken away last, also when the trial fails.
+pub(crate) fn small() -> (Mounted, Bed) {
     use rustix::mount::{MountFlags, mount};
     let directory = tempfile::Builder::new().prefix("hythe-full-").tempdir_in("/var/tmp").unwrap();
     let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"size=24m")).unwrap();
-    // Taken away last, also when the trial fails.
-    let _mounted = Mounted(root.clone());
-    let bed = Bed::at(root, directory);
+    (Mounted(root.clone()), Bed::at(root, directory))
+}
+
+fn a_full_disk() {
+    let (_mounted, bed) = small();
     let id = bed.run(&bed.plan(1, "head -c 60000000 /dev/zero | cat; sleep 0.2; exit 7"));
     let exit = bed.until_exited(&id).exit.unwrap();
     assert_eq!((exit.code, exit.error), (7, None));
@@ -135,7 +138,7 @@ fn a_full_disk() {
 }
 
 /// A mount that goes with this value.
-struct Mounted(std::path::PathBuf);
+pub(crate) struct Mounted(std::path::PathBuf);
 
 impl Drop for Mounted {
     fn drop(&mut self) {

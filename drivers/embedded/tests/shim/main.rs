@@ -8,6 +8,7 @@ mod callers;
 mod deaths;
 mod image;
 mod many;
+mod snapshots;
 mod traced;
 
 use std::process::ExitCode;
@@ -26,8 +27,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They look at the whole machine.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> =
-        [deaths::trials(), callers::trials(), many::trials()].concat().into_iter().map(trial).collect();
+    let trials: Vec<Trial> = [deaths::trials(), callers::trials(), many::trials(), snapshots::trials()]
+        .concat()
+        .into_iter()
+        .map(trial)
+        .collect();
     if let Some(reason) = Bed::missing() {
         println!("skipped {} trials: {reason}", trials.len());
         return ExitCode::SUCCESS;

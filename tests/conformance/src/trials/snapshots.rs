@@ -6,7 +6,7 @@ use std::process::Command;
 
 use hythe_oci::{Registry, RegistryConfig, Store};
 use hythe_runtime::snapshots::snapshot_of;
-use hythe_runtime::{Filter, Identity, ImageConfig, InstanceId, Plan, SnapshotMount, State};
+use hythe_runtime::{Filter, Identity, ImageConfig, InstanceId, Owner, Plan, SnapshotMount, State};
 use hythe_spec::{ImageRef, Signal};
 use tokio::sync::mpsc;
 
@@ -237,6 +237,7 @@ async fn its_instances_are_not_taken_for_its_origin(scene: &Scene) -> Outcome {
     let found = scene.runtime().list(&scene.cx, &Filter::default()).await?;
     let foreign = found.iter().find(|row| row.name == name);
     assert_eq!(foreign.map(|row| row.identity.clone()), Some(None));
+    assert_eq!(foreign.map(|row| Owner::of(&row.labels, &scene.owner)), Some(Owner::None));
     Ok(())
 }
 
