@@ -9,6 +9,7 @@ use crate::files::{IMAGE, one, stays};
 use crate::scene::Scene;
 use crate::subject::Subject;
 use crate::trial::trials;
+use crate::wait;
 
 trials!("snapshot":
     a_service_goes_back_to_its_files Every,
@@ -16,6 +17,8 @@ trials!("snapshot":
     of_two_at_once_each_is_its_own Every,
     an_answer_that_is_lost_loses_nothing Every,
     it_outlives_its_service Every,
+    an_agent_killed_before_the_engine_acts_has_made_nothing Real,
+    an_agent_killed_before_it_hears_has_made_it Real,
     a_killed_agent_leaves_nothing_half_made Real,
     another_runtime_does_not_have_it Both,
     what_cannot_be_kept Memory,
@@ -151,6 +154,42 @@ fn it_outlives_its_service(scene: &mut Scene<'_>) {
     }
     assert_eq!(listed(scene), [image.as_str()]);
     scene.deploy(&text(scene, &image)).ok();
+    assert_eq!(inside(scene, "cat /file"), "old");
+}
+
+/// Has the agent begin a snapshot that one fault makes it wait for, and kills it once `is_time`; then it is itself again.
+fn killed_in(scene: &mut Scene<'_>, fault: &str, is_time: impl Fn(&Scene<'_>) -> bool) {
+    deployed(scene);
+    scene.agent.set(FAULTS, format!("snapshot-commit * {fault} 600000"));
+    scene.agent.restart();
+    scene.agent.unset_all();
+    scene.await_state("running");
+    let running = scene.agent.spawn(&["snapshot", "create", &scene.service, "--name", "k"]);
+    wait::until("it is time", || is_time(scene), |now| *now);
+    scene.agent.kill();
+    running.end().ends_with(5);
+    scene.agent.start_again();
+    let operations = scene.hythe(&["operations", "--json"]).ok().json();
+    let it = operations.as_array().unwrap().iter().find(|one| one["kind"] == "snapshot").unwrap();
+    assert_eq!((&it["state"], &it["error"]["kind"]), (&"failed".into(), &"unavailable".into()), "{it:#}");
+}
+
+fn an_agent_killed_before_the_engine_acts_has_made_nothing(scene: &mut Scene<'_>) {
+    killed_in(scene, "delay", |scene| {
+        let operations = scene.hythe(&["operations", "--json"]).ok().json();
+        operations.as_array().unwrap().iter().any(|one| one["kind"] == "snapshot" && one["state"] == "running")
+    });
+    assert_eq!(listed(scene), [""; 0]);
+    assert_eq!(create(scene, &["--name", "k"]), named(scene, "k"));
+}
+
+fn an_agent_killed_before_it_hears_has_made_it(scene: &mut Scene<'_>) {
+    killed_in(scene, "delay-reply", |scene| !listed(scene).is_empty());
+    assert_eq!(listed(scene), [named(scene, "k")]);
+    let again = scene.hythe(&["snapshot", "create", &scene.service, "--name", "k"]);
+    again.ends_with(4).says(&["exists already", "hythe snapshot rm"]);
+    assert_eq!(create(scene, &[]), named(scene, "1"));
+    scene.deploy(&text(scene, &named(scene, "k"))).ok();
     assert_eq!(inside(scene, "cat /file"), "old");
 }
 
