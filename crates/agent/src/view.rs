@@ -174,6 +174,7 @@ pub(crate) fn operation(record: &OperationRecord) -> hythe_api::Operation {
         "pull" => Kind::Pull,
         "push" => Kind::Push,
         "build" => Kind::Build,
+        "snapshot" => Kind::Snapshot,
         _ => Kind::Deploy,
     };
     let state = match record.state {

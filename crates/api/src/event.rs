@@ -21,6 +21,7 @@ pub struct Event {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workload: Option<String>,
     /// `deployed`, `created`, `started`, `ready`, `unhealthy`, `updated`, `paused`, `unpaused`, `stopped`, `removed`, `failed`, `restarting`, `image.*`,
+    /// `snapshot.created`, `snapshot.removed`,
     /// `drift`, `runtime.disconnected`, `runtime.reconnected`, `alert.sent`, `alert.failed`; in a stream `gap`: events from `details.from` to
     /// `details.to` were not given to this reader, because they are forgotten (`details.lost`) or because it took none and is cut off here.
     pub kind: String,

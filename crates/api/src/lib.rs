@@ -15,6 +15,7 @@ pub mod paths;
 pub mod problem;
 pub mod runtime;
 pub mod service;
+pub mod snapshot;
 pub mod stream;
 pub mod workload;
 
@@ -35,6 +36,7 @@ pub use service::{
     ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Placement, Rejection, Scope, ServiceDetail,
     ServiceRow, ServiceStatus, Undeploy,
 };
+pub use snapshot::{CreateSnapshot, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
 pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
 pub use workload::{
     Cause, Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail,

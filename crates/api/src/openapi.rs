@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use crate::event::EventQuery;
 use crate::{
-    Adopt, Adopted, BuildImage, Collected, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc, Health, Image,
-    ImageQuery, InstanceEvent, InstanceQuery, LoadImages, LogLine, LogQuery, Operation as Op, Problem, Progress,
-    PullImage, Purge, Purged, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail, ServiceRow,
-    ServiceStatus, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    Adopt, Adopted, BuildImage, Collected, CreateSnapshot, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc,
+    Health, Image, ImageQuery, InstanceEvent, InstanceQuery, LoadImages, LogLine, LogQuery, Operation as Op, Problem,
+    Progress, PullImage, Purge, Purged, PushImage, RemoteImage, Runtime, RuntimeQuery, Scope, ServiceDetail,
+    ServiceRow, ServiceStatus, Snapshot, SnapshotDetail, SnapshotQuery, Stats, TagImage, Undeploy, Version, Workload,
+    WorkloadDetail,
 };
 
 /// HTTP method.
@@ -131,6 +132,18 @@ pub const OPERATIONS: &[Operation] = &[
     op(Post, "/v1/images/build", "Build an image", Json(202, of::<Op>)).body(of::<BuildImage>),
     op(Post, "/v1/images/load", "Take images from an archive", Json(202, of::<Op>)).body(of::<LoadImages>),
     op(Post, "/v1/images/tag", "Give an image one more name", Empty).body(of::<TagImage>),
+    op(Get, "/v1/snapshots", "Snapshots of workloads' files", Json(200, of::<Vec<Snapshot>>))
+        .query(of::<SnapshotQuery>),
+    op(Post, "/v1/snapshots", "Keep the files of a workload's instance", Json(202, of::<Op>))
+        .body(of::<CreateSnapshot>),
+    op(
+        Get,
+        "/v1/snapshots/{name}",
+        "One snapshot and its mounts; `shop/web:1` or the whole image",
+        Json(200, of::<SnapshotDetail>),
+    )
+    .query(of::<RuntimeQuery>),
+    op(Delete, "/v1/snapshots/{name}", "Remove a snapshot", Empty).query(of::<RuntimeQuery>),
 ];
 
 /// The whole document.

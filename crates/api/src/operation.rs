@@ -23,7 +23,7 @@ pub struct Operation {
     pub finished: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<Problem>,
-    /// Its result, where it has one: a built image's id, a pulled image.
+    /// Its result, where it has one: a built image's id, a pulled image, a snapshot.
     pub result: Option<serde_json::Value>,
 }
 
@@ -47,6 +47,8 @@ pub enum OperationKind {
     Push,
     /// Build an image.
     Build,
+    /// Keep the files of a workload.
+    Snapshot,
 }
 
 /// States of an operation.
@@ -69,7 +71,7 @@ pub struct Progress {
     /// Workload it concerns.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workload: Option<String>,
-    /// Phase: `placed`, `pulling`, `creating`, `starting`, `waiting`, `healthy`, `running`, `stopping`, `removing`, `building`, `pushing`, `failed`, `done`.
+    /// Phase: `placed`, `pulling`, `creating`, `starting`, `waiting`, `healthy`, `running`, `stopping`, `removing`, `building`, `pushing`, `committing`, `failed`, `done`.
     pub phase: String,
     /// Part of the phase: a layer, a build step.
     #[serde(skip_serializing_if = "String::is_empty", default)]

@@ -211,11 +211,11 @@ impl std::error::Error for AgentFailure {
     }
 }
 
-/// What was wanted of a workload ends as the workload does; images end as their problem says.
+/// What was wanted of a workload ends as the workload does; images and snapshots end as their problem says.
 fn code_of_operation(operation: &Operation) -> u8 {
     let code = operation.error.as_ref().map_or(FAILED, code_of);
     match operation.kind {
-        OperationKind::Pull | OperationKind::Push | OperationKind::Build => code,
+        OperationKind::Pull | OperationKind::Push | OperationKind::Build | OperationKind::Snapshot => code,
         OperationKind::Deploy
         | OperationKind::Stop
         | OperationKind::Start
@@ -293,6 +293,7 @@ mod tests {
         assert_eq!(operation(OperationKind::Deploy, "not-found").exit_code(), 1);
         assert_eq!(operation(OperationKind::Deploy, "unavailable").exit_code(), 5);
         assert_eq!(operation(OperationKind::Pull, "not-found").exit_code(), 3);
+        assert_eq!(operation(OperationKind::Snapshot, "already-exists").exit_code(), 4);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod operations;
 mod patience;
 mod services;
 mod session;
+mod snapshots;
 mod sse;
 mod transport;
 mod workloads;

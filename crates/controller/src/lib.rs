@@ -22,6 +22,7 @@ mod reaper;
 mod rebuild;
 mod runtimes;
 mod service;
+mod snapshots;
 mod watch;
 mod worker;
 
@@ -48,6 +49,7 @@ pub use operation::{Joined, OperationHandle, Operations, Report};
 pub use purge::{Purged, PurgedService};
 pub use reaper::{Candidate, Collected, GcOptions, Object, ObjectKind};
 pub use runtimes::{Connect, Connector, RuntimeStatus, Runtimes};
+pub use snapshots::SnapshotOn;
 
 /// Looks at instances that are under way at once: an engine that comes back is not asked about everything at a time.
 const LOOKS: usize = 4;
@@ -134,6 +136,7 @@ pub struct Controller {
     pub(crate) looks: Semaphore,
     alerts: alerts::Counts,
     pub(crate) reaper: reaper::Reaper,
+    pub(crate) snapshots: Arc<snapshots::Underway>,
     shutdown: CancellationToken,
 }
 
@@ -157,6 +160,7 @@ impl Controller {
             accepting: std::sync::Mutex::new(()),
             looks: Semaphore::new(LOOKS),
             reaper: reaper::Reaper::default(),
+            snapshots: Arc::default(),
             settings,
             store,
             events,

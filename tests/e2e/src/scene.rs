@@ -116,6 +116,10 @@ impl<'a> Scene<'a> {
         for service in services.as_array().into_iter().flatten() {
             self.hythe(&["undeploy", "--volumes", service["name"].as_str().unwrap_or_default()]).ok();
         }
+        let snapshots = self.hythe(&["snapshot", "ls", "--json"]).ok().json();
+        for snapshot in snapshots.as_array().into_iter().flatten() {
+            self.hythe(&["snapshot", "rm", snapshot["name"].as_str().unwrap_or_default()]).ok();
+        }
     }
 }
 

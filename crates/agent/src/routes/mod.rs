@@ -9,6 +9,7 @@ mod operations;
 mod runtimes;
 mod services;
 mod sessions;
+mod snapshots;
 mod system;
 mod workloads;
 
@@ -69,6 +70,8 @@ fn engine_routes() -> Router<App> {
         .route("/v1/adopt", post(keep::adopt))
         .route("/v1/purge", post(keep::purge))
         .route("/v1/gc", get(keep::garbage).post(keep::collect))
+        .route("/v1/snapshots", get(snapshots::list).post(snapshots::create))
+        .route("/v1/snapshots/{name}", get(snapshots::show).delete(snapshots::remove))
         .route("/v1/workloads/{name}", get(workloads::show))
         .route("/v1/workloads/{name}/logs", get(workloads::logs))
         .route("/v1/workloads/{name}/stats", get(workloads::stats))

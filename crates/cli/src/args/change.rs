@@ -42,7 +42,7 @@ pub(crate) struct Restart {
     pub(crate) grace: Option<hythe_spec::Millis>,
 }
 
-/// Remove a service; its named volumes stay unless asked otherwise
+/// Remove a service; its snapshots stay, and its named volumes unless asked otherwise
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe undeploy shop\n  hythe undeploy shop --volumes")]
 pub(crate) struct Undeploy {

@@ -6,6 +6,7 @@ mod image;
 mod keep;
 mod look;
 mod session;
+mod snapshot;
 mod system;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -18,6 +19,7 @@ pub(crate) use image::{Images, ImagesCommand, LoadImages, OnRuntime, Pull, Push}
 pub(crate) use keep::{Adopt, Gc, Purge, Sync};
 pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, Stats, Status};
 pub(crate) use session::{Attach, Exec};
+pub(crate) use snapshot::{CreateSnapshot, InspectSnapshot, ListSnapshots, RemoveSnapshots, Snapshot, SnapshotCommand};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
 pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};
@@ -93,6 +95,7 @@ pub(crate) enum Command {
     Pull(Pull),
     Push(Push),
     Build(Build),
+    Snapshot(Snapshot),
     Operations(Operations),
     Demo(Demo),
     Agent(Agent),

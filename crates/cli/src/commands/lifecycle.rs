@@ -35,7 +35,11 @@ pub(super) async fn restart(args: args::Restart, printer: Printer<'_>) -> Outcom
 pub(super) async fn undeploy(args: args::Undeploy, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     let operation = client.undeploy(&args.service, &Undeploy { volumes: args.volumes }).await?;
-    see(&client, operation, args.wait, printer).await
+    see(&client, operation, args.wait, printer).await?;
+    if !args.wait.detach {
+        super::snapshot::tell_what_stays(&client, &args.service, printer).await;
+    }
+    Ok(())
 }
 
 async fn scope(text: &str, grace: Option<Millis>, client: &Client) -> Outcome<(String, Scope)> {

@@ -24,6 +24,7 @@ mod ps;
 mod purge;
 mod runtimes;
 mod services;
+mod snapshot;
 mod stats;
 mod status;
 mod sync;
@@ -70,6 +71,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Runtimes(args) => wait(runtimes::run(args, printer)),
         Command::Schema(_) => printer.json(&hythe_spec::json_schema()),
         Command::Services(_) => wait(services::run(printer)),
+        Command::Snapshot(args) => wait(snapshot::run(args, printer)),
         Command::Start(args) => wait(lifecycle::start(args, printer)),
         Command::Stats(args) => wait(stats::run(args, printer)),
         Command::Status(args) => wait(status::run(args, printer)),

@@ -199,7 +199,8 @@ impl Watcher {
         let watched = is_watched(&cell);
         let found = if watched { Look::new(&self.controller, shared).at(&cell).await } else { Vec::new() };
         // Its own task acts: what it does is no drift, and the next round takes another look.
-        let unclear = handle.read() != cell || found.iter().any(|difference| difference.cause == Cause::Unreachable);
+        let busy = self.controller.snapshots.is_held(name) || handle.read() != cell;
+        let unclear = busy || found.iter().any(|difference| difference.cause == Cause::Unreachable);
         if !watched || unclear {
             if let Some(known) = self.known.get_mut(name) {
                 known.shown = 0;

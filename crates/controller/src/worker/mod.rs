@@ -4,10 +4,12 @@
 
 mod gate;
 mod instance;
+mod keep;
 mod perform;
 mod tell;
 mod watchdog;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hythe_runtime::{Error, Event, InstanceId, Listed, OpContext, Runtime};
@@ -23,6 +25,7 @@ use crate::lifecycle::{self, Facts, Input, Next, Note, Step};
 use crate::{Controller, OperationHandle};
 
 pub(crate) use instance::{is_same, reference, with_details};
+pub(crate) use keep::Keep;
 
 type Reply = oneshot::Sender<Result<(), Error>>;
 
@@ -48,6 +51,8 @@ pub(crate) enum Message {
     Probed(InstanceId, Result<(), String>),
     /// It was found to differ from what is desired, in these fields.
     Drifted(String),
+    /// The files of its current instance are to be kept.
+    Keep(Keep),
 }
 
 /// Someone who waits for the outcome.
@@ -71,6 +76,7 @@ pub(crate) struct Worker {
     /// The next try as the records say it, and when it is due whatever is done to the machine's clock.
     due: Option<(Timestamp, Instant)>,
     request: Option<Request>,
+    keeps: VecDeque<Keep>,
     gate: gate::Patience,
     watchdog: watchdog::Watchdog,
 }
@@ -92,6 +98,7 @@ impl Controller {
             dirty: false,
             due: None,
             request: None,
+            keeps: VecDeque::new(),
             gate: gate::Patience::default(),
             watchdog: watchdog::Watchdog::new(sender.clone()),
         };
@@ -119,6 +126,10 @@ impl Worker {
                 self.take(message);
             }
             self.take_withdrawal();
+            if let Some(keep) = self.keeps.pop_front() {
+                self.keep(keep).await;
+                continue;
+            }
             let next = self.decide();
             // Looking is all that may be done while what is known is not stored.
             if !self.is_stored() && next != Next::Do(Step::Look) {
@@ -202,6 +213,7 @@ impl Worker {
             }
             Message::Lost(reason) => self.observe(Input::Lost(reason)),
             Message::Drifted(reason) => self.observe(Input::Drifted(reason)),
+            Message::Keep(keep) => self.keeps.push_back(keep),
             Message::Probed(id, result) => {
                 if let Some((state, reason)) = self.probed(&id, result) {
                     self.observe(Input::Health(state, reason));

@@ -21,6 +21,7 @@ use crate::directory::Cell;
 use crate::event::workload_event;
 use crate::lifecycle::{Outcome, Step};
 use crate::operation::Report;
+use crate::snapshots::is_of_a_snapshot;
 
 /// Log lines kept with an end.
 const LAST_LINES: u64 = 50;
@@ -158,6 +159,9 @@ impl Worker {
             Ok(_) => return Ok(Outcome::Pulled(None)),
             Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
+        }
+        if is_of_a_snapshot(image) {
+            return Err(self.controller.snapshot_missing(image, &current.runtime).await);
         }
         self.phase("pulling", format!("pulling {image}"));
         let (sink, reports) = mpsc::channel(64);

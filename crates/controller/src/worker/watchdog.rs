@@ -47,6 +47,11 @@ impl Watchdog {
         self.look = Some(Look { at: Instant::now() + LOOK_LATER, anyway: true });
     }
 
+    /// Nothing is probed until it is watched over again.
+    pub(super) fn rest(&mut self) {
+        self.prober = None;
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.look.as_ref().map(|look| look.at)
     }

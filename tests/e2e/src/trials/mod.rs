@@ -26,6 +26,7 @@ mod policy;
 mod purge;
 mod rollback;
 mod shop;
+mod snapshot;
 mod sync;
 mod upgrade;
 mod words;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Trial> {
         purge::trials(),
         rollback::trials(),
         shop::trials(),
+        snapshot::trials(),
         sync::trials(),
         upgrade::trials(),
         words::trials(),

@@ -1,0 +1,84 @@
+//! What concerns snapshots.
+
+use clap::{Args, Subcommand};
+
+use super::change::Wait;
+use super::image::OnRuntime;
+
+/// Keep the files of a workload as an image to go back to
+#[derive(Debug, Args)]
+#[command(
+    visible_alias = "snapshots",
+    after_help = "Examples:
+  hythe snapshot create shop/web
+  hythe snapshot create shop/web --name before-2.0
+  hythe snapshot ls shop
+  hythe snapshot inspect shop/web:1
+  hythe snapshot rm shop/web:1
+
+To go back, write `image = \"localhost/hythe/shop/web:1\"` in the service file and deploy it."
+)]
+pub(crate) struct Snapshot {
+    #[command(subcommand)]
+    pub(crate) command: SnapshotCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    Create(CreateSnapshot),
+    Ls(ListSnapshots),
+    Inspect(InspectSnapshot),
+    Rm(RemoveSnapshots),
+}
+
+/// Keep what the files of a workload's instance hold now; volumes and other mounts are no part of it
+///
+/// The instance may run: it is held still while its files are copied, where the engine can. The image is on the workload's runtime and nowhere else.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe snapshot create shop/web                       as localhost/hythe/shop/web:1, then :2, ...
+  hythe snapshot create shop/web --name before-2.0
+  hythe snapshot create shop --json | jq -r .result.image")]
+pub(crate) struct CreateSnapshot {
+    /// `shop` where it has one component, `shop/web` or `shop-web`
+    #[arg(value_name = "SERVICE[/COMPONENT]")]
+    pub(crate) target: String,
+    /// Name, as an image's tag [default: the next number]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// List snapshots
+#[derive(Debug, Args)]
+#[command(visible_alias = "list", after_help = "Examples:\n  hythe snapshot ls\n  hythe snapshot ls shop --json")]
+pub(crate) struct ListSnapshots {
+    /// Only this service's
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+}
+
+/// Show a snapshot and the mount with which the machine can look at its files
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hythe snapshot inspect shop/web:1\n  hythe snapshot inspect shop/web:1 --json")]
+pub(crate) struct InspectSnapshot {
+    /// `shop/web:1` or the whole image, `localhost/hythe/shop/web:1`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+}
+
+/// Remove snapshots; what a workload is made of is refused and stays
+#[derive(Debug, Args)]
+#[command(visible_alias = "remove", after_help = "Examples:\n  hythe snapshot rm shop/web:1 shop/web:2")]
+pub(crate) struct RemoveSnapshots {
+    /// `shop/web:1` or the whole image, `localhost/hythe/shop/web:1`
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+}
