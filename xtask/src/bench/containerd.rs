@@ -71,6 +71,18 @@ impl Containerd {
     }
 }
 
+impl Drop for Containerd {
+    /// containerd leaves the control groups of a namespace behind.
+    fn drop(&mut self) {
+        let all = Path::new("/sys/fs/cgroup");
+        let hierarchies = fs::read_dir(all).into_iter().flatten().flatten().map(|entry| entry.path());
+        for hierarchy in hierarchies.chain([all.to_owned()]) {
+            // Only what is empty goes.
+            let _ = fs::remove_dir(hierarchy.join(NAMESPACE));
+        }
+    }
+}
+
 fn quietly_copy(from: &Path, into: &Path) -> Result<()> {
     let mut copy = run::command("cp");
     copy.arg("--archive").arg(from).arg(into);
