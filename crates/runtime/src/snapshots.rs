@@ -90,6 +90,20 @@ pub struct SnapshotMount {
 }
 
 impl SnapshotMount {
+    /// Shows the layers of `image` as an engine tells them in the `GraphDriver.Data` of its overlay driver; `None`, or without them: `Unsupported`, since `engine` does not tell.
+    pub fn of_graph_driver(data: Option<&BTreeMap<String, String>>, engine: &str, image: &str) -> Result<Vec<Self>> {
+        let Some((data, upper)) = data.and_then(|data| Some((data, data.get("UpperDir")?))) else {
+            let words = format!("{engine} does not tell where on this machine the layers of `{image}` are");
+            return Err(Error::new(ErrorKind::Unsupported, "snapshot-mounts", words)
+                .hint("make an instance of the snapshot and look into it"));
+        };
+        let lower = data.get("LowerDir").map(String::as_str).unwrap_or_default();
+        let mut layers: Vec<String> = lower.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
+        layers.reverse();
+        layers.push(upper.clone());
+        Self::of_layers(&layers, &[])
+    }
+
     /// Shows unpacked layers of this machine, lowest first; `extra` goes to overlayfs. More layers than one mount takes: `Unsupported`.
     pub fn of_layers(layers: &[String], extra: &[&str]) -> Result<Vec<Self>> {
         let ro = "ro".to_owned();

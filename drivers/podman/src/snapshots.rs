@@ -69,17 +69,8 @@ impl Snapshots for Podman {
             return Err(Error::new(ErrorKind::NotFound, about.operation, format!("`{name}` is no snapshot")));
         }
         let GraphDriver { name: driver, data } = document.graph_driver.unwrap_or_default();
-        let data = data.filter(|_| self.local.is_some() && driver == "overlay").unwrap_or_default();
-        let Some(upper) = data.get("UpperDir") else {
-            let words = format!("podman does not tell where on this machine the layers of `{name}` are");
-            return Err(Error::new(ErrorKind::Unsupported, about.operation, words)
-                .hint("make an instance of the snapshot and look into it"));
-        };
-        let lower = data.get("LowerDir").map(String::as_str).unwrap_or_default();
-        let mut layers: Vec<String> = lower.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
-        layers.reverse();
-        layers.push(upper.clone());
-        SnapshotMount::of_layers(&layers, &[])
+        let told = data.as_ref().filter(|_| self.local.is_some() && driver == "overlay");
+        SnapshotMount::of_graph_driver(told, "podman", &name)
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
