@@ -127,7 +127,11 @@ impl Core {
         match self.client.get(&format!("/images/{path}/json"), &[]).await {
             Ok(document) => Ok(Some(document)),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(translate(operation, path, error)),
+            // Podman may fail to find what it has just found by name, while others change its store: no word on whether it is there.
+            Err(error) => match translate(operation, path, error) {
+                error if error.is_not_found() => Err(broken(operation, error.message()).source(error)),
+                error => Err(error),
+            },
         }
     }
 
