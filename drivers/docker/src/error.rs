@@ -111,6 +111,8 @@ const PHRASES: &[Phrase] = &[
     phrase("already exists in network", ErrorKind::Conflict),
     phrase("already exists", ErrorKind::AlreadyExists),
     phrase("no such process", ErrorKind::Unavailable).also("/proc/"),
+    // Podman's API commits while another podman changes the store.
+    phrase("layer not known", ErrorKind::Unavailable),
     phrase("connection refused", ErrorKind::Unavailable),
     phrase("no such host", ErrorKind::Unavailable),
     phrase("i/o timeout", ErrorKind::Unavailable),
@@ -278,6 +280,11 @@ mod tests {
             ErrorKind::Unavailable,
         ),
         (500, "unauthorized: authentication required", ErrorKind::Unauthorized),
+        (
+            500,
+            "CommitFailure: copying layers and metadata for container \"6a3a\": committing the finished image: creating image \"ea07\": layer not known",
+            ErrorKind::Unavailable,
+        ),
         (500, "something new", ErrorKind::Internal),
     ];
 

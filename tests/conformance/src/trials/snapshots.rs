@@ -242,9 +242,11 @@ async fn its_instances_are_not_taken_for_its_origin(scene: &Scene) -> Outcome {
 }
 
 async fn a_writer_is_held_still(scene: &Scene) -> Outcome {
-    // Whoever copies is long in coming from the first file to the last.
-    let script = "dd if=/dev/zero of=/m bs=1M count=96 2> /dev/null; echo ready; i=0; \
-        while :; do i=$((i + 1)); echo $i > /n; mv /n /a; echo $i > /n; mv /n /z; done";
+    // Whoever copies is long in coming from the first file to the last, and both are there when
+    // it is asked for.
+    let script = "dd if=/dev/zero of=/m bs=1M count=96 2> /dev/null; i=0; \
+        write() { i=$((i + 1)); echo $i > /n; mv /n /a; echo $i > /n; mv /n /z; }; \
+        write; echo ready; while :; do write; done";
     let plan = scene.script(script);
     let id = scene.ready(&plan).await?;
     let image = scene.image_name("kept");
