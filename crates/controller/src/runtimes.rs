@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hythe_runtime::{Capability, Error, ErrorKind, Result, Runtime, RuntimeInfo};
 use hythe_spec::RuntimeKind;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Connects one runtime; called again after it was lost.
 pub type Connect = Arc<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Runtime>>> + Send + Sync>;

@@ -1,7 +1,8 @@
 //! What travels with every call: who asked, until when, and whether they still want it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, ErrorKind, Result};
@@ -9,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 /// Context of one operation.
 #[derive(Debug, Clone, Default)]
 pub struct OpContext {
-    /// Moment after which the caller no longer waits; `None`: the timeout layer's default for the operation.
+    /// Moment after which the caller no longer waits, by the clock that tests pause; `None`: the timeout layer's default for the operation.
     pub deadline: Option<Instant>,
     /// Cancelled when the caller withdraws. A driver stops waiting; what the engine has begun may still happen.
     pub cancel: CancellationToken,
@@ -43,7 +44,7 @@ impl OpContext {
     ) -> Result<T> {
         let passed = async {
             match self.deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

@@ -48,6 +48,7 @@ impl Controller {
             }
             let due = if more.is_some() { evaluator.next_tick() } else { Timestamp::now().checked_add(PAUSE).ok() };
             tokio::select! {
+                biased;
                 () = self.shutdown.cancelled() => return,
                 () = until(due) => {}
                 told = live.recv() => if matches!(told, Err(RecvError::Closed)) {

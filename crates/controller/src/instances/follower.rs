@@ -30,6 +30,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) async fn run(self, done: CancellationToken) {
         tokio::select! {
+            biased;
             () = done.cancelled() => {}
             () = self.follow() => {}
         }
@@ -55,6 +56,7 @@ impl Follower {
             let mut changed = self.runtimes.changed();
             self.inventory.lost(&self.name, &reason);
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait) => {}
                 _ = changed.changed() => {}
             }
@@ -82,6 +84,13 @@ impl Follower {
         let (mut asking, mut waiting) = (true, true);
         loop {
             tokio::select! {
+                biased;
+                // A frozen engine ends no stream; whoever notices tells it there.
+                _ = changed.changed() => if let Some(reason) = self.runtimes.reason(&self.name) { return reason },
+                () = &mut limit, if waiting => {
+                    waiting = false;
+                    self.inventory.settle(&self.name);
+                }
                 chunk = events.next() => match chunk {
                     Some(chunk) => if let Err(reason) = self.take(runtime, chunk).await { return reason },
                     None => return "its event stream ended".to_owned(),
@@ -93,12 +102,6 @@ impl Follower {
                         self.inventory.settle(&self.name);
                     }
                 },
-                // A frozen engine ends no stream; whoever notices tells it there.
-                _ = changed.changed() => if let Some(reason) = self.runtimes.reason(&self.name) { return reason },
-                () = &mut limit, if waiting => {
-                    waiting = false;
-                    self.inventory.settle(&self.name);
-                }
             }
         }
     }

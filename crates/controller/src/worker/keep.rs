@@ -47,6 +47,7 @@ impl Worker {
             let _ = reply.send(outcome);
         });
         tokio::select! {
+            biased;
             _ = &mut working => {}
             () = withdrawn.cancelled() => {}
         }

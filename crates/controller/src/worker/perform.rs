@@ -11,7 +11,7 @@ use hythe_runtime::{
     Stop, VolumeSpec,
 };
 use hythe_spec::{MountSource, Network};
-use hythe_store::{Desired, DesiredRecord, InstanceRecord, Life, Transaction};
+use hythe_store::{Desired, DesiredRecord, InstanceRecord, Transaction};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -292,13 +292,10 @@ impl Worker {
 
     /// Nothing of the service is known to run on its runtime, so its network is probably not there yet: asking for an instance first would be in vain.
     pub(super) fn is_first_of_service(&self) -> bool {
-        let intended = self.observed.current.as_ref().filter(|current| current.life == Life::Intended);
-        let Some(current) = intended else { return false };
-        let made = |instance: &InstanceRecord| instance.runtime == current.runtime && instance.id.is_some();
-        let service = self.desired().service;
-        !self
-            .controller
-            .directory
-            .any_of_service(&service, |cell| cell.observed.current.iter().chain(&cell.observed.previous).any(made))
+        let desired = self.desired();
+        let made = |instance: &InstanceRecord| instance.runtime == desired.placement.runtime && instance.id.is_some();
+        !self.controller.directory.any_of_service(&desired.service, |cell| {
+            cell.observed.current.iter().chain(&cell.observed.previous).any(made)
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! Once more, where that is safe and may help.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::{Call, Policy};
 use crate::{Error, ErrorKind, Result};
@@ -63,6 +64,7 @@ impl Policy for Retry {
             let pause = pauses.next().filter(|_| may_help(&call, &error));
             match pause.filter(|pause| fits(&call, *pause)) {
                 Some(pause) => tokio::select! {
+                    biased;
                     () = call.cx.cancel.cancelled() => return Err(error),
                     () = tokio::time::sleep(pause) => {}
                 },

@@ -1,8 +1,9 @@
 //! No call waits for ever.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use super::{Call, Operation, Policy};
 use crate::{Error, ErrorKind, Result};
@@ -104,7 +105,7 @@ async fn passed(end: Option<Instant>) {
     match end {
         // A timer would let one more poll through.
         Some(at) if at <= Instant::now() => {}
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -87,6 +87,7 @@ async fn next(mut follower: Follower) -> Option<(Result<LogLine>, Follower)> {
             return None;
         }
         tokio::select! {
+            biased;
             _ = follower.growth.changed() => {}
             () = follower.ended.cancelled() => {}
             () = follower.cancel.cancelled() => {}
