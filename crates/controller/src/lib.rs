@@ -150,12 +150,12 @@ impl Controller {
         let retention = Retention { count: settings.keep_events, age: settings.keep_events_for };
         let events = Arc::new(EventHub::new(store.clone(), retention));
         let runtimes = Arc::new(Runtimes::new(connectors));
+        let opened = Operations::open(store.clone(), settings.keep_operations, shutdown.clone());
+        let (operations, interrupted) = opened.map_err(store_error)?;
         let controller = Arc::new(Self {
             instances: Instances::new(&settings.owner, runtimes.clone()),
             runtimes,
-            operations: Arc::new(
-                Operations::open(store.clone(), settings.keep_operations, shutdown.clone()).map_err(store_error)?,
-            ),
+            operations: Arc::new(operations),
             directory: Arc::new(directory::Directory::default()),
             accepting: std::sync::Mutex::new(()),
             looks: Semaphore::new(LOOKS),
@@ -167,6 +167,7 @@ impl Controller {
             alerts: alerts::Counts::default(),
             shutdown,
         });
+        controller.hold_what_was_kept(&interrupted);
         for (desired, observed) in controller.store.workloads().map_err(store_error)? {
             controller.spawn_worker(desired, observed);
         }

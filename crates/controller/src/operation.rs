@@ -139,9 +139,13 @@ pub struct Operations {
 
 impl Operations {
     /// Those that an earlier agent left running have lost their task: they are closed here; the workloads' own tasks go on with what is desired.
-    /// Where that cannot be written for now it is known all the same.
-    pub(crate) fn open(store: Arc<Store>, keep: u32, shutdown: CancellationToken) -> hythe_store::Result<Self> {
-        let mut live = BTreeMap::new();
+    /// Where that cannot be written for now it is known all the same. Also gives what was closed.
+    pub(crate) fn open(
+        store: Arc<Store>,
+        keep: u32,
+        shutdown: CancellationToken,
+    ) -> hythe_store::Result<(Self, Vec<OperationRecord>)> {
+        let (mut live, mut closed) = (BTreeMap::new(), Vec::new());
         for mut record in store.operations()? {
             if record.state == OperationState::Running {
                 record.state = OperationState::Failed;
@@ -152,13 +156,14 @@ impl Operations {
                 match store.save_operation(&record) {
                     Err(error) if error.is_of_the_disk() => {
                         tracing::warn!(operation = record.id, %error, "its end was not stored");
-                        live.insert(record.id.clone(), Arc::new(OperationHandle::new(record)));
+                        live.insert(record.id.clone(), Arc::new(OperationHandle::new(record.clone())));
                     }
                     saved => saved?,
                 }
+                closed.push(record);
             }
         }
-        Ok(Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(live), shutdown })
+        Ok((Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(live), shutdown }, closed))
     }
 
     /// Begins an operation and does its work in a task of its own.

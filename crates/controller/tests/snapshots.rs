@@ -19,6 +19,8 @@ use serde_json::Value;
 /// Two engines, the first with faults on purpose, and a controller for both.
 struct Bench {
     memory: Arc<Memory>,
+    store: Arc<Store>,
+    connectors: Vec<Connector>,
     controller: Arc<Controller>,
     _dir: tempfile::TempDir,
 }
@@ -42,15 +44,28 @@ impl Bench {
         let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
         let script: FaultScript = faults.parse().unwrap();
         let faulty: Arc<dyn Runtime> = Layered::around(memory.clone(), Fault::new(script));
+        let connectors = vec![connector("memory", faulty), connector("other", other)];
+        let store = Arc::new(store);
+        let controller = Self::started(&store, &connectors).await;
+        Self { memory, store, connectors, controller, _dir: dir }
+    }
+
+    async fn started(store: &Arc<Store>, connectors: &[Connector]) -> Arc<Controller> {
         let settings = Settings {
             gc: GcSettings { interval: Duration::ZERO, min_age: Duration::ZERO, state_dir: None },
             drift_interval: Duration::from_millis(100),
             ..Settings::new("owner")
         };
-        let connectors = vec![connector("memory", faulty), connector("other", other)];
-        let controller = Controller::start(settings, Arc::new(store), connectors).unwrap();
+        let controller = Controller::start(settings, store.clone(), connectors.to_vec()).unwrap();
         controller.runtimes().tried().await;
-        Self { memory, controller, _dir: dir }
+        controller
+    }
+
+    /// The agent dies and another takes over.
+    async fn again(&mut self, meanwhile: impl AsyncFn(&Self)) {
+        self.controller.shutdown();
+        meanwhile(self).await;
+        self.controller = Self::started(&self.store, &self.connectors).await;
     }
 
     /// With a service of one component that says what is in a file, and writes there what it is told.
@@ -342,6 +357,35 @@ async fn undisturbed(before: impl AsyncFn(&Bench), after: impl AsyncFn(&Bench)) 
 async fn an_instance_that_its_engine_holds_still_is_not_healed() {
     let pause = async |bench: &Bench| bench.memory.control().pause("shop-1-1").unwrap();
     undisturbed(pause, async |bench| bench.memory.control().unpause("shop-1-1").unwrap()).await;
+}
+
+#[tokio::test]
+async fn nor_is_one_that_its_engine_holds_for_an_agent_that_died() {
+    let mut bench = Bench::new("snapshot-commit 1 delay 600000").await;
+    bench.deploy(&Service { drift: Drift::Heal, ..shop(Memory::TEST_IMAGE, "true") }).await.unwrap();
+    let known = bench.controller.workload("shop").unwrap().observed.current.unwrap().id;
+    bench.controller.snapshot("shop", None).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bench.again(async |bench| bench.memory.control().pause("shop-1-1").unwrap()).await;
+    bench.until("shop", Phase::Paused).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    bench.memory.control().unpause("shop-1-1").unwrap();
+    bench.until("shop", Phase::Running).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let now = bench.controller.workload("shop").unwrap().observed.current.unwrap().id;
+    assert_eq!(now, known, "{:?}", bench.kinds());
+
+    // From then on a pause is somebody's again.
+    bench.memory.control().pause("shop-1-1").unwrap();
+    let mut attempt = 1;
+    for _ in 0..500 {
+        attempt = bench.controller.workload("shop").unwrap().observed.attempt;
+        if attempt > 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(attempt, 2, "{:?}", bench.kinds());
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 //!
 //! The engine flushes its answer before it subscribes, so that an answer is no proof of a subscription. Every request therefore names a
 //! time to begin at, read from the engine's own clock before, and the engine repeats what it remembers since then.
+//! Podman's API ends the stream whenever Podman begins a new file of events: it is asked again, and each event told once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,17 +12,26 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
 use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, Result};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::client::{ByteStream, filters};
 use crate::core::Core;
 use crate::error::{broken, translate};
 use crate::logs::seconds;
 use crate::native::{Info, RawEvent};
+use crate::translate::Engine;
 
 const OPERATION: &str = "watch";
 /// Some versions send no header before the first event; the time to begin at makes waiting longer needless.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+/// How far another request goes back behind the newest event seen: Podman's processes write late and not in order.
+const OVERLAP: i64 = 5 * NANOS_PER_SECOND;
+/// A stream that ends sooner and tells nothing new did not end because of a new file.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Streams that end at once in a row, until Podman is taken for broken.
+const PATIENCE: u32 = 5;
 
 impl Core {
     pub(crate) async fn watch(&self, from: Cursor) -> Result<EventStream> {
@@ -29,9 +39,17 @@ impl Core {
             Some(text) => Place::parse(text)?,
             None => Place { nanos: self.engine_time().await?, seen: 0 },
         };
-        let bytes = self.subscribe(place).await?;
-        let state =
-            Reader { bytes, buffer: BytesMut::new(), place, repeated: 0, out_of_memory: HashSet::new(), ended: false };
+        let bytes = self.subscribe(place.time()).await?;
+        let again = (self.engine == Engine::Podman).then(|| Again::new(self.clone(), place));
+        let state = Reader {
+            bytes,
+            buffer: BytesMut::new(),
+            place,
+            repeated: 0,
+            out_of_memory: HashSet::new(),
+            again,
+            ended: false,
+        };
         Ok(stream::unfold(state, |mut reader| async move { reader.next().await.map(|event| (event, reader)) }).boxed())
     }
 
@@ -42,8 +60,8 @@ impl Core {
         Ok(i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX))
     }
 
-    async fn subscribe(&self, place: Place) -> Result<ByteStream> {
-        let since = seconds(place.time());
+    async fn subscribe(&self, since: Timestamp) -> Result<ByteStream> {
+        let since = seconds(since);
         let kinds = ["container", "image", "network"].map(str::to_owned).to_vec();
         let filters = filters(&[("type", kinds)]);
         let client = self.client.clone();
@@ -100,13 +118,79 @@ impl Place {
     }
 
     fn time(self) -> Timestamp {
-        Timestamp::from_nanosecond(i128::from(self.nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
+        moment(self.nanos)
     }
 
     fn cursor(self) -> Cursor {
         Cursor::at(format!("{}/{}", self.nanos, self.seen))
     }
 }
+
+fn moment(nanos: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Podman ends the stream well and without a word when its file of events grew too large and it began another one: it is asked again.
+struct Again {
+    core: Core,
+    told: Told,
+    began: Instant,
+    fruitful: bool,
+    fruitless: u32,
+}
+
+impl Again {
+    fn new(core: Core, from: Place) -> Self {
+        let told = Told { beginning: from.nanos, newest: from.nanos, lines: BTreeSet::new() };
+        Self { core, told, began: Instant::now(), fruitful: false, fruitless: 0 }
+    }
+
+    /// The stream that goes on; an error when Podman is gone, or ends every one at once.
+    async fn subscribe(&mut self) -> Result<ByteStream> {
+        let fruitful = self.fruitful || self.began.elapsed() > AT_ONCE;
+        self.fruitless = if fruitful { 0 } else { self.fruitless + 1 };
+        if self.fruitless >= PATIENCE {
+            return Err(broken(OPERATION, ENDED));
+        }
+        tokio::time::sleep(PAUSE * self.fruitless).await;
+        (self.began, self.fruitful) = (Instant::now(), false);
+        self.core.subscribe(moment(self.told.resume())).await
+    }
+
+    fn is_new(&mut self, nanos: i64, line: &[u8]) -> bool {
+        let new = self.told.take(nanos, line);
+        self.fruitful |= new;
+        new
+    }
+}
+
+/// Events passed on, as far as another request may repeat them.
+struct Told {
+    /// Nothing before that moment is wanted; nanoseconds since 1970.
+    beginning: i64,
+    newest: i64,
+    lines: BTreeSet<(i64, Vec<u8>)>,
+}
+
+impl Told {
+    /// Notes an event; whether it is new.
+    fn take(&mut self, nanos: i64, line: &[u8]) -> bool {
+        let new = self.lines.insert((nanos, line.to_vec()));
+        self.newest = self.newest.max(nanos);
+        let edge = self.resume();
+        while self.lines.first().is_some_and(|(nanos, _)| *nanos < edge) {
+            self.lines.pop_first();
+        }
+        new
+    }
+
+    /// From when on the next request has to read.
+    fn resume(&self) -> i64 {
+        self.newest.saturating_sub(OVERLAP).max(self.beginning)
+    }
+}
+
+const ENDED: &str = "it ended the stream of events";
 
 struct Reader {
     bytes: ByteStream,
@@ -116,6 +200,7 @@ struct Reader {
     repeated: u32,
     /// Containers in which the kernel killed something since their start.
     out_of_memory: HashSet<String>,
+    again: Option<Again>,
     ended: bool,
 }
 
@@ -129,7 +214,8 @@ impl Reader {
                 let line = self.buffer.split_to(end + 1);
                 match serde_json::from_slice::<RawEvent>(&line) {
                     Ok(raw) => {
-                        if let Some(event) = self.event(raw) {
+                        let new = self.again.as_mut().is_none_or(|again| again.is_new(nanos(&raw), &line));
+                        if new && let Some(event) = self.event(raw) {
                             return Some(Ok(event));
                         }
                     }
@@ -140,7 +226,13 @@ impl Reader {
             match self.bytes.next().await {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => return self.fail(translate(OPERATION, "", error)),
-                None => return self.fail(broken(OPERATION, "it ended the stream of events")),
+                None => match &mut self.again {
+                    Some(again) => match again.subscribe().await {
+                        Ok(bytes) => (self.bytes, self.buffer) = (bytes, BytesMut::new()),
+                        Err(error) => return self.fail(error),
+                    },
+                    None => return self.fail(broken(OPERATION, ENDED)),
+                },
             }
         }
     }
@@ -152,11 +244,11 @@ impl Reader {
 
     /// The seam's event; `None` for what it has no word for, and for what was seen before the place it began at.
     fn event(&mut self, raw: RawEvent) -> Option<Event> {
-        let nanos = if raw.nanos == 0 { raw.seconds.saturating_mul(NANOS_PER_SECOND) } else { raw.nanos };
+        let nanos = nanos(&raw);
         if !self.advance(nanos) {
             return None;
         }
-        let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
+        let time = moment(nanos);
         let kind = self.kind(&raw)?;
         let attributes = raw.actor.attributes;
         // Docker tells it of the network and names the container; Podman tells it of the container and names no network.
@@ -222,6 +314,10 @@ impl Reader {
     }
 }
 
+fn nanos(raw: &RawEvent) -> i64 {
+    if raw.nanos == 0 { raw.seconds.saturating_mul(NANOS_PER_SECOND) } else { raw.nanos }
+}
+
 /// `health_status: healthy`; Podman's API has the verdict among the attributes, or nowhere.
 fn health(action: &str, attributes: &BTreeMap<String, String>) -> Option<String> {
     let rest = action.strip_prefix("health_status")?;
@@ -251,13 +347,31 @@ mod tests {
 
     fn reader(lines: &str, place: Place) -> Reader {
         let bytes = stream::iter([Ok(Bytes::from(lines.to_owned()))]).boxed();
-        Reader { bytes, buffer: BytesMut::new(), place, repeated: 0, out_of_memory: HashSet::new(), ended: false }
+        Reader {
+            bytes,
+            buffer: BytesMut::new(),
+            place,
+            repeated: 0,
+            out_of_memory: HashSet::new(),
+            again: None,
+            ended: false,
+        }
     }
 
     fn line(action: &str, nanos: i64, attributes: &str) -> String {
         format!(
             "{{\"Type\":\"container\",\"Action\":\"{action}\",\"Actor\":{{\"ID\":\"c\",\"Attributes\":{{{attributes}}}}},\"time\":1,\"timeNano\":{nanos}}}\n"
         )
+    }
+
+    #[test]
+    fn what_another_request_repeats_is_told_once() {
+        let mut told = Told { beginning: 3, newest: 3, lines: BTreeSet::new() };
+        assert!(told.take(4, b"one") && told.take(4, b"two") && !told.take(4, b"one"));
+        assert_eq!(told.resume(), 3, "nothing before the beginning");
+        assert!(told.take(OVERLAP + 10, b"late") && told.take(OVERLAP + 9, b"out of order"));
+        assert_eq!((told.resume(), told.lines.len()), (10, 2), "what is not read again is forgotten");
+        assert!(!told.take(OVERLAP + 9, b"out of order"));
     }
 
     async fn read(mut reader: Reader) -> Vec<Event> {

@@ -6,12 +6,13 @@ mod naming;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hythe_runtime::{
-    Error, ErrorKind, InstanceId, OpContext, Runtime, Snapshot, SnapshotMount, SnapshotRequest, Snapshots,
+    Error, ErrorKind, InstanceId, OpContext, Runtime, Snapshot, SnapshotMount, SnapshotRequest, Snapshots, State,
 };
 use hythe_spec::ImageRef;
-use hythe_store::{DesiredRecord, NewEvent, Transaction};
+use hythe_store::{DesiredRecord, NewEvent, OperationRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -21,6 +22,9 @@ use crate::{Controller, OperationHandle};
 pub(crate) use naming::{Name, Underway, is_of_a_snapshot};
 
 const OPERATION: &str = "snapshot";
+/// Longest time that an engine is given for what an agent that died asked of it.
+const LEFT: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A snapshot of ours and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,37 @@ impl Controller {
             let SnapshotOn { runtime, snapshot } = kept;
             Ok(Some(json!({ "image": snapshot.name, "runtime": runtime, "id": snapshot.id, "size": snapshot.size })))
         })
+    }
+
+    /// Whose files an earlier agent was keeping when it died is held: its engine may go on with that, and keep the instance paused so long, which nobody did by hand.
+    pub(crate) fn hold_what_was_kept(self: &Arc<Self>, interrupted: &[OperationRecord]) {
+        for operation in interrupted.iter().filter(|operation| operation.kind == OPERATION) {
+            let (controller, workload) = (self.clone(), operation.subject.clone());
+            let held = self.snapshots.hold(&workload);
+            self.spawn(async move {
+                let over = controller.runs_or_is_gone(&workload);
+                if tokio::time::timeout(LEFT, over).await.is_err() {
+                    tracing::warn!(workload, "is still paused, long after the agent that kept its files died");
+                }
+                drop(held);
+            });
+        }
+    }
+
+    async fn runs_or_is_gone(&self, workload: &str) {
+        let cx = OpContext::new(format!("{OPERATION} {workload}"));
+        loop {
+            let state = match self.instance(workload) {
+                Ok((runtime, id)) => runtime.inspect(&cx, &id).await.map(|seen| seen.state),
+                Err(error) => Err(error),
+            };
+            match state {
+                Ok(State::Paused) => {}
+                Err(error) if error.is_temporary() => {}
+                Ok(_) | Err(_) => return,
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// A name that no image has on any runtime that answers: it shall mean one thing.

@@ -193,9 +193,10 @@ fn an_agent_killed_before_it_hears_has_made_it(scene: &mut Scene<'_>) {
     assert_eq!(inside(scene, "cat /file"), "old");
 }
 
-/// Killed at several moments of the work. The engine may have done it or not; there is no third.
+/// Killed at several moments of the work. The engine may have done it or not; there is no third. That it holds the instance meanwhile is no drift to heal.
 fn a_killed_agent_leaves_nothing_half_made(scene: &mut Scene<'_>) {
-    deployed(scene);
+    scene.agent.reconfigure(&format!("drift_interval = '1s'\n{}", scene.subject.config()));
+    scene.deploy(&format!("drift = 'heal'\n{}", text(scene, IMAGE))).ok();
     inside(scene, "dd if=/dev/urandom of=/large bs=1048576 count=64; md5sum < /large > /sum");
     let id = scene.it()["instance"]["id"].clone();
     let mut made = Vec::new();
@@ -219,6 +220,8 @@ fn a_killed_agent_leaves_nothing_half_made(scene: &mut Scene<'_>) {
         made.push(image);
     }
     assert_eq!(unnamed(scene), [""; 0], "left by a killed agent");
+    let told = scene.hythe(&["events", "--json"]).ok().out;
+    assert!(!told.contains("\"drift\""), "{told}");
     for image in made {
         scene.deploy(&text(scene, &image)).ok();
         assert_eq!(inside(scene, "md5sum < /large | cmp - /sum && echo whole"), "whole", "{image}");
