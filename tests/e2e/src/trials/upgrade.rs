@@ -36,6 +36,8 @@ fn another_program_takes_over_what_a_deleted_one_started(scene: &mut Scene<'_>) 
     scene.agent.restart();
     let keys = "restart = 'always'\nhealth = { exec = 'true', interval = '200ms' }";
     scene.deploy(&one(&scene.service, COUNTS, keys)).ok();
+    // An engine may tell of a start later than it answers.
+    wait::until("its start is told", || scene.events(), |events| events.iter().any(|event| event["kind"] == "started"));
     let (id, process, cursor) = (scene.it()["instance"]["id"].clone(), pid(scene, &scene.service), newest(scene));
     scene.agent.kill();
     std::fs::remove_file(&old).unwrap();
