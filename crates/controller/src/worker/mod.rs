@@ -177,7 +177,8 @@ impl Worker {
         notes.extend(warnings);
         let mut observed = self.observed.clone();
         let down = self.controller.runtimes.down();
-        let facts = Facts { gate, now: self.time(), ..self.facts(&down) };
+        let first_of_service = self.observed.supply != Supply::Complete && self.is_first_of_service();
+        let facts = Facts { gate, now: self.time(), first_of_service, ..self.facts(&down) };
         let next = lifecycle::decide(&desired, &mut observed, &facts, &mut notes);
         self.become_(observed, notes);
         next
@@ -197,7 +198,7 @@ impl Worker {
             now: self.controller.now(),
             boot: &self.controller.settings.boot,
             gate: lifecycle::Gate::Open,
-            first_of_service: self.observed.supply != Supply::Complete && self.is_first_of_service(),
+            first_of_service: false,
             down,
         }
     }
