@@ -15,6 +15,7 @@ pub mod layers;
 pub mod memory;
 pub mod observed;
 pub mod plan;
+pub mod retold;
 mod runtime;
 pub mod snapshots;
 pub mod words;

@@ -4,14 +4,13 @@
 //! time to begin at, read from the engine's own clock before, and the engine repeats what it remembers since then.
 //! Podman's API ends the stream whenever Podman begins a new file of events: it is asked again, and each event told once.
 
-mod again;
-
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
+use hythe_runtime::retold::Retold;
 use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, Result};
 use jiff::Timestamp;
 
@@ -21,13 +20,11 @@ use crate::error::{broken, translate};
 use crate::logs::seconds;
 use crate::native::{Info, RawEvent};
 use crate::translate::Engine;
-use again::Again;
 
 const OPERATION: &str = "watch";
 /// Some versions send no header before the first event; the time to begin at makes waiting longer needless.
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
-const ENDED: &str = "it ended the stream of events";
 
 impl Core {
     pub(crate) async fn watch(&self, from: Cursor) -> Result<EventStream> {
@@ -36,7 +33,7 @@ impl Core {
             None => Place { nanos: self.engine_time().await?, seen: 0 },
         };
         let bytes = self.subscribe(place.time()).await?;
-        let again = (self.engine == Engine::Podman).then(|| Again::new(self.clone(), place));
+        let again = (self.engine == Engine::Podman).then(|| (self.clone(), Retold::new(place.time())));
         let state = Reader {
             bytes,
             buffer: BytesMut::new(),
@@ -134,7 +131,8 @@ struct Reader {
     repeated: u32,
     /// Containers in which the kernel killed something since their start.
     out_of_memory: HashSet<String>,
-    again: Option<Again>,
+    /// Whom to ask again, where an end may be none.
+    again: Option<(Core, Retold)>,
     ended: bool,
 }
 
@@ -148,7 +146,7 @@ impl Reader {
                 let line = self.buffer.split_to(end + 1);
                 match serde_json::from_slice::<RawEvent>(&line) {
                     Ok(raw) => {
-                        let new = self.again.as_mut().is_none_or(|again| again.is_new(nanos(&raw), &line));
+                        let new = self.again.as_mut().is_none_or(|(_, told)| told.take(moment(nanos(&raw)), &line));
                         if new && let Some(event) = self.event(raw) {
                             return Some(Ok(event));
                         }
@@ -160,15 +158,22 @@ impl Reader {
             match self.bytes.next().await {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => return self.fail(translate(OPERATION, "", error)),
-                None => match &mut self.again {
-                    Some(again) => match again.subscribe().await {
-                        Ok(bytes) => (self.bytes, self.buffer) = (bytes, BytesMut::new()),
-                        Err(error) => return self.fail(error),
-                    },
-                    None => return self.fail(broken(OPERATION, ENDED)),
+                None => match self.subscribe_again().await {
+                    Ok(bytes) => (self.bytes, self.buffer) = (bytes, BytesMut::new()),
+                    Err(error) => return self.fail(error),
                 },
             }
         }
+    }
+
+    /// The stream that goes on after one that ended well.
+    async fn subscribe_again(&mut self) -> Result<ByteStream> {
+        if let Some((core, told)) = &mut self.again
+            && told.again().await
+        {
+            return core.subscribe(told.resume()).await;
+        }
+        Err(broken(OPERATION, "it ended the stream of events"))
     }
 
     fn fail(&mut self, error: Error) -> Option<Result<Event>> {

@@ -2,11 +2,10 @@
 //!
 //! When podman's file of events grows too large, podman replaces it, and `podman events` ends well and without a word.
 
-use std::collections::BTreeSet;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
+use hythe_runtime::retold::Retold;
 use hythe_runtime::{Error, ErrorKind, Result};
 use jiff::Timestamp;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -18,44 +17,25 @@ use crate::error;
 use crate::watch::Line;
 
 const ABOUT: About<'static> = About { operation: "watch", subject: "podman events" };
-/// How far a call goes back behind the newest line seen: podman's processes write late and not in order.
-const OVERLAP: Duration = Duration::from_secs(5);
-/// A call that ends sooner and tells nothing new did not end because of a new file.
-const AT_ONCE: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(100);
-/// Calls that end at once in a row, until podman is taken for broken.
-const PATIENCE: u32 = 5;
 
 /// Reads what podman tells, call after call.
 pub(crate) struct Follower {
     client: Client,
     call: Call,
-    told: Told,
-    fruitless: u32,
+    told: Retold,
 }
 
 /// One `podman events`.
 struct Call {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    began: Instant,
-    fruitful: bool,
-}
-
-/// Lines passed on, as far as the next call may repeat them.
-struct Told {
-    /// Nothing before that moment is wanted.
-    beginning: Timestamp,
-    newest: Timestamp,
-    lines: BTreeSet<(Timestamp, String)>,
 }
 
 impl Follower {
     /// Begins with what happened since that moment.
     pub(crate) fn begin(client: Client, beginning: Timestamp) -> Result<Self> {
         let call = Call::begin(&client, beginning)?;
-        let told = Told { beginning, newest: beginning, lines: BTreeSet::new() };
-        Ok(Self { client, call, told, fruitless: 0 })
+        Ok(Self { client, call, told: Retold::new(beginning) })
     }
 
     /// Every line once, then the error with which podman went.
@@ -74,7 +54,6 @@ impl Follower {
             match self.call.lines.next_line().await {
                 Ok(Some(text)) => {
                     if let Some(line) = self.fresh(text) {
-                        self.call.fruitful = true;
                         return Ok(line);
                     }
                 }
@@ -87,18 +66,15 @@ impl Follower {
         let line: Line = serde_json::from_str(&text)
             .inspect_err(|cause| tracing::warn!(line = text, %cause, "an event of podman cannot be read"))
             .ok()?;
-        self.told.take(line.time, text).then_some(line)
+        self.told.take(line.time, text.as_bytes()).then_some(line)
     }
 
     /// Calls again, unless podman is gone.
     async fn go_on(&mut self) -> Result<()> {
         let lost = self.call.end().await?;
-        let fruitful = self.call.fruitful || self.call.began.elapsed() > AT_ONCE;
-        self.fruitless = if fruitful { 0 } else { self.fruitless + 1 };
-        if self.fruitless >= PATIENCE {
+        if !self.told.again().await {
             return Err(lost);
         }
-        tokio::time::sleep(PAUSE * self.fruitless).await;
         self.call = Call::begin(&self.client, self.told.resume())?;
         Ok(())
     }
@@ -127,7 +103,7 @@ impl Call {
             .stdout
             .take()
             .ok_or_else(|| Error::new(ErrorKind::Internal, "watch", "`podman events`: no output"))?;
-        Ok(Self { child, lines: BufReader::new(stdout).lines(), began: Instant::now(), fruitful: false })
+        Ok(Self { child, lines: BufReader::new(stdout).lines() })
     }
 
     /// How it ended: an error where podman broke; where it ended well, the error that this will be if it goes on like that.
@@ -151,24 +127,6 @@ fn end_with_this_process(command: &mut Command) {
     let bind = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
     // SAFETY: the closure makes one system call (prctl), which is async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(bind) };
-}
-
-impl Told {
-    /// Notes a line; whether it is new.
-    fn take(&mut self, time: Timestamp, text: String) -> bool {
-        let new = self.lines.insert((time, text));
-        self.newest = self.newest.max(time);
-        let edge = self.resume();
-        while self.lines.first().is_some_and(|(time, _)| *time < edge) {
-            self.lines.pop_first();
-        }
-        new
-    }
-
-    /// From when on the next call has to read.
-    fn resume(&self) -> Timestamp {
-        self.newest.checked_sub(OVERLAP).unwrap_or(self.beginning).max(self.beginning)
-    }
 }
 
 /// Seconds since 1970 with nine decimals.

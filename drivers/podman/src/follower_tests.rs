@@ -1,14 +1,15 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use futures_util::StreamExt;
 use hythe_runtime::ErrorKind;
+use hythe_runtime::retold::PATIENCE;
 use jiff::Timestamp;
 
-use super::{Follower, OVERLAP, PATIENCE, Told, seconds};
+use super::{Follower, seconds};
 use crate::client::Client;
 
 fn at(second: i64) -> Timestamp {
@@ -62,11 +63,6 @@ async fn a_word_of_failure_is_a_loss_at_once() {
 }
 
 #[test]
-fn only_what_may_come_again_is_remembered() {
-    let mut told = Told { beginning: at(98), newest: at(98), lines: BTreeSet::new() };
-    assert!(told.take(at(100), "a".to_owned()) && !told.take(at(100), "a".to_owned()));
-    assert_eq!(told.resume(), at(98), "nothing before the beginning is asked for");
-    assert!(told.take(at(200), "b".to_owned()) && told.take(at(199), "late".to_owned()));
-    assert_eq!((told.lines.len(), told.resume()), (2, at(200) - OVERLAP));
+fn a_moment_has_nine_decimals() {
     assert_eq!(seconds(at(200)), "200.000000000");
 }
