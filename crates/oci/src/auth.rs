@@ -52,6 +52,8 @@ pub fn server_address(image: &ImageRef) -> &str {
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     paths: Vec<PathBuf>,
+    /// The one path was given by its name, and not by custom.
+    named: bool,
     helper_path: Option<String>,
 }
 
@@ -59,6 +61,9 @@ impl Files {
     /// The places that podman and docker use, by the given environment: `$REGISTRY_AUTH_FILE` alone where it is set;
     /// else the runtime directory's `containers/auth.json`, the one in the configuration directory, and Docker's `config.json`.
     /// Credential helpers are looked for in `$PATH`.
+    ///
+    /// A usual place in a directory that is closed to us is passed over: nobody logged in there for us. Root's podman
+    /// makes `/run/containers` for root alone, where the file of a user without a runtime directory would be.
     pub fn from_env(env: &dyn Fn(&str) -> Option<String>) -> Self {
         let set = |name| env(name).filter(|value| !value.is_empty());
         let directory = |name| set(name).map(PathBuf::from);
@@ -76,9 +81,10 @@ impl Files {
                 docker.map(|docker| docker.join("config.json")),
             ]
         };
-        let paths =
-            directory("REGISTRY_AUTH_FILE").map_or_else(|| usual().into_iter().flatten().collect(), |only| vec![only]);
-        Self { paths, helper_path: set("PATH") }
+        let only = directory("REGISTRY_AUTH_FILE");
+        let named = only.is_some();
+        let paths = only.map_or_else(|| usual().into_iter().flatten().collect(), |only| vec![only]);
+        Self { paths, named, helper_path: set("PATH") }
     }
 
     /// The credential for an image: the longest matching `host/namespace/repository` prefix of the first file that has one.
@@ -87,6 +93,9 @@ impl Files {
     /// `Invalid` for a file or helper that cannot be read or understood, naming it.
     pub async fn find(&self, image: &ImageRef) -> Result<Option<Credential>, Error> {
         for path in &self.paths {
+            if !self.named && is_closed(path).await {
+                continue;
+            }
             let Some(contents) = Contents::read(path).await? else {
                 continue;
             };
@@ -115,6 +124,11 @@ impl Files {
             None => Ok(None),
         }
     }
+}
+
+/// Whether it cannot even be told if there is such a file, since a directory above it may not be searched.
+async fn is_closed(path: &Path) -> bool {
+    tokio::fs::metadata(path).await.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// The part of `auth.json` and `config.json` that is about credentials.

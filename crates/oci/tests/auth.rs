@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hythe_oci::auth::{self, Credential, Files};
 use hythe_oci::{Error, Kind};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 fn files(root: &Path, set: &[&str]) -> Files {
     let place = |name: &str| root.join(name).to_str().map(str::to_owned);
@@ -147,4 +148,33 @@ async fn a_damaged_file_is_an_error_without_its_secrets() {
     }
     let credential = Credential::Password { username: "hunter".into(), password: "hunter2".into() };
     assert!(!format!("{credential:?} {:?}", Credential::Token("hunter2".into())).contains("hunter"));
+}
+
+/// As root's podman leaves `/run/containers` to a user who has no runtime directory.
+#[test]
+fn a_usual_place_in_a_closed_directory_is_passed_over() {
+    // Capabilities are a thread's own, and its children's.
+    let as_an_ordinary_user = || {
+        let none = CapabilitySets { effective: CapabilitySet::empty(), ..capabilities(None).unwrap() };
+        set_capabilities(None, none).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let root = tempfile::tempdir().unwrap();
+            let root = root.path();
+            write(root, "runtime/containers/auth.json", "{");
+            write(root, "home/.config/containers/auth.json", &auths(&[entry("r.test", "one")]));
+            let mode = |path, mode| fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+            mode("runtime", 0);
+            assert_eq!(user(&files(root, &[]), "r.test/a").await.as_deref(), Some("one"));
+            let named = root.join("runtime/containers/auth.json").to_str().map(str::to_owned);
+            let named = Files::from_env(&move |name| (name == "REGISTRY_AUTH_FILE").then(|| named.clone()).flatten());
+            assert_eq!(find(&named, "r.test/a").await.unwrap_err().kind(), Kind::Invalid);
+            // A file that is there and may not be read is one that somebody has to repair.
+            mode("runtime", 0o700);
+            mode("runtime/containers/auth.json", 0);
+            let error = find(&files(root, &[]), "r.test/a").await.unwrap_err();
+            assert!(error.to_string().contains("cannot be read"), "{error}");
+        });
+    };
+    std::thread::spawn(as_an_ordinary_user).join().unwrap();
 }
