@@ -32,7 +32,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+    /// An error that is not temporary and has no hint.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, temporary: false, message: message.into(), hint: None }
     }
 
@@ -41,7 +42,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// With the user's next step.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

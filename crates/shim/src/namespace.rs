@@ -7,12 +7,15 @@
 //! users    a lock that all who have joined share; whoever can take it alone is not needed any more
 //! start    a lock of whoever is starting a holder
 //! holder   a lock of the living holder, which tells its pid
+//! ids      which ids it has (see `Mapping`)
 //! ```
-//! All three are dropped by the kernel, whatever its owner dies of.
+//! The three locks are dropped by the kernel, whatever its owner dies of.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -22,6 +25,7 @@ use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::process::{DumpableBehavior, Flock, FlockType, fcntl_getlk, getegid, geteuid, set_dumpable_behavior};
 
 use crate::error::{Doing, Fault, FaultKind};
+use crate::mapping::Mapping;
 use crate::users::Guise;
 
 /// The word that makes this program a holder, before the place.
@@ -131,14 +135,28 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
     living(place)?.ok_or_else(absent)
 }
 
-/// The whole life of a holder, in a process of its own; the one called returns at once. It must have one thread.
+/// The whole life of a holder, in a process of its own; the one called returns once that has its ids. It must have one thread.
 pub fn hold(place: &Path) -> i32 {
-    // SAFETY: the process has one thread, so nothing is left locked in the child.
-    #[expect(unsafe_code, reason = "to outlive its starter and to leave it no child to reap, it must be a grandchild")]
-    let said = match unsafe { fork() } {
-        Ok(ForkResult::Parent { .. }) => return 0,
-        Ok(ForkResult::Child) => begin(place),
-        Err(error) => Err(Fault::new(FaultKind::Exhausted, format!("cannot fork: {error}"))),
+    let said = match UnixStream::pair() {
+        Ok((here, there)) => {
+            // SAFETY: the process has one thread, so nothing is left locked in the child.
+            #[expect(
+                unsafe_code,
+                reason = "to outlive its starter and to leave it no child to reap, it must be a grandchild"
+            )]
+            match unsafe { fork() } {
+                Ok(ForkResult::Parent { child }) => {
+                    drop(there);
+                    return i32::from(serve(here, place, child.as_raw()).is_err());
+                }
+                Ok(ForkResult::Child) => {
+                    drop(here);
+                    begin(place, there)
+                }
+                Err(error) => Err(Fault::new(FaultKind::Exhausted, format!("cannot fork: {error}"))),
+            }
+        }
+        Err(error) => Err(Fault::new(FaultKind::Exhausted, format!("cannot make a socket: {error}"))),
     };
     let (said, held) = match said {
         Ok(held) => (Ok(()), Some(held)),
@@ -152,25 +170,53 @@ pub fn hold(place: &Path) -> i32 {
     i32::from(outcome.is_err())
 }
 
+/// Gives the holder its ids once it asks for them: only somebody outside can. One that does not ask has died, or needs none.
+fn serve(mut holder: UnixStream, place: &Path, pid: i32) -> io::Result<()> {
+    let mut asked = Vec::new();
+    holder.read_to_end(&mut asked)?;
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let given = match Mapping::of_place(place) {
+        Ok(mapping) => mapping.flatten().map_or(Ok(()), |mapping| mapping.give(pid)),
+        Err(error) => Err(error).doing("read which ids the user namespace has"),
+    };
+    holder.write_all(&serde_json::to_vec(&given)?)
+}
+
 /// Makes the namespaces; gives what others wait for, and what tells that this is the holder.
-fn begin(place: &Path) -> Result<(File, File), Fault> {
+fn begin(place: &Path, outside: UnixStream) -> Result<(File, File), Fault> {
     setsid().doing("make a session")?;
     // It was started as `/proc/self/exe`, and would be called so.
     nix::sys::prctl::set_name(c"hythe-hold").doing("take a name")?;
     let (users, holder) = (open(&place.join("users"))?, open(&place.join("holder"))?);
-    make()?;
+    let is_mapped = Mapping::of_place(place).doing("read which ids the user namespace has")?.flatten().is_some();
+    make(is_mapped.then_some(outside))?;
     fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive).doing("become the holder")?;
     Ok((users, holder))
 }
 
-/// A user namespace in which this process is root and nobody else is anybody, with a network namespace of its own.
-fn make() -> Result<(), Fault> {
+/// A user namespace in which this process is root, with a network namespace of its own. Nobody else is anybody in it, unless somebody outside gives it more ids.
+fn make(outside: Option<UnixStream>) -> Result<(), Fault> {
     let (uid, gid) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|error| {
         let message = format!("this machine has no user namespaces for ordinary users: {error}");
         Fault::new(FaultKind::Unsupported, message)
     })?;
-    map((0, uid.as_raw()), (0, gid.as_raw()))
+    match outside {
+        None => map((0, uid.as_raw()), (0, gid.as_raw())),
+        Some(outside) => ask(outside),
+    }
+}
+
+fn ask(mut outside: UnixStream) -> Result<(), Fault> {
+    const WHAT: &str = "ask for the ids of the user namespace";
+    outside.write_all(b"?").doing(WHAT)?;
+    outside.shutdown(Shutdown::Write).doing(WHAT)?;
+    let mut answer = Vec::new();
+    outside.read_to_end(&mut answer).doing(WHAT)?;
+    serde_json::from_slice(&answer)
+        .unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "what gives the user namespace its ids died")))
 }
 
 /// Gives this process other ids, which it has in a user namespace below, where it is root no more once it gives up its capabilities. It belongs to whom it

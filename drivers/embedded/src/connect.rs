@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_oci::{Registry, RegistryConfig, Store, auth::Files};
+use hythe_oci::{Hands, Options, Registry, RegistryConfig, Store, auth::Files};
 use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
 use hythe_spec::RuntimeKind;
 use jiff::{SignedDuration, Timestamp};
@@ -19,7 +19,8 @@ use crate::core::Core;
 use crate::driver::Embedded;
 use crate::errand::{self, Change};
 use crate::error::{Doing, blocking, of_store};
-use crate::instances::Instances;
+use crate::hands::{self, Inside};
+use crate::instances::{Instances, locked};
 use crate::network::{self, Networks};
 use crate::translate::Machine;
 use crate::{Config, NetworkBy};
@@ -45,6 +46,7 @@ fn open(config: Config) -> Result<Embedded> {
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
     let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
+    let (mut inside, mut kept) = (None, None);
     let bridges = match &user_namespace {
         None => stacks(&root, false).and_then(|()| bridges(&config))?,
         Some(_) if config.network == NetworkBy::Cni => {
@@ -53,6 +55,7 @@ fn open(config: Config) -> Result<Embedded> {
             return Err(error.hint("run the agent as root, or use `network = \"native\"`"));
         }
         Some(place) => {
+            (inside, kept) = mapped(&root, &shim, place)?;
             errand::stack(&shim, place, &root).map_err(impossible)?;
             errand::bridge(&shim, place)
         }
@@ -68,7 +71,11 @@ fn open(config: Config) -> Result<Embedded> {
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });
-    let (capability, warnings) = capability(&config, bridges.err(), user_namespace.is_some());
+    let (capability, mut warnings) = capability(&config, bridges.err(), user_namespace.is_some());
+    if user_namespace.is_some() && inside.is_none() {
+        warnings.push(kept.unwrap_or_else(|| ONE_OWNER.to_owned()));
+    }
+    let options = Options { hands: inside.clone().map(|inside| inside as Arc<dyn Hands>), ..Options::default() };
     let core = Core {
         info: RuntimeInfo {
             name: config.name.clone(),
@@ -82,17 +89,25 @@ fn open(config: Config) -> Result<Embedded> {
         },
         capability,
         warnings,
-        instances: Instances::open(&root)?,
-        store: Store::open(&root.join("images")).map_err(of_store(OPERATION))?,
+        instances: Instances::open(&root, inside.as_deref())?,
+        store: Store::open_with(&root.join("images"), options).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
         machine: machine(config.log_max_size.0, user_namespace),
+        inside,
         shim,
         root,
     };
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// The ids of a user namespace, settled by the first who comes.
+fn mapped(root: &Path, shim: &Path, place: &Path) -> Result<(Option<Arc<Inside>>, Option<String>)> {
+    let _turn = locked(&root.join("lock")).doing(OPERATION, "lock the root")?;
+    let (inside, warning) = hands::settle(shim, place, !root.join("instances").exists())?;
+    Ok((inside.map(Arc::new), warning))
 }
 
 /// Why there are no bridge networks, or that there are. An operator who wants plugins is not served without them.
@@ -135,8 +150,13 @@ fn nobody_is_lost(root: &Path) -> Result<()> {
 /// Why an ordinary user can have no containers here.
 fn impossible(error: Error) -> Error {
     let told = Error::new(ErrorKind::Unavailable, OPERATION, error.message());
-    told.hint(error.next_step().unwrap_or("run the agent as root, or let ordinary users make user namespaces"))
-        .source(error)
+    let usual = match error.kind() {
+        ErrorKind::Unauthorized => {
+            "list the ids that files here belong to in `/etc/subuid` and `/etc/subgid` again, or use another `root`"
+        }
+        _ => "run the agent as root, or let ordinary users make user namespaces",
+    };
+    told.hint(error.next_step().unwrap_or(usual)).source(error)
 }
 
 /// Instances of builds that nobody finished.
@@ -238,8 +258,11 @@ const WITHOUT_ROOT: [(Feature, &str); 5] = [
 ];
 
 /// What is different for an ordinary user and asked for by no field.
+/// Where the user has no other ids.
+const ONE_OWNER: &str = "as an ordinary user: all files of images and volumes belong to this user";
+
 const ROOTLESS: [&str; 3] = [
-    "as an ordinary user: all files of images and volumes belong to this user, and resources are neither limited nor measured",
+    "as an ordinary user: resources are neither limited nor measured",
     "as an ordinary user: nothing is held still while a snapshot of it is made",
     "as an ordinary user: networks do not lead out of this machine; use `network = \"host\"` for what has to",
 ];

@@ -1,12 +1,15 @@
 //! What every facet works on.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hythe_oci::{Registry, Store};
 use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::journal::{Kind, append};
 
+use crate::error::Doing;
+use crate::hands::{self, Inside};
 use crate::instances::{Instances, Record};
 use crate::network::Networks;
 use crate::translate::Machine;
@@ -25,6 +28,8 @@ pub(crate) struct Core {
     /// None where the machine has no bridge networks.
     pub(crate) networks: Option<Networks>,
     pub(crate) machine: Machine,
+    /// Where files belong to ids that this process has not.
+    pub(crate) inside: Option<Arc<Inside>>,
 }
 
 /// How facets share it.
@@ -45,6 +50,11 @@ impl Core {
             Error::new(ErrorKind::Unsupported, operation, "this machine has no bridge networks")
                 .hint("use `network = \"host\"` or `\"none\"`")
         })
+    }
+
+    /// Removes a directory that instances or images wrote to.
+    pub(crate) fn discard(&self, operation: &'static str, tree: &Path, what: impl fmt::Display) -> Result<()> {
+        hands::remove_tree(self.inside.as_deref(), tree).doing(operation, what)
     }
 
     /// Tells an event; one that cannot be written is logged and lost.

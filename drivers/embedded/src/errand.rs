@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hythe_oci::{Options, Store};
+use hythe_oci::{Layer, Options, Rights, Store};
 use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result, SnapshotRequest};
 use hythe_shim::files::read_json;
 use hythe_shim::record::Launch;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
 use crate::error::{Doing, of_fault, of_store};
+use crate::hands::rights;
 use crate::network::{self, AttachRequest, Networks};
 
 const OPERATION: &str = "errand";
@@ -78,6 +79,12 @@ enum Errand {
     Files(PathBuf, Files),
     /// Makes an image of changed files.
     Commit(Commit),
+    /// Unpacks layers of the image store of this directory.
+    Unpack(PathBuf, Vec<Layer>),
+    /// Removes this directory and all below it.
+    Remove(PathBuf),
+    /// Finds out whether there is anybody to send.
+    Nothing,
 }
 
 /// An error on its way between two processes.
@@ -129,14 +136,17 @@ impl Files {
 }
 
 impl Commit {
-    fn make(&self) -> Result<()> {
-        let options = Options { rootless: true, ..Options::default() };
-        let store = Store::open_with(&self.store, options).map_err(of_store(OPERATION))?;
+    fn make(&self, rights: Rights) -> Result<()> {
+        let store = open(&self.store, rights)?;
         let base = store.find(&self.base).map_err(of_store(OPERATION))?;
         let layer = store.copy_changes(&self.upper).map_err(of_store(OPERATION))?;
         let SnapshotRequest { image, .. } = &self.request;
         store.commit(&base, &layer, image, &self.request.labels()).map(drop).map_err(of_store(OPERATION))
     }
+}
+
+fn open(store: &Path, rights: Rights) -> Result<Store> {
+    Store::open_with(store, Options { rights, ..Options::default() }).map_err(of_store(OPERATION))
 }
 
 impl Join {
@@ -173,6 +183,21 @@ impl Core {
 /// Makes a snapshot in a user namespace: its files can be read by nobody outside.
 pub(crate) fn commit(program: &Path, place: &Path, operation: &'static str, commit: Commit) -> Result<()> {
     send(program, place, operation, &Errand::Commit(commit))
+}
+
+/// Unpacks what is not unpacked yet of these layers.
+pub(crate) fn unpack(program: &Path, place: &Path, store: &Path, layers: &[Layer]) -> Result<()> {
+    send(program, place, OPERATION, &Errand::Unpack(store.to_owned(), layers.to_vec()))
+}
+
+/// Removes a directory and all below it.
+pub(crate) fn remove(program: &Path, place: &Path, tree: &Path) -> Result<()> {
+    send(program, place, OPERATION, &Errand::Remove(tree.to_owned()))
+}
+
+/// Whether there can be a user namespace.
+pub(crate) fn nothing(program: &Path, place: &Path) -> Result<()> {
+    send(program, place, OPERATION, &Errand::Nothing)
 }
 
 /// Whether layers can be stacked below a directory, in a user namespace.
@@ -225,12 +250,20 @@ fn perform(place: &Path) -> Result<()> {
     std::io::stdin().read_to_end(&mut words).doing(OPERATION, "hear the errand")?;
     let errand: Errand = serde_json::from_slice(&words).doing(OPERATION, "understand the errand")?;
     let joined = namespace::join(place).map_err(|fault| of_fault(OPERATION, &fault))?;
+    let rights = || rights(place).doing(OPERATION, "read which ids there are");
     joined.enter_network().map_err(|fault| of_fault(OPERATION, &fault))?;
     match errand {
         Errand::Stack(root) => crate::connect::stacks(&root, true),
         Errand::Bridge => network::supported(),
         Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
         Errand::Files(directory, files) => files.make(&Directory::new(directory)),
-        Errand::Commit(commit) => commit.make(),
+        Errand::Commit(commit) => commit.make(rights()?),
+        Errand::Unpack(store, layers) => {
+            open(&store, rights()?)?.unpacked(&layers).map(drop).map_err(of_store(OPERATION))
+        }
+        Errand::Remove(tree) => {
+            hythe_oci::remove_tree(&tree).doing(OPERATION, format_args!("remove `{}`", tree.display()))
+        }
+        Errand::Nothing => Ok(()),
     }
 }

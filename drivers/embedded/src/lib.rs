@@ -13,6 +13,7 @@ mod driver;
 mod errand;
 mod error;
 mod exec;
+mod hands;
 mod images;
 mod instances;
 mod lifecycle;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hythe_oci::{Stored, remove_tree};
+use hythe_oci::Stored;
 use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, Plan, PlanNetwork, Result, State, Stop};
 use hythe_shim::files::replace_json;
@@ -64,7 +64,7 @@ pub(crate) fn make(
         Ok(record.clone())
     });
     // Published it is there no more.
-    remove_tree(made.path()).doing(operation, "clean up")?;
+    core.discard(operation, made.path(), "clean up")?;
     let found = outcome?;
     if found.id == record.id {
         core.event(&found, Kind::Created);
@@ -329,7 +329,7 @@ pub(crate) fn remove(core: &Core, operation: &'static str, record: &Record) -> R
     };
     drop(turn_of);
     core.event(record, Kind::Removed);
-    remove_tree(&trash).doing(operation, format_args!("remove the files of `{}`", record.name))
+    core.discard(operation, &trash, format_args!("remove the files of `{}`", record.name))
 }
 
 /// A supervisor that has recorded the end still tells it; what comes after must be told after.

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use hythe_oci::remove_tree;
 use hythe_runtime::identity::OWNER;
 use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes};
 use hythe_shim::files::{read_json, replace_json};
@@ -88,7 +87,7 @@ pub(crate) fn remove(core: &Core, operation: &'static str, name: &str) -> Result
         outcome => outcome.doing(operation, format_args!("remove volume `{name}`"))?,
     }
     drop(turn);
-    remove_tree(&trash).doing(operation, format_args!("remove the files of volume `{name}`"))
+    core.discard(operation, &trash, format_args!("remove the files of volume `{name}`"))
 }
 
 #[async_trait]

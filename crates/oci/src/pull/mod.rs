@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 use crate::digest::{Digest, chain};
 use crate::registry::Registry;
-use crate::store::{Store, Stored, blocking, invalid_image, parse_config, parse_manifest};
+use crate::store::{Layer, Store, Stored, blocking, invalid_image, parse_config, parse_manifest};
 use crate::unpack::Tree;
 use crate::{Error, Kind};
 
@@ -121,7 +121,17 @@ impl<'a> Pull<'a> {
         let manifest = self.narrow(document).await?;
         let _turn = self.store.turn("pull", &manifest.digest).await?;
         let parts = self.parts(&manifest).await?;
-        let trees = try_join_all(parts.iter().map(|part| self.layer(part))).await?;
+        let mut trees = try_join_all(parts.iter().map(|part| self.layer(part))).await?;
+        if self.store.options().hands.is_some()
+            && let Err(error) = self.hand_over(&parts).await
+        {
+            let damaged = try_join_all(parts.iter().map(|part| self.discard_damaged(&part.wanted.digest))).await?;
+            if error.kind() != Kind::Invalid || !damaged.contains(&true) {
+                return Err(error);
+            }
+            trees = try_join_all(parts.iter().map(|part| self.layer(part))).await?;
+            self.hand_over(&parts).await?;
+        }
         let store = self.store.clone();
         let chosen_from = (outer != manifest.digest).then_some(outer);
         let name = name.clone();
@@ -136,6 +146,19 @@ impl<'a> Pull<'a> {
         .await?;
         self.store.settle_later();
         Ok(stored)
+    }
+
+    /// Has others unpack what was fetched.
+    async fn hand_over(&self, parts: &[Part]) -> Result<(), Error> {
+        let layer = |part: &Part| Layer {
+            digest: part.wanted.digest.to_string(),
+            size: part.wanted.size,
+            media_type: String::new(),
+            diff_id: part.diff.to_string(),
+            chain_id: part.chain.to_string(),
+        };
+        let (store, layers) = (self.store.clone(), parts.iter().map(layer).collect::<Vec<_>>());
+        blocking(move || store.unpacked(&layers).map(drop)).await
     }
 
     /// From an index to the manifest for this machine.
@@ -244,7 +267,8 @@ impl<'a> Pull<'a> {
         let (store, blob) = (self.store.clone(), part.wanted.digest.clone());
         let (diff, chain) = (part.diff.clone(), part.chain.clone());
         blocking(move || {
-            if store.has_layer(&chain) {
+            // What others unpack they unpack once all is here.
+            if store.has_layer(&chain) || store.options().hands.is_some() {
                 return Ok(None);
             }
             let Some(along) = along else {

@@ -36,7 +36,7 @@ pub struct Stored {
 }
 
 /// One layer of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layer {
     /// Digest of the layer as stored, mostly compressed.
     pub digest: String,

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Store, Stored, replace_file};
+use super::{Layer, Store, Stored, replace_file};
 use crate::digest::Digest;
 use crate::error::Local as _;
 use crate::unpack::{self, Tree};
@@ -27,11 +27,24 @@ impl Store {
     /// # Errors
     /// `NotFound` when content is missing, `Invalid` for an archive that is not what its digests say or is hostile, `Exhausted`, `Internal`.
     pub fn layers(&self, image: &Stored) -> Result<Vec<PathBuf>, Error> {
+        self.unpacked(&image.layers)
+    }
+
+    /// As [`Store::layers`], for all layers of an image that may have no name yet.
+    ///
+    /// # Errors
+    /// As [`Store::layers`].
+    pub fn unpacked(&self, layers: &[Layer]) -> Result<Vec<PathBuf>, Error> {
         let _using = self.using()?;
-        let mut below: Vec<PathBuf> = Vec::with_capacity(image.layers.len());
+        let mut below: Vec<PathBuf> = Vec::with_capacity(layers.len());
         let mut is_news = false;
-        for layer in &image.layers {
+        for layer in layers {
             let chain = Digest::parse(&layer.chain_id)?;
+            if let Some(hands) = &self.options().hands
+                && !self.has_layer(&chain)
+            {
+                hands.unpack(self.root(), layers)?;
+            }
             if !self.has_layer(&chain) {
                 let _turn = self.layer_turn(&chain)?;
                 if !self.has_layer(&chain) {
@@ -129,7 +142,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed.local("rename", home)?,
         }
-        unpack::remove_tree(&away).local("remove", &away)
+        self.discard(&away)
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod blobs;
 mod gc;
+mod hands;
 mod image;
 mod index;
 mod layers;
@@ -33,6 +34,7 @@ use crate::error::Local as _;
 use crate::unpack::Limits;
 
 pub use gc::Freed;
+pub use hands::{Hands, Rights};
 pub use image::{Layer, Stored};
 
 pub(crate) use blobs::{BlobWriter, check, replace_file};
@@ -49,15 +51,17 @@ pub struct Options {
     pub limits: Limits,
     /// How many layers are downloaded at once.
     pub downloads: usize,
-    /// For a user without privileges: owners are not kept, device nodes left out, overlay attributes written as `user.overlay.*`
-    /// (mount with `userxattr`).
-    pub rootless: bool,
+    /// With whose rights layers are unpacked.
+    pub rights: Rights,
+    /// Who unpacks layers and removes them where this process cannot.
+    pub hands: Option<Arc<dyn Hands>>,
 }
 
 impl Default for Options {
-    /// Three downloads at once; rootless for everybody but root.
+    /// Three downloads at once; with the rights of this process's user.
     fn default() -> Self {
-        Self { limits: Limits::default(), downloads: 3, rootless: !rustix::process::geteuid().is_root() }
+        let rights = if rustix::process::geteuid().is_root() { Rights::Root } else { Rights::User };
+        Self { limits: Limits::default(), downloads: 3, rights, hands: None }
     }
 }
 

@@ -48,8 +48,7 @@ impl<'a> Unpacker<'a> {
     pub(super) fn finish(mut self) -> Result<Vec<PathBuf>, Failure> {
         let directories = std::mem::take(&mut self.directories);
         for (path, meta) in directories.iter().rev() {
-            dress(&self.root, path, meta, self.options.rootless)
-                .map_err(|errno| Failure::System(path.clone(), errno))?;
+            dress(&self.root, path, meta, self.options.rights).map_err(|errno| Failure::System(path.clone(), errno))?;
         }
         let root = PathBuf::new();
         let undescribed = self.root.implied.into_iter().chain([root]);
@@ -103,19 +102,19 @@ impl<'a> Unpacker<'a> {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let limit = self.options.limits.bytes;
                 let file = content::write(member, content, &place, path, limit, &mut self.buffer)?;
-                return meta.apply_to(&file, self.options.rootless).map_err(system);
+                return meta.apply_to(&file, self.options.rights).map_err(system);
             }
             EntryType::Symlink => {
                 let to = link_target(member, path)?;
                 rustix::fs::symlinkat(OsStr::from_bytes(to), &*place.parent, place.name).map_err(system)?;
             }
             EntryType::Fifo => special(member, &place, FileType::Fifo, path)?,
-            EntryType::Char | EntryType::Block if self.options.rootless => return Ok(()),
+            EntryType::Char | EntryType::Block if !self.options.rights.is_root() => return Ok(()),
             EntryType::Char => special(member, &place, FileType::CharacterDevice, path)?,
             EntryType::Block => special(member, &place, FileType::BlockDevice, path)?,
             other => return Err(Failure::Entry(path.to_owned(), format!("its type {other:?} is unknown"))),
         }
-        meta.apply(&place, kind.is_symlink(), self.options.rootless).map_err(system)
+        meta.apply(&place, kind.is_symlink(), self.options.rights).map_err(system)
     }
 
     /// Both names are inside the root; the target must be in this same layer.
@@ -225,14 +224,14 @@ pub(super) fn clean(raw: &[u8]) -> PathBuf {
 }
 
 /// Gives a directory its looks; one that has become something else meanwhile keeps what it has.
-pub(super) fn dress(root: &Root, path: &Path, meta: &Meta, rootless: bool) -> Result<(), Errno> {
+pub(super) fn dress(root: &Root, path: &Path, meta: &Meta, rights: Rights) -> Result<(), Errno> {
     let directory = match root.open_directory(path) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         // An ordinary user cannot look behind a directory that the archive has closed.
-        Err(Errno::ACCESS) if rootless => return Ok(()),
+        Err(Errno::ACCESS) if !rights.keeps_owners() => return Ok(()),
         opened => opened?,
     };
-    meta.apply(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rootless)
+    meta.apply(&Place { parent: directory.into(), name: OsStr::new(".") }, false, rights)
 }
 
 /// What a directory looks like in an unpacked layer; `None` where the layer has none there.

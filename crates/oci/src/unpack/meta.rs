@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::member::{Member, number};
 use super::tree::Place;
+use crate::store::Rights;
 
 /// Attributes that overlayfs would obey are not an archive's to set.
 const OVERLAY: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -76,9 +77,9 @@ fn timespec(text: &str) -> Option<Timespec> {
 impl Meta {
     /// Gives a file its looks, in the one order in which nothing is lost: a change of owner clears setuid and capabilities.
     /// The last component is never followed.
-    pub(crate) fn apply(&self, place: &Place<'_>, is_symlink: bool, rootless: bool) -> Result<(), Errno> {
+    pub(crate) fn apply(&self, place: &Place<'_>, is_symlink: bool, rights: Rights) -> Result<(), Errno> {
         let (parent, name) = (&*place.parent, place.name);
-        if !rootless {
+        if rights.keeps_owners() {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
@@ -87,7 +88,7 @@ impl Meta {
         }
         for (key, value) in &self.xattrs {
             let set = rustix::fs::lsetxattr(place.path(), key.as_slice(), value, XattrFlags::empty());
-            tolerate(set, rootless || is_symlink)?;
+            tolerate(set, !rights.is_root() || is_symlink)?;
         }
         let times = Timestamps { last_access: self.mtime, last_modification: self.mtime };
         rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)
@@ -96,14 +97,14 @@ impl Meta {
 
 impl Meta {
     /// As [`Meta::apply`], for a regular file that was just made; every change that is none is left out, since each costs the file system a transaction.
-    pub(crate) fn apply_to(&self, file: &File, rootless: bool) -> Result<(), Errno> {
+    pub(crate) fn apply_to(&self, file: &File, rights: Rights) -> Result<(), Errno> {
         let made = rustix::fs::fstat(file)?;
-        if !rootless && (made.st_uid, made.st_gid) != (self.uid, self.gid) {
+        if rights.keeps_owners() && (made.st_uid, made.st_gid) != (self.uid, self.gid) {
             rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?;
         for (key, value) in &self.xattrs {
-            tolerate(rustix::fs::fsetxattr(file, key.as_slice(), value, XattrFlags::empty()), rootless)?;
+            tolerate(rustix::fs::fsetxattr(file, key.as_slice(), value, XattrFlags::empty()), !rights.is_root())?;
         }
         let times = Timestamps { last_access: self.mtime, last_modification: self.mtime };
         rustix::fs::futimens(file, &times)

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use crate::digest::Digest;
-use crate::store::Options;
+use crate::store::{Options, Rights};
 use crate::{Error, Kind};
 
 use entry::Unpacker;
@@ -62,7 +62,7 @@ pub(crate) struct Tree {
     files: PathBuf,
     /// Directories that the archive does not describe: they look as in the layers below.
     implied: Vec<PathBuf>,
-    rootless: bool,
+    rights: Rights,
 }
 
 /// Unpacks a layer into the empty directory `files` inside `home`, and makes sure of its diff id.
@@ -74,12 +74,11 @@ pub(crate) fn unpack(
     diff: &Digest,
     options: &Options,
 ) -> Result<Tree, Error> {
-    let mut tree =
-        Tree { home: home.to_owned(), files: files.to_owned(), implied: Vec::new(), rootless: options.rootless };
+    let mut tree = Tree { home: home.to_owned(), files: files.to_owned(), implied: Vec::new(), rights: options.rights };
     let exceeded = Rc::new(Cell::new(false));
     let what = format!("layer `{blob}`");
-    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
-    let root = Root::open(files, options.rootless).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    let told = |failure| told(&what, options, exceeded.get(), failure);
+    let root = Root::open(files, options.rights).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
     let mut unpacker = Unpacker::new(root, options);
     let found = unpacker.run(source, &exceeded).map_err(told)?;
     if found != *diff {
@@ -92,11 +91,11 @@ pub(crate) fn unpack(
 
 /// Unpacks an archive of files that are only read again: owners, devices and attributes do not matter.
 pub(crate) fn unpack_archive(source: impl Read, into: &Path, about: &Path, options: &Options) -> Result<(), Error> {
-    let options = Options { rootless: true, ..options.clone() };
+    let options = Options { rights: Rights::User, ..options.clone() };
     let exceeded = Rc::new(Cell::new(false));
     let what = format!("archive `{}`", about.display());
-    let told = |failure| told(&what, &options.limits, exceeded.get(), failure);
-    let root = Root::open(into, true).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
+    let told = |failure| told(&what, &options, exceeded.get(), failure);
+    let root = Root::open(into, options.rights).map_err(|errno| told(Failure::System(PathBuf::new(), errno)))?;
     Unpacker::new(root, &options).run(source, &exceeded).map_err(told)?;
     Ok(())
 }
@@ -121,7 +120,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn told(what: &str, limits: &Limits, exceeded: bool, failure: Failure) -> Error {
+fn told(what: &str, options: &Options, exceeded: bool, failure: Failure) -> Error {
+    let limits = &options.limits;
     let invalid = |why: String| Error::new(Kind::Invalid, format!("{what} {why}"));
     let bounds = |why: String| {
         Error::new(Kind::Exhausted, format!("{what} {why}"))
@@ -142,6 +142,11 @@ fn told(what: &str, limits: &Limits, exceeded: bool, failure: Failure) -> Error 
         Failure::System(path, errno @ (Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV)) => {
             invalid(entry(&path, &errno))
         }
+        // A change of owner is what a user namespace refuses so.
+        Failure::System(path, Errno::INVAL) if options.rights == Rights::Mapped => {
+            invalid(entry(&path, &"its owner or group is none of the ids that this user has"))
+                .hint("give this user more ids in `/etc/subuid` and `/etc/subgid`, or run the agent as root")
+        }
         Failure::System(path, errno) => {
             crate::error::failed(&format!("unpack {what}: entry"), &path.display(), &errno.into())
         }
@@ -156,16 +161,16 @@ impl Tree {
     /// Gives undescribed directories the looks that they have in the layers below, highest first.
     pub(crate) fn complete(&self, below: &[PathBuf]) -> Result<(), Error> {
         let failed = |path: &Path, errno: Errno| crate::error::failed("complete", &path.display(), &errno.into());
-        let own = Root::open(&self.files, self.rootless).map_err(|errno| failed(&self.files, errno))?;
+        let own = Root::open(&self.files, self.rights).map_err(|errno| failed(&self.files, errno))?;
         let roots: Result<Vec<_>, _> = below
             .iter()
             .rev()
-            .map(|lower| Root::open(lower, self.rootless).map_err(|errno| failed(lower, errno)))
+            .map(|lower| Root::open(lower, self.rights).map_err(|errno| failed(lower, errno)))
             .collect();
         let roots = roots?;
         for path in &self.implied {
             if let Some(meta) = roots.iter().find_map(|lower| entry::looks(lower, path)) {
-                entry::dress(&own, path, &meta, self.rootless).map_err(|errno| failed(path, errno))?;
+                entry::dress(&own, path, &meta, self.rights).map_err(|errno| failed(path, errno))?;
             }
         }
         Ok(())

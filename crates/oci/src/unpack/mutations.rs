@@ -90,7 +90,8 @@ fn names(path: &Path) -> Vec<std::ffi::OsString> {
 fn every_archive_gets_an_answer_and_stays_inside() {
     let whole = archive();
     let blob = Digest::of(b"");
-    let options = Options { limits: Limits { bytes: 1 << 20, entries: 100 }, rootless: true, ..Options::default() };
+    let options =
+        Options { limits: Limits { bytes: 1 << 20, entries: 100 }, rights: Rights::User, ..Options::default() };
     let outside = tempfile::tempdir().unwrap();
     let mut complete = 0;
     for seed in 1..=ROUNDS {

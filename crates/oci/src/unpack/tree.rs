@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Xattr
 use rustix::io::Errno;
 
 use super::remove::remove_directory;
+use crate::store::Rights;
 
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// The longest path that the kernel takes; links could build deeper trees than can be removed again.
@@ -29,7 +30,7 @@ pub(crate) struct Root {
     last: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Directories that the archive needs and does not describe.
     pub(crate) implied: BTreeSet<PathBuf>,
-    rootless: bool,
+    rights: Rights,
 }
 
 /// Where an entry goes: an open directory and a name in it.
@@ -55,9 +56,9 @@ impl Place<'_> {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, rootless: bool) -> Result<Self, Errno> {
+    pub(crate) fn open(path: &Path, rights: Rights) -> Result<Self, Errno> {
         let directory = rustix::fs::openat(CWD, path, HANDLE, Mode::empty())?;
-        Ok(Self { directory, last: None, implied: BTreeSet::new(), rootless })
+        Ok(Self { directory, last: None, implied: BTreeSet::new(), rights })
     }
 
     /// The place of a clean, relative path; missing parents are made.
@@ -133,7 +134,7 @@ impl Root {
 
     /// Nothing of what lower layers have in the directory shows through.
     pub(crate) fn make_opaque(&self, place: &Place<'_>) -> Result<(), Errno> {
-        let key = if self.rootless { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+        let key = if self.rights.is_root() { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
         rustix::fs::lsetxattr(place.path(), key, b"y", XattrFlags::empty())
     }
 

@@ -11,6 +11,7 @@ mod server;
 mod archives;
 mod commit;
 mod crash;
+mod hands;
 mod pack;
 mod pull;
 mod push;

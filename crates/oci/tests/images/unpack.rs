@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use hythe_oci::{Error, Kind, Limits, Options, Store};
+use hythe_oci::{Error, Kind, Limits, Options, Rights, Store};
 use tar::EntryType;
 
 use crate::support::*;
@@ -224,7 +224,7 @@ fn without_privileges_owners_and_devices_are_left_out() {
         .entry(EntryType::Char, "null", 0o666, "", b"")
         .file("locked/.wh..wh..opq", b"")
         .file(".wh.gone", b"");
-    let options = Options { rootless: true, ..Options::default() };
+    let options = Options { rights: Rights::User, ..Options::default() };
     let unpacked = unpack_image(&Image::of(&[archive.finish()]), options).unwrap();
     let found = unpacked.top("locked").metadata().unwrap();
     assert_eq!((found.uid(), found.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o500));

@@ -46,9 +46,9 @@ impl Bed {
         let embedded = tokio.block_on(connect(&root));
         let archive = directory.path().join("image.tar");
         crate::image::write(&busybox(), IMAGE, &archive);
-        let store = hythe_oci::Store::open(&root.join("images")).unwrap();
-        tokio.block_on(store.import(&archive, None)).unwrap();
-        Self { root, _directory: directory, tokio, embedded, cx: OpContext::new("trial") }
+        let bed = Self { root, _directory: directory, tokio, embedded, cx: OpContext::new("trial") };
+        bed.load(&archive);
+        bed
     }
 
     /// An archive with an image of this name, which shares no layer with the other one.
@@ -59,6 +59,11 @@ impl Bed {
         std::fs::write(&other, [&program[..], b"other"].concat()).unwrap();
         crate::image::write(&other, name, &path);
         path
+    }
+
+    pub(crate) fn load(&self, archive: &Path) {
+        let (progress, _reports) = tokio::sync::mpsc::channel(1);
+        self.wait(hythe_runtime::Images::load(&self.embedded, &self.cx, archive, &progress)).unwrap();
     }
 
     /// Another agent over the same root, as after a restart.

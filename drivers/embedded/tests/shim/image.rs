@@ -20,13 +20,30 @@ fn file(to: &mut Builder<Vec<u8>>, path: &str, content: &[u8]) {
     to.append_data(&mut header(EntryType::Regular, content.len()), path, content).unwrap();
 }
 
+/// A file that belongs to somebody: path, mode, user and group.
+pub(crate) type Owned<'a> = (&'a str, u32, u32, u32);
+
 /// Writes it.
 pub(crate) fn write(busybox: &Path, name: &str, to: &Path) {
+    write_with(busybox, name, to, &[]);
+}
+
+/// Writes one with more files; a path that ends with `/` is a directory.
+pub(crate) fn write_with(busybox: &Path, name: &str, to: &Path, more: &[Owned<'_>]) {
     let mut layer = Builder::new(Vec::new());
     layer.append_data(&mut header(EntryType::Directory, 0), "bin", &[][..]).unwrap();
     file(&mut layer, "bin/busybox", &std::fs::read(busybox).unwrap());
     for applet in ["sh", "sleep", "cat", "yes", "head", "true", "echo"] {
         layer.append_link(&mut header(EntryType::Symlink, 0), format!("bin/{applet}"), "busybox").unwrap();
+    }
+    for (path, mode, uid, gid) in more {
+        let (kind, content) =
+            if path.ends_with('/') { (EntryType::Directory, "") } else { (EntryType::Regular, "owned\n") };
+        let mut header = header(kind, content.len());
+        header.set_mode(*mode);
+        header.set_uid((*uid).into());
+        header.set_gid((*gid).into());
+        layer.append_data(&mut header, path, content.as_bytes()).unwrap();
     }
     let layer = layer.into_inner().unwrap();
     let digits: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();

@@ -1,0 +1,58 @@
+//! Whose the files of unpacked layers are, and who may touch them.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+use super::{Layer, Store};
+use crate::Error;
+use crate::error::Local as _;
+use crate::unpack::remove_tree;
+
+/// With whose rights layers are unpacked, and so what of an archive is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// The machine's root: everything.
+    Root,
+    /// Root of a user namespace that has the ids of an image's owners: owners are kept, device nodes left out, overlay attributes written as
+    /// `user.overlay.*` (mount with `userxattr`).
+    Mapped,
+    /// A user without privileges: as [`Rights::Mapped`], but every file is this user's.
+    User,
+}
+
+impl Rights {
+    pub(crate) fn is_root(self) -> bool {
+        self == Self::Root
+    }
+
+    pub(crate) fn keeps_owners(self) -> bool {
+        self != Self::User
+    }
+}
+
+/// What works on the files of layers in place of a process that has not the ids of their owners. It opens the same store, in another process.
+pub trait Hands: Debug + Send + Sync {
+    /// Unpacks what is not unpacked yet of an image's layers, lowest first, by [`Store::unpacked`].
+    ///
+    /// # Errors
+    /// As [`Store::layers`].
+    fn unpack(&self, store: &Path, layers: &[Layer]) -> Result<(), Error>;
+
+    /// Removes a directory and all below it.
+    ///
+    /// # Errors
+    /// The disk.
+    fn remove(&self, tree: &Path) -> io::Result<()>;
+}
+
+impl Store {
+    /// Removes what layers were unpacked to.
+    pub(super) fn discard(&self, tree: &Path) -> Result<(), Error> {
+        let removed = match (remove_tree(tree), &self.options().hands) {
+            (Err(error), Some(hands)) if error.kind() == io::ErrorKind::PermissionDenied => hands.remove(tree),
+            (removed, _) => removed,
+        };
+        removed.local("remove", tree)
+    }
+}
