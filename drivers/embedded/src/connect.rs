@@ -259,7 +259,7 @@ const WITHOUT_ROOT: [(Feature, &str); 5] = [
 
 /// What is different for an ordinary user and asked for by no field.
 /// Where the user has no other ids.
-const ONE_OWNER: &str = "as an ordinary user: all files of images and volumes belong to this user";
+const ONE_OWNER: &str = "as an ordinary user: all files of images and volumes belong to this user; with `newuidmap` and ranges for it in `/etc/subuid` and `/etc/subgid` a new root keeps their owners";
 
 const ROOTLESS: [&str; 3] = [
     "as an ordinary user: resources are neither limited nor measured",

@@ -1,17 +1,18 @@
 //! What has to be done in an ordinary user's namespaces, which a program with threads cannot enter: this program does it once more, as `hythe shim errand`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use hythe_oci::{Layer, Options, Rights, Store};
-use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result, SnapshotRequest};
+use hythe_oci::{Layer, Options, Rights, Store, Stored};
+use hythe_runtime::{Attachment, Error, ErrorKind, NetworkSpec, Result};
 use hythe_shim::files::read_json;
 use hythe_shim::record::Launch;
 use hythe_shim::rootfs::{copy_in, make_directory, within};
 use hythe_shim::{Directory, namespace};
-use hythe_spec::ExtraHost;
+use hythe_spec::{ExtraHost, ImageRef};
 use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
@@ -56,15 +57,14 @@ pub(crate) enum Files {
     Copy(Vec<(PathBuf, String)>),
 }
 
-/// An upper directory that becomes the layer of a snapshot.
+/// An upper directory that becomes the highest layer of an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Commit {
-    /// The image store.
-    pub(crate) store: PathBuf,
     pub(crate) upper: PathBuf,
     /// Manifest of the image below it.
     pub(crate) base: String,
-    pub(crate) request: SnapshotRequest,
+    pub(crate) image: ImageRef,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,8 +77,8 @@ enum Errand {
     Networks(PathBuf, Change),
     /// Changes the files of the instance of this directory.
     Files(PathBuf, Files),
-    /// Makes an image of changed files.
-    Commit(Commit),
+    /// Makes an image of changed files in the image store of this directory.
+    Commit(PathBuf, Commit),
     /// Unpacks layers of the image store of this directory.
     Unpack(PathBuf, Vec<Layer>),
     /// Removes this directory and all below it.
@@ -136,12 +136,10 @@ impl Files {
 }
 
 impl Commit {
-    fn make(&self, rights: Rights) -> Result<()> {
-        let store = open(&self.store, rights)?;
-        let base = store.find(&self.base).map_err(of_store(OPERATION))?;
-        let layer = store.copy_changes(&self.upper).map_err(of_store(OPERATION))?;
-        let SnapshotRequest { image, .. } = &self.request;
-        store.commit(&base, &layer, image, &self.request.labels()).map(drop).map_err(of_store(OPERATION))
+    fn make(&self, operation: &'static str, store: &Store) -> Result<Stored> {
+        let base = store.find(&self.base).map_err(of_store(operation))?;
+        let layer = store.copy_changes(&self.upper).map_err(of_store(operation))?;
+        store.commit(&base, &layer, &self.image, &self.labels).map_err(of_store(operation))
     }
 }
 
@@ -171,6 +169,14 @@ impl Core {
         }
     }
 
+    /// Makes an image of what an instance changed. For an ordinary user, files are of others and can be read by nobody outside.
+    pub(crate) fn commit(&self, operation: &'static str, commit: Commit) -> Result<Stored> {
+        let Some(place) = &self.machine.user_namespace else { return commit.make(operation, &self.store) };
+        let image = commit.image.clone();
+        send(&self.shim, place, operation, &Errand::Commit(self.store.root().to_owned(), commit))?;
+        self.store.get(&image).map_err(of_store(operation))
+    }
+
     /// Changes files of an instance that does not run.
     pub(crate) fn change_files(&self, operation: &'static str, directory: &Directory, files: Files) -> Result<()> {
         match &self.machine.user_namespace {
@@ -178,11 +184,6 @@ impl Core {
             Some(place) => send(&self.shim, place, operation, &Errand::Files(directory.path().to_owned(), files)),
         }
     }
-}
-
-/// Makes a snapshot in a user namespace: its files can be read by nobody outside.
-pub(crate) fn commit(program: &Path, place: &Path, operation: &'static str, commit: Commit) -> Result<()> {
-    send(program, place, operation, &Errand::Commit(commit))
 }
 
 /// Unpacks what is not unpacked yet of these layers.
@@ -257,7 +258,7 @@ fn perform(place: &Path) -> Result<()> {
         Errand::Bridge => network::supported(),
         Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
         Errand::Files(directory, files) => files.make(&Directory::new(directory)),
-        Errand::Commit(commit) => commit.make(rights()?),
+        Errand::Commit(store, commit) => commit.make(OPERATION, &open(&store, rights()?)?).map(drop),
         Errand::Unpack(store, layers) => {
             open(&store, rights()?)?.unpacked(&layers).map(drop).map_err(of_store(OPERATION))
         }

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use crate::client::{self, Asked};
 use crate::core::{Core, Shared};
 use crate::driver::Embedded;
-use crate::errand::{self, Commit};
+use crate::errand::Commit;
 use crate::error::{Doing, blocking, bounded, carried, of_fault, of_store};
 use crate::images::{config_of, sweep};
 use crate::instances::{Record, Turn};
@@ -173,12 +173,9 @@ fn keep(core: &Core, record: &Record, request: &SnapshotRequest, still: Still) -
     let upper = core.instances.directory(&record.id).upper();
     // One that was never started has none.
     fs::create_dir_all(&upper).doing(COMMIT, format_args!("make `{}`", upper.display()))?;
-    if let Some(place) = &core.machine.user_namespace {
-        let (store, base, request) = (core.store.root().to_owned(), record.manifest.clone(), request.clone());
-        let image = request.image.clone();
-        errand::commit(&core.shim, place, COMMIT, Commit { store, upper, base, request })?;
-        drop(still);
-        return core.store.get(&image).map_err(of_store(COMMIT));
+    if core.machine.user_namespace.is_some() {
+        let (base, image) = (record.manifest.clone(), request.image.clone());
+        return core.commit(COMMIT, Commit { upper, base, image, labels: request.labels() });
     }
     let base = core.store.find(&record.manifest).map_err(of_store(COMMIT))?;
     let layer = core.store.copy_changes(&upper).map_err(of_store(COMMIT))?;

@@ -2,8 +2,10 @@
 //!
 //! For: whoever proves that nothing is left, be it one trial or the run of all tests. It asks the kernel in the kernel's own words and nothing of the code
 //! under test.
+//! Also the ordinary users ([`ordinary`]) that such trials are about.
 //! Not for: engines and their objects (`xtask`), nor for files, whose places only the one who made them knows.
 
+pub mod ordinary;
 mod root;
 mod rules;
 

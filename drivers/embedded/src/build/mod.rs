@@ -14,6 +14,7 @@ use hythe_spec::ImageRef;
 use serde_json::{Map, Value, json};
 
 use crate::driver::Embedded;
+use crate::errand::Commit;
 use crate::error::{blocking, of_store};
 use dockerfile::{Step, arguments, expand, invalid, join, pairs, set_env, steps};
 use worker::Worker;
@@ -221,13 +222,10 @@ impl Build<'_> {
         let base = match worker {
             None => self.base.clone(),
             Some(worker) => {
-                let (store, base, upper) = (store.clone(), self.base.clone(), worker.upper());
-                let working = worker.image().clone();
-                blocking("build", move || {
-                    let layer = store.copy_changes(&upper).map_err(of_store("build"))?;
-                    store.commit(&base, &layer, &working, &BTreeMap::new()).map_err(of_store("build"))
-                })
-                .await?
+                let (core, base) = (self.embedded.core.clone(), self.base.digest.clone());
+                let image = worker.image().clone();
+                let commit = Commit { upper: worker.upper(), base, image, labels: BTreeMap::new() };
+                blocking("build", move || core.commit("build", commit)).await?
             }
         };
         let (store, config) = (store.clone(), self.config.clone());

@@ -13,21 +13,19 @@ mod owners;
 mod trials;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use hythe_traces::ordinary::{IDS, USER, give_ids, newuidmap};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// Of nobody; the second is a neighbour.
-pub(crate) const USERS: [u32; 2] = [64_321, 64_322];
-/// Ids that the first has besides where it `has_ids`, of users and of groups; inside they begin with 1.
-pub(crate) const IDS: [(u32, u32); 2] = [(1_640_000, 65_536), (1_740_000, 65_536)];
+/// The second is a neighbour.
+pub(crate) const USERS: [u32; 2] = [USER, 64_322];
 /// Says so to this program, started once more.
 const WITH_IDS: &str = "HYTHE_TEST_IDS";
 
-/// Whether this is the user who has other ids.
+/// Whether this user has other ids.
 pub(crate) fn has_ids() -> bool {
     std::env::var_os(WITH_IDS).is_some()
 }
@@ -52,8 +50,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if rustix::process::geteuid().is_root() {
-        let alone = as_user(USERS[0], false);
-        let mapped = newuidmap().map(|_| as_user(USERS[0], true));
+        let alone = as_user(false);
+        let mapped = newuidmap().map(|_| as_user(true));
         if mapped.is_none() {
             println!("skipped {} trials of a user with other ids: there is no `newuidmap`", trials.len());
         }
@@ -62,43 +60,17 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn newuidmap() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|place| place.join("newuidmap")).find(|path| path.exists())
-}
-
-/// Ids for the user, which only this thread and what it starts sees. The user may change them.
-fn give_ids(user: u32) {
-    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS | nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM).unwrap();
-    mount(c"tmpfs", "/mnt", c"tmpfs", MountFlags::empty(), None).unwrap();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    fs::create_dir_all("/mnt/upper").unwrap();
-    fs::create_dir("/mnt/work").unwrap();
-    fs::write("/mnt/upper/passwd", format!("{users}\nhythe-trial:x:{user}:{user}::/:/bin/sh\n")).unwrap();
-    for (file, who, (first, count)) in
-        [("subuid", "hythe-trial".to_owned(), IDS[0]), ("subgid", user.to_string(), IDS[1])]
-    {
-        let path = Path::new("/mnt/upper").join(file);
-        fs::write(&path, format!("{who}:{first}:{count}\n")).unwrap();
-        chown(path, Some(user), Some(user)).unwrap();
-    }
-    let options = c"lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work";
-    mount(c"overlay", "/etc", c"overlay", MountFlags::empty(), Some(options)).unwrap();
-}
-
 /// This program once more, from a copy that the user may read wherever the checkout is; `false`: it failed.
-fn as_user(user: u32, with_ids: bool) -> bool {
+fn as_user(with_ids: bool) -> bool {
     let directory = tempfile::Builder::new().prefix("hythe-user-").tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("rootless");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let start = || {
         let mut command = Command::new(program);
-        command.args(std::env::args_os().skip(1)).current_dir("/").uid(user).gid(user);
+        command.args(std::env::args_os().skip(1)).current_dir("/").uid(USER).gid(USER);
         if with_ids {
-            give_ids(user);
+            give_ids().unwrap();
             command.env(WITH_IDS, "1");
         }
         command.status().unwrap().success()

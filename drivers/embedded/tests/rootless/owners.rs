@@ -8,10 +8,11 @@ use hythe_driver_embedded::Config;
 use hythe_runtime::{ErrorKind, Images, PlanNetwork, Runtime, SnapshotRequest, VolumeSpec, Volumes};
 use hythe_shim::Mapping;
 use hythe_spec::{Mount, MountSource};
+use hythe_traces::ordinary::{IDS, NAME, USER};
 
 use crate::bed::{self, Bed};
 use crate::trials::{SERVER, exec, uids};
-use crate::{IDS, image, outside};
+use crate::{image, outside};
 
 pub(crate) const TRIALS: &[crate::Named] = &[
     ("files_belong_to_whom_they_are_given", files_belong_to_whom_they_are_given),
@@ -163,7 +164,7 @@ fn ids_that_are_refused() {
     let bed = Bed::new();
     let given = fs::read_to_string("/etc/subuid").unwrap();
     // Somebody takes a part of them away.
-    fs::write("/etc/subuid", format!("hythe-trial:{}:100\n", IDS[0].0)).unwrap();
+    fs::write("/etc/subuid", format!("{NAME}:{}:100\n", IDS[0].0)).unwrap();
     let refused = bed.wait(connect(&bed.root));
     fs::write("/etc/subuid", &given).unwrap();
     let error = refused.unwrap_err();
@@ -174,10 +175,10 @@ fn ids_that_are_refused() {
     bed.until_exited(&id);
     bed.end();
     // A number that `newgidmap` takes for the name of somebody else.
-    fs::write("/etc/subgid", format!("0{}:{}:10\n", crate::USERS[0], IDS[1].0)).unwrap();
+    fs::write("/etc/subgid", format!("0{USER}:{}:10\n", IDS[1].0)).unwrap();
     let root = bed.root.with_file_name("without");
     let without = bed.wait(connect(&root));
-    fs::write("/etc/subgid", format!("{}:{}:{}\n", crate::USERS[0], IDS[1].0, IDS[1].1)).unwrap();
+    fs::write("/etc/subgid", format!("{USER}:{}:{}\n", IDS[1].0, IDS[1].1)).unwrap();
     let without = without.unwrap();
     assert!(warnings(&bed, &without).contains("newgidmap"), "{}", warnings(&bed, &without));
     assert_eq!(Mapping::of_place(&root.join("user")).unwrap(), Some(None));

@@ -4,7 +4,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use hythe_runtime::{Exec, ExecRequest, InstanceId, PlanNetwork, Runtime, State, Stop, VolumeSpec, Volumes};
+use hythe_runtime::{
+    BuildRequest, Exec, ExecRequest, Images, InstanceId, PlanNetwork, Runtime, State, Stop, VolumeSpec, Volumes,
+};
 use hythe_spec::{ByteSize, Mount, MountSource};
 
 use crate::bed::{Bed, kill, runs};
@@ -16,6 +18,7 @@ pub(crate) const TRIALS: &[crate::Named] = &[
     ("it_is_stopped_by_a_signal_or_killed", it_is_stopped),
     ("a_volume_outlives_it_and_its_root_can_be_read_only", a_volume_outlives_it),
     ("what_it_made_is_removed_whoever_made_it", what_it_made_is_removed),
+    ("what_is_built_belongs_to_root", what_is_built_belongs_to_root),
     ("the_hosts_network_is_had", the_hosts_network),
     ("limits_are_refused_before_anything_is_made", limits_are_refused),
     ("others_of_the_machine_see_nothing", others_see_nothing),
@@ -138,6 +141,32 @@ fn what_it_made_is_removed() {
     let said = if crate::has_ids() { "mkdir: can't create directory '/a/': Permission denied" } else { "1000" };
     assert_eq!(bed.lines(&id), [said]);
     // Looks that nothing is left.
+    bed.end();
+}
+
+/// In the image, which may be pushed: there its user is nobody.
+fn what_is_built_belongs_to_root() {
+    let bed = Bed::new();
+    let context = tempfile::tempdir().unwrap();
+    let dockerfile = context.path().join("Dockerfile");
+    std::fs::write(&dockerfile, "FROM localhost/shim-test:1\nRUN echo x > /built\n").unwrap();
+    let request = BuildRequest {
+        context: context.path().to_owned(),
+        dockerfile,
+        image: "localhost/built:1".parse().unwrap(),
+        args: Default::default(),
+        labels: Default::default(),
+        no_cache: false,
+    };
+    let (progress, _reports) = tokio::sync::mpsc::channel(1);
+    bed.wait(Images::build(&bed.embedded, &bed.cx, &request, &progress)).unwrap();
+    let blobs = std::fs::read_dir(bed.root.join("images/blobs/sha256")).unwrap().flatten();
+    let owners = |path: std::path::PathBuf| {
+        let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
+        let built = archive.entries().unwrap().flatten().find(|entry| entry.path().unwrap().ends_with("built"))?;
+        Some((built.header().uid().unwrap(), built.header().gid().unwrap()))
+    };
+    assert_eq!(blobs.filter_map(|blob| owners(blob.path())).collect::<Vec<_>>(), [(0, 0)]);
     bed.end();
 }
 

@@ -18,8 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // `oci` for what is done with images without any agent.
     ("cli", &["client", "api", "spec", "agent", "oci"]),
     ("drivers/*", &["runtime", "oci", "shim", "spec"]),
-    // `oci` for archives of images to be loaded.
-    ("tests/conformance", &["runtime", "spec", "oci", "drivers/*"]),
+    // `oci` for archives of images to be loaded, `traces` for the ordinary users that it has.
+    ("tests/conformance", &["runtime", "spec", "oci", "drivers/*", "tests/traces"]),
     // The embedded runtime has no program of its own by which its trials could act behind the agent's back.
     ("tests/e2e", &["client", "api", "spec", "runtime", "drivers/*", "tests/traces"]),
     ("tests/traces", &[]),

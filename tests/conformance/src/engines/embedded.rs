@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hythe_driver_embedded::network::plugins_supported;
 use hythe_driver_embedded::{Config, Embedded, NetworkBy};
-use hythe_oci::Store;
 use hythe_runtime::layers::{Settings, standard};
 use hythe_runtime::{Images, OpContext};
 use hythe_spec::ImageRef;
@@ -23,9 +22,16 @@ use crate::subject::{Breakable, Subject};
 /// Where overlayfs works: a memory file system would do too, but not one that is itself stacked.
 const ROOTS: &str = "/var/tmp";
 
+/// What a user with other ids leaves, that user cannot remove: whoever started this process does, with its home.
+fn roots() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(PathBuf::from);
+    rootless::results().and_then(|_| home()).unwrap_or_else(|| PathBuf::from(ROOTS))
+}
+
 /// What an ordinary user has not.
 const WITHOUT_ROOT: [(Need, &str); 2] = [
     (Need::Pause, "an ordinary user has no control groups, and so no freezer"),
+    // With the ids of `/etc/subuid` they may belong to others: without this one.
     (Need::Owners, "an ordinary user's files belong to that user alone"),
 ];
 
@@ -49,19 +55,19 @@ pub(super) async fn subject(
         println!("`{BY_PLUGINS}` is not judged: {error}");
         return Ok(None);
     }
-    let root = Arc::new(tempfile::Builder::new().prefix("hythe-conformance-").tempdir_in(ROOTS)?);
+    let root = Arc::new(tempfile::Builder::new().prefix("hythe-conformance-").tempdir_in(roots())?);
     let embedded = connect(root.path(), network).await?;
     let registry = environment.registry.as_ref().map(|registry| registry.address.clone());
     match &registry {
         Some(address) => pull(&embedded, address, image).await?,
-        None => import(root.path(), image).await?,
+        None => load(&embedded, root.path(), image).await?,
     }
     let hand = EmbeddedHand::new(embedded.clone());
     Ok(Some(Subject {
         name: match network {
             NetworkBy::Cni => BY_PLUGINS,
             NetworkBy::Native if is_root => "embedded",
-            NetworkBy::Native => rootless::NAME,
+            NetworkBy::Native => rootless::name(),
         },
         runtime: standard(Arc::new(embedded), &Settings::default()),
         real: true,
@@ -70,7 +76,11 @@ pub(super) async fn subject(
         breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root), network)))),
         registry,
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
-        without: if is_root { &[] } else { &WITHOUT_ROOT },
+        without: match (is_root, rootless::has_ids()) {
+            (true, _) => &[],
+            (false, true) => &WITHOUT_ROOT[..1],
+            (false, false) => &WITHOUT_ROOT,
+        },
     }))
 }
 
@@ -86,11 +96,12 @@ async fn pull(embedded: &Embedded, address: &str, image: &ImageRef) -> Outcome {
     Ok(Images::tag(embedded, &OpContext::new("set-up"), &there, image).await?)
 }
 
-async fn import(root: &Path, image: &ImageRef) -> Outcome {
+async fn load(embedded: &Embedded, root: &Path, image: &ImageRef) -> Outcome {
     let busybox = std::env::var_os("HYTHE_TEST_BUSYBOX").map_or_else(|| PathBuf::from("/bin/busybox"), PathBuf::from);
     let path = root.join("test-image.tar");
     std::fs::write(&path, archive(&std::fs::read(busybox)?, image)?)?;
-    Store::open(&root.join("images"))?.import(&path, None).await?;
+    let (progress, _reports) = mpsc::channel(1);
+    Images::load(embedded, &OpContext::new("set-up"), &path, &progress).await?;
     Ok(std::fs::remove_file(path)?)
 }
 

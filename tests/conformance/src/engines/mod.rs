@@ -34,5 +34,5 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
 /// What an ordinary user has.
 pub(crate) async fn rootless(environment: &Environment, image: &ImageRef) -> Vec<Connected> {
     let subject = embedded::subject(environment, image, NetworkBy::Native).await.transpose();
-    subject.map(|subject| (crate::rootless::NAME, subject)).into_iter().collect()
+    subject.map(|subject| (crate::rootless::name(), subject)).into_iter().collect()
 }
