@@ -27,5 +27,5 @@ pub use error::{Error, Kind};
 pub use pack::Pack;
 pub use pull::{Phase, Progress};
 pub use registry::{Registry, RegistryConfig, Resolved};
-pub use store::{Freed, Hands, Layer, Options, Rights, Store, Stored};
+pub use store::{Freed, Hands, Layer, Options, Rights, Store, Stored, remove_by};
 pub use unpack::{Limits, remove_tree};

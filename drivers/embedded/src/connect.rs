@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_oci::{Hands, Options, Registry, RegistryConfig, Store, auth::Files};
+use hythe_oci::{Options, Registry, RegistryConfig, Store, auth::Files};
 use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
 use hythe_spec::RuntimeKind;
 use jiff::{SignedDuration, Timestamp};
@@ -19,8 +19,8 @@ use crate::core::Core;
 use crate::driver::Embedded;
 use crate::errand::{self, Change};
 use crate::error::{Doing, blocking, of_store};
-use crate::hands::{self, Inside};
-use crate::instances::{Instances, locked};
+use crate::hands::{self, Settled};
+use crate::instances::Instances;
 use crate::network::{self, Networks};
 use crate::translate::Machine;
 use crate::{Config, NetworkBy};
@@ -46,7 +46,7 @@ fn open(config: Config) -> Result<Embedded> {
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
     let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
-    let (mut inside, mut kept) = (None, None);
+    let mut owners = Settled::default();
     let bridges = match &user_namespace {
         None => stacks(&root, false).and_then(|()| bridges(&config))?,
         Some(_) if config.network == NetworkBy::Cni => {
@@ -55,7 +55,7 @@ fn open(config: Config) -> Result<Embedded> {
             return Err(error.hint("run the agent as root, or use `network = \"native\"`"));
         }
         Some(place) => {
-            (inside, kept) = mapped(&root, &shim, place)?;
+            owners = hands::settle(&root, &shim, place).map_err(impossible)?;
             errand::stack(&shim, place, &root).map_err(impossible)?;
             errand::bridge(&shim, place)
         }
@@ -72,10 +72,11 @@ fn open(config: Config) -> Result<Embedded> {
         ..RegistryConfig::default()
     });
     let (capability, mut warnings) = capability(&config, bridges.err(), user_namespace.is_some());
-    if user_namespace.is_some() && inside.is_none() {
-        warnings.push(kept.unwrap_or_else(|| ONE_OWNER.to_owned()));
+    if user_namespace.is_some() && owners.hands.is_none() {
+        warnings.push(owners.warning.unwrap_or_else(|| ONE_OWNER.to_owned()));
     }
-    let options = Options { hands: inside.clone().map(|inside| inside as Arc<dyn Hands>), ..Options::default() };
+    let hands = owners.hands;
+    let options = Options { hands: hands.clone(), ..Options::default() };
     let core = Core {
         info: RuntimeInfo {
             name: config.name.clone(),
@@ -89,25 +90,18 @@ fn open(config: Config) -> Result<Embedded> {
         },
         capability,
         warnings,
-        instances: Instances::open(&root, inside.as_deref())?,
+        instances: Instances::open(&root, hands.as_deref())?,
         store: Store::open_with(&root.join("images"), options).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
         machine: machine(config.log_max_size.0, user_namespace),
-        inside,
+        hands,
         shim,
         root,
     };
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
-}
-
-/// The ids of a user namespace, settled by the first who comes.
-fn mapped(root: &Path, shim: &Path, place: &Path) -> Result<(Option<Arc<Inside>>, Option<String>)> {
-    let _turn = locked(&root.join("lock")).doing(OPERATION, "lock the root")?;
-    let (inside, warning) = hands::settle(shim, place, !root.join("instances").exists())?;
-    Ok((inside.map(Arc::new), warning))
 }
 
 /// Why there are no bridge networks, or that there are. An operator who wants plugins is not served without them.

@@ -4,12 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_oci::{Registry, Store};
+use hythe_oci::{Hands, Registry, Store, remove_by};
 use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::journal::{Kind, append};
 
 use crate::error::Doing;
-use crate::hands::{self, Inside};
 use crate::instances::{Instances, Record};
 use crate::network::Networks;
 use crate::translate::Machine;
@@ -29,7 +28,7 @@ pub(crate) struct Core {
     pub(crate) networks: Option<Networks>,
     pub(crate) machine: Machine,
     /// Where files belong to ids that this process has not.
-    pub(crate) inside: Option<Arc<Inside>>,
+    pub(crate) hands: Option<Arc<dyn Hands>>,
 }
 
 /// How facets share it.
@@ -54,7 +53,7 @@ impl Core {
 
     /// Removes a directory that instances or images wrote to.
     pub(crate) fn discard(&self, operation: &'static str, tree: &Path, what: impl fmt::Display) -> Result<()> {
-        hands::remove_tree(self.inside.as_deref(), tree).doing(operation, what)
+        remove_by(self.hands.as_deref(), tree).doing(operation, what)
     }
 
     /// Tells an event; one that cannot be written is logged and lost.

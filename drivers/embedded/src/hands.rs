@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hythe_oci::{Hands, Kind, Layer, Rights};
 use hythe_runtime::{Error, ErrorKind, Result};
@@ -10,6 +11,7 @@ use hythe_shim::Mapping;
 
 use crate::errand;
 use crate::error::Doing;
+use crate::instances::locked;
 
 const OPERATION: &str = "connect";
 
@@ -21,34 +23,49 @@ pub(crate) struct Inside {
     pub(crate) place: PathBuf,
 }
 
-/// Settles whether the files of a root belong to the user alone; an earlier decision stands, since the files do.
-/// With the hands that are needed where they do not, and what is worth a warning.
-pub(crate) fn settle(program: &Path, place: &Path, is_new: bool) -> Result<(Option<Inside>, Option<String>)> {
-    let what = format_args!("settle the ids of `{}`", place.display());
+/// What was settled of the owners of files.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Where files belong to ids that this process has not.
+    pub(crate) hands: Option<Arc<dyn Hands>>,
+    /// Why not, though they might.
+    pub(crate) warning: Option<String>,
+}
+
+/// Settles for good whether the files of a root belong to the user alone.
+pub(crate) fn settle(root: &Path, program: &Path, place: &Path) -> Result<Settled> {
+    let what = format_args!("settle the owners of `{}`", root.display());
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     let keep = |mapping: Option<&Mapping>| Mapping::settle(place, mapping).doing(OPERATION, what);
-    let inside = || Inside { program: program.to_owned(), place: place.to_owned() };
+    let inside = || {
+        let inside = Inside { program: program.to_owned(), place: place.to_owned() };
+        Settled { hands: Some(Arc::new(inside)), warning: None }
+    };
+    let _turn = locked(&root.join("lock")).doing(OPERATION, what)?;
     match Mapping::of_place(place).doing(OPERATION, what)? {
-        Some(None) => return Ok((None, None)),
+        Some(None) => return Ok(Settled::default()),
         Some(Some(mapping)) => {
             let now = mapping.clone().refreshed(&path);
             if now != mapping {
                 keep(Some(&now))?;
             }
-            return Ok((Some(inside()), None));
+            return Ok(inside());
         }
         None => {}
     }
+    // One that an earlier version made has files of one owner.
+    let is_new = !root.join("instances").exists();
     let Some(mapping) = Mapping::of_this_user(&path).filter(|_| is_new) else {
         keep(None)?;
-        return Ok((None, None));
+        return Ok(Settled::default());
     };
     keep(Some(&mapping))?;
     match errand::nothing(program, place) {
-        Ok(()) => Ok((Some(inside()), None)),
+        Ok(()) => Ok(inside()),
+        Err(error) if error.kind() != ErrorKind::Unauthorized => Err(error),
         Err(error) => {
             keep(None)?;
-            Ok((None, Some(format!("as an ordinary user: {}", error.message()))))
+            Ok(Settled { hands: None, warning: Some(format!("as an ordinary user: {}", error.message())) })
         }
     }
 }
@@ -56,14 +73,6 @@ pub(crate) fn settle(program: &Path, place: &Path, is_new: bool) -> Result<(Opti
 /// With whose rights this process, which is inside, unpacks and copies layers.
 pub(crate) fn rights(place: &Path) -> io::Result<Rights> {
     Ok(if Mapping::of_place(place)?.flatten().is_some() { Rights::Mapped } else { Rights::User })
-}
-
-/// Removes a directory and all below it, whoever its files belong to.
-pub(crate) fn remove_tree(inside: Option<&Inside>, tree: &Path) -> io::Result<()> {
-    match (hythe_oci::remove_tree(tree), inside) {
-        (Err(error), Some(inside)) if error.kind() == io::ErrorKind::PermissionDenied => inside.remove(tree),
-        (removed, _) => removed,
-    }
 }
 
 impl Hands for Inside {

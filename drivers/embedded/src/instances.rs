@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hythe_oci::{Hands, remove_by};
 use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Plan, Result};
 use hythe_shim::Directory;
 use hythe_shim::files::{read_json, replace_json};
@@ -22,7 +23,6 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Doing;
-use crate::hands::{Inside, remove_tree};
 use crate::translate::Command;
 
 /// What an instance was made as.
@@ -68,7 +68,7 @@ pub(crate) struct Turn {
 
 impl Instances {
     /// Makes the directories and sweeps what was never whole or is not wanted any more.
-    pub(crate) fn open(root: &Path, inside: Option<&Inside>) -> Result<Self> {
+    pub(crate) fn open(root: &Path, hands: Option<&dyn Hands>) -> Result<Self> {
         let instances = Self { root: root.to_owned() };
         for name in ["instances", "names", "making", "trash", "journal"] {
             let path = root.join(name);
@@ -78,7 +78,7 @@ impl Instances {
         for name in ["making", "trash"] {
             for entry in fs::read_dir(root.join(name)).doing("connect", "look for remains")?.flatten() {
                 if !is_in_hand(&entry.path()) {
-                    remove_tree(inside, &entry.path()).doing("connect", "remove remains")?;
+                    remove_by(hands, &entry.path()).doing("connect", "remove remains")?;
                 }
             }
         }

@@ -49,10 +49,17 @@ pub trait Hands: Debug + Send + Sync {
 impl Store {
     /// Removes what layers were unpacked to.
     pub(super) fn discard(&self, tree: &Path) -> Result<(), Error> {
-        let removed = match (remove_tree(tree), &self.options().hands) {
-            (Err(error), Some(hands)) if error.kind() == io::ErrorKind::PermissionDenied => hands.remove(tree),
-            (removed, _) => removed,
-        };
-        removed.local("remove", tree)
+        remove_by(self.options().hands.as_deref(), tree).local("remove", tree)
+    }
+}
+
+/// Removes a directory and all below it; what belongs to somebody else, by others.
+///
+/// # Errors
+/// As [`remove_tree`] and [`Hands::remove`].
+pub fn remove_by(hands: Option<&dyn Hands>, tree: &Path) -> io::Result<()> {
+    match (remove_tree(tree), hands) {
+        (Err(error), Some(hands)) if error.kind() == io::ErrorKind::PermissionDenied => hands.remove(tree),
+        (removed, _) => removed,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
+use super::hands::{Hands, remove_by};
 use crate::error::Local as _;
 use crate::unpack::remove_tree;
 use crate::{Error, Kind};
@@ -65,8 +66,8 @@ pub(crate) struct Session {
 
 impl Session {
     /// Sweeps what no living process holds and makes an own directory below `parent`.
-    pub(crate) fn begin(parent: &Path) -> Result<Self, Error> {
-        sweep(parent)?;
+    pub(crate) fn begin(parent: &Path, hands: Option<&dyn Hands>) -> Result<Self, Error> {
+        sweep(parent, hands)?;
         loop {
             if let Some(session) = Self::attempt(parent)? {
                 return Ok(session);
@@ -106,17 +107,17 @@ impl Drop for Session {
     }
 }
 
-fn sweep(parent: &Path) -> Result<(), Error> {
+fn sweep(parent: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
     for entry in std::fs::read_dir(parent).local("read", parent)? {
         let path = entry.local("read", parent)?.path();
         if path.extension().is_some_and(|extension| extension == "lock") {
-            sweep_one(&path)?;
+            sweep_one(&path, hands)?;
         }
     }
     Ok(())
 }
 
-fn sweep_one(lock: &Path) -> Result<(), Error> {
+fn sweep_one(lock: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
     // Opened, never created: another sweeper may have been faster.
     let Ok(file) = File::options().write(true).open(lock) else {
         return Ok(());
@@ -126,7 +127,7 @@ fn sweep_one(lock: &Path) -> Result<(), Error> {
     }
     let directory = lock.with_extension("");
     // What cannot be removed must not keep the store from being opened; the next opening tries again.
-    if let Err(error) = remove_tree(&directory) {
+    if let Err(error) = remove_by(hands, &directory) {
         tracing::warn!(directory = %directory.display(), %error, "what a dead process left cannot be removed");
         return Ok(());
     }

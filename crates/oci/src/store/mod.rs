@@ -34,7 +34,7 @@ use crate::error::Local as _;
 use crate::unpack::Limits;
 
 pub use gc::Freed;
-pub use hands::{Hands, Rights};
+pub use hands::{Hands, Rights, remove_by};
 pub use image::{Layer, Stored};
 
 pub(crate) use blobs::{BlobWriter, check, replace_file};
@@ -109,7 +109,7 @@ impl Store {
             // What images hold for root, setuid programs among it, is not for every user of the machine.
             DirBuilder::new().recursive(true).mode(0o700).create(&path).local("make", &path)?;
         }
-        let session = Session::begin(&root.join("tmp"))?;
+        let session = Session::begin(&root.join("tmp"), options.hands.as_deref())?;
         let store =
             Self { inner: Arc::new(Inner { root: root.to_owned(), options, session, settling: Mutex::default() }) };
         let layout = store.at("oci-layout");

@@ -22,6 +22,7 @@ pub(crate) const TRIALS: &[crate::Named] = &[
     ("an_owner_beyond_all_ids_is_told", an_owner_beyond_all_ids),
     ("users_inside_are_apart", users_inside_are_apart),
     ("a_root_keeps_the_ids_it_was_made_with", a_root_keeps_its_ids),
+    ("what_a_killed_process_left_is_removed", what_a_killed_process_left),
     ("ids_that_are_refused_are_done_without_from_the_beginning_or_not_at_all", ids_that_are_refused),
 ];
 
@@ -158,6 +159,29 @@ fn a_root_keeps_its_ids() {
     let earlier = bed.wait(connect(&root)).unwrap();
     assert!(warnings(&bed, &earlier).contains("belong to this user"));
     assert_eq!(Mapping::of_place(&root.join("user")).unwrap(), Some(None));
+}
+
+/// As one leaves that was killed while it unpacked, or removed.
+fn what_a_killed_process_left() {
+    let mut bed = Bed::new();
+    let places = ["images/tmp/dead", "trash/dead", "making/dead"].map(|place| bed.root.join(place));
+    for place in &places {
+        fs::create_dir(place).unwrap();
+    }
+    fs::write(bed.root.join("images/tmp/dead.lock"), "").unwrap();
+    let mut plan = bed.plan(1, "for n in 0 1 2; do busybox mkdir -p /$n/shut/in && busybox chown -R 7:7 /$n/shut && busybox chmod 700 /$n/shut; done");
+    let mount = |(at, path): (usize, &std::path::PathBuf)| {
+        let source = MountSource::Bind { path: path.to_str().unwrap().to_owned(), propagation: None, selinux: None };
+        Mount { target: format!("/{at}"), source, read_only: false }
+    };
+    plan.mounts = places.iter().enumerate().map(mount).collect();
+    assert_eq!(bed.until_exited(&bed.run(&plan)).exit.unwrap().code, 0);
+    assert!(places.iter().all(|place| place.join("shut").exists()));
+    bed.again();
+    for place in &places {
+        assert!(!place.exists(), "`{}` is left", place.display());
+    }
+    bed.end();
 }
 
 fn ids_that_are_refused() {
