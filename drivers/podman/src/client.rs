@@ -1,6 +1,7 @@
 //! Runs the podman program: the only place that starts it for a finished answer.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -14,6 +15,20 @@ use crate::error;
 
 /// Variables of a service manager that podman would act upon in the agent's name.
 const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
+
+/// Where podman's own helpers look for `iptables` and the like, which the `PATH` of a cron job lacks.
+const FOR_ROOT: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// A `PATH` with these in it.
+fn search_path(own: &OsStr) -> OsString {
+    let mut places: Vec<PathBuf> = std::env::split_paths(own).collect();
+    for place in FOR_ROOT.map(PathBuf::from) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    std::env::join_paths(places).unwrap_or_else(|_| own.to_owned())
+}
 
 /// The program and its environment.
 #[derive(Debug, Clone)]
@@ -77,6 +92,9 @@ impl Client {
             .process_group(0);
         for name in NOT_INHERITED {
             command.env_remove(name);
+        }
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", search_path(&path));
         }
         command.envs(&self.env).envs(&invocation.env);
         command
@@ -237,5 +255,20 @@ pub(crate) async fn withdrawn<F: Future>(cx: &OpContext, about: About<'_>, work:
             Err(Error::new(ErrorKind::Cancelled, about.operation, format!("`{}`: no longer wanted", about.subject)))
         }
         ended = work => Ok(ended),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_podman_starts_finds_the_programs_of_root() {
+        for (own, expected) in [
+            ("/usr/bin:/bin", "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+            ("/sbin:/bin:/usr/local/sbin:/usr/sbin", "/sbin:/bin:/usr/local/sbin:/usr/sbin"),
+        ] {
+            assert_eq!(search_path(OsStr::new(own)), expected);
+        }
     }
 }

@@ -45,6 +45,9 @@ pub use self::reclaim::Reclaimed;
 use self::store::Store;
 pub use self::support::{obstacles, supported};
 
+/// Where `iptables` is looked for, by us and by plugins: a shim has no environment, and the `PATH` of a cron job lacks half of it.
+const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The places between two steps of [`Networks::attach`], in order. The part from `bridge` to `inside` is passed for each network;
 /// one that is the work of plugins has no `bridge`.
 pub const ATTACH_STEPS: &[&str] = &["reserved", "prepared", "bridge", "pair", "inside", "marked", "published"];

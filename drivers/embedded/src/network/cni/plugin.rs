@@ -11,14 +11,13 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::network::SEARCHED;
 use crate::network::error::file;
 
 const OPERATION: &str = "run network plugin";
 /// Longest run of one plugin, and longest wait for one that somebody else runs.
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(2);
-/// Plugins run `iptables`, and look for it here: a shim has no environment.
-pub(super) const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What Debian and its kin call the package.
 pub(super) const HINT: &str = "install the CNI plugins (Debian package `containernetworking-plugins`) and `iptables`, set `cni_path` to their directory, or use \
      `network = \"native\"`";

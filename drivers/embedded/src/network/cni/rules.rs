@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use hythe_runtime::{Error, ErrorKind, Result};
 
-use super::plugin::{HINT, SEARCHED};
+use super::plugin::HINT;
+use crate::network::SEARCHED;
 use crate::network::subnet::Subnet;
 
 const OPERATION: &str = "change rules of a network";

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
 
+use crate::network::SEARCHED;
+
 const PROGRAMS: [(&str, &str); 2] = [("ip_tables_names", "iptables-legacy"), ("ip6_tables_names", "ip6tables-legacy")];
 const SIDES: [&str; 2] = ["-i", "-o"];
 
@@ -46,7 +48,7 @@ fn has_filter(names: &str) -> bool {
 fn run(program: &str, action: &str, side: &str, prefix: &str) -> io::Result<bool> {
     let links = format!("{prefix}+");
     let mut command = Command::new(program);
-    command.args(["-w", action, "FORWARD", side, &links, "-j", "ACCEPT"]);
+    command.env("PATH", SEARCHED).args(["-w", action, "FORWARD", side, &links, "-j", "ACCEPT"]);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
     Ok(status.success())
 }
