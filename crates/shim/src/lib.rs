@@ -26,6 +26,7 @@ pub mod files;
 pub mod journal;
 pub mod logs;
 pub mod namespace;
+pub mod outward;
 pub mod protocol;
 pub mod record;
 mod remains;

@@ -22,6 +22,7 @@ use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::process::{DumpableBehavior, Flock, FlockType, fcntl_getlk, getegid, geteuid, set_dumpable_behavior};
 
 use crate::error::{Doing, Fault, FaultKind};
+use crate::outward;
 use crate::users::Guise;
 
 /// The word that makes this program a holder, before the place.
@@ -131,7 +132,8 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
     living(place)?.ok_or_else(absent)
 }
 
-/// The whole life of a holder, in a process of its own; the one called returns at once. It must have one thread.
+/// The whole life of a holder, in a process of its own; the one called returns at once. It must have one thread. What leads out of its network
+/// ([`outward`]) ends with it.
 pub fn hold(place: &Path) -> i32 {
     // SAFETY: the process has one thread, so nothing is left locked in the child.
     #[expect(unsafe_code, reason = "to outlive its starter and to leave it no child to reap, it must be a grandchild")]
@@ -158,19 +160,25 @@ fn begin(place: &Path) -> Result<(File, File), Fault> {
     // It was started as `/proc/self/exe`, and would be called so.
     nix::sys::prctl::set_name(c"hythe-hold").doing("take a name")?;
     let (users, holder) = (open(&place.join("users"))?, open(&place.join("holder"))?);
-    make()?;
+    make_user()?;
+    outward::around(place, make_network)?;
     fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive).doing("become the holder")?;
     Ok((users, holder))
 }
 
-/// A user namespace in which this process is root and nobody else is anybody, with a network namespace of its own.
-fn make() -> Result<(), Fault> {
+/// A user namespace in which this process is root and nobody else is anybody.
+fn make_user() -> Result<(), Fault> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|error| {
-        let message = format!("this machine has no user namespaces for ordinary users: {error}");
-        Fault::new(FaultKind::Unsupported, message)
-    })?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused("user", error))?;
     map((0, uid.as_raw()), (0, gid.as_raw()))
+}
+
+fn make_network() -> Result<(), Fault> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| refused("network", error))
+}
+
+fn refused(kind: &str, error: nix::Error) -> Fault {
+    Fault::new(FaultKind::Unsupported, format!("this machine has no {kind} namespaces for ordinary users: {error}"))
 }
 
 /// Gives this process other ids, which it has in a user namespace below, where it is root no more once it gives up its capabilities. It belongs to whom it
