@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hythe_oci::{Registry, Store};
 use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::journal::{Kind, append};
+use hythe_shim::outward;
 
 use crate::instances::{Instances, Record};
 use crate::network::Networks;
@@ -16,6 +17,7 @@ use crate::translate::Machine;
 pub(crate) struct Core {
     pub(crate) info: RuntimeInfo,
     pub(crate) capability: Capability,
+    /// See [`Core::warnings`].
     pub(crate) warnings: Vec<String>,
     pub(crate) root: PathBuf,
     pub(crate) shim: PathBuf,
@@ -45,6 +47,21 @@ impl Core {
             Error::new(ErrorKind::Unsupported, operation, "this machine has no bridge networks")
                 .hint("use `network = \"host\"` or `\"none\"`")
         })
+    }
+
+    /// What is different here and asked for by no field; some of it changes.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let of_networks = self.machine.user_namespace.as_deref().filter(|_| self.networks.is_some()).and_then(|place| {
+            let (why, hint) = match outward::outcome(place) {
+                _ if !self.machine.outward => (String::new(), "install `slirp4netns`, or "),
+                Ok(()) => return None,
+                Err(why) => (format!(": {why}"), ""),
+            };
+            Some(format!(
+                "as an ordinary user: networks do not lead out of this machine{why}; {hint}use `network = \"host\"` for what has to"
+            ))
+        });
+        self.warnings.iter().cloned().chain(of_networks).collect()
     }
 
     /// Tells an event; one that cannot be written is logged and lost.
