@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! users    a lock that all who have joined share; whoever can take it alone is not needed any more
-//! start    a lock of whoever is starting a holder
+//! start    a lock of whoever is starting a holder, and then of that one until it is ready
 //! holder   a lock of the living holder, which tells its pid
 //! ```
 //! All three are dropped by the kernel, whatever its owner dies of.
@@ -114,7 +114,8 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
         .arg(place)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::null())
+        // Whoever starts it may die; the turn goes on.
+        .stdin(turn)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -147,11 +148,19 @@ pub fn hold(place: &Path) -> i32 {
         Err(fault) => (Err(fault), None),
     };
     crate::supervisor::tell_last(&said);
+    end_turn();
     let Some((users, holder)) = held else { return 1 };
     // Who comes later than this finds no holder, and starts another.
     let outcome = take(&users, FlockOperation::LockExclusive);
     drop(holder);
     i32::from(outcome.is_err())
+}
+
+/// Lets go of the lock that came as stdin.
+fn end_turn() {
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
 }
 
 /// Makes the namespaces; gives what others wait for, and what tells that this is the holder.

@@ -88,7 +88,8 @@ fn told(place: &Path) -> PathBuf {
 
 fn find(path: &OsStr) -> Option<PathBuf> {
     let is_program = |file: &PathBuf| file.is_absolute() && file.is_file() && access(file, Access::EXEC_OK).is_ok();
-    let of = |(name, _): (&str, Kind)| std::env::split_paths(path).map(|directory| directory.join(name)).find(is_program);
+    let of =
+        |(name, _): (&str, Kind)| std::env::split_paths(path).map(|directory| directory.join(name)).find(is_program);
     PROGRAMS.into_iter().find_map(of)
 }
 

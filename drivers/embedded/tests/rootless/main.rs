@@ -8,9 +8,14 @@
 mod bed;
 #[path = "../shim/image.rs"]
 mod image;
+#[path = "../network/kernel.rs"]
+#[expect(dead_code, reason = "the trials of root's networks do and see more than these")]
+mod kernel;
 mod networks;
+mod outward;
 mod trials;
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -27,32 +32,42 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They look at all processes.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = trials::TRIALS.iter().chain(networks::TRIALS).copied().map(trial).collect();
+    let trials: Vec<Trial> = match outward::trials() {
+        Some((way, trials)) => trials.iter().map(|(name, act)| trial(format!("{way}::{name}"), *act)).collect(),
+        None => {
+            trials::TRIALS.iter().chain(networks::TRIALS).map(|(name, act)| trial((*name).to_owned(), *act)).collect()
+        }
+    };
     if !bed::busybox().exists() {
         println!("skipped {} trials: there is no `{}`", trials.len(), bed::busybox().display());
         return ExitCode::SUCCESS;
     }
     if rustix::process::geteuid().is_root() {
-        return as_user(USERS[0]);
+        return by_root(USERS[0]);
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// This program once more, from a copy that the user may read wherever the checkout is.
-fn as_user(user: u32) -> ExitCode {
+/// This program once more as a user, on this machine and on those made for it, from a copy that the user may read wherever the checkout is.
+fn by_root(user: u32) -> ExitCode {
     let directory = tempfile::Builder::new().prefix("hythe-user-").tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("rootless");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let status =
-        Command::new(program).args(std::env::args_os().skip(1)).current_dir("/").uid(user).gid(user).status().unwrap();
-    ExitCode::from(u8::from(!status.success()))
+    let run = |variables: &[(&str, OsString)]| {
+        let mut command = Command::new(&program);
+        command.args(std::env::args_os().skip(1)).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/").uid(user).gid(user).status().unwrap()
+    };
+    let here = run(&[]).success();
+    let there = outward::each_way(directory.path(), &run);
+    ExitCode::from(u8::from(!(here && there)))
 }
 
 /// A trial by name.
 type Named = (&'static str, fn());
 
-fn trial((name, act): Named) -> Trial {
+fn trial(name: String, act: fn()) -> Trial {
     Trial::test(name, move || {
         std::panic::catch_unwind(act).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();

@@ -1,0 +1,257 @@
+//! An ordinary user's way out of the machine, by each program that is installed and by one that does not work. Root makes a machine for it, which is a
+//! network namespace, and starts this program once more there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use hythe_runtime::{Attachment, NetworkSpec, Networks, Plan, PlanNetwork, Runtime};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+
+use crate::bed::{Bed, kill, runs};
+use crate::networks::{end, holder, member, network, root};
+use crate::trials::exec;
+use crate::{Named, kernel};
+
+/// Which of [`WAYS`] the trials are for.
+const WAY: &str = "HYTHE_TRIAL_WAY_OUT";
+/// The last is none.
+const WAYS: [&str; 3] = ["slirp4netns", "pasta", "broken"];
+
+const TRIALS: &[Named] = &[
+    ("a_network_leads_out_and_an_internal_one_does_not", a_network_leads_out),
+    ("what_listens_on_loopback_is_not_reached", loopback_is_not_reached),
+    ("names_are_asked_of_a_server_on_loopback", names_are_asked),
+    ("it_goes_with_the_last_container", it_goes),
+    ("it_goes_with_what_holds_the_namespaces_whatever_that_dies_of", it_goes_with_the_holder),
+];
+const BROKEN: &[Named] = &[("what_does_not_work_is_told_and_hinders_nothing", what_does_not_work_is_told)];
+
+/// The machine as others see it.
+const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Not of any machine: what the server of names answers.
+const NAMED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+/// The trials that this process was started for.
+pub(crate) fn trials() -> Option<(String, &'static [Named])> {
+    let way = std::env::var(WAY).ok()?;
+    let trials = if way == "broken" { BROKEN } else { TRIALS };
+    Some((way, trials))
+}
+
+/// Root's part, for each way: `run` starts this program with variables.
+pub(crate) fn each_way(directory: &Path, run: &(dyn Fn(&[(&str, OsString)]) -> ExitStatus + Sync)) -> bool {
+    let mut good = true;
+    for way in WAYS {
+        match programs(way, &directory.join(way)) {
+            Some(programs) => {
+                let variables = [(WAY, way.into()), ("PATH", programs.into_os_string())];
+                good &= std::thread::scope(|scope| {
+                    let there = || {
+                        machine(directory);
+                        run(&variables).success()
+                    };
+                    scope.spawn(there).join().unwrap()
+                });
+            }
+            None => println!("skipped {} trials: there is no `{way}`", TRIALS.len()),
+        }
+    }
+    good
+}
+
+/// A directory with one program.
+fn programs(way: &str, directory: &Path) -> Option<PathBuf> {
+    fs::create_dir(directory).unwrap();
+    if way == "broken" {
+        let program = directory.join("slirp4netns");
+        fs::write(&program, "#!/bin/sh\necho all is lost >&2\nexit 1\n").unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        return Some(directory.to_owned());
+    }
+    let path = std::env::var_os("PATH")?;
+    let program = std::env::split_paths(&path).map(|place| place.join(way)).find(|program| program.exists())?;
+    symlink(program, directory.join(way)).unwrap();
+    Some(directory.to_owned())
+}
+
+/// Makes a machine of what this thread sees: a link that leads away, and a server of names on loopback only.
+fn machine(directory: &Path) {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).unwrap();
+    kernel::raise("lo");
+    kernel::pair("lan0", "lan1", Path::new("/proc/thread-self/ns/net"));
+    kernel::raise("lan1");
+    kernel::address("lan0", MACHINE.into(), 24);
+    kernel::default_route("lan0", NEIGHBOUR.into());
+    fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").unwrap();
+
+    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
+    let resolv = directory.join("resolv.conf");
+    fs::write(&resolv, "nameserver 127.0.0.1\n").unwrap();
+    mount_bind(&resolv, "/etc/resolv.conf").unwrap();
+    // What is behind systemd-resolved is nobody here.
+    let _ = mount_bind("/dev/null", "/run/systemd/resolve/resolv.conf");
+    // Everybody may open it, as on most machines.
+    mount("tmpfs", "/dev/net", "tmpfs", MountFlags::empty(), None).unwrap();
+    let tun = Path::new("/dev/net/tun");
+    mknod(tun, SFlag::S_IFCHR, Mode::empty(), makedev(10, 200)).unwrap();
+    fs::set_permissions(tun, PermissionsExt::from_mode(0o666)).unwrap();
+}
+
+/// Something of the machine that says a word to whoever asks, until the end of the trials; its port.
+fn speaker(address: Ipv4Addr, word: &'static str) -> u16 {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.and_then(|mut stream| {
+                stream.read(&mut [0; 1024])?;
+                write!(stream, "HTTP/1.0 200 OK\r\n\r\n{word}")
+            });
+        }
+    });
+    port
+}
+
+/// What a container hears at an address. It does not end its own side first: a `pasta` of 2023 loses its way then.
+fn heard(bed: &Bed, id: &hythe_runtime::InstanceId, address: IpAddr, port: u16) -> String {
+    exec(bed, id, None, &format!("busybox wget -q -T 2 -O - http://{address}:{port}/ 2>/dev/null")).0
+}
+
+fn warnings(bed: &Bed) -> Vec<String> {
+    let warnings = bed.wait(bed.embedded.probe(&bed.cx)).unwrap().warnings;
+    warnings.into_iter().filter(|warning| warning.contains("do not lead out")).collect()
+}
+
+fn internal(bed: &Bed, attempt: u32) -> Plan {
+    let labels = [("hythe.owner".to_owned(), "me".to_owned())].into();
+    let spec = NetworkSpec { name: "inner".to_owned(), labels, internal: true };
+    bed.wait(Networks::ensure(&bed.embedded, &bed.cx, &spec)).unwrap();
+    let mut plan = member(bed, attempt, "inner");
+    let attachment = Attachment { network: "inner".to_owned(), aliases: Vec::new() };
+    plan.network = PlanNetwork::Bridged { attachments: vec![attachment] };
+    plan
+}
+
+fn a_network_leads_out() {
+    let bed = Bed::new();
+    network(&bed);
+    let port = speaker(MACHINE, "out of here\n");
+    let (open, closed) = (bed.run(&member(&bed, 1, "one")), bed.run(&internal(&bed, 2)));
+    assert_eq!(heard(&bed, &open, MACHINE.into(), port), "out of here\n");
+    assert_eq!(heard(&bed, &closed, MACHINE.into(), port), "");
+    assert_eq!(warnings(&bed), [""; 0]);
+    end(&bed);
+}
+
+fn loopback_is_not_reached() {
+    let bed = Bed::new();
+    network(&bed);
+    let port = speaker(Ipv4Addr::LOCALHOST, "never heard\n");
+    let id = bed.run(&member(&bed, 1, "one"));
+    let gateway = exec(&bed, &id, None, "busybox ip route | busybox awk '/^default/ { printf $3 }'").0;
+    let addresses = ["10.0.2.2", "10.0.2.3", "10.0.2.50", "10.0.2.100", "192.0.2.1", "192.0.2.2", &gateway];
+    for address in addresses {
+        assert_eq!(heard(&bed, &id, address.parse().unwrap(), port), "", "{address}");
+    }
+    end(&bed);
+}
+
+fn names_are_asked() {
+    let bed = Bed::new();
+    network(&bed);
+    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
+    let id = bed.run(&member(&bed, 1, "one"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut question = [0; 512];
+            while let Ok((length, sender)) = server.recv_from(&mut question) {
+                if answer(&server, &question[..length], sender) {
+                    return;
+                }
+            }
+        });
+        let said = exec(&bed, &id, None, "busybox nslookup -type=a some.example").0;
+        assert!(said.contains(&NAMED.to_string()), "{said}");
+    });
+    end(&bed);
+}
+
+/// Answers one question for an address.
+fn answer(server: &UdpSocket, question: &[u8], sender: SocketAddr) -> bool {
+    let mut answer = question.to_vec();
+    // An answer, with one record: the name of the question, its type and class, a time to live, and four bytes.
+    answer[2] |= 0x80;
+    answer[7] = 1;
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+    answer.extend(NAMED.octets());
+    server.send_to(&answer, sender).is_ok()
+}
+
+/// What the holder of a root's namespaces has started.
+fn started(holder: i32) -> Vec<u32> {
+    let is_its_own = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line == format!("PPid:\t{holder}"))
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its_own).collect()
+}
+
+fn until_gone(pids: &[u32]) {
+    let began = Instant::now();
+    while pids.iter().any(|pid| runs(*pid)) {
+        assert!(began.elapsed() < Duration::from_secs(5), "{pids:?} are left");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn it_goes() {
+    let bed = Bed::new();
+    let (one, two) = (bed.run(&bed.plan(1, "sleep 1000")), bed.run(&bed.plan(2, "sleep 1000")));
+    let program = started(holder(&root(&bed, &one)).unwrap());
+    assert_eq!(program.len(), 1);
+    bed.remove(&one);
+    assert!(runs(program[0]));
+    bed.remove(&two);
+    until_gone(&program);
+    bed.end();
+}
+
+fn it_goes_with_the_holder() {
+    let bed = Bed::new();
+    network(&bed);
+    let port = speaker(MACHINE, "out of here\n");
+    let one = bed.run(&member(&bed, 1, "one"));
+    let holding = holder(&root(&bed, &one)).unwrap();
+    let program = started(holding);
+    assert_eq!(program.len(), 1);
+    kill(holding);
+    until_gone(&program);
+    // Who starts afterwards has a way out again.
+    assert_eq!(heard(&bed, &one, MACHINE.into(), port), "");
+    let two = bed.run(&member(&bed, 2, "two"));
+    assert_eq!(heard(&bed, &two, MACHINE.into(), port), "out of here\n");
+    end(&bed);
+}
+
+fn what_does_not_work_is_told() {
+    let bed = Bed::new();
+    network(&bed);
+    let (one, two) = (bed.run(&member(&bed, 1, "one")), bed.run(&member(&bed, 2, "two")));
+    let ask = "for n in 1 2 3 4 5 6 7 8 9; do busybox nc -w 1 two 8080 </dev/null && exit; sleep 0.1; done";
+    assert_eq!(exec(&bed, &one, None, ask).0, "hello from two\n");
+    assert!(bed.inspect(&two).pid.is_some());
+    let told = warnings(&bed);
+    assert!(told.len() == 1 && told[0].contains("`slirp4netns` failed: all is lost"), "{told:?}");
+    end(&bed);
+}
