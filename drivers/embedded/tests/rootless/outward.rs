@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -37,6 +37,13 @@ const BROKEN: &[Named] = &[("what_does_not_work_is_told_and_hinders_nothing", wh
 /// The machine as others see it.
 const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// Other networks of the machine: of what ours are chosen from they leave the last sixteenth.
+const TAKEN: [(Ipv4Addr, u8); 4] = [
+    (Ipv4Addr::new(10, 192, 0, 0), 11),
+    (Ipv4Addr::new(10, 224, 0, 0), 12),
+    (Ipv4Addr::new(10, 240, 0, 0), 13),
+    (Ipv4Addr::new(10, 248, 0, 0), 14),
+];
 /// Not of any machine: what the server of names answers.
 const NAMED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
@@ -91,6 +98,9 @@ fn machine(directory: &Path) {
     kernel::raise("lan1");
     kernel::address("lan0", MACHINE.into(), 24);
     kernel::default_route("lan0", NEIGHBOUR.into());
+    for (network, prefix) in TAKEN {
+        kernel::route("lan0", network.into(), prefix, NEIGHBOUR.into());
+    }
     fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").unwrap();
 
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
@@ -155,6 +165,12 @@ fn a_network_leads_out() {
     assert_eq!(heard(&bed, &open, &["192.0.2.1"], port), "out of here\n");
     assert_eq!(heard(&bed, &closed, &["192.0.2.1"], port), "");
     assert_eq!(warnings(&bed), [""; 0]);
+    // Networks of the machine are not hidden by ours.
+    for id in [&open, &closed] {
+        let address = bed.inspect(id).networks[0].addresses[0];
+        let IpAddr::V4(address) = address else { panic!("{address}") };
+        assert_eq!(address.octets()[1] & 0xfc, 252, "{address}");
+    }
     end(&bed);
 }
 
