@@ -15,7 +15,6 @@ mod networks;
 mod outward;
 mod trials;
 
-use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -54,13 +53,13 @@ fn by_root(user: u32) -> ExitCode {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("rootless");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let run = |variables: &[(&str, OsString)]| {
+    let run = |variables: &[outward::Variable]| {
         let mut command = Command::new(&program);
         command.args(std::env::args_os().skip(1)).envs(variables.iter().map(|(name, value)| (name, value)));
-        command.current_dir("/").uid(user).gid(user).status().unwrap()
+        command.current_dir("/").uid(user).gid(user).status().unwrap().success()
     };
-    let here = run(&[]).success();
-    let there = outward::each_way(directory.path(), &run);
+    let here = run(&[]);
+    let there = outward::each_way(directory.path(), run);
     ExitCode::from(u8::from(!(here && there)))
 }
 

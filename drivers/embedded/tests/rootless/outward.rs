@@ -3,11 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use hythe_runtime::{Attachment, InstanceId, NetworkSpec, Networks, Plan, PlanNetwork, Runtime};
@@ -54,8 +53,11 @@ pub(crate) fn trials() -> Option<(String, &'static [Named])> {
     Some((way, trials))
 }
 
-/// Root's part, for each way: `run` starts this program with variables.
-pub(crate) fn each_way(directory: &Path, run: &(dyn Fn(&[(&str, OsString)]) -> ExitStatus + Sync)) -> bool {
+/// With its value.
+pub(crate) type Variable = (&'static str, OsString);
+
+/// Root's part, for each way: `run` starts this program with variables, and tells whether all was well.
+pub(crate) fn each_way(directory: &Path, run: impl Fn(&[Variable]) -> bool + Sync) -> bool {
     let mut good = true;
     for way in WAYS {
         match programs(way, &directory.join(way)) {
@@ -64,7 +66,7 @@ pub(crate) fn each_way(directory: &Path, run: &(dyn Fn(&[(&str, OsString)]) -> E
                 good &= std::thread::scope(|scope| {
                     let there = || {
                         machine(directory);
-                        run(&variables).success()
+                        run(&variables)
                     };
                     scope.spawn(there).join().unwrap()
                 });
@@ -127,7 +129,8 @@ fn speaker_at(address: (Ipv4Addr, u16), word: &'static str) -> u16 {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let _ = stream.and_then(|mut stream| {
-                stream.read(&mut [0; 1024])?;
+                let asked = BufReader::new(&stream).lines().map_while(Result::ok);
+                asked.take_while(|line| !line.is_empty()).for_each(drop);
                 write!(stream, "HTTP/1.0 200 OK\r\n\r\n{word}")
             });
         }
