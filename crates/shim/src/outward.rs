@@ -230,9 +230,11 @@ impl Running {
         let mut said = vec![0; 1 << 16];
         let length = self.complaints.read(&mut said).unwrap_or(0);
         let said = String::from_utf8_lossy(&said[..length]);
-        match said.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(last) => format!("`{}` {what}: {}", self.name, last.trim()),
-            None => format!("`{}` {what}", self.name),
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        // The last line may say no more than that it failed.
+        match &lines[lines.len().saturating_sub(2)..] {
+            [] => format!("`{}` {what}", self.name),
+            last => format!("`{}` {what}: {}", self.name, last.join("; ")),
         }
     }
 }
