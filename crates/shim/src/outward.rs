@@ -190,7 +190,7 @@ fn pasta(command: &mut Command) -> io::Result<()> {
         .args(["--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"])
         .args(["--address", ADDRESS, "--netmask", &SUBNET.1.to_string(), "--gateway", GATEWAY])
         .args(["--dns-forward", &RESOLVER.to_string(), "--ns-ifname", LINK])
-        .args(["--netns-only", "--netns", "/proc/self/fd/0"])
+        .args(["--netns-only", "--no-netns-quit", "--netns", "/proc/self/fd/0"])
         .stdin(File::open("/proc/self/ns/net")?);
     Ok(())
 }

@@ -26,6 +26,7 @@ const WAYS: [&str; 3] = ["slirp4netns", "pasta", "broken"];
 
 const TRIALS: &[Named] = &[
     ("a_network_leads_out_and_an_internal_one_does_not", a_network_leads_out),
+    ("a_large_body_is_carried_whole", a_large_body),
     ("what_listens_on_loopback_is_not_reached", loopback_is_not_reached),
     ("names_are_asked_of_a_server_on_loopback", names_are_asked),
     ("it_goes_with_the_last_container", it_goes),
@@ -174,6 +175,17 @@ fn a_network_leads_out() {
         let IpAddr::V4(address) = address else { panic!("{address}") };
         assert_eq!(address.octets()[1] & 0xfc, 252, "{address}");
     }
+    end(&bed);
+}
+
+fn a_large_body() {
+    const BODY: usize = 8 << 20;
+    let bed = Bed::new();
+    network(&bed);
+    let port = speaker(MACHINE, String::leak("x".repeat(BODY)));
+    let id = bed.run(&member(&bed, 1, "one"));
+    let script = format!("busybox timeout 20 busybox wget -q -O - http://192.0.2.1:{port}/ | busybox wc -c");
+    assert_eq!(exec(&bed, &id, None, &script).0.trim(), BODY.to_string());
     end(&bed);
 }
 
