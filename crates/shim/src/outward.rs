@@ -40,7 +40,7 @@ const ADDRESS: &str = "10.0.2.100";
 /// In order of preference.
 const PROGRAMS: [(&str, Kind); 2] = [("slirp4netns", Kind::Slirp), ("pasta", Kind::Pasta)];
 /// It takes some hundredths of a second; containers wait no longer than this for one that hangs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
