@@ -2,7 +2,8 @@
 //!
 //! For: whatever must go on while no agent is there: it holds the container's stdio, writes its log, reaps it, records its end durably, and answers
 //! on a private socket. Also the files it shares with whoever looks at them: records, the journal of events, logs. [`run`] is the whole life of such a
-//! process; it is single-threaded, and the only place that knows libcontainer. For an ordinary user all of it happens in a user namespace ([`namespace`]).
+//! process; it is single-threaded, and the only place that knows libcontainer. For an ordinary user all of it happens in a user namespace ([`namespace`]),
+//! with a way out of its networks where there is a program for that ([`outward`]).
 //! Not for: images, networks (a [`Network`] is given), plans, or anything asynchronous.
 //!
 //! ```text
@@ -27,6 +28,7 @@ pub mod journal;
 pub mod logs;
 mod mapping;
 pub mod namespace;
+pub mod outward;
 pub mod protocol;
 pub mod record;
 mod remains;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! users    a lock that all who have joined share; whoever can take it alone is not needed any more
-//! start    a lock of whoever is starting a holder
+//! start    a lock of whoever is starting a holder, and then of that one until it is ready
 //! holder   a lock of the living holder, which tells its pid
 //! ids      which ids it has (see `Mapping`)
 //! ```
@@ -26,6 +26,7 @@ use rustix::process::{DumpableBehavior, Flock, FlockType, fcntl_getlk, getegid, 
 
 use crate::error::{Doing, Fault, FaultKind};
 use crate::mapping::Mapping;
+use crate::outward;
 use crate::users::Guise;
 
 /// The word that makes this program a holder, before the place.
@@ -117,7 +118,8 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
         .arg(place)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::null())
+        // Whoever starts it may die; the turn goes on.
+        .stdin(turn)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -135,7 +137,8 @@ fn start(place: &Path) -> Result<(File, OwnedFd), Fault> {
     living(place)?.ok_or_else(absent)
 }
 
-/// The whole life of a holder, in a process of its own; the one called returns once that has its ids. It must have one thread.
+/// The whole life of a holder, in a process of its own; the one called returns once that has its ids. It must have one thread. What leads out of its network
+/// ([`outward`]) ends with it.
 pub fn hold(place: &Path) -> i32 {
     let said = match UnixStream::pair() {
         Ok((here, there)) => {
@@ -163,6 +166,7 @@ pub fn hold(place: &Path) -> i32 {
         Err(fault) => (Err(fault), None),
     };
     crate::supervisor::tell_last(&said);
+    end_turn();
     let Some((users, holder)) = held else { return 1 };
     // Who comes later than this finds no holder, and starts another.
     let outcome = take(&users, FlockOperation::LockExclusive);
@@ -184,6 +188,13 @@ fn serve(mut holder: UnixStream, place: &Path, pid: i32) -> io::Result<()> {
     holder.write_all(&serde_json::to_vec(&given)?)
 }
 
+/// Lets go of the lock that came as stdin.
+fn end_turn() {
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
+}
+
 /// Makes the namespaces; gives what others wait for, and what tells that this is the holder.
 fn begin(place: &Path, outside: UnixStream) -> Result<(File, File), Fault> {
     setsid().doing("make a session")?;
@@ -191,18 +202,16 @@ fn begin(place: &Path, outside: UnixStream) -> Result<(File, File), Fault> {
     nix::sys::prctl::set_name(c"hythe-hold").doing("take a name")?;
     let (users, holder) = (open(&place.join("users"))?, open(&place.join("holder"))?);
     let is_mapped = Mapping::of_place(place).doing("read which ids the user namespace has")?.flatten().is_some();
-    make(is_mapped.then_some(outside))?;
+    make_user(is_mapped.then_some(outside))?;
+    outward::around(place, make_network)?;
     fcntl_lock(&holder, FlockOperation::NonBlockingLockExclusive).doing("become the holder")?;
     Ok((users, holder))
 }
 
-/// A user namespace in which this process is root, with a network namespace of its own. Nobody else is anybody in it, unless somebody outside gives it more ids.
-fn make(outside: Option<UnixStream>) -> Result<(), Fault> {
+/// A user namespace in which this process is root. Nobody else is anybody in it, unless somebody outside gives it more ids.
+fn make_user(outside: Option<UnixStream>) -> Result<(), Fault> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|error| {
-        let message = format!("this machine has no user namespaces for ordinary users: {error}");
-        Fault::new(FaultKind::Unsupported, message)
-    })?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused("user", error))?;
     match outside {
         None => map((0, uid.as_raw()), (0, gid.as_raw())),
         Some(outside) => ask(outside),
@@ -217,6 +226,14 @@ fn ask(mut outside: UnixStream) -> Result<(), Fault> {
     outside.read_to_end(&mut answer).doing(WHAT)?;
     serde_json::from_slice(&answer)
         .unwrap_or_else(|_| Err(Fault::new(FaultKind::Internal, "what gives the user namespace its ids died")))
+}
+
+fn make_network() -> Result<(), Fault> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| refused("network", error))
+}
+
+fn refused(kind: &str, error: nix::Error) -> Fault {
+    Fault::new(FaultKind::Unsupported, format!("this machine has no {kind} namespaces for ordinary users: {error}"))
 }
 
 /// Gives this process other ids, which it has in a user namespace below, where it is root no more once it gives up its capabilities. It belongs to whom it

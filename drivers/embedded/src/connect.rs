@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hythe_oci::{Options, Registry, RegistryConfig, Store, auth::Files};
 use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
+use hythe_shim::outward;
 use hythe_spec::RuntimeKind;
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Resource, getrlimit};
@@ -18,7 +19,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use crate::core::Core;
 use crate::driver::Embedded;
 use crate::errand::{self, Change};
-use crate::error::{Doing, blocking, of_store};
+use crate::error::{Doing, blocking, of_fault, of_store};
 use crate::hands::{self, Settled};
 use crate::instances::Instances;
 use crate::network::{self, Networks};
@@ -47,6 +48,7 @@ fn open(config: Config) -> Result<Embedded> {
     let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
     let mut owners = Settled::default();
+    let outward = user_namespace.as_deref().map(outward).transpose()?.unwrap_or(false);
     let bridges = match &user_namespace {
         None => stacks(&root, false).and_then(|()| bridges(&config))?,
         Some(_) if config.network == NetworkBy::Cni => {
@@ -94,7 +96,7 @@ fn open(config: Config) -> Result<Embedded> {
         store: Store::open_with(&root.join("images"), options).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
-        machine: machine(config.log_max_size.0, user_namespace),
+        machine: machine(config.log_max_size.0, user_namespace, outward),
         hands,
         shim,
         root,
@@ -102,6 +104,12 @@ fn open(config: Config) -> Result<Embedded> {
     sweep_builds(&core)?;
     reclaim(&core)?;
     Ok(Embedded { core: Arc::new(core) })
+}
+
+/// Whether there is a program by which an ordinary user's networks lead out, which whoever makes their namespaces is told of.
+fn outward(place: &Path) -> Result<bool> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    outward::choose(place, &path).map_err(|fault| of_fault(OPERATION, &fault))
 }
 
 /// Why there are no bridge networks, or that there are. An operator who wants plugins is not served without them.
@@ -210,7 +218,7 @@ pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
     })
 }
 
-fn machine(log_segment: u64, user_namespace: Option<PathBuf>) -> Machine {
+fn machine(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) -> Machine {
     let resources = [
         ("core", Resource::Core),
         ("cpu", Resource::Cpu),
@@ -236,7 +244,7 @@ fn machine(log_segment: u64, user_namespace: Option<PathBuf>) -> Machine {
     let ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
     let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
     let name = uname().nodename().to_string_lossy().into_owned();
-    Machine { name, ceilings, capabilities, log_segment, user_namespace }
+    Machine { name, ceilings, capabilities, log_segment, user_namespace, outward }
 }
 
 const NO_GROUPS: &str =
@@ -251,14 +259,13 @@ const WITHOUT_ROOT: [(Feature, &str); 5] = [
     (Feature::Privileged, "an ordinary user has no privileges to give; run the agent as root"),
 ];
 
-/// What is different for an ordinary user and asked for by no field.
 /// Where the user has no other ids.
 const ONE_OWNER: &str = "as an ordinary user: all files of images and volumes belong to this user; with `newuidmap` and ranges for it in `/etc/subuid` and `/etc/subgid` a new root keeps their owners";
 
-const ROOTLESS: [&str; 3] = [
+/// What is different for an ordinary user and asked for by no field.
+const ROOTLESS: [&str; 2] = [
     "as an ordinary user: resources are neither limited nor measured",
     "as an ordinary user: nothing is held still while a snapshot of it is made",
-    "as an ordinary user: networks do not lead out of this machine; use `network = \"host\"` for what has to",
 ];
 
 fn capability(config: &Config, no_bridges: Option<Error>, rootless: bool) -> (Capability, Vec<String>) {

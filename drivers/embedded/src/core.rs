@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hythe_oci::{Hands, Registry, Store, remove_by};
 use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::journal::{Kind, append};
+use hythe_shim::outward;
 
 use crate::error::Doing;
 use crate::instances::{Instances, Record};
@@ -18,6 +19,7 @@ use crate::translate::Machine;
 pub(crate) struct Core {
     pub(crate) info: RuntimeInfo,
     pub(crate) capability: Capability,
+    /// See [`Core::warnings`].
     pub(crate) warnings: Vec<String>,
     pub(crate) root: PathBuf,
     pub(crate) shim: PathBuf,
@@ -54,6 +56,21 @@ impl Core {
     /// Removes a directory that instances or images wrote to.
     pub(crate) fn discard(&self, operation: &'static str, tree: &Path, what: impl fmt::Display) -> Result<()> {
         remove_by(self.hands.as_deref(), tree).doing(operation, what)
+    }
+
+    /// What is different here and asked for by no field; some of it changes.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let of_networks = self.machine.user_namespace.as_deref().filter(|_| self.networks.is_some()).and_then(|place| {
+            let (why, hint) = match outward::outcome(place) {
+                _ if !self.machine.outward => (String::new(), "install `slirp4netns`, or "),
+                Ok(()) => return None,
+                Err(why) => (format!(": {why}"), ""),
+            };
+            Some(format!(
+                "as an ordinary user: networks do not lead out of this machine{why}; {hint}use `network = \"host\"` for what has to"
+            ))
+        });
+        self.warnings.iter().cloned().chain(of_networks).collect()
     }
 
     /// Tells an event; one that cannot be written is logged and lost.

@@ -33,7 +33,7 @@ impl Runtime for Embedded {
             std::fs::read_dir(&path).doing("probe", format_args!("read `{}`", path.display()))?;
             std::fs::metadata(&core.shim)
                 .doing("probe", format_args!("find the supervisor `{}`", core.shim.display()))?;
-            Ok(Health { version: core.info.version.clone(), warnings: core.warnings.clone() })
+            Ok(Health { version: core.info.version.clone(), warnings: core.warnings() })
         });
         bounded(cx, "probe", work).await
     }

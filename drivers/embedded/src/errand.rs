@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::Core;
 use crate::error::{Doing, of_fault, of_store};
 use crate::hands::rights;
-use crate::network::{self, AttachRequest, Networks};
+use crate::network::{self, AttachRequest, Networks, Routes};
 
 const OPERATION: &str = "errand";
 /// The word that sends this program on an errand, before the place of the user namespace.
@@ -250,13 +250,15 @@ fn perform(place: &Path) -> Result<()> {
     let mut words = Vec::new();
     std::io::stdin().read_to_end(&mut words).doing(OPERATION, "hear the errand")?;
     let errand: Errand = serde_json::from_slice(&words).doing(OPERATION, "understand the errand")?;
+    // What leads out goes by the machine's routes.
+    let routes = Routes::here()?;
     let joined = namespace::join(place).map_err(|fault| of_fault(OPERATION, &fault))?;
     let rights = || rights(place).doing(OPERATION, "read which ids there are");
     joined.enter_network().map_err(|fault| of_fault(OPERATION, &fault))?;
     match errand {
         Errand::Stack(root) => crate::connect::stacks(&root, true),
         Errand::Bridge => network::supported(),
-        Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?),
+        Errand::Networks(directory, change) => change.make(&Networks::open(&directory)?.beside(routes)),
         Errand::Files(directory, files) => files.make(&Directory::new(directory)),
         Errand::Commit(store, commit) => commit.make(OPERATION, &open(&store, rights()?)?).map(drop),
         Errand::Unpack(store, layers) => {

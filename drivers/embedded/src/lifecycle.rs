@@ -10,6 +10,7 @@ use hythe_runtime::plan::{MASK, is_secret};
 use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, Plan, PlanNetwork, Result, State, Stop};
 use hythe_shim::files::replace_json;
 use hythe_shim::journal::Kind;
+use hythe_shim::outward::RESOLVER;
 use hythe_shim::protocol::Request;
 use hythe_shim::{Directory, Filter, Report};
 use hythe_spec::{HostAddress, MountSource, Seccomp, Signal};
@@ -139,7 +140,7 @@ fn fill(core: &Core, operation: &'static str, record: &Record, image: &Stored, m
     let filters = filters(operation, plan)?;
     // Where it will be once it is made.
     let places = places(core, record, layers);
-    write_files(operation, plan, made)?;
+    write_files(core, operation, plan, made)?;
     let launch = translate::launch(plan, &record.command, filters, &places, &core.machine);
     replace_json(&made.launch(), &launch, true).doing(operation, "write what to start")
 }
@@ -183,7 +184,7 @@ pub(crate) fn filters(operation: &'static str, plan: &Plan) -> Result<Vec<Filter
     })
 }
 
-fn write_files(operation: &'static str, plan: &Plan, made: &Directory) -> Result<()> {
+fn write_files(core: &Core, operation: &'static str, plan: &Plan, made: &Directory) -> Result<()> {
     let is_host = matches!(plan.network, PlanNetwork::Host);
     let mut hosts = if is_host {
         fs::read_to_string("/etc/hosts").unwrap_or_default()
@@ -201,7 +202,7 @@ fn write_files(operation: &'static str, plan: &Plan, made: &Directory) -> Result
     let mut resolver = match plan.network {
         PlanNetwork::Host => None,
         PlanNetwork::None => Some(Resolver::default()),
-        PlanNetwork::Bridged { .. } => Some(Resolver::of_the_machine()),
+        PlanNetwork::Bridged { .. } => Some(Resolver::of_the_machine().or(core.machine.outward.then_some(RESOLVER))),
     };
     if !plan.dns.is_empty() {
         resolver.get_or_insert_default().nameservers = plan.dns.clone();

@@ -38,6 +38,8 @@ pub(crate) struct Machine {
     pub(crate) log_segment: u64,
     /// Place of the user namespace that an ordinary user's instances live in; none for root.
     pub(crate) user_namespace: Option<PathBuf>,
+    /// There is a program by which the networks of that place lead out.
+    pub(crate) outward: bool,
 }
 
 /// What the main process will be: the plan over the image.

@@ -28,6 +28,7 @@ fn machine() -> Machine {
         capabilities: vec!["CHOWN".to_owned(), "SYS_ADMIN".to_owned()],
         log_segment: 1,
         user_namespace: None,
+        outward: false,
     }
 }
 

@@ -24,6 +24,7 @@ const GROUP: &str = "hythe-";
 pub fn all() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     found.extend(supervisors().into_iter().map(|(pid, line)| format!("process {pid} {line}")));
+    found.extend(carriers().into_iter().map(|(pid, line)| format!("process {pid} {line}")));
     found.extend(groups().into_iter().map(|group| format!("control group {}", group.display())));
     found.extend(contained().into_iter().map(|(pid, group)| format!("process {pid} in {group}")));
     found.extend(mounts().into_iter().map(|mount| format!("mount {}", mount.display())));
@@ -65,6 +66,13 @@ pub fn supervisors() -> Vec<(u32, String)> {
         let words: Vec<&str> = line.split(' ').collect();
         words.len() == 4 && words[1] == "shim" && ["start", "settle"].contains(&words[2])
     };
+    let all = processes().into_iter().map(|pid| (pid, command_line(pid)));
+    all.filter(|(pid, line)| is_one(line) && lives(*pid)).collect()
+}
+
+/// Programs that carry what leaves an ordinary user's networks, by the name of their link.
+pub fn carriers() -> Vec<(u32, String)> {
+    let is_one = |line: &str| line.contains("netns") && line.split(' ').any(|word| word == "outward");
     let all = processes().into_iter().map(|pid| (pid, command_line(pid)));
     all.filter(|(pid, line)| is_one(line) && lives(*pid)).collect()
 }

@@ -34,8 +34,14 @@ struct Options {
 }
 
 /// What trials use besides engines; those that need what is missing are skipped and say so.
-const NEEDS: &[Need] =
-    &[("faketime", "faketime"), ("firewall", "containernetworking-plugins"), ("iptables", "iptables")];
+const NEEDS: &[Need] = &[
+    ("faketime", "faketime"),
+    ("firewall", "containernetworking-plugins"),
+    ("iptables", "iptables"),
+    ("slirp4netns", "slirp4netns"),
+    ("pasta", "passt"),
+    ("newuidmap", "uidmap"),
+];
 
 /// Everything one run found out.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_shim::outward;
 
 use super::error::{file, kernel};
 use super::firewall::{Bridge, Firewall};
@@ -25,6 +26,8 @@ pub(super) struct Outside {
     pub(super) mtu: u32,
     /// IPv6 leads out of the machine and may be forwarded.
     pub(super) v6: bool,
+    /// The way out is a program of an ordinary user's.
+    pub(super) by_program: bool,
 }
 
 impl Store {
@@ -33,7 +36,7 @@ impl Store {
         let outside = outside()?;
         let failed = |error| kernel(OPERATION, "filtering by nf_tables", error);
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
-        let firewall = Firewall { table: &table, prefix: &prefix };
+        let firewall = Firewall { table: &table, prefix: &prefix, by_program: outside.by_program };
         let own = self.own_definitions()?;
         if own.is_empty() {
             return Ok(outside);
@@ -52,7 +55,7 @@ impl Store {
     /// Replaces the rules; the lock is there so that nobody's older view wins.
     pub(super) fn apply_rules(&self, _lock: &Locked<'_>, outside: Outside) -> Result<()> {
         let (prefix, table) = (self.realm().prefix(), self.realm().table());
-        let firewall = Firewall { table: &table, prefix: &prefix };
+        let firewall = Firewall { table: &table, prefix: &prefix, by_program: outside.by_program };
         let bridges = self.bridges(outside)?;
         let applied =
             firewall.apply(&bridges).and_then(|()| if bridges.is_empty() { firewall.close_foreign() } else { Ok(()) });
@@ -108,8 +111,9 @@ pub(super) fn outside() -> Result<Outside> {
             Some(link) => session.link_at(link)?,
             None => None,
         };
+        let by_program = link.as_ref().is_some_and(|link| link.name == outward::LINK);
         let mtu = link.map_or(USUAL_MTU, |link| link.mtu.clamp(1280, USUAL_MTU));
-        Ok(Outside { mtu, v6: may_forward_v6(&routes) })
+        Ok(Outside { mtu, v6: may_forward_v6(&routes), by_program })
     };
     look().map_err(|error: io::Error| kernel(OPERATION, "asking for routes", error))
 }

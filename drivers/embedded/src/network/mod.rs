@@ -40,6 +40,7 @@ use hythe_runtime::Result;
 
 pub use self::attach::{AttachRequest, Attached};
 pub use self::cni::plugins_supported;
+pub use self::networks::Routes;
 pub use self::plumbing::loopback;
 pub use self::reclaim::Reclaimed;
 use self::store::Store;
@@ -65,6 +66,7 @@ pub type StepHook = Arc<dyn Fn(&'static str) + Send + Sync>;
 pub struct Networks {
     store: Store,
     plugins: Option<PathBuf>,
+    beside: Routes,
     hook: Option<StepHook>,
 }
 
@@ -74,7 +76,7 @@ impl Networks {
     /// # Errors
     /// The directory cannot be made, written or read.
     pub fn open(directory: &Path) -> Result<Self> {
-        Ok(Self { store: Store::open(directory)?, plugins: None, hook: None })
+        Ok(Self { store: Store::open(directory)?, plugins: None, beside: Routes::default(), hook: None })
     }
 
     /// The same, where networks that are made from now on are the work of the CNI plugins in that directory. A network stays what it was made as.

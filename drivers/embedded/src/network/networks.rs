@@ -10,6 +10,22 @@ use super::netlink::Session;
 use super::store::{Definition, Locked};
 use super::subnet::{Subnet, free_subnet};
 
+/// Where the routes of a network namespace lead.
+#[derive(Debug, Clone, Default)]
+pub struct Routes(Vec<Subnet>);
+
+impl Routes {
+    /// Those of the network namespace that this thread is in.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn here() -> Result<Self> {
+        let routes = Session::route().and_then(|mut session| session.routes());
+        let routes = routes.map_err(|error| kernel("ensure network", "asking for routes", error))?;
+        Ok(Self(routes.into_iter().map(|route| route.to).collect()))
+    }
+}
+
 impl Networks {
     /// Makes a network. One of that name with the same owner label: success; held by anything else: `AlreadyExists`. Two racing calls make one.
     ///
@@ -91,14 +107,21 @@ impl Networks {
         self.store.apply_rules(&lock, machine::outside()?)
     }
 
+    /// The same, where networks that are made from now on leave the subnets of those routes alone as long as there are others.
+    #[must_use]
+    pub fn beside(mut self, routes: Routes) -> Self {
+        self.beside = routes;
+        self
+    }
+
     fn define(&self, lock: &Locked<'_>, spec: &NetworkSpec) -> Result<Definition> {
         const OPERATION: &str = "ensure network";
         let ours: Vec<u32> = self.store.definitions()?.iter().map(|definition| definition.number).collect();
-        let routes = Session::route().and_then(|mut session| session.routes());
-        let routes = routes.map_err(|error| kernel(OPERATION, "asking for routes", error))?;
-        let routes: Vec<Subnet> = routes.into_iter().map(|route| route.to).collect();
+        let Routes(routes) = Routes::here()?;
         let realm = self.store.realm();
-        let Some(number) = free_subnet(realm.start(), &ours, &routes) else {
+        let better = [&routes[..], &self.beside.0].concat();
+        let free = |routes: &[Subnet]| free_subnet(realm.start(), &ours, routes);
+        let Some(number) = free(&better).or_else(|| free(&routes)) else {
             let message = format!("no subnet is left for network `{}`", spec.name);
             let hint = "remove networks that nobody uses, or free a part of 10.192.0.0/10";
             return Err(Error::new(ErrorKind::Exhausted, OPERATION, message).hint(hint));

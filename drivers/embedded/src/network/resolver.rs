@@ -1,7 +1,7 @@
 //! Name servers for instances: those of the machine that can be reached from inside.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// What a `resolv.conf` says.
@@ -50,6 +50,15 @@ impl Resolver {
         Self { nameservers: read(upstream).nameservers, ..resolver }
     }
 
+    /// The same, with a server that can be reached in place of none.
+    #[must_use]
+    pub fn or(mut self, server: Option<Ipv4Addr>) -> Self {
+        if self.nameservers.is_empty() {
+            self.nameservers.extend(server.map(IpAddr::from));
+        }
+        self
+    }
+
     /// The text of a `resolv.conf`.
     pub fn text(&self) -> String {
         let mut text: String = self.nameservers.iter().map(|server| format!("nameserver {server}\n")).collect();
@@ -85,8 +94,12 @@ mod tests {
         let (machines, upstream) = (directory.path().join("a"), directory.path().join("b"));
         fs::write(&machines, "nameserver 127.0.0.53\nsearch x.example\n").expect("written");
         assert_eq!(Resolver::of_files(&machines, &upstream).nameservers, Vec::<IpAddr>::new());
+        let server = Ipv4Addr::new(10, 0, 2, 3);
+        let by_it = Resolver::of_files(&machines, &upstream).or(Some(server));
+        assert_eq!(by_it.text(), "nameserver 10.0.2.3\nsearch x.example\n");
         fs::write(&upstream, "nameserver 192.0.2.1\nsearch other.example\n").expect("written");
         let resolver = Resolver::of_files(&machines, &upstream);
         assert_eq!(resolver.text(), "nameserver 192.0.2.1\nsearch x.example\n");
+        assert_eq!(resolver.clone().or(Some(server)), resolver);
     }
 }

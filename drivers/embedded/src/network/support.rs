@@ -63,5 +63,7 @@ fn attempt() -> std::result::Result<(), (&'static str, io::Error)> {
     };
     session.add_pair(&pair).map_err(of("veth"))?;
     let bridges = [Bridge { name: BRIDGE.to_owned(), internal: false, outbound: vec![Subnet::v4(0)] }];
-    Firewall { table: BRIDGE, prefix: BRIDGE }.apply(&bridges).map_err(of("nf_tables (with masquerading)"))
+    Firewall { table: BRIDGE, prefix: BRIDGE, by_program: true }
+        .apply(&bridges)
+        .map_err(of("nf_tables (with masquerading)"))
 }

@@ -8,12 +8,16 @@
 mod bed;
 #[path = "../shim/image.rs"]
 mod image;
+#[path = "../network/kernel.rs"]
+#[expect(dead_code, reason = "the trials of root's networks do and see more than these")]
+mod kernel;
 mod networks;
+mod outward;
 mod owners;
 mod trials;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -23,7 +27,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// The second is a neighbour.
 pub(crate) const USERS: [u32; 2] = [USER, 64_322];
 /// Says so to this program, started once more.
-const WITH_IDS: &str = "HYTHE_TEST_IDS";
+pub(crate) const WITH_IDS: &str = "HYTHE_TEST_IDS";
 
 /// Whether this user has other ids.
 pub(crate) fn has_ids() -> bool {
@@ -42,46 +46,59 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // They look at all processes.
     arguments.test_threads = Some(1);
-    let owners = if has_ids() { owners::TRIALS } else { &[] };
-    let named = trials::TRIALS.iter().chain(networks::TRIALS).chain(owners);
-    let trials: Vec<Trial> = named.copied().map(trial).collect();
+    let trials: Vec<Trial> = match outward::trials() {
+        Some((way, trials)) => trials.iter().map(|(name, act)| trial(format!("{way}::{name}"), *act)).collect(),
+        None => {
+            let owners = if has_ids() { owners::TRIALS } else { &[] };
+            let named = trials::TRIALS.iter().chain(networks::TRIALS).chain(owners);
+            named.map(|(name, act)| trial((*name).to_owned(), *act)).collect()
+        }
+    };
     if !bed::busybox().exists() {
         println!("skipped {} trials: there is no `{}`", trials.len(), bed::busybox().display());
         return ExitCode::SUCCESS;
     }
     if rustix::process::geteuid().is_root() {
-        let alone = as_user(false);
-        let mapped = newuidmap().map(|_| as_user(true));
-        if mapped.is_none() {
-            println!("skipped {} trials of a user with other ids: there is no `newuidmap`", trials.len());
-        }
-        return ExitCode::from(u8::from(!(alone && mapped.unwrap_or(true))));
+        return by_root();
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// This program once more, from a copy that the user may read wherever the checkout is; `false`: it failed.
-fn as_user(with_ids: bool) -> bool {
+/// This program once more as a user, with and without other ids, on this machine and on those made for it, from a copy that the user may read wherever the
+/// checkout is.
+fn by_root() -> ExitCode {
     let directory = tempfile::Builder::new().prefix("hythe-user-").tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let program = directory.path().join("rootless");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    let start = || {
-        let mut command = Command::new(program);
-        command.args(std::env::args_os().skip(1)).current_dir("/").uid(USER).gid(USER);
-        if with_ids {
-            give_ids().unwrap();
-            command.env(WITH_IDS, "1");
-        }
-        command.status().unwrap().success()
+    // What a user with other ids leaves there, only root can remove.
+    let roots = directory.path().join("roots");
+    fs::create_dir(&roots).unwrap();
+    chown(&roots, Some(USER), Some(USER)).unwrap();
+    let run = |variables: &[outward::Variable]| {
+        let mut command = Command::new(&program);
+        command.env(bed::ROOTS, &roots);
+        command.args(std::env::args_os().skip(1)).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.current_dir("/").uid(USER).gid(USER).status().unwrap().success()
     };
-    std::thread::scope(|scope| scope.spawn(start).join().unwrap())
+    let mut good = run(&[]);
+    if newuidmap().is_some() {
+        let with_ids = || {
+            give_ids().unwrap();
+            run(&[(WITH_IDS, "1".into())])
+        };
+        good &= std::thread::scope(|scope| scope.spawn(with_ids).join().unwrap());
+    } else {
+        println!("skipped the trials of a user with other ids: there is no `newuidmap`");
+    }
+    good &= outward::each_way(directory.path(), run);
+    ExitCode::from(u8::from(!good))
 }
 
 /// A trial by name.
 type Named = (&'static str, fn());
 
-fn trial((name, act): Named) -> Trial {
+fn trial(name: String, act: fn()) -> Trial {
     Trial::test(name, move || {
         std::panic::catch_unwind(act).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();

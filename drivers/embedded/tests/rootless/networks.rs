@@ -20,7 +20,7 @@ pub(crate) const TRIALS: &[crate::Named] = &[
 
 const GREETER: &str = "while :; do echo hello from $HOSTNAME | busybox nc -l -p 8080 -w 1; done";
 
-fn network(bed: &Bed) {
+pub(crate) fn network(bed: &Bed) {
     let spec = NetworkSpec {
         name: "net".to_owned(),
         labels: [("hythe.owner".to_owned(), "me".to_owned())].into(),
@@ -29,12 +29,12 @@ fn network(bed: &Bed) {
     bed.wait(Networks::ensure(&bed.embedded, &bed.cx, &spec)).unwrap();
 }
 
-fn end(bed: &Bed) {
+pub(crate) fn end(bed: &Bed) {
     bed.end();
     bed.wait(Networks::remove(&bed.embedded, &bed.cx, "net")).unwrap();
 }
 
-fn member(bed: &Bed, attempt: u32, alias: &str) -> Plan {
+pub(crate) fn member(bed: &Bed, attempt: u32, alias: &str) -> Plan {
     let mut plan = bed.plan(attempt, GREETER);
     alias.clone_into(&mut plan.hostname);
     let attachment = Attachment { network: "net".to_owned(), aliases: vec![alias.to_owned()] };
@@ -83,12 +83,12 @@ fn a_low_port_is_refused() {
     end(&bed);
 }
 
-fn root(bed: &Bed, id: &InstanceId) -> PathBuf {
+pub(crate) fn root(bed: &Bed, id: &InstanceId) -> PathBuf {
     bed.directory(id).path().ancestors().nth(2).unwrap().to_owned()
 }
 
 /// The process that holds the namespaces of a root.
-fn holder(root: &Path) -> Option<i32> {
+pub(crate) fn holder(root: &Path) -> Option<i32> {
     let place = root.join("user");
     let words = format!("\0shim\0hold\0{}\0", place.display());
     let processes = std::fs::read_dir("/proc").unwrap().flatten();

@@ -10,6 +10,8 @@ use hythe_spec::{ImageRef, Millis};
 use tempfile::TempDir;
 
 const IMAGE: &str = "localhost/shim-test:1";
+/// Where roots are made; the usual place otherwise.
+pub(crate) const ROOTS: &str = "HYTHE_TRIAL_ROOTS";
 const OWNER: &str = "shim-trials";
 
 pub(crate) fn busybox() -> PathBuf {
@@ -36,7 +38,8 @@ impl Bed {
     }
 
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("hythe-shim-").tempdir_in("/var/tmp").unwrap();
+        let roots = std::env::var_os(ROOTS).map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+        let directory = tempfile::Builder::new().prefix("hythe-shim-").tempdir_in(roots).unwrap();
         Self::at(directory.path().join("root"), directory)
     }
 

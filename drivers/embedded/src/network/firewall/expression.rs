@@ -12,6 +12,7 @@ use crate::network::subnet::Subnet;
 pub(super) type Expression = ListAttribute<ExpressionAttribute>;
 
 const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 /// Bits of a connection's state: established and related.
@@ -58,9 +59,24 @@ pub(super) fn known() -> Vec<Expression> {
 
 /// The sender is in the subnet.
 pub(super) fn from_subnet(subnet: Subnet) -> Vec<Expression> {
-    let (family, offset, bytes, all) = match subnet.address {
-        std::net::IpAddr::V4(address) => (IPV4, 12, address.octets().to_vec(), 32),
-        std::net::IpAddr::V6(address) => (IPV6, 8, address.octets().to_vec(), 128),
+    within(subnet, if subnet.address.is_ipv4() { 12 } else { 8 })
+}
+
+/// The receiver is in the subnet.
+pub(super) fn to_subnet(subnet: Subnet) -> Vec<Expression> {
+    within(subnet, if subnet.address.is_ipv4() { 16 } else { 24 })
+}
+
+/// The receiver's port, of tcp or udp, is another one.
+pub(super) fn not_to_port(port: u16) -> Vec<Expression> {
+    vec![payload(TRANSPORT_HEADER, 2, 2), compare(Operator::NotEqual, port.to_be_bytes().to_vec())]
+}
+
+/// The address at that place of the packet is in the subnet.
+fn within(subnet: Subnet, offset: u32) -> Vec<Expression> {
+    let (family, bytes, all) = match subnet.address {
+        std::net::IpAddr::V4(address) => (IPV4, address.octets().to_vec(), 32),
+        std::net::IpAddr::V6(address) => (IPV6, address.octets().to_vec(), 128),
     };
     let bits = (0..all / 8).map(|byte: u8| match subnet.prefix.saturating_sub(byte * 8) {
         8.. => 0xff,
@@ -69,13 +85,7 @@ pub(super) fn from_subnet(subnet: Subnet) -> Vec<Expression> {
     vec![
         meta(MetaKey::Nfproto),
         compare(Operator::Equal, vec![family]),
-        Expressions::Payload(vec![
-            Payload::DestinationRegister(Register::Reg1),
-            Payload::Base(NETWORK_HEADER),
-            Payload::Offset(offset),
-            Payload::Len(u32::from(all / 8)),
-        ])
-        .into(),
+        payload(NETWORK_HEADER, offset, u32::from(all / 8)),
         mask(bits.collect()),
         compare(Operator::Equal, bytes),
     ]
@@ -104,6 +114,16 @@ fn load(side: Side) -> Expression {
         Side::In => MetaKey::Iifname,
         Side::Out => MetaKey::Oifname,
     })
+}
+
+fn payload(header: u32, offset: u32, length: u32) -> Expression {
+    Expressions::Payload(vec![
+        Payload::DestinationRegister(Register::Reg1),
+        Payload::Base(header),
+        Payload::Offset(offset),
+        Payload::Len(length),
+    ])
+    .into()
 }
 
 fn meta(key: MetaKey) -> Expression {

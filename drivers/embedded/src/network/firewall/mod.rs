@@ -27,6 +27,8 @@ pub(super) struct Firewall<'a> {
     pub(super) table: &'a str,
     /// What the names of all our bridges begin with.
     pub(super) prefix: &'a str,
+    /// What leaves is carried by a program of an ordinary user's, which is asked for nothing of its own but names.
+    pub(super) by_program: bool,
 }
 
 impl Firewall<'_> {
@@ -39,18 +41,18 @@ impl Firewall<'_> {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let wanted = TableAttribute::UserData(rules::comment(bridges));
+        let wanted = TableAttribute::UserData(self.comment(bridges));
         Ok(answers.iter().filter_map(batch::table).any(|table| table.attributes.contains(&wanted)))
     }
 
     /// Replaces the table in one transaction; without networks there is none.
     pub(super) fn apply(&self, bridges: &[Bridge]) -> io::Result<()> {
         let mut batch = Batch::begin()?;
-        batch.table(self.table, rules::comment(bridges));
+        batch.table(self.table, self.comment(bridges));
         batch.drop_table(self.table);
         if !bridges.is_empty() {
-            batch.table(self.table, rules::comment(bridges));
-            for chain in rules::chains(self.prefix, bridges) {
+            batch.table(self.table, self.comment(bridges));
+            for chain in rules::chains(self.prefix, bridges, self.by_program) {
                 batch.chain(self.table, chain);
             }
         }
@@ -75,6 +77,10 @@ impl Firewall<'_> {
     /// Chains of others that may stop what our bridges forward.
     pub(super) fn obstacles() -> io::Result<Vec<String>> {
         foreign::obstacles()
+    }
+
+    fn comment(&self, bridges: &[Bridge]) -> Vec<u8> {
+        rules::comment(bridges, self.by_program)
     }
 
     fn name(&self) -> TableAttribute {

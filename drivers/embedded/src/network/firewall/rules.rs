@@ -5,14 +5,18 @@
 //!              in by a bridge, out by the same           accept      (seen here only where bridges call iptables)
 //!              in by the bridge of an internal network   drop
 //!              out by any of our bridges                 drop        (other networks, other machines)
+//!              to what carries it out, but for names     drop        (only where that is a program: it could reach the machine's loopback)
 //! postrouting  from a network, not out by its own bridge masquerade  (not for internal networks)
 //! ```
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use hythe_shim::outward;
 use netlink_packet_netfilter::nftables::InetHookNumber;
 
-use super::expression::{Expression, Side, accept, drop_it, from_subnet, known, link, links, masquerade};
+use super::expression::{
+    Expression, Side, accept, drop_it, from_subnet, known, link, links, masquerade, not_to_port, to_subnet,
+};
 use crate::network::subnet::Subnet;
 
 /// Changes when the rules made from the same networks do.
@@ -20,6 +24,8 @@ const EDITION: u32 = 1;
 /// Before the filter chains of others.
 const BEFORE_FILTER: i32 = -10;
 const SOURCE_NAT: i32 = 100;
+/// The port that servers of names have.
+const NAMES: u16 = 53;
 /// A comment as the `nft` program shows it.
 const COMMENT: u8 = 0;
 
@@ -42,13 +48,13 @@ pub(super) struct Chain {
     pub(super) rules: Vec<Vec<Expression>>,
 }
 
-pub(super) fn chains(prefix: &str, bridges: &[Bridge]) -> [Chain; 2] {
+pub(super) fn chains(prefix: &str, bridges: &[Bridge], by_program: bool) -> [Chain; 2] {
     let forward = Chain {
         name: "forward",
         kind: "filter",
         hook: InetHookNumber::Forward,
         priority: BEFORE_FILTER,
-        rules: forward(prefix, bridges),
+        rules: forward(prefix, bridges, by_program),
     };
     let postrouting = Chain {
         name: "postrouting",
@@ -60,7 +66,7 @@ pub(super) fn chains(prefix: &str, bridges: &[Bridge]) -> [Chain; 2] {
     [forward, postrouting]
 }
 
-fn forward(prefix: &str, bridges: &[Bridge]) -> Vec<Vec<Expression>> {
+fn forward(prefix: &str, bridges: &[Bridge], by_program: bool) -> Vec<Vec<Expression>> {
     let mut rules = vec![[known(), vec![accept()]].concat()];
     for bridge in bridges {
         rules.push([link(Side::In, &bridge.name, true), link(Side::Out, &bridge.name, true), vec![accept()]].concat());
@@ -69,6 +75,11 @@ fn forward(prefix: &str, bridges: &[Bridge]) -> Vec<Vec<Expression>> {
         }
     }
     rules.push([links(Side::Out, prefix), vec![drop_it()]].concat());
+    if by_program {
+        let (address, prefix) = outward::SUBNET;
+        let to = to_subnet(Subnet { address: address.into(), prefix });
+        rules.push([link(Side::Out, outward::LINK, true), to, not_to_port(NAMES), vec![drop_it()]].concat());
+    }
     rules
 }
 
@@ -79,9 +90,9 @@ fn leaving(bridge: &Bridge) -> Vec<Vec<Expression>> {
 }
 
 /// The table's comment: `hythe` and the fingerprint of what the rules were made from.
-pub(super) fn comment(bridges: &[Bridge]) -> Vec<u8> {
+pub(super) fn comment(bridges: &[Bridge], by_program: bool) -> Vec<u8> {
     let mut hasher = DefaultHasher::new();
-    (EDITION, format!("{bridges:?}")).hash(&mut hasher);
+    (EDITION, format!("{bridges:?}"), by_program).hash(&mut hasher);
     let text = format!("hythe {:016x}", hasher.finish());
     let mut bytes = vec![COMMENT, u8::try_from(text.len() + 1).unwrap_or(u8::MAX)];
     bytes.extend(text.bytes());
@@ -100,16 +111,19 @@ mod tests {
 
     #[test]
     fn an_internal_network_has_a_rule_more_and_no_way_out() {
-        let [forward, postrouting] = chains("hythe", &[bridge("hythe-a", false)]);
+        let [forward, postrouting] = chains("hythe", &[bridge("hythe-a", false)], false);
         assert_eq!((forward.rules.len(), postrouting.rules.len()), (3, 1));
-        let [forward, postrouting] = chains("hythe", &[bridge("hythe-a", true)]);
+        let [forward, postrouting] = chains("hythe", &[bridge("hythe-a", true)], false);
         assert_eq!((forward.rules.len(), postrouting.rules.len()), (4, 0));
+        let [forward, postrouting] = chains("hythe", &[bridge("hythe-a", true)], true);
+        assert_eq!((forward.rules.len(), postrouting.rules.len()), (5, 0));
     }
 
     #[test]
     fn the_comment_tells_what_the_rules_were_made_from() {
-        let (one, other) = (comment(&[bridge("hythe-a", false)]), comment(&[bridge("hythe-a", true)]));
+        let (one, other) = (comment(&[bridge("hythe-a", false)], false), comment(&[bridge("hythe-a", true)], false));
         assert_ne!(one, other);
-        assert_eq!(one, comment(&[bridge("hythe-a", false)]));
+        assert_eq!(one, comment(&[bridge("hythe-a", false)], false));
+        assert_ne!(one, comment(&[bridge("hythe-a", false)], true));
     }
 }
