@@ -255,7 +255,7 @@ const WITHOUT_ROOT: [(Feature, &str); 5] = [
     (Feature::MemoryLimit, NO_GROUPS),
     (Feature::CpuLimit, NO_GROUPS),
     (Feature::PidsLimit, NO_GROUPS),
-    (Feature::HostGateway, "an ordinary user's networks do not lead to the host; use `network = \"host\"`"),
+    (Feature::HostGateway, "an ordinary user's networks have no address for the host; use `network = \"host\"`"),
     (Feature::Privileged, "an ordinary user has no privileges to give; run the agent as root"),
 ];
 
