@@ -16,7 +16,8 @@ use crate::run;
 
 /// Where daemons look for the programs they use.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const KILL_GRACE: Duration = Duration::from_secs(5);
+/// A killed process may still be unmounting, which waits for the disk.
+const KILL_GRACE: Duration = Duration::from_secs(60);
 const POLL_PAUSE: Duration = Duration::from_millis(30);
 
 /// One process, told from a later one of the same number by its start time.
@@ -55,7 +56,8 @@ impl Process {
                 return Ok(());
             }
         }
-        Err(Failure::new(format!("process {} does not end", self.pid)))
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        Err(Failure::new(format!("process {} (`{}`) does not end", self.pid, name.trim())))
     }
 
     fn open(self) -> Option<OwnedFd> {
