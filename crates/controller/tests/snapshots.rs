@@ -115,6 +115,17 @@ impl Bench {
         panic!("`{workload}` never was {phase:?}: {:?}", self.controller.workload(workload));
     }
 
+    /// Whether the shop's first instance is replaced.
+    async fn is_made_anew(&self) -> bool {
+        for _ in 0..500 {
+            if self.controller.workload("shop").is_ok_and(|cell| cell.observed.attempt == 2) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
     async fn exit_code(&self) -> i32 {
         self.until("shop", Phase::Completed).await;
         self.controller.workload("shop").unwrap().observed.exit.unwrap().code
@@ -377,15 +388,24 @@ async fn nor_is_one_that_its_engine_holds_for_an_agent_that_died() {
 
     // From then on a pause is somebody's again.
     bench.memory.control().pause("shop-1-1").unwrap();
-    let mut attempt = 1;
-    for _ in 0..500 {
-        attempt = bench.controller.workload("shop").unwrap().observed.attempt;
-        if attempt > 1 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(attempt, 2, "{:?}", bench.kinds());
+    assert!(bench.is_made_anew().await, "{:?}", bench.kinds());
+}
+
+/// The engine died with the agent, say: nobody will let it run again.
+#[tokio::test]
+async fn one_that_stays_held_long_after_its_agent_died_is_healed() {
+    let mut bench = Bench::new("snapshot-commit 1 delay 600000").await;
+    bench.deploy(&Service { drift: Drift::Heal, ..shop(Memory::TEST_IMAGE, "true") }).await.unwrap();
+    bench.controller.snapshot("shop", None).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    bench.again(async |bench| bench.memory.control().pause("shop-1-1").unwrap()).await;
+    bench.until("shop", Phase::Paused).await;
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(590)).await;
+    assert_eq!(bench.controller.workload("shop").unwrap().observed.attempt, 1, "{:?}", bench.kinds());
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!(bench.is_made_anew().await, "{:?}", bench.kinds());
+    assert!(bench.kinds().iter().any(|kind| kind == "drift"), "{:?}", bench.kinds());
 }
 
 #[tokio::test]
