@@ -16,12 +16,18 @@ const NOBODY: u32 = 65534;
 /// The home of a user without an agent.
 pub(crate) struct Home {
     directory: TempDir,
+    user: u32,
 }
 
 impl Home {
     /// With this configuration for an agent that is started there.
     pub(crate) fn new(config: &str) -> Self {
-        let home = Self { directory: tempfile::Builder::new().prefix("he2e").tempdir().unwrap() };
+        Self::of(NOBODY, config)
+    }
+
+    /// Of this user, where root can become another.
+    pub(crate) fn of(user: u32, config: &str) -> Self {
+        let home = Self { directory: tempfile::Builder::new().prefix("he2e").tempdir().unwrap(), user };
         for directory in ["", "run", "config", "config/hythe"] {
             let path = home.path(directory);
             std::fs::create_dir_all(&path).unwrap();
@@ -40,7 +46,7 @@ impl Home {
 
     fn give(&self, path: PathBuf) {
         if rustix::process::geteuid().is_root() {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            chown(path, Some(self.user), Some(self.user)).unwrap();
         }
     }
 
@@ -51,7 +57,7 @@ impl Home {
         command.env("HOME", self.directory.path()).env("XDG_RUNTIME_DIR", self.path("run"));
         command.env("XDG_CONFIG_HOME", self.path("config")).env("XDG_STATE_HOME", self.path("state"));
         if rustix::process::geteuid().is_root() {
-            command.uid(NOBODY).gid(NOBODY);
+            command.uid(self.user).gid(self.user);
         }
         command
     }

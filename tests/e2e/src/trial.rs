@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hythe_traces::ordinary::newuidmap;
+
 use crate::environment::Environment;
 use crate::scene::Scene;
 use crate::subject::{Subject, clock_library};
@@ -32,6 +34,8 @@ pub(crate) enum On {
     Docker,
     /// Every one, where the agent can be given a clock of its own.
     Clock,
+    /// As [`On::Memory`], where root can give an ordinary user other ids.
+    Ids,
 }
 
 /// Something a user relies on.
@@ -58,7 +62,7 @@ impl Trial {
     pub(crate) fn concerns(&self, runtime: &str) -> bool {
         match self.on {
             On::Every | On::Real | On::Engine | On::Commanded | On::Registry | On::Disk | On::Clock => true,
-            On::Memory => runtime == "memory",
+            On::Memory | On::Ids => runtime == "memory",
             On::Both => runtime == "podman",
             On::Docker => runtime == "docker",
             On::Embedded => runtime == "embedded",
@@ -80,6 +84,8 @@ impl Trial {
             On::Registry if environment.registry.is_none() => Some(environment.reason("registry")),
             On::Disk => crate::disk::unmountable(),
             On::Clock if clock_library().is_none() => Some("no libfaketime (Debian package `faketime`)".to_owned()),
+            On::Ids if !rustix::process::geteuid().is_root() => Some("only root gives users other ids".to_owned()),
+            On::Ids if newuidmap().is_none() => Some("no newuidmap (Debian package `uidmap`)".to_owned()),
             On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
             _ => None,
         }

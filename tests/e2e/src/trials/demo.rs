@@ -1,14 +1,17 @@
 //! The demonstration does what it shows, again and again, and leaves nothing when it is told to.
 
+use hythe_traces::ordinary::{IDS, USER, give_ids};
+
 use crate::home::{Ends, Home};
 use crate::program::Ran;
 use crate::scene::Scene;
-use crate::trial::trials;
+use crate::trial::{caught, trials};
 
 trials!("demo":
     a_website_is_shown_twice_and_cleaned_away Real,
     it_wants_a_runtime_that_is_there Every,
     an_ordinary_user_needs_nothing_installed Memory,
+    an_ordinary_user_with_other_ids_neither Ids,
 );
 
 fn a_website_is_shown_twice_and_cleaned_away(scene: &mut Scene<'_>) {
@@ -31,13 +34,33 @@ fn it_wants_a_runtime_that_is_there(scene: &mut Scene<'_>) {
     scene.hythe(&["demo", "--runtime", "nowhere"]).ends_with(3).says(&["nowhere", scene.subject.name]);
 }
 
-/// Containers are files and processes of the user alone: both are looked for afterwards.
+const EMBEDDED: &str = "[[runtimes]]\nkind = \"embedded\"\n";
+
 fn an_ordinary_user_needs_nothing_installed(_: &mut Scene<'_>) {
-    let home = Home::new("[[runtimes]]\nkind = \"embedded\"\n");
-    let _ends = Ends(&home);
+    is_shown_and_cleaned_away(&Home::new(EMBEDDED));
+}
+
+fn an_ordinary_user_with_other_ids_neither(_: &mut Scene<'_>) {
+    // Whoever gives them sees another `/etc` from then on.
+    let there = || {
+        caught(|| {
+            give_ids().unwrap();
+            let home = Home::of(USER, EMBEDDED);
+            is_shown_and_cleaned_away(&home);
+            let ids = std::fs::read_to_string(home.path("state/hythe/embedded/user/ids")).unwrap();
+            assert!(ids.contains(&IDS[0].0.to_string()), "{ids}");
+        })
+    };
+    let outcome = std::thread::scope(|scope| scope.spawn(there).join().unwrap());
+    assert!(outcome.is_ok(), "{}", outcome.unwrap_err());
+}
+
+/// Containers are files and processes of the user alone: both are looked for afterwards.
+fn is_shown_and_cleaned_away(home: &Home) {
+    let _ends = Ends(home);
     let demo = |words: &[&str]| Ran::of(&mut home.command(&[&["demo"], words].concat())).ok();
     // Of a trial that failed nothing goes on either.
-    let _cleans = Cleans(&home);
+    let _cleans = Cleans(home);
     for visitor in ["visitor 1.", "visitor 2."] {
         let shown = demo(&[]);
         assert!(shown.out.contains(visitor) && shown.out.contains("hythe-demo-web"), "{shown:?}");
