@@ -43,10 +43,27 @@ fn engine(runtime: &Runtime) -> String {
 }
 
 fn remarks(runtime: &Runtime) -> String {
-    let rootless = runtime.rootless.then_some("rootless");
-    let all = rootless.into_iter().chain(runtime.error.as_deref()).chain(runtime.warnings.iter().map(String::as_str));
+    let rootless = runtime.rootless.then(|| "rootless".to_owned());
+    let all = rootless.into_iter().chain(runtime.error.clone()).chain(gathered(&runtime.warnings));
     let all: Vec<_> = all.collect();
     if all.is_empty() { words::NOTHING.to_owned() } else { all.join("; ") }
+}
+
+/// One remark for all that have the same reason (`what: reason`).
+fn gathered(warnings: &[String]) -> Vec<String> {
+    let mut remarks: Vec<(Vec<&str>, Option<&str>)> = Vec::new();
+    for warning in warnings {
+        let (what, reason) =
+            warning.split_once(": ").map_or((warning.as_str(), None), |(what, reason)| (what, Some(reason)));
+        match remarks.iter_mut().find(|(_, known)| reason.is_some() && *known == reason) {
+            Some((all, _)) => all.push(what),
+            None => remarks.push((vec![what], reason)),
+        }
+    }
+    let told = |(what, reason): (Vec<&str>, Option<&str>)| {
+        [Some(what.join(", ").as_str()), reason].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    };
+    remarks.into_iter().map(told).collect()
 }
 
 /// Features down, runtimes across; below it why not.
@@ -88,4 +105,16 @@ fn reasons(runtime: &Runtime) -> impl Iterator<Item = String> {
         let reason = support.reason.as_deref().unwrap_or(&support.description);
         format!("{} {}: {reason}\n", runtime.name, support.feature)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_one_reason_is_one_remark() {
+        let warnings =
+            ["memory limit: no cgroups", "odd", "cpu limit: no cgroups", "ports: no tun", "odd"].map(str::to_owned);
+        assert_eq!(gathered(&warnings), ["memory limit, cpu limit: no cgroups", "odd", "ports: no tun", "odd"]);
+    }
 }
