@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 /// Reports kept per operation for those who join late; byte counts beyond that are dropped, oldest first.
 const KEPT_REPORTS: usize = 2048;
 
+/// How operations end that an agent left running.
+const RESTARTED: &str = "the agent was restarted";
+
 /// One report of progress.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -139,7 +142,7 @@ pub struct Operations {
 
 impl Operations {
     /// Those that an earlier agent left running have lost their task: they are closed here; the workloads' own tasks go on with what is desired.
-    /// Where that cannot be written for now it is known all the same. Also gives what was closed.
+    /// Where that cannot be written for now it is known all the same. Also gives what was closed, now or by an agent before.
     pub(crate) fn open(
         store: Arc<Store>,
         keep: u32,
@@ -147,11 +150,13 @@ impl Operations {
     ) -> hythe_store::Result<(Self, Vec<OperationRecord>)> {
         let (mut live, mut closed) = (BTreeMap::new(), Vec::new());
         for mut record in store.operations()? {
-            if record.state == OperationState::Running {
+            if record.error.as_ref().is_some_and(|error| error["message"] == RESTARTED) {
+                closed.push(record);
+            } else if record.state == OperationState::Running {
                 record.state = OperationState::Failed;
                 record.finished = Some(Timestamp::now());
                 record.error = Some(
-                    json!({ "kind": "unavailable", "message": "the agent was restarted", "hint": "`hythe ps` shows how far it came" }),
+                    json!({ "kind": "unavailable", "message": RESTARTED, "hint": "`hythe ps` shows how far it came" }),
                 );
                 match store.save_operation(&record) {
                     Err(error) if error.is_of_the_disk() => {

@@ -379,6 +379,9 @@ async fn nor_is_one_that_its_engine_holds_for_an_agent_that_died() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     bench.again(async |bench| bench.memory.control().pause("shop-1-1").unwrap()).await;
     bench.until("shop", Phase::Paused).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Nor is the one after it the last.
+    bench.again(async |_| ()).await;
     tokio::time::sleep(Duration::from_millis(2500)).await;
     bench.memory.control().unpause("shop-1-1").unwrap();
     bench.until("shop", Phase::Running).await;

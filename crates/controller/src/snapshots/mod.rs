@@ -66,8 +66,13 @@ impl Controller {
 
     /// Whose files an earlier agent was keeping when it died is held: its engine may go on with that, and keep the instance paused so long, which nobody did by hand.
     pub(crate) fn hold_what_was_kept(self: &Arc<Self>, interrupted: &[OperationRecord]) {
-        for operation in interrupted.iter().filter(|operation| operation.kind == OPERATION) {
-            let (controller, workload) = (self.clone(), operation.subject.clone());
+        let earliest = Timestamp::now() - LEFT;
+        let may_go_on = |operation: &&OperationRecord| {
+            operation.kind == OPERATION && operation.finished.is_some_and(|finished| finished > earliest)
+        };
+        let workloads: BTreeSet<_> = interrupted.iter().filter(may_go_on).map(|found| found.subject.clone()).collect();
+        for workload in workloads {
+            let controller = self.clone();
             let held = self.snapshots.hold(&workload);
             self.spawn(async move {
                 let over = controller.runs_or_is_gone(&workload);
