@@ -23,6 +23,9 @@ impl Tally {
             self.skipped += count(counts, "ignored");
         } else if let Some((name, outcome)) = outcome(line) {
             self.note(name, outcome);
+        } else if let Some((count, reason)) = skipped_at_once(line) {
+            self.skipped += count;
+            *self.reasons.entry(reason.to_owned()).or_default() += count;
         }
     }
 
@@ -39,6 +42,12 @@ impl Tally {
 
 fn outcome(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("test ")?.rsplit_once(" ... ")
+}
+
+/// `skipped 7 trials: there is no …`, as a program says that has no way to start them.
+fn skipped_at_once(line: &str) -> Option<(u64, &str)> {
+    let (count, reason) = line.strip_prefix("skipped ")?.split_once(" trials: ")?;
+    Some((count.parse().ok()?, reason))
 }
 
 /// The number before `word` in `ok. 5 passed; 0 failed; …`.
@@ -64,11 +73,14 @@ mod tests {
             "test d  ... FAILED",
             "test result: FAILED. 5 passed; 1 failed; 2 ignored; 0 measured; 7 filtered out; finished in 0.01s",
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+            "skipped 7 trials: there is no `pasta`",
+            "skipped engine docker: no `dockerd`",
         ] {
             tally.read(line);
         }
-        assert_eq!((tally.passed, tally.failed, tally.skipped), (8, 1, 2));
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (8, 1, 9));
         assert_eq!(tally.failures, ["d"]);
-        assert_eq!(tally.reasons.len(), 2);
+        assert_eq!(tally.reasons.len(), 3);
+        assert_eq!(tally.reasons["there is no `pasta`"], 7);
     }
 }
