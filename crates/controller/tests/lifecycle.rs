@@ -253,8 +253,10 @@ async fn what_died_while_nobody_looked_is_noticed() {
 async fn a_lost_reply_makes_no_second_instance() {
     let bench = Bench::new().await;
     bench.memory.control().lose_replies("run", 1);
-    let error = bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap_err();
-    assert!(!error.is_empty());
+    // What was made may be seen before the call comes back; then nothing is wrong.
+    if let Err(error) = bench.deploy(&service(vec![component("web", "sleep 1000")])).await {
+        assert!(!error.is_empty());
+    }
     let cell = bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
     assert_eq!(cell.observed.current.unwrap().attempt, 1);
     assert_eq!(bench.names().await, ["shop-web-1-1"]);
