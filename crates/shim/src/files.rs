@@ -1,10 +1,12 @@
-//! Files that are whole or not there.
+//! Files that are whole or not there, and programs by their names.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -37,6 +39,12 @@ pub fn replace_json(path: &Path, document: &impl Serialize, durable: bool) -> io
 /// Absent, unreadable, or not such a document (`InvalidData`).
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     serde_json::from_slice(&fs::read(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// A program that this user may run, in the directories of a `PATH`; a relative one leads everywhere and counts for none.
+pub(crate) fn program(path: &OsStr, name: &str) -> Option<PathBuf> {
+    let is_program = |file: &PathBuf| file.is_absolute() && file.is_file() && access(file, Access::EXEC_OK).is_ok();
+    std::env::split_paths(path).map(|directory| directory.join(name)).find(is_program)
 }
 
 /// Brings the entries of a file's directory onto the disk.

@@ -6,7 +6,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,7 +14,7 @@ use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Fault, FaultKind};
-use crate::files::{read_json, replace_json};
+use crate::files::{program, read_json, replace_json};
 
 const FILE: &str = "ids";
 
@@ -82,11 +81,7 @@ impl Mapping {
 }
 
 fn programs(path: &OsStr) -> Option<(PathBuf, PathBuf)> {
-    let is_program = |path: &PathBuf| {
-        fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    let find = |name: &str| std::env::split_paths(path).map(|place| place.join(name)).find(is_program);
-    Some((find("newuidmap")?, find("newgidmap")?))
+    Some((program(path, "newuidmap")?, program(path, "newgidmap")?))
 }
 
 /// Ranges of a user, who is listed by number or name; what overlaps an earlier one or the user's own id, or has no end, is left out.

@@ -21,12 +21,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 use crate::error::{Doing, Fault};
-use crate::files::{read_json, replace_json};
+use crate::files::{program, read_json, replace_json};
 
 /// The link inside by which packets leave.
 pub const LINK: &str = "outward";
@@ -87,10 +86,7 @@ fn told(place: &Path) -> PathBuf {
 }
 
 fn find(path: &OsStr) -> Option<PathBuf> {
-    let is_program = |file: &PathBuf| file.is_absolute() && file.is_file() && access(file, Access::EXEC_OK).is_ok();
-    let of =
-        |(name, _): (&str, Kind)| std::env::split_paths(path).map(|directory| directory.join(name)).find(is_program);
-    PROGRAMS.into_iter().find_map(of)
+    PROGRAMS.into_iter().find_map(|(name, _)| program(path, name))
 }
 
 /// Goes by `leave` from the machine's network to another, of which the program, if one was chosen, is the way out from then on. One that does not work is

@@ -251,7 +251,7 @@ fn perform(place: &Path) -> Result<()> {
     std::io::stdin().read_to_end(&mut words).doing(OPERATION, "hear the errand")?;
     let errand: Errand = serde_json::from_slice(&words).doing(OPERATION, "understand the errand")?;
     // What leads out goes by the machine's routes.
-    let routes = Routes::here()?;
+    let routes = matches!(errand, Errand::Networks(..)).then(Routes::here).transpose()?.unwrap_or_default();
     let joined = namespace::join(place).map_err(|fault| of_fault(OPERATION, &fault))?;
     let rights = || rights(place).doing(OPERATION, "read which ids there are");
     joined.enter_network().map_err(|fault| of_fault(OPERATION, &fault))?;

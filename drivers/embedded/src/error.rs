@@ -80,6 +80,22 @@ pub(crate) fn of_store(operation: &'static str) -> impl Fn(hythe_oci::Error) -> 
     }
 }
 
+/// What the driver says in the place of the image store.
+pub(crate) fn to_store(error: &Error) -> hythe_oci::Error {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => Kind::NotFound,
+        ErrorKind::Unavailable => Kind::Unavailable,
+        ErrorKind::Invalid => Kind::Invalid,
+        ErrorKind::Exhausted => Kind::Exhausted,
+        _ => Kind::Internal,
+    };
+    let told = hythe_oci::Error::new(kind, error.message());
+    match error.next_step() {
+        Some(hint) => told.hint(hint),
+        None => told,
+    }
+}
+
 /// Waits as long as the context says.
 pub(crate) async fn bounded<T>(
     cx: &OpContext,

@@ -5,12 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_oci::{Hands, Kind, Layer, Rights};
-use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_oci::{Hands, Layer, Rights};
+use hythe_runtime::{ErrorKind, Result};
 use hythe_shim::Mapping;
 
 use crate::errand;
-use crate::error::Doing;
+use crate::error::{Doing, to_store};
 use crate::instances::locked;
 
 const OPERATION: &str = "connect";
@@ -82,20 +82,5 @@ impl Hands for Inside {
 
     fn remove(&self, tree: &Path) -> io::Result<()> {
         errand::remove(&self.program, &self.place, tree).map_err(|error| io::Error::other(error.message().to_owned()))
-    }
-}
-
-fn to_store(error: &Error) -> hythe_oci::Error {
-    let kind = match error.kind() {
-        ErrorKind::NotFound => Kind::NotFound,
-        ErrorKind::Unavailable => Kind::Unavailable,
-        ErrorKind::Invalid => Kind::Invalid,
-        ErrorKind::Exhausted => Kind::Exhausted,
-        _ => Kind::Internal,
-    };
-    let told = hythe_oci::Error::new(kind, error.message());
-    match error.next_step() {
-        Some(hint) => told.hint(hint),
-        None => told,
     }
 }

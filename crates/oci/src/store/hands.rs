@@ -4,9 +4,8 @@ use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 
-use super::{Layer, Store};
+use super::Layer;
 use crate::Error;
-use crate::error::Local as _;
 use crate::unpack::remove_tree;
 
 /// With whose rights layers are unpacked, and so what of an archive is kept.
@@ -33,10 +32,10 @@ impl Rights {
 
 /// What works on the files of layers in place of a process that has not the ids of their owners. It opens the same store, in another process.
 pub trait Hands: Debug + Send + Sync {
-    /// Unpacks what is not unpacked yet of an image's layers, lowest first, by [`Store::unpacked`].
+    /// Unpacks what is not unpacked yet of an image's layers, lowest first, by [`crate::Store::unpacked`].
     ///
     /// # Errors
-    /// As [`Store::layers`].
+    /// As [`crate::Store::layers`].
     fn unpack(&self, store: &Path, layers: &[Layer]) -> Result<(), Error>;
 
     /// Removes a directory and all below it.
@@ -44,13 +43,6 @@ pub trait Hands: Debug + Send + Sync {
     /// # Errors
     /// The disk.
     fn remove(&self, tree: &Path) -> io::Result<()>;
-}
-
-impl Store {
-    /// Removes what layers were unpacked to.
-    pub(super) fn discard(&self, tree: &Path) -> Result<(), Error> {
-        remove_by(self.options().hands.as_deref(), tree).local("remove", tree)
-    }
 }
 
 /// Removes a directory and all below it; what belongs to somebody else, by others.

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Layer, Store, Stored, replace_file};
+use super::{Layer, Store, Stored, remove_by, replace_file};
 use crate::digest::Digest;
 use crate::error::Local as _;
 use crate::unpack::{self, Tree};
@@ -142,7 +142,7 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed.local("rename", home)?,
         }
-        self.discard(&away)
+        remove_by(self.options().hands.as_deref(), &away).local("remove", &away)
     }
 }
 

@@ -24,8 +24,6 @@ use std::process::{Command, ExitCode};
 use hythe_traces::ordinary::{IDS, USER, give_ids, newuidmap};
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// The second is a neighbour.
-pub(crate) const USERS: [u32; 2] = [USER, 64_322];
 /// Says so to this program, started once more.
 pub(crate) const WITH_IDS: &str = "HYTHE_TEST_IDS";
 
@@ -36,7 +34,7 @@ pub(crate) fn has_ids() -> bool {
 
 /// Who a user of a container is for the machine.
 pub(crate) fn outside(inside: u32) -> u32 {
-    if has_ids() && inside > 0 { IDS[0].0 + inside - 1 } else { USERS[0] }
+    if has_ids() && inside > 0 { IDS[0].0 + inside - 1 } else { USER }
 }
 
 fn main() -> ExitCode {

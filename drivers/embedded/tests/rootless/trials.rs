@@ -8,6 +8,7 @@ use hythe_runtime::{
     BuildRequest, Exec, ExecRequest, Images, InstanceId, PlanNetwork, Runtime, State, Stop, VolumeSpec, Volumes,
 };
 use hythe_spec::{ByteSize, Mount, MountSource};
+use hythe_traces::ordinary::USER;
 
 use crate::bed::{Bed, kill, runs};
 
@@ -122,7 +123,7 @@ fn a_volume_outlives_it() {
     assert_eq!(bed.lines(&second), ["kept"]);
     let volumes = bed.wait(Volumes::list(&bed.embedded, &bed.cx)).unwrap();
     let file = std::path::Path::new(volumes[0].path.as_ref().unwrap()).join("file");
-    assert_eq!(std::fs::metadata(file).unwrap().uid(), crate::USERS[0]);
+    assert_eq!(std::fs::metadata(file).unwrap().uid(), USER);
     bed.remove(&second);
     bed.wait(Volumes::remove(&bed.embedded, &bed.cx, "data")).unwrap();
     bed.end();
@@ -198,7 +199,7 @@ fn others_see_nothing() {
     let id = bed.run(&bed.plan(1, SERVER));
     let root = bed.directory(&id).path().ancestors().nth(2).unwrap().to_owned();
     let about = std::fs::metadata(&root).unwrap();
-    assert_eq!((about.uid(), about.permissions().mode() & 0o777), (crate::USERS[0], 0o700));
+    assert_eq!((about.uid(), about.permissions().mode() & 0o777), (USER, 0o700));
     bed.end();
 }
 
