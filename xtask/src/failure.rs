@@ -26,12 +26,12 @@ impl Failure {
     }
 
     /// All was printed already; only the exit code is left to say.
-    pub(crate) fn already_told() -> Self {
+    pub(crate) fn already_reported() -> Self {
         Self::new("")
     }
 
     /// Nothing is left to print.
-    pub(crate) fn is_told(&self) -> bool {
+    pub(crate) fn is_reported(&self) -> bool {
         self.message.is_empty()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::env::{self, Remains};
+use crate::env::{self, Leftovers};
 use crate::failure::Result;
 
 /// Engines finish some removals after they answered.
@@ -23,20 +23,20 @@ pub(crate) fn is_the_engines_own(leak: &str) -> bool {
 }
 
 /// Everything that tests might leave: in the environment, of the embedded runtime anywhere on the machine, and directories.
-pub(crate) fn on_the_machine() -> Result<Remains> {
-    let mut remains = env::remains()?;
-    remains.extend(hythe_traces::all().into_iter().map(|line| format!("embedded {line}")));
-    let names = |place| hythe_traces::names(place).into_iter().map(move |name| format!("file {place}/{name}"));
+pub(crate) fn on_the_host() -> Result<Leftovers> {
+    let mut leftovers = env::leftovers()?;
+    leftovers.extend(hythe_host_leaks::all().into_iter().map(|line| format!("embedded {line}")));
+    let names = |place| hythe_host_leaks::names(place).into_iter().map(move |name| format!("file {place}/{name}"));
     let is_ours =
         |line: &String| line.rsplit('/').next().is_some_and(|name| OURS.iter().any(|of| name.starts_with(of)));
-    remains.extend(TEMPORARY.into_iter().flat_map(names).filter(is_ours));
-    Ok(remains)
+    leftovers.extend(TEMPORARY.into_iter().flat_map(names).filter(is_ours));
+    Ok(leftovers)
 }
 
 /// Lines for everything that `look` finds now and that is not in `before`, once given time to go away, and is not left to the engines.
 pub(crate) fn since(
-    before: &Remains,
-    look: fn() -> Result<Remains>,
+    before: &Leftovers,
+    look: fn() -> Result<Leftovers>,
     left_to_engines: fn(&str) -> bool,
 ) -> Result<Vec<String>> {
     let deadline = Instant::now() + PATIENCE;
@@ -59,7 +59,7 @@ mod tests {
     fn a_directory_that_a_test_left_is_found() {
         let path = format!("/var/tmp/he2e-left-{}", std::process::id());
         std::fs::create_dir(&path).unwrap();
-        let found = on_the_machine();
+        let found = on_the_host();
         std::fs::remove_dir(&path).unwrap();
         assert!(found.unwrap().contains(&format!("file {path}")));
     }

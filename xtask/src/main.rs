@@ -8,9 +8,11 @@ use std::process::ExitCode;
 
 use crate::failure::Result;
 
+mod api;
 mod bench;
 mod env;
 mod failure;
+mod fuzz;
 mod r#gen;
 mod leaks;
 mod packages;
@@ -29,6 +31,8 @@ const COMMANDS: &[Command] = &[
     Command { name: "test", usage: test::USAGE, run: test::main },
     Command { name: "gen", usage: r#gen::USAGE, run: r#gen::main },
     Command { name: "bench", usage: bench::USAGE, run: bench::main },
+    Command { name: "fuzz", usage: fuzz::USAGE, run: fuzz::main },
+    Command { name: "api", usage: api::USAGE, run: api::main },
 ];
 
 fn main() -> ExitCode {
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
     match (command.run)(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.is_told() {
+            if !failure.is_reported() {
                 eprintln!("xtask {}: {failure}", command.name);
             }
             ExitCode::from(failure.exit_code())

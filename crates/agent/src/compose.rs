@@ -8,7 +8,6 @@ use hythe_driver_embedded::Embedded;
 pub use hythe_driver_embedded::shim;
 use hythe_driver_podman::Podman;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
-use hythe_runtime::memory::MemoryBuilder;
 use hythe_runtime::{Error, ErrorKind, Result, Runtime, layers};
 use hythe_spec::RuntimeKind;
 use serde::Deserialize;
@@ -22,21 +21,7 @@ pub(crate) enum RuntimeConfig {
     Podman(hythe_driver_podman::Config),
     Docker(hythe_driver_docker::Config),
     Embedded(hythe_driver_embedded::Config),
-    Memory(MemoryConfig),
-}
-
-/// The in-process runtime, for demonstrations: it keeps nothing when the agent ends.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct MemoryConfig {
-    name: String,
-    images: Vec<String>,
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self { name: "memory".to_owned(), images: Vec::new() }
-    }
+    Memory(hythe_driver_memory::Config),
 }
 
 impl RuntimeConfig {
@@ -59,7 +44,7 @@ impl RuntimeConfig {
     }
 }
 
-/// Faults around every driver, for tests only: a script as [`layers::FaultScript`] reads it, counted over the life of this agent.
+/// Faults around every driver, for tests and therefore in debug builds only: a script as [`layers::FaultScript`] reads it, counted over the life of this agent.
 const FAULTS: &str = "HYTHE_FAULTS";
 
 /// A connector per configured runtime; where none is configured, Podman and Docker as they are found, and the embedded runtime, which placement prefers last.
@@ -117,8 +102,8 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
             })
         }
         RuntimeConfig::Memory(config) => {
-            let start = MemoryBuilder::default().name(config.name);
-            let memory = config.images.into_iter().fold(start, MemoryBuilder::image).build();
+            // Whoever connects again meets the same instances.
+            let memory = hythe_driver_memory::connect(config);
             Arc::new(move || {
                 let (memory, fault): (Arc<dyn Runtime>, _) = (memory.clone(), fault.clone());
                 Box::pin(async move { Ok(layered(memory, fault)) })
@@ -127,7 +112,7 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
     }
 }
 
-/// The embedded runtime keeps its things below the agent's own directory, unless it is told another.
+/// The embedded runtime keeps its things below the agent's own directory, unless another is configured.
 fn placed(runtime: RuntimeConfig, config: &Config) -> RuntimeConfig {
     match runtime {
         RuntimeConfig::Embedded(mut embedded) if embedded.root.as_os_str().is_empty() => {
@@ -147,6 +132,9 @@ fn layered(driver: Arc<dyn Runtime>, fault: Option<Fault>) -> Arc<dyn Runtime> {
 }
 
 fn faults() -> std::result::Result<Option<FaultScript>, StartError> {
+    if !cfg!(debug_assertions) {
+        return Ok(None);
+    }
     let Ok(text) = std::env::var(FAULTS) else { return Ok(None) };
     let script = text.parse().map_err(|wrong| StartError::TestAid(format!("`{FAULTS}`: {wrong}")))?;
     tracing::warn!("faults are injected as `{FAULTS}` says: for tests only");

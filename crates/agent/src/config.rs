@@ -20,11 +20,13 @@ pub struct Config {
     pub socket: PathBuf,
     /// Group that may use the socket besides its owner.
     pub socket_group: Option<String>,
-    /// Loopback address to listen on too.
+    /// Loopback address to listen on too, for whoever has the token.
     pub listen: Option<SocketAddr>,
+    /// Names besides those of the loopback interface under which the agent is called over TCP, with or without a port.
+    pub allowed_hosts: Vec<String>,
     /// Directory for its state.
     pub state_dir: PathBuf,
-    /// Whether `privileged` components are accepted.
+    /// Whether components are accepted that are privileged, or ask for something else that equals root on the host.
     pub allow_privileged: bool,
     /// Events kept.
     pub keep_events: u64,
@@ -32,14 +34,18 @@ pub struct Config {
     pub keep_events_for: Option<Duration>,
     /// Operations kept.
     pub keep_operations: u32,
-    /// Whom to tell of what.
+    /// Hooks for alerts.
     pub(crate) alerts: Vec<Hook>,
-    /// Time between two looks for what is left behind; zero: none by itself.
+    /// Time between two scans for orphaned objects; zero: none by itself.
     pub gc_interval: Duration,
-    /// Least time that something must have been unwanted before it is collected.
+    /// Least time that an object must have been orphaned before it is collected.
     pub gc_min_age: Duration,
-    /// Time between two looks for changes made by hand; zero: none is taken.
+    /// Least time that an image of this agent must have been unused before it is collected; absent: images stay.
+    pub gc_images_older_than: Option<Duration>,
+    /// Time between two comparisons for drift; zero: none.
     pub drift_interval: Duration,
+    /// Patterns of names whose values are masked too, or with `!` in front are not.
+    pub secret_keys: Vec<String>,
     /// Runtimes in order of preference; empty: podman and docker as they are found, then the embedded one.
     pub(crate) runtimes: Vec<RuntimeConfig>,
 }
@@ -50,6 +56,7 @@ struct File {
     socket: Option<PathBuf>,
     socket_group: Option<String>,
     listen: Option<SocketAddr>,
+    allowed_hosts: Vec<String>,
     state_dir: Option<PathBuf>,
     allow_privileged: bool,
     keep_events: u64,
@@ -58,7 +65,9 @@ struct File {
     alerts: Vec<toml::Table>,
     gc_interval: Span,
     gc_min_age: Span,
+    gc_images_older_than: Age,
     drift_interval: Span,
+    secret_keys: Vec<String>,
     runtimes: Vec<RuntimeConfig>,
 }
 
@@ -85,12 +94,36 @@ impl Span {
     }
 }
 
+/// A duration, or `never`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(untagged)]
+enum Age {
+    Never(Never),
+    Of(Span),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Never {
+    Never,
+}
+
+impl Age {
+    const fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Never(Never::Never) => None,
+            Self::Of(span) => Some(span.duration()),
+        }
+    }
+}
+
 impl Default for File {
     fn default() -> Self {
         Self {
             socket: None,
             socket_group: None,
             listen: None,
+            allowed_hosts: Vec::new(),
             state_dir: None,
             allow_privileged: false,
             keep_events: 10_000,
@@ -99,7 +132,9 @@ impl Default for File {
             alerts: Vec::new(),
             gc_interval: Span::MINUTE,
             gc_min_age: Span::MINUTE,
+            gc_images_older_than: Age::Of(Span::Seconds(7 * 24 * 3600)),
             drift_interval: Span::MINUTE,
+            secret_keys: Vec::new(),
             runtimes: Vec::new(),
         }
     }
@@ -124,6 +159,7 @@ impl Config {
             socket: options.socket.clone().or(file.socket).unwrap_or_else(default_socket),
             socket_group: file.socket_group,
             listen: file.listen,
+            allowed_hosts: file.allowed_hosts,
             state_dir: options.state_dir.clone().or(file.state_dir).unwrap_or_else(default_state),
             allow_privileged: file.allow_privileged,
             keep_events: file.keep_events,
@@ -132,7 +168,9 @@ impl Config {
             alerts,
             gc_interval: file.gc_interval.duration(),
             gc_min_age: file.gc_min_age.duration(),
+            gc_images_older_than: file.gc_images_older_than.duration(),
             drift_interval: file.drift_interval.duration(),
+            secret_keys: file.secret_keys,
             runtimes: file.runtimes,
         })
     }
@@ -142,7 +180,7 @@ impl Config {
     }
 }
 
-/// What cannot be checked value by value; every fault is told.
+/// What cannot be checked value by value; every fault is reported.
 fn checked(file: &mut File) -> Result<(Vec<Hook>, Option<Duration>), Vec<String>> {
     let age = match file.keep_events_for.as_str() {
         "forever" => Ok(None),
@@ -199,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_that_is_wrong_is_reported_at_once() {
         let mut file: File = toml::from_str("keep_events_for = 'a while'\n[[alerts]]\non = ['drift']").unwrap();
         let problems = checked(&mut file).unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
@@ -216,6 +254,11 @@ mod tests {
             [Duration::from_millis(1500), Duration::ZERO, Duration::from_secs(90)]
         );
         assert_eq!(File::default().drift_interval.duration(), Duration::from_secs(60));
+        let images = |text: &str| toml::from_str::<File>(text).map(|file| file.gc_images_older_than.duration());
+        assert_eq!(images("").unwrap(), Some(Duration::from_secs(7 * 24 * 3600)));
+        assert_eq!(images("gc_images_older_than = '36h'").unwrap(), Some(Duration::from_secs(36 * 3600)));
+        assert_eq!(images("gc_images_older_than = 'never'").unwrap(), None);
+        assert!(images("gc_images_older_than = 'sometimes'").is_err());
         assert!(toml::from_str::<File>("gc_interval = 'soon'").is_err());
     }
 

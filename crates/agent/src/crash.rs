@@ -1,6 +1,6 @@
 //! Ends this process on purpose between two steps of the controller: how tests prove that a crash anywhere loses nothing.
 //!
-//! Nothing of this is on unless the environment says so; outside tests it never does.
+//! It is in debug builds alone; a release build does not look at these variables.
 //!
 //! - `HYTHE_CRASH_TRACE=<file>`: the name of every crash point is appended to the file, a line each, when it is passed.
 //! - `HYTHE_CRASH_AT=<name>:<n>`: the process ends, as by `kill -9`, when it passes that point for the nth time.
@@ -36,7 +36,7 @@ enum Order {
 
 /// An order and how often its place was passed since it was first seen.
 #[derive(Debug)]
-struct Fuse {
+struct CrashTrigger {
     order: Order,
     passed: Mutex<(Option<Place>, u32)>,
 }
@@ -46,17 +46,20 @@ struct Fuse {
 /// # Errors
 /// What is wrong with it: a test that is not understood must not look as if it had passed.
 pub(crate) fn hook() -> Result<CrashHook, String> {
-    let trace = std::env::var_os(TRACE).map(PathBuf::from);
-    let fuse = std::env::var(AT).ok().map(|text| Fuse::parse(&text)).transpose()?;
-    if trace.is_none() && fuse.is_none() {
+    if !cfg!(debug_assertions) {
         return Ok(None);
     }
-    tracing::warn!("this agent ends itself where `{AT}` says: for tests only");
+    let trace = std::env::var_os(TRACE).map(PathBuf::from);
+    let trigger = std::env::var(AT).ok().map(|text| CrashTrigger::parse(&text)).transpose()?;
+    if trace.is_none() && trigger.is_none() {
+        return Ok(None);
+    }
+    tracing::warn!("this agent exits at the crash point in `{AT}`: for tests only");
     Ok(Some(Arc::new(move |point| {
         if let Some(path) = &trace {
             append(path, point);
         }
-        fuse.as_ref().is_some_and(|fuse| fuse.burns(point)) && end()
+        trigger.as_ref().is_some_and(|trigger| trigger.fires(point)) && end()
     })))
 }
 
@@ -72,7 +75,7 @@ fn end() -> bool {
     kill_process(getpid(), Signal::KILL).is_ok()
 }
 
-impl Fuse {
+impl CrashTrigger {
     fn parse(text: &str) -> Result<Self, String> {
         let order = match text.strip_prefix('@') {
             Some(path) => Order::InFile(path.into()),
@@ -82,7 +85,7 @@ impl Fuse {
     }
 
     /// Whether this is the place and the time.
-    fn burns(&self, point: &str) -> bool {
+    fn fires(&self, point: &str) -> bool {
         let place = self.place();
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         if passed.0 != place {
@@ -121,25 +124,25 @@ mod tests {
 
     #[test]
     fn it_burns_at_the_nth_passing_and_only_there() {
-        let fuse = Fuse::parse("run.acted:2").unwrap();
-        let burnt: Vec<bool> = ["run.acted", "stop.acted", "run.acted", "run.acted"].map(|p| fuse.burns(p)).into();
+        let trigger = CrashTrigger::parse("run.acted:2").unwrap();
+        let burnt: Vec<bool> = ["run.acted", "stop.acted", "run.acted", "run.acted"].map(|p| trigger.fires(p)).into();
         assert_eq!(burnt, [false, false, true, false]);
     }
 
     #[test]
     fn what_is_passed_before_the_file_is_there_does_not_count() {
-        let path = std::env::temp_dir().join(format!("hythe-fuse-{}", std::process::id()));
-        let fuse = Fuse::parse(&format!("@{}", path.display())).unwrap();
-        assert!(!fuse.burns("stop.stored"));
+        let path = std::env::temp_dir().join(format!("hythe-trigger-{}", std::process::id()));
+        let trigger = CrashTrigger::parse(&format!("@{}", path.display())).unwrap();
+        assert!(!trigger.fires("stop.stored"));
         fs::write(&path, "stop.stored:1").unwrap();
-        let burns = fuse.burns("stop.stored");
+        let fires = trigger.fires("stop.stored");
         fs::remove_file(&path).unwrap();
-        assert!(burns);
+        assert!(fires);
     }
 
     #[test]
     fn an_order_that_cannot_be_read_is_an_error() {
-        assert!(Fuse::parse("run.acted").is_err());
-        assert!(Fuse::parse("run.acted:soon").is_err());
+        assert!(CrashTrigger::parse("run.acted").is_err());
+        assert!(CrashTrigger::parse("run.acted:soon").is_err());
     }
 }

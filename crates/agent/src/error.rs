@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use axum::http::{StatusCode, header};
+use axum::body::to_bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hythe_api::Problem;
 use hythe_runtime::{Error, ErrorKind};
@@ -50,16 +52,34 @@ pub enum StartError {
         /// Which.
         path: PathBuf,
     },
-    /// Only loopback addresses are listened on: the API has no log-in.
+    /// Only loopback addresses are listened on: what is said over TCP is not encrypted.
     #[error("`{address}` is not a loopback address")]
     OpenListener {
         /// Which.
         address: SocketAddr,
     },
+    /// The token cannot be relied on.
+    #[error("`{path}` cannot be used as the token: {reason}; remove it, and the agent makes another one")]
+    Token {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// The group of the socket does not exist.
     #[error("no group is named `{group}`")]
     Group {
         /// Which.
+        group: String,
+    },
+    /// Members of the group cannot get to the socket.
+    #[error(
+        "`{directory}` keeps the group `{group}` from the socket; give the socket a directory of its own (`socket`) below ones that others may pass"
+    )]
+    Unreachable {
+        /// Which directory.
+        directory: PathBuf,
+        /// Which group.
         group: String,
     },
     /// What a test asked for by the environment is not understood.
@@ -71,6 +91,40 @@ pub enum StartError {
     /// The controller cannot be started.
     #[error(transparent)]
     Controller(#[from] Error),
+}
+
+impl StartError {
+    /// Another agent is there already.
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Taken { .. } | Self::Store(hythe_store::Error::Locked { .. }))
+    }
+}
+
+/// Why a request is refused for its form or its sender, before any route has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It is no request that could be understood in one way only.
+    Malformed,
+    /// Nobody vouches for it.
+    Unauthenticated,
+    /// It may not come from there, or not go there.
+    Forbidden,
+    /// Its body is too large.
+    TooLarge,
+    /// Its body did not come in time.
+    TooSlow,
+}
+
+impl Refused {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
 }
 
 /// A failed request.
@@ -85,12 +139,86 @@ impl From<Error> for ApiError {
     }
 }
 
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(Box::new(plain(rejection.status(), rejection.body_text())))
+    }
+}
+
+impl ApiError {
+    /// With the next step.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self.0).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM)], body).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
+}
+
+const PROBLEM: &str = "application/problem+json";
+/// Longest text of a failure that was not written as a problem.
+const LONGEST_TEXT: usize = 4096;
+
+/// A request refused before any route.
+pub(crate) fn refused(why: Refused, detail: impl Into<String>) -> ApiError {
+    ApiError(Box::new(plain(why.status(), detail.into())))
+}
+
+/// A problem that has a status and no error of ours behind it.
+fn plain(status: StatusCode, detail: String) -> Problem {
+    let (kind, title) = match status {
+        StatusCode::UNAUTHORIZED => ("unauthenticated", "who calls is not known"),
+        StatusCode::FORBIDDEN => ("forbidden", "not allowed"),
+        StatusCode::NOT_FOUND => ("not-found", "not found"),
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::UPGRADE_REQUIRED => {
+            ("unsupported", "not supported")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "too large"),
+        StatusCode::REQUEST_TIMEOUT => ("timeout", "not in time"),
+        status if status.is_server_error() => ("internal", "an internal error"),
+        _ => ("invalid", "not valid"),
+    };
+    Problem {
+        kind: kind.to_owned(),
+        title: title.to_owned(),
+        status: status.as_u16(),
+        detail,
+        hint: None,
+        problems: Vec::new(),
+    }
+}
+
+/// What the HTTP library says of a failure, as a problem; what is one already, or a document of its own, stays as it is.
+pub(crate) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_document =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
+    if is_document || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let text = to_bytes(body, LONGEST_TEXT).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    let detail = match (status, text.as_str()) {
+        (StatusCode::METHOD_NOT_ALLOWED, "") => "this path does not have the method".to_owned(),
+        (_, "") => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
+        _ => text,
+    };
+    let problem = ApiError(Box::new(plain(status, detail))).into_response();
+    head.headers.remove(header::CONTENT_LENGTH);
+    let (own, body) = problem.into_parts();
+    head.headers.extend(own.headers);
+    Response::from_parts(head, body)
 }
 
 /// An error as clients see it.
@@ -134,7 +262,7 @@ pub(crate) fn invalid_service(problems: Vec<hythe_api::FieldProblem>) -> ApiErro
         kind: ErrorKind::Invalid.as_str().to_owned(),
         title: title.to_owned(),
         status: status.as_u16(),
-        detail: format!("the service has {} faults", problems.len()),
+        detail: format!("the service has {} errors", problems.len()),
         hint: None,
         problems,
     }))

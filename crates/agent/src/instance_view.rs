@@ -1,13 +1,11 @@
-//! What was found on the machine, in the words of the wire.
+//! Instances found on the host, in the types of the API.
 
 use std::net::IpAddr;
 
-use hythe_controller::{Change, FoundInstance, RuntimeSeen, Snapshot};
-use hythe_runtime::{Hints, Identity, State};
-use hythe_spec::Port;
-
-/// The component that Hythe keeps on its instances: long, and nobody's business.
-const RECIPE: &str = "hythe.recipe";
+use hythe_discovery::{Change, FoundInstance, FoundNetwork, Hints, RuntimeConnection, Snapshot};
+use hythe_runtime::identity::COMPONENT_SPEC;
+use hythe_runtime::{Identity, State};
+use hythe_spec::{Port, mask};
 
 /// Which part of everything a reader asked for.
 #[derive(Debug, Clone)]
@@ -15,6 +13,8 @@ pub(crate) struct View {
     pub(crate) all: bool,
     pub(crate) foreign: bool,
     pub(crate) runtime: Option<String>,
+    /// Whether labels are shown as they are.
+    pub(crate) show_secrets: bool,
 }
 
 impl View {
@@ -32,7 +32,7 @@ impl View {
         let instances = snapshot.instances.iter().filter(|found| self.shows(found) && (self.all || found.is_live()));
         hythe_api::InstanceSnapshot {
             runtimes: runtimes.map(connection).collect(),
-            instances: instances.map(|found| instance(found)).collect(),
+            instances: instances.map(|found| self.instance(found)).collect(),
         }
     }
 
@@ -47,15 +47,15 @@ impl View {
             _ if !shown => return None,
             Change::Created(_) | Change::Removed(_) if !self.all => return None,
             Change::Updated(found, _) if !self.all && !found.is_live() => return None,
-            Change::Created(found) => Wire::Created { instance: boxed(found) },
-            Change::Started(found) => Wire::Started { instance: boxed(found) },
+            Change::Created(found) => Wire::Created { instance: self.boxed(found) },
+            Change::Started(found) => Wire::Started { instance: self.boxed(found) },
             Change::Stopped(found, exit) => Wire::Stopped {
-                instance: boxed(found),
+                instance: self.boxed(found),
                 signal: exit.as_ref().and_then(|exit| exit.signal).map(|signal| signal.to_string()),
-                oom: exit.as_ref().is_some_and(|exit| exit.oom),
+                oom: exit.as_ref().is_some_and(|exit| exit.is_oom()),
             },
-            Change::Updated(found, what) => Wire::Updated { instance: boxed(found), what: what.clone() },
-            Change::Removed(found) => Wire::Removed { instance: boxed(found) },
+            Change::Updated(found, what) => Wire::Updated { instance: self.boxed(found), what: what.clone() },
+            Change::Removed(found) => Wire::Removed { instance: self.boxed(found) },
             Change::Disconnected(runtime, reason) => {
                 Wire::RuntimeDisconnected { runtime: runtime.clone(), reason: reason.clone() }
             }
@@ -64,44 +64,51 @@ impl View {
     }
 }
 
-fn boxed(found: &FoundInstance) -> Box<hythe_api::FoundInstance> {
-    Box::new(instance(found))
+impl View {
+    fn boxed(&self, found: &FoundInstance) -> Box<hythe_api::FoundInstance> {
+        Box::new(self.instance(found))
+    }
+
+    fn instance(&self, found: &FoundInstance) -> hythe_api::FoundInstance {
+        // The copy of the component is long, and nobody's business.
+        let labels = found.labels.iter().filter(|(key, _)| *key != COMPONENT_SPEC);
+        hythe_api::FoundInstance {
+            runtime: found.runtime.clone(),
+            id: found.id.clone(),
+            name: found.name.clone(),
+            display_name: found.display_name.clone(),
+            image: found.image.clone(),
+            state: state(found.state),
+            health: found.health.map(|health| word(&health)),
+            exit_code: found.exit_code.filter(|_| !found.is_live()),
+            owner: found.owner.to_string(),
+            foreign: found.is_foreign(),
+            hythe: found.identity.as_ref().map(workload),
+            compose: found.compose.as_ref().map(|compose| hythe_api::ComposeOf {
+                project: compose.project.clone(),
+                service: compose.service.clone(),
+                number: compose.number,
+            }),
+            ports: found.ports.iter().filter_map(|port| self::port(port, &found.hints)).collect(),
+            networks: found.networks.iter().map(network).collect(),
+            labels: labels.map(|(key, value)| (key.clone(), self.label(key, value))).collect(),
+            hints: hints(&found.hints),
+            created: found.created,
+            started: found.started,
+            complete: found.complete,
+        }
+    }
+
+    fn label(&self, key: &str, value: &str) -> String {
+        if self.show_secrets { value.to_owned() } else { mask::variable(key, value) }
+    }
 }
 
-fn connection(runtime: &RuntimeSeen) -> hythe_api::RuntimeConnection {
+fn connection(runtime: &RuntimeConnection) -> hythe_api::RuntimeConnection {
     hythe_api::RuntimeConnection {
         name: runtime.name.clone(),
         connected: runtime.connected,
         error: runtime.error.clone(),
-    }
-}
-
-fn instance(found: &FoundInstance) -> hythe_api::FoundInstance {
-    let labels = found.labels.iter().filter(|(key, _)| *key != RECIPE);
-    hythe_api::FoundInstance {
-        runtime: found.runtime.clone(),
-        id: found.id.clone(),
-        name: found.name.clone(),
-        display_name: found.display_name.clone(),
-        image: found.image.clone(),
-        state: state(found.state),
-        health: found.health.map(|health| word(&health)),
-        exit_code: found.exit_code.filter(|_| !found.is_live()),
-        owner: found.owner.to_string(),
-        foreign: found.is_foreign(),
-        hythe: found.identity.as_ref().map(workload),
-        compose: found.compose.as_ref().map(|compose| hythe_api::ComposeOf {
-            project: compose.project.clone(),
-            service: compose.service.clone(),
-            number: compose.number,
-        }),
-        ports: found.ports.iter().filter_map(|port| self::port(port, &found.hints)).collect(),
-        networks: found.networks.iter().map(network).collect(),
-        labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
-        hints: hints(&found.hints),
-        created: found.created,
-        started: found.started,
-        complete: found.complete,
     }
 }
 
@@ -146,7 +153,7 @@ fn port(port: &Port, hints: &Hints) -> Option<hythe_api::InstancePort> {
     })
 }
 
-fn network(network: &hythe_controller::FoundNetwork) -> hythe_api::InstanceNetwork {
+fn network(network: &FoundNetwork) -> hythe_api::InstanceNetwork {
     let addresses = network.addresses.iter().map(ToString::to_string).collect();
     hythe_api::InstanceNetwork { name: network.name.clone(), addresses }
 }

@@ -4,15 +4,25 @@
 //! `controller`). `compose.rs` alone names every driver; `error.rs` alone knows status codes.
 
 mod alerts;
+mod body;
 mod compose;
 mod config;
 mod crash;
+mod discovery;
 mod error;
+mod guard;
 mod instance_view;
 mod listen;
+mod masked;
+mod memory;
 mod metrics;
 mod owner;
 mod routes;
+mod serve;
+mod socket_group;
+#[cfg(test)]
+mod testing;
+mod token;
 mod view;
 
 use std::path::PathBuf;
@@ -20,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hythe_controller::Controller;
-use hythe_store::Store;
+use hythe_discovery::Discovery;
+use hythe_store::{Secrets, Store};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -48,14 +59,18 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) controller: Arc<Controller>,
+    pub(crate) discovery: Arc<Discovery>,
+    pub(crate) alerts: Arc<alerts::Counts>,
     pub(crate) config: Arc<Config>,
     pub(crate) started: Timestamp,
     pub(crate) warnings: Arc<Vec<String>>,
     pub(crate) samples: routes::Samples,
     pub(crate) closing: CancellationToken,
+    pub(crate) guard: Arc<guard::Guard>,
 }
 
 /// Names of the places where a test can end an agent; see `HYTHE_CRASH_AT` in the crate's `crash` module.
+#[cfg(debug_assertions)]
 pub fn crash_points() -> Vec<String> {
     Controller::crash_points()
 }
@@ -74,12 +89,13 @@ pub async fn run(options: Options) -> Result<(), StartError> {
 /// As [`run`].
 pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     let config = Config::load(&options)?;
+    hythe_spec::mask::configure(config.secret_keys.clone());
     config.make_state_dir()?;
     let opened = Store::open(&config.state_dir.join("hythe.db"))?;
     let mut warnings = Vec::new();
     if let Some(aside) = &opened.damaged {
         let warning = format!(
-            "the store was damaged: it is kept as `{}`, and workloads are read back from their labels",
+            "the store was damaged: it was renamed to `{}`, and workloads are adopted from their labels",
             aside.display()
         );
         tracing::error!("{warning}");
@@ -91,47 +107,56 @@ pub async fn run_until(options: Options, shutdown: impl Future<Output = ()>) -> 
         keep_events_for: config.keep_events_for,
         keep_operations: config.keep_operations,
         allow_privileged: config.allow_privileged,
+        own: [&config.state_dir, &config.socket].map(|path| path.display().to_string()).to_vec(),
         gc: hythe_controller::GcSettings {
             interval: config.gc_interval,
             min_age: config.gc_min_age,
+            images_older_than: config.gc_images_older_than,
             state_dir: Some(config.state_dir.clone()),
         },
-        boot: boot_id(),
+        // Empty where the kernel does not tell.
+        boot: hythe_host::boot_id().unwrap_or_default(),
         crash: crash::hook().map_err(StartError::TestAid)?,
         drift_interval: config.drift_interval,
+        secrets: Some(Arc::new(hythe_controller::SecretFiles::new(
+            Secrets::open(&config.state_dir)?,
+            memory::directory(&owner),
+        ))),
         ..hythe_controller::Settings::new(owner)
     };
+    let token = config.listen.map(|_| token::Token::load_or_make(&config.state_dir)).transpose()?;
+    let guard = guard::Guard::new(token, &config.allowed_hosts);
     let listeners = listen::bind(&config).await?;
     // Alerts are about what happens from here on, the first steps of the controller included.
     let (_, newest) = opened.store.event_bounds()?;
     let controller = Controller::start(settings, Arc::new(opened.store), compose::connectors(&config)?)?;
-    alerts::start(&controller, config.alerts.clone(), newest);
+    let stopped = CancellationToken::new();
+    let alerts = alerts::start(&controller, config.alerts.clone(), newest, stopped.clone());
     let app = App {
         controller: controller.clone(),
+        discovery: discovery::of(&controller),
+        alerts,
         config: Arc::new(config),
-        started: Timestamp::now(),
+        started: controller.now(),
         warnings: Arc::new(warnings),
         samples: routes::Samples::default(),
         closing: CancellationToken::new(),
+        guard,
     };
     tell_systemd(sd_notify::NotifyState::Ready);
-    tracing::info!(socket = %app.config.socket.display(), owner = controller.owner(), "the agent listens");
+    tracing::info!(owner = controller.owner(), "the agent listens");
+    listen::log(&app.config, &listeners);
     serve(app, listeners, shutdown).await;
+    stopped.cancel();
     controller.shutdown();
     Ok(())
-}
-
-/// The kernel's id of this boot; empty where it has none to give.
-fn boot_id() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
 }
 
 async fn serve(app: App, listeners: Vec<listen::Listener>, shutdown: impl Future<Output = ()>) {
     let router = router(app.clone());
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
-        servers.spawn(listener.serve(router.clone(), app.closing.clone()));
+        servers.spawn(serve::serve(listener, router.clone(), app.closing.clone()));
     }
     tokio::select! {
         () = shutdown => {}
@@ -157,9 +182,9 @@ async fn terminated() {
     }
 }
 
-/// Outside systemd there is nobody to tell.
+/// Outside systemd there is nobody to notify.
 fn tell_systemd(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "systemd was not told");
+        tracing::debug!(%error, "systemd was not notified");
     }
 }

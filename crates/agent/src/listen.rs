@@ -1,18 +1,14 @@
 //! Where the agent listens: sockets handed over by systemd, else its own.
 
-use std::fs::{self, Permissions};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use axum::Router;
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, UnixListener};
-use tokio_util::sync::CancellationToken;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
+use crate::serve::Entrance;
+use crate::socket_group::Group;
 use crate::{Config, StartError};
 
 /// A place where requests come in.
@@ -23,47 +19,24 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    pub(crate) async fn serve(self, router: Router, closing: CancellationToken) {
-        let shutdown = closing.cancelled_owned();
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        let served = match self {
-            Self::Unix(listener) => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
-            Self::Tcp(listener) => axum::serve(listener, service).with_graceful_shutdown(shutdown).await,
-        };
-        if let Err(error) = served {
-            tracing::error!(%error, "a listener failed");
+    pub(crate) const fn entrance(&self) -> Entrance {
+        match self {
+            Self::Unix(_) => Entrance::Unix,
+            Self::Tcp(_) => Entrance::Tcp,
         }
     }
-}
 
-/// The connection a request came by, for those that must be able to end it from this side.
-#[derive(Debug, Clone)]
-pub(crate) struct Peer(Option<Arc<OwnedFd>>);
-
-impl Peer {
-    fn of(socket: &impl AsFd) -> Self {
-        // Without a descriptor to spare the connection is served all the same.
-        Self(socket.as_fd().try_clone_to_owned().ok().map(Arc::new))
-    }
-
-    /// Ends the connection, whatever its other side does.
-    pub(crate) fn close(&self) {
-        if let Some(socket) = &self.0 {
-            // It may have ended by itself.
-            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
-        }
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self::of(stream.io())
-    }
-}
-
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self::of(stream.io())
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<Either<UnixStream, TcpStream>> {
+        Ok(match self {
+            Self::Unix(listener) => Either::Left(listener.accept().await?.0),
+            Self::Tcp(listener) => {
+                let stream = listener.accept().await?.0;
+                // Slower without, but not wrong.
+                let _ = stream.set_nodelay(true);
+                Either::Right(stream)
+            }
+        })
     }
 }
 
@@ -82,8 +55,28 @@ pub(crate) async fn bind(config: &Config) -> Result<Vec<Listener>, StartError> {
     Ok(listeners)
 }
 
+/// Writes to the log where the agent listens and what protects it there.
+pub(crate) fn log(config: &Config, listeners: &[Listener]) {
+    for listener in listeners {
+        match listener {
+            Listener::Unix(listener) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname()).unwrap_or(&config.socket);
+                let mode = fs::metadata(path).map(|found| format!("{:04o}", found.mode() & 0o7777)).unwrap_or_default();
+                let group = config.socket_group.as_deref().unwrap_or("none");
+                tracing::info!(socket = %path.display(), mode, group, "listens; protected by the permissions of the socket");
+            }
+            Listener::Tcp(_) => {
+                let token = config.state_dir.join(hythe_api::paths::TOKEN);
+                let address = config.listen.map(|address| address.to_string()).unwrap_or_default();
+                tracing::info!(address, token = %token.display(), allowed_hosts = ?config.allowed_hosts, "listens; protected by the bearer token");
+            }
+        }
+    }
+}
+
 /// Sockets from systemd (`LISTEN_FDS`), Unix ones.
-fn inherited() -> std::io::Result<Vec<Listener>> {
+fn inherited() -> io::Result<Vec<Listener>> {
     let mut handed = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for at in 0..handed.len() {
@@ -102,30 +95,22 @@ fn own_socket(config: &Config) -> Result<UnixListener, StartError> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         crate::config::make_private_dir(directory)?;
     }
-    if UnixStream::connect(path).is_ok() {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(StartError::Taken { path: path.clone() });
     }
     if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(path).map_err(io)?;
     }
+    let group = config.socket_group.as_ref().map(|name| Group::find(name)).transpose()?;
+    if let Some(group) = &group {
+        group.open_the_way_to(path)?;
+    }
     let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
     let bound = UnixListener::bind(path);
     rustix::process::umask(mask);
     let listener = bound.map_err(io)?;
-    if let Some(group) = &config.socket_group {
-        give_to_group(path, group)?;
+    if let Some(group) = &group {
+        group.give(path, 0o660)?;
     }
     Ok(listener)
-}
-
-fn give_to_group(path: &Path, group: &str) -> Result<(), StartError> {
-    let io = |source| StartError::Io { path: path.to_owned(), source };
-    let groups = fs::read_to_string("/etc/group").map_err(io)?;
-    let gid = groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse::<u32>().ok()).flatten()
-    });
-    let gid = gid.ok_or_else(|| StartError::Group { group: group.to_owned() })?;
-    std::os::unix::fs::chown(path, None, Some(gid)).map_err(io)?;
-    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(io)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use hythe_controller::WorkloadState;
+
 use crate::App;
 
 /// The whole page.
@@ -20,11 +22,10 @@ pub(crate) fn render(app: &App) -> String {
     );
     let degraded = f64::from(u8::from(!app.controller.health(!app.config.runtimes.is_empty()).is_empty()));
     metric(&mut page, "hythe_degraded", "gauge", "1 where `/healthz` has reasons", &[("", degraded)]);
-    let alerts =
-        app.controller.alert_counts().all().map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), count));
+    let alerts = app.alerts.all().map(|(outcome, count)| (format!("{{outcome=\"{outcome}\"}}"), count));
     let alerts: Vec<(&str, f64)> = alerts.iter().map(|(label, count)| (label.as_str(), *count as f64)).collect();
     metric(&mut page, "hythe_alerts_total", "counter", "alerts since the agent started", &alerts);
-    let uptime = jiff::Timestamp::now().duration_since(app.started).as_secs_f64();
+    let uptime = app.controller.now().duration_since(app.started).as_secs_f64();
     metric(&mut page, "hythe_uptime_seconds", "gauge", "time since the agent started", &[("", uptime)]);
     let memory = resident_bytes().unwrap_or_default() as f64;
     metric(&mut page, "process_resident_memory_bytes", "gauge", "resident memory of the agent", &[("", memory)]);
@@ -46,11 +47,14 @@ fn runtimes(app: &App, page: &mut String) {
 fn workloads(app: &App, page: &mut String) {
     let mut counts: BTreeMap<String, f64> = BTreeMap::new();
     let mut restarts = 0.0;
-    for cell in app.controller.workloads() {
-        let phase = serde_json::to_value(cell.observed.phase).unwrap_or_default();
-        let label = format!("{{runtime=\"{}\",state={phase}}}", cell.desired.placement.runtime);
+    let read = |state: &WorkloadState| {
+        let phase = serde_json::to_value(state.observed.phase).unwrap_or_default();
+        let label = format!("{{runtime=\"{}\",state={phase}}}", state.desired.placement.runtime);
+        (label, f64::from(state.observed.restarts))
+    };
+    for (label, restarted) in app.controller.each_workload(read) {
         *counts.entry(label).or_default() += 1.0;
-        restarts += f64::from(cell.observed.restarts);
+        restarts += restarted;
     }
     let rows: Vec<(&str, f64)> = counts.iter().map(|(label, count)| (label.as_str(), *count)).collect();
     metric(page, "hythe_workloads", "gauge", "workloads by state", &rows);

@@ -2,30 +2,31 @@
 
 use std::net::IpAddr;
 
-use hythe_controller::{Cell, DeployPlan, Report, RuntimeStatus};
-use hythe_runtime::Support;
-use hythe_store::{
-    Desired, EventRecord, ExitRecord, HealthState, InstanceRecord, OperationRecord, OperationState, Phase,
-};
+use hythe_controller::{DeployPlan, Report, RuntimeStatus, WorkloadState};
+use hythe_runtime::{Capability, Support};
+use hythe_store::{EventRecord, ExitRecord, InstanceRecord, OperationRecord, Phase};
 
-/// A row of the list of workloads.
-pub(crate) fn workload(cell: &Cell) -> hythe_api::Workload {
-    let (desired, observed) = (&cell.desired, &cell.observed);
-    let image = &desired.recipe.component.image;
+/// A row of the list of workloads. Image and runtime are those of the instance that there is: after a rollback it is not the desired one.
+pub(crate) fn workload(state: &WorkloadState) -> hythe_api::Workload {
+    let (desired, observed) = (&state.desired, &state.observed);
+    let current = observed.current.as_ref();
+    let image = current.map_or(&desired.spec, |current| &current.spec).component.image.clone();
+    let runtime = current.map_or(&desired.placement.runtime, |current| &current.runtime);
     hythe_api::Workload {
         name: desired.name.clone(),
         service: desired.service.clone(),
-        component: desired.recipe.component.name.clone(),
-        runtime: desired.placement.runtime.clone(),
+        component: desired.spec.component.name.clone(),
+        runtime: runtime.clone(),
         image: image.to_string(),
         version: image.version().map(str::to_owned),
         generation: desired.generation,
-        desired: wanted(desired.desired),
-        state: state(observed.phase),
-        health: health(observed.health),
+        desired: desired.desired,
+        state: observed.phase,
+        health: observed.health,
+        health_source: current.map(health_source).unwrap_or_default(),
         message: observed.message.clone(),
-        instance: observed.current.as_ref().and_then(instance),
-        ports: observed.current.as_ref().filter(|_| observed.phase == Phase::Running).map(ports).unwrap_or_default(),
+        instance: current.and_then(instance),
+        ports: current.filter(|_| observed.phase == Phase::Running).map(ports).unwrap_or_default(),
         restarts: observed.restarts,
         failures: observed.failures,
         next_try: observed.next_try,
@@ -34,38 +35,11 @@ pub(crate) fn workload(cell: &Cell) -> hythe_api::Workload {
     }
 }
 
-const fn wanted(desired: Desired) -> hythe_api::Desired {
-    match desired {
-        Desired::Running => hythe_api::Desired::Running,
-        Desired::Stopped => hythe_api::Desired::Stopped,
-        Desired::Removed => hythe_api::Desired::Removed,
-    }
-}
-
-const fn state(phase: Phase) -> hythe_api::WorkloadState {
-    use hythe_api::WorkloadState as State;
-    match phase {
-        Phase::Pending => State::Pending,
-        Phase::Pulling => State::Pulling,
-        Phase::Starting => State::Starting,
-        Phase::Running => State::Running,
-        Phase::Paused => State::Paused,
-        Phase::Stopping => State::Stopping,
-        Phase::Stopped => State::Stopped,
-        Phase::Completed => State::Completed,
-        Phase::Restarting => State::Restarting,
-        Phase::Failed => State::Failed,
-        Phase::Removing => State::Removing,
-        Phase::Unknown => State::Unknown,
-    }
-}
-
-const fn health(health: HealthState) -> hythe_api::HealthState {
-    match health {
-        HealthState::None => hythe_api::HealthState::None,
-        HealthState::Starting => hythe_api::HealthState::Starting,
-        HealthState::Healthy => hythe_api::HealthState::Healthy,
-        HealthState::Unhealthy => hythe_api::HealthState::Unhealthy,
+fn health_source(instance: &InstanceRecord) -> hythe_api::HealthSource {
+    match (&instance.spec.component.health, instance.health()) {
+        (Some(_), _) => hythe_api::HealthSource::Component,
+        (None, Some(_)) => hythe_api::HealthSource::Image,
+        (None, None) => hythe_api::HealthSource::None,
     }
 }
 
@@ -99,31 +73,14 @@ fn exit(record: &ExitRecord) -> hythe_api::Exit {
         oom: record.oom,
         error: record.error.clone(),
         at: record.at,
-        cause: record.cause.as_str().to_owned(),
+        cause: record.cause.into(),
     }
 }
 
 /// A difference between desired and observed.
 pub(crate) fn difference(found: hythe_controller::Difference) -> hythe_api::Difference {
     let hythe_controller::Difference { field, desired, observed, cause } = found;
-    hythe_api::Difference { field, desired, observed, cause: self::cause(cause) }
-}
-
-const fn cause(cause: hythe_controller::Cause) -> hythe_api::Cause {
-    use hythe_api::Cause as Told;
-    use hythe_controller::Cause;
-    match cause {
-        Cause::ChangedByHand => Told::ChangedByHand,
-        Cause::ImageMoved => Told::ImageMoved,
-        Cause::Missing => Told::Missing,
-        Cause::Stopped => Told::Stopped,
-        Cause::Paused => Told::Paused,
-        Cause::Renamed => Told::Renamed,
-        Cause::Extra => Told::Extra,
-        Cause::RolledBack => Told::RolledBack,
-        Cause::NotYet => Told::NotYet,
-        Cause::Unreachable => Told::Unreachable,
-    }
+    hythe_api::Difference { field, desired, observed, cause: cause.into() }
 }
 
 /// Why a workload is where it is.
@@ -145,11 +102,12 @@ pub(crate) fn deploy(
     plan: &DeployPlan,
     outcome: hythe_api::DeployOutcome,
     operation: Option<String>,
+    show_secrets: bool,
 ) -> hythe_api::Deploy {
     let component = |component: &hythe_controller::ComponentPlan| hythe_api::ComponentPlan {
-        component: component.desired.recipe.component.name.clone(),
+        component: component.desired.spec.component.name.clone(),
         workload: component.desired.name.clone(),
-        action: component.action.as_str().to_owned(),
+        action: component.action.into(),
         generation: component.desired.generation,
         placement: Some(placement(&component.desired.placement)),
     };
@@ -158,36 +116,18 @@ pub(crate) fn deploy(
         outcome,
         operation,
         components: plan.components.iter().map(component).collect(),
-        changes: plan.changes.clone(),
+        changes: crate::masked::changes_unless(show_secrets, plan.changes.clone()),
         warnings: Vec::new(),
     }
 }
 
 /// An operation.
 pub(crate) fn operation(record: &OperationRecord) -> hythe_api::Operation {
-    use hythe_api::{OperationKind as Kind, OperationState as State};
-    let kind = match record.kind.as_str() {
-        "stop" => Kind::Stop,
-        "start" => Kind::Start,
-        "restart" => Kind::Restart,
-        "undeploy" => Kind::Undeploy,
-        "pull" => Kind::Pull,
-        "push" => Kind::Push,
-        "build" => Kind::Build,
-        "snapshot" => Kind::Snapshot,
-        _ => Kind::Deploy,
-    };
-    let state = match record.state {
-        OperationState::Running => State::Running,
-        OperationState::Succeeded => State::Succeeded,
-        OperationState::Failed => State::Failed,
-        OperationState::Cancelled => State::Cancelled,
-    };
     hythe_api::Operation {
         id: record.id.clone(),
-        kind,
+        kind: record.kind.clone(),
         subject: record.subject.clone(),
-        state,
+        state: record.state,
         started: record.started,
         finished: record.finished,
         error: record.error.as_ref().map(crate::error::stored_problem),
@@ -199,7 +139,7 @@ pub(crate) fn operation(record: &OperationRecord) -> hythe_api::Operation {
 pub(crate) fn progress(report: Report) -> hythe_api::Progress {
     hythe_api::Progress {
         workload: report.workload,
-        phase: report.phase.to_owned(),
+        phase: report.phase.into(),
         item: report.item,
         message: report.message,
         current: report.current,
@@ -250,8 +190,39 @@ pub(crate) fn runtime(status: &RuntimeStatus, facets: Vec<String>, warnings: Vec
         engine: info.map(|info| info.engine.clone()),
         version: info.map(|info| info.version.clone()),
         rootless: info.is_some_and(|info| info.rootless),
+        isolation: status.capability.as_ref().map(Capability::isolation),
         warnings,
         facets,
         features: features.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hythe_spec::Component;
+    use hythe_store::{ComponentSpec, Desired, DesiredRecord, ObservedRecord};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn spec(image: &str) -> ComponentSpec {
+        let component = Component::new("web", image.parse().expect("a reference"));
+        ComponentSpec { component, labels: std::collections::BTreeMap::new(), hash: image.to_owned() }
+    }
+
+    #[test]
+    fn image_and_runtime_are_those_of_what_runs_not_of_what_failed() {
+        let desired = DesiredRecord::new("shop", spec("web:2"), 2, Desired::Running, "docker");
+        let mut observed = ObservedRecord::new(Timestamp::UNIX_EPOCH);
+        let row = |observed: &ObservedRecord| {
+            let row = workload(&WorkloadState { desired: desired.clone(), observed: observed.clone() });
+            (row.image, row.version.unwrap_or_default(), row.runtime)
+        };
+        let shown = |image: &str, version: &str, runtime: &str| (image.into(), version.into(), runtime.into());
+        assert_eq!(row(&observed), shown("docker.io/library/web:2", "2", "docker"));
+        let name = "shop-web-1-1".to_owned();
+        observed.current = Some(InstanceRecord::pending("podman", name, spec("web:1"), 1, 1));
+        observed.rolled_back_from = Some(2);
+        assert_eq!(row(&observed), shown("docker.io/library/web:1", "1", "podman"));
     }
 }

@@ -1,5 +1,6 @@
 //! The one ordered stream of events.
 
+use hythe_spec::vocabulary::{EventKind, OpenEnum};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,11 +21,8 @@ pub struct Event {
     /// Workload it concerns.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workload: Option<String>,
-    /// `deployed`, `created`, `started`, `ready`, `unhealthy`, `updated`, `paused`, `unpaused`, `stopped`, `removed`, `failed`, `restarting`, `image.*`,
-    /// `snapshot.created`, `snapshot.removed`,
-    /// `drift`, `runtime.disconnected`, `runtime.reconnected`, `alert.sent`, `alert.failed`; in a stream `gap`: events from `details.from` to
-    /// `details.to` were not given to this reader, because they are forgotten (`details.lost`) or because it took none and is cut off here.
-    pub kind: String,
+    /// What happened.
+    pub kind: OpenEnum<EventKind>,
     /// The event in a sentence.
     pub message: String,
     /// Facts of the event: exit code, instance, generation.

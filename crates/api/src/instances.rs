@@ -1,4 +1,4 @@
-//! Everything that runs on the machine, ours or not: `GET /v1/instances`, a snapshot or with `follow` a feed.
+//! Everything that runs on the host, ours or not: `GET /v1/instances`, a snapshot or with `follow` a feed.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,12 @@ pub struct InstanceQuery {
     pub runtime: Option<String>,
     /// Go on with what changes (SSE); else one JSON document.
     pub follow: bool,
+    /// Show secrets in labels.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub show_secrets: bool,
 }
 
-/// What is on the machine at one moment.
+/// What is on the host at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceSnapshot {
     /// Every configured runtime: where one is not connected, its instances are missing or as they were last seen.
@@ -218,7 +221,7 @@ pub struct InstanceEvent {
     pub id: u64,
     /// Place of the event before this one in this stream: where that is not what was read last, something was lost on the way.
     pub after: Option<u64>,
-    /// When it happened, by the engine's clock where an engine told it.
+    /// When it happened, by the engine's clock where an engine reported it.
     pub time: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -247,7 +250,7 @@ pub enum InstanceChange {
         instance: Box<FoundInstance>,
         /// Signal it died of, by name, where it did.
         signal: Option<String>,
-        /// Killed by the kernel for want of memory.
+        /// OOM-killed.
         oom: bool,
     },
     /// Its name, state, health, networks or ports changed.
@@ -271,7 +274,7 @@ pub enum InstanceChange {
         /// Why.
         reason: String,
     },
-    /// A runtime answers again, or for the first time; what changed meanwhile was told before this.
+    /// A runtime answers again, or for the first time; what changed meanwhile was reported before this.
     #[serde(rename = "runtime.reconnected")]
     RuntimeReconnected {
         /// Its name.

@@ -7,13 +7,14 @@ pub mod event;
 pub mod health;
 pub mod image;
 pub mod instances;
-pub mod keep;
 pub mod logs;
+pub mod maintenance;
 pub mod openapi;
 pub mod operation;
 pub mod paths;
 pub mod problem;
 pub mod runtime;
+pub mod secrets;
 pub mod service;
 pub mod snapshot;
 pub mod stream;
@@ -21,26 +22,33 @@ pub mod workload;
 
 pub use event::Event;
 pub use health::{Condition, Health, HealthReason};
-pub use image::{BuildImage, Image, ImageQuery, LoadImages, PullImage, PushImage, RemoteImage, RuntimeQuery, TagImage};
+pub use hythe_spec::vocabulary::{
+    ComponentAction, Desired, DriftCause, EventKind, ExitCause, HealthState, OpenEnum, OperationKind, OperationState,
+    ProgressPhase, Vocabulary, WorkloadState,
+};
+pub use image::{
+    BuildImage, Image, ImageDetail, ImageQuery, ImagesQuery, LoadImages, NotPruned, PruneImages, PrunedImages,
+    PullImage, PushImage, RemoteImage, RemoveImageQuery, RuntimeQuery, TagImage,
+};
 pub use instances::{
     ComposeOf, FoundInstance, InstanceChange, InstanceEvent, InstanceHints, InstanceNetwork, InstancePort,
     InstanceQuery, InstanceSnapshot, InstanceState, RuntimeConnection, WorkloadOf,
 };
-pub use keep::{Adopt, Adopted, Collected, Garbage, Gc, NotCollected, Purge, PurgeOutcome, Purged};
 pub use logs::{LogLine, LogQuery, StdStream};
+pub use maintenance::{Adopt, Adopted, Collected, Garbage, Gc, GcQuery, NotCollected, Purge, PurgeOutcome, Purged};
 pub use openapi::{Method, OPERATIONS, Operation as ApiOperation, document};
-pub use operation::{Operation, OperationKind, OperationState, Progress};
+pub use operation::{Operation, Progress};
 pub use problem::{FieldProblem, Problem};
 pub use runtime::{FeatureSupport, Runtime};
+pub use secrets::{SecretDetail, SecretRow, SecretsQuery, SetSecret, SetSecretOutcome};
 pub use service::{
-    ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Placement, Rejection, Scope, ServiceDetail,
-    ServiceRow, ServiceStatus, Undeploy,
+    ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Kill, Placement, Rejection, Scope,
+    ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
 };
 pub use snapshot::{CreateSnapshot, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
 pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
 pub use workload::{
-    Cause, Desired, Difference, Exit, HealthState, Instance, PortBinding, Stats, Workload, WorkloadDetail,
-    WorkloadState, WorkloadStatus,
+    Difference, Exit, HealthSource, Instance, PortBinding, Stats, Workload, WorkloadDetail, WorkloadStatus,
 };
 
 /// Version of the API, the first part of every path but the service ones (`/healthz`, `/metrics`).

@@ -28,7 +28,7 @@ pub enum StdStream {
     Stderr,
 }
 
-/// One line.
+/// One line, or a part of one that is longer than a mebibyte.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogLine {
     /// Stream it was written to.
@@ -44,4 +44,10 @@ pub struct LogLine {
     pub base64: Option<String>,
     /// A line feed followed.
     pub terminated: bool,
+    /// The line was longer than a mebibyte: the next part is the next line of this stream. A tail counts a line once.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub partial: bool,
+    /// Lines before it are missing: they were rotated away before they were read. Only the embedded runtime knows.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub after_gap: bool,
 }

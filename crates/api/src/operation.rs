@@ -1,5 +1,6 @@
 //! Long work: listed, joined late by a second client, cancelled.
 
+use hythe_spec::vocabulary::{OpenEnum, OperationKind, OperationState, ProgressPhase};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ pub struct Operation {
     /// Its id.
     pub id: String,
     /// What it does.
-    pub kind: OperationKind,
+    pub kind: OpenEnum<OperationKind>,
     /// The service, workload or image it is about.
     pub subject: String,
     /// How far it is.
@@ -27,52 +28,14 @@ pub struct Operation {
     pub result: Option<serde_json::Value>,
 }
 
-/// Kinds of operations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OperationKind {
-    /// Bring a service to a new generation.
-    Deploy,
-    /// Stop workloads.
-    Stop,
-    /// Start workloads.
-    Start,
-    /// Restart workloads.
-    Restart,
-    /// Remove a service.
-    Undeploy,
-    /// Pull an image.
-    Pull,
-    /// Push an image.
-    Push,
-    /// Build an image.
-    Build,
-    /// Keep the files of a workload.
-    Snapshot,
-}
-
-/// States of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OperationState {
-    /// At work.
-    Running,
-    /// Done.
-    Succeeded,
-    /// Ended with an error.
-    Failed,
-    /// Withdrawn.
-    Cancelled,
-}
-
 /// One report of progress (SSE event `progress`); the stream ends with an SSE event `done` whose data is the [`Operation`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// Workload it concerns.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub workload: Option<String>,
-    /// Phase: `placed`, `pulling`, `creating`, `starting`, `waiting`, `healthy`, `running`, `stopping`, `removing`, `building`, `pushing`, `committing`, `failed`, `done`.
-    pub phase: String,
+    /// Phase.
+    pub phase: OpenEnum<ProgressPhase>,
     /// Part of the phase: a layer, a build step.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub item: String,

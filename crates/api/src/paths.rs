@@ -8,6 +8,9 @@ const NAME: &str = "hythe";
 const SOCKET: &str = "agent.sock";
 const CONFIG: &str = "agent.toml";
 
+/// File in an agent's state directory with the bearer token that requests over TCP must carry.
+pub const TOKEN: &str = "token";
+
 /// Looks up an environment variable; `&|name| std::env::var(name).ok()` outside tests.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Machine-readable kind: `not-found`, `already-exists`, `unsupported`, `invalid`, `conflict`, `unauthorized`, `unavailable`,
-    /// `timeout`, `exhausted`, `cancelled`, `read-only`, `internal`.
+    /// `timeout`, `exhausted`, `cancelled`, `read-only`, `unauthenticated`, `forbidden`, `too-large`, `internal`.
     pub kind: String,
     /// The kind in words.
     pub title: String,

@@ -1,6 +1,6 @@
 //! Runtimes of the agent.
 
-use hythe_spec::RuntimeKind;
+use hythe_spec::{Isolation, RuntimeKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,9 @@ pub struct Runtime {
     pub version: Option<String>,
     /// It runs without root's rights.
     pub rootless: bool,
+    /// What separates its workloads from the host; absent while it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
     /// What works but should be known.
     pub warnings: Vec<String>,
     /// Optional operations it has: `images`, `logs`, `exec`, `stats`, `networks`, `volumes`.

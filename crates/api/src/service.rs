@@ -1,6 +1,7 @@
 //! Services: deploying, explaining, listing.
 
 use hythe_spec::Service;
+use hythe_spec::vocabulary::{ComponentAction, OpenEnum};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,15 @@ pub struct DeployQuery {
     pub component: Option<String>,
     /// Replace every instance, changed or not.
     pub force: bool,
+    /// When images are fetched, in place of what the components say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull: Option<hythe_spec::PullPolicy>,
+    /// Show secrets in the differences.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub show_secrets: bool,
+    /// Names of secrets, separated by commas, that are set before the deploy: a dry run does not miss them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_be_set: Option<String>,
 }
 
 /// What a deploy does or would do.
@@ -43,8 +53,8 @@ pub struct ComponentPlan {
     pub component: String,
     /// Workload name.
     pub workload: String,
-    /// `create`, `replace`, `keep`, `remove`.
-    pub action: String,
+    /// What the deploy does to it.
+    pub action: OpenEnum<ComponentAction>,
     /// Generation it has afterwards.
     pub generation: u64,
     /// Where it runs and why.
@@ -89,6 +99,22 @@ pub struct Scope {
     pub component: Option<String>,
     /// Milliseconds until KILL, over the component's own grace.
     pub grace: Option<u64>,
+}
+
+/// Body of kill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Kill {
+    /// Only this component.
+    pub component: Option<String>,
+    /// Number of the signal; 9, KILL, unless it is given.
+    pub signal: hythe_spec::Signal,
+}
+
+impl Default for Kill {
+    fn default() -> Self {
+        Self { component: None, signal: hythe_spec::Signal::KILL }
+    }
 }
 
 /// Query of `DELETE /v1/services/{name}`.
@@ -150,6 +176,9 @@ pub struct Explained {
     pub component: String,
     /// Name of the runtime.
     pub runtime: String,
-    /// An argument vector or a JSON document, secrets masked.
+    /// It has no health check of its own, so it is probed by its image's, where that has one.
+    #[serde(default)]
+    pub image_health: bool,
+    /// An argument vector or a JSON document, secrets masked unless `show_secrets` was asked for.
     pub native: serde_json::Value,
 }

@@ -51,7 +51,7 @@ pub struct Snapshot {
     pub attempt: u32,
 }
 
-/// One snapshot, and how the machine it is on can look at its files.
+/// One snapshot, and how its host can mount its files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SnapshotDetail {
     /// The snapshot.

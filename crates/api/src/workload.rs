@@ -1,82 +1,39 @@
 //! Workloads: what is desired, what is observed.
 
-use hythe_spec::{Component, Protocol};
+use hythe_spec::vocabulary::{Desired, DriftCause, ExitCause, HealthState, OpenEnum, WorkloadState};
+use hythe_spec::{Component, Health, Protocol};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether a workload should run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Whose health check is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Desired {
-    /// It should run.
-    Running,
-    /// A user stopped it, or its service is not active.
-    Stopped,
-    /// It is being undeployed.
-    Removed,
-}
-
-/// State of a workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WorkloadState {
-    /// Accepted; waits for its turn or its dependencies.
-    Pending,
-    /// Its image is being fetched.
-    Pulling,
-    /// Its instance is being made and started.
-    Starting,
-    /// It runs.
-    Running,
-    /// It is frozen.
-    Paused,
-    /// It is being stopped.
-    Stopping,
-    /// It does not run, as desired.
-    Stopped,
-    /// It ended with exit code 0 and is not started again.
-    Completed,
-    /// It ended and waits for its next start.
-    Restarting,
-    /// It does not run against what is desired, and nothing more is tried; the message says why.
-    Failed,
-    /// It is being removed.
-    Removing,
-    /// Its engine does not answer; nothing is known.
-    Unknown,
-}
-
-/// Result of health probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum HealthState {
-    /// No probe, or it does not run.
+pub enum HealthSource {
+    /// None is: running is all there is to know.
+    #[default]
     None,
-    /// No probe has succeeded yet.
-    Starting,
-    /// Probes succeed.
-    Healthy,
-    /// Too many probes in a row failed.
-    Unhealthy,
+    /// The component's own.
+    Component,
+    /// The `HEALTHCHECK` of its image: the component has none of its own.
+    Image,
 }
 
 /// How a workload's last instance ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
-    /// Exit code; 128 + signal for death by a signal.
-    pub code: i32,
+    /// Exit code; 128 + signal for death by a signal. Absent where it had none, or the engine does not know it.
+    pub code: Option<i32>,
     /// Signal it died of, by name.
     pub signal: Option<String>,
-    /// Killed by the kernel for want of memory.
+    /// OOM-killed.
     pub oom: bool,
     /// The engine's words where there are any.
     pub error: Option<String>,
     /// When.
     pub at: Option<Timestamp>,
-    /// Why: `exited`, `signal`, `out-of-memory`, `outside` (killed by somebody else), `engine-gone`, `host-rebooted`, `stopped` or
-    /// `unhealthy` (both by the agent).
-    pub cause: String,
+    /// Why.
+    pub cause: OpenEnum<ExitCause>,
 }
 
 /// The current instance of a workload.
@@ -116,9 +73,9 @@ pub struct Workload {
     pub service: String,
     /// Component.
     pub component: String,
-    /// Runtime it is placed on.
+    /// Runtime of its instance; without one, the runtime it is placed on.
     pub runtime: String,
-    /// Image reference.
+    /// Image of its instance, which after a rollback is not the desired one; without an instance, the desired image.
     pub image: String,
     /// Version shown: the image's tag.
     pub version: Option<String>,
@@ -130,6 +87,9 @@ pub struct Workload {
     pub state: WorkloadState,
     /// Result of its probes.
     pub health: HealthState,
+    /// Whose check that is.
+    #[serde(default)]
+    pub health_source: HealthSource,
     /// Why it is in this state, where that needs saying.
     pub message: Option<String>,
     /// Its instance.
@@ -159,6 +119,12 @@ pub struct WorkloadDetail {
     pub plan_hash: String,
     /// Where it runs and why not elsewhere.
     pub placement: crate::Placement,
+    /// The check of its image, where that one is done.
+    #[serde(default)]
+    pub image_health: Option<Health>,
+    /// Why the check of its image is not done, where it has none that can be.
+    #[serde(default)]
+    pub image_health_error: Option<String>,
     /// What the engine says now; absent where there is no instance.
     pub observed: Option<serde_json::Value>,
     /// Why the engine could not be asked.
@@ -185,42 +151,7 @@ pub struct Difference {
     /// What is observed.
     pub observed: serde_json::Value,
     /// Why they differ.
-    pub cause: Cause,
-}
-
-/// Why desired and observed differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Cause {
-    /// Somebody changed it in the engine, or made the instance anew with another value.
-    #[serde(rename = "changed by hand")]
-    ChangedByHand,
-    /// The image's name means another image in that engine by now.
-    #[serde(rename = "image moved")]
-    ImageMoved,
-    /// It is desired and not there.
-    #[serde(rename = "missing")]
-    Missing,
-    /// It does not run.
-    #[serde(rename = "stopped")]
-    Stopped,
-    /// It is frozen.
-    #[serde(rename = "paused")]
-    Paused,
-    /// The instance bears another name than it was given.
-    #[serde(rename = "renamed")]
-    Renamed,
-    /// It is there and nobody asked for it.
-    #[serde(rename = "extra")]
-    Extra,
-    /// What is desired failed, and what ran before was kept.
-    #[serde(rename = "rolled back")]
-    RolledBack,
-    /// It is being done.
-    #[serde(rename = "not yet")]
-    NotYet,
-    /// The engine does not say.
-    #[serde(rename = "unreachable")]
-    Unreachable,
+    pub cause: OpenEnum<DriftCause>,
 }
 
 /// `GET /v1/workloads/{name}/stats`: resource use at one moment.

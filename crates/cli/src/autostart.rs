@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use hythe_client::{Client, Endpoint};
 
 use crate::output::Printer;
-use crate::report::Outcome;
+use crate::report::{CONFLICT, Outcome};
 use crate::settings::Settings;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time that another agent may take which has the state directory already.
+const PATIENCE_WITH_ANOTHER: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 const LOG: &str = "agent.log";
 const LOCK: &str = "agent.start.lock";
@@ -31,6 +33,8 @@ pub(crate) enum StartFailure {
     Spawn(#[source] io::Error),
     #[error("the agent that was started ended at once ({status}):\n{log}")]
     Ended { status: ExitStatus, log: String, path: PathBuf },
+    #[error("another agent has the state directory `{directory}`, and none answers on the socket after {} s", PATIENCE_WITH_ANOTHER.as_secs())]
+    Held { directory: PathBuf },
     #[error("the agent that was started does not answer after {} s", PATIENCE.as_secs())]
     Silent { path: PathBuf },
 }
@@ -39,6 +43,10 @@ impl StartFailure {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::State { .. } | Self::Spawn(_) => "`--host` names an agent that runs elsewhere".to_owned(),
+            Self::Held { .. } => {
+                "it may listen elsewhere: `--host` names its socket; one that is stopped or hangs must be ended"
+                    .to_owned()
+            }
             Self::Ended { path, .. } | Self::Silent { path } => {
                 format!("its log is `{}`; `hythe agent` runs it in the foreground", path.display())
             }
@@ -52,7 +60,7 @@ pub(crate) async fn client(printer: Printer<'_>) -> Outcome<Client> {
     if settings.may_start_agent && nobody_answers(&settings.endpoint) {
         start(printer).await?;
     }
-    Ok(Client::new(settings.endpoint.clone()))
+    settings.client()
 }
 
 /// Nobody at all: a socket that refuses for another reason has an owner.
@@ -89,6 +97,7 @@ async fn launch(printer: Printer<'_>, deadline: Instant) -> Result<(), StartFail
     let mut child = spawn(&log, settings).map_err(StartFailure::Spawn)?;
     match wait(settings, &mut child, deadline).await {
         Ok(()) => {}
+        Err(Some(status)) if status.code() == Some(CONFLICT.into()) => return answered(settings).await,
         Err(Some(status)) => {
             let log = said(&mut log, end);
             return Err(StartFailure::Ended { status, log, path });
@@ -96,6 +105,19 @@ async fn launch(printer: Printer<'_>, deadline: Instant) -> Result<(), StartFail
         Err(None) => return Err(StartFailure::Silent { path }),
     }
     printer.talk(format_args!("started an agent in the background (pid {}, log `{}`)", child.id(), path.display()));
+    Ok(())
+}
+
+/// Another agent was there first, and is starting as well: a service manager's, most likely. It answers in a moment.
+async fn answered(settings: &Settings) -> Result<(), StartFailure> {
+    let deadline = Instant::now() + PATIENCE_WITH_ANOTHER;
+    let client = Client::new(settings.endpoint.clone());
+    while client.healthz().await.is_err() {
+        if Instant::now() >= deadline {
+            return Err(StartFailure::Held { directory: settings.state_dir.clone() });
+        }
+        tokio::time::sleep(POLL).await;
+    }
     Ok(())
 }
 

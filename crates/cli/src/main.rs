@@ -5,6 +5,8 @@
 mod args;
 mod autostart;
 mod commands;
+mod escape;
+mod format;
 mod output;
 mod progress;
 mod report;
@@ -14,14 +16,14 @@ mod service_file;
 mod settings;
 mod target;
 mod terminal;
-mod words;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Cli, Global};
+use crate::escape::Allow;
 use crate::report::{Failure, Outcome};
 use crate::settings::Settings;
 
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
     if let Some(code) = commands::shim() {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err((failure, color)) => {
@@ -38,6 +43,22 @@ fn main() -> ExitCode {
             failure.exit_code().into()
         }
     }
+}
+
+/// What was typed may come from a script that took it from elsewhere: it is shown escaped like everything else.
+fn misused(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(report::USAGE);
+    if !error.use_stderr() {
+        // Help and version are this program's own.
+        let _ = error.print();
+        return code.into();
+    }
+    let text = match std::io::stderr().is_terminal() {
+        true => escape::escape(&error.render().ansi().to_string(), Allow::Styles),
+        false => escape::escape(&error.render().to_string(), Allow::Lines),
+    };
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    code.into()
 }
 
 /// The failure comes with whether it may be coloured.

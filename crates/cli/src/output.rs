@@ -1,21 +1,42 @@
-//! stdout is data, stderr is talk.
+//! stdout is data, stderr is talk. What others chose is shown escaped: this is the only way out but for `logs`, `exec` and `attach`.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstyle::AnsiColor;
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use hythe_api::{HealthState, Workload, WorkloadState};
 use serde::Serialize;
 
+use crate::escape::{self, Allow, escape};
+use crate::format;
 use crate::report::{Outcome, labelled};
 use crate::settings::Settings;
-use crate::words;
 
 /// Columns between columns.
 const GAP: u16 = 2;
 /// Content wider than this may be broken into lines.
 const WIDE: u16 = 14;
+
+/// A cell of a table; what stands in it is a part of a line.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell(comfy_table::Cell);
+
+impl Cell {
+    pub(crate) fn new(content: impl Display) -> Self {
+        Self(comfy_table::Cell::new(escape(&content.to_string(), Allow::Nothing)))
+    }
+
+    /// A line below the other.
+    pub(crate) fn lines(lines: &[String]) -> Self {
+        let lines: Vec<_> = lines.iter().map(|line| escape(line, Allow::Nothing)).collect();
+        Self(comfy_table::Cell::new(lines.join("\n")))
+    }
+
+    pub(crate) fn fg(self, color: Color) -> Self {
+        Self(self.0.fg(color))
+    }
+}
 
 /// Writes what a command found and what it says about it.
 #[derive(Debug, Clone, Copy)]
@@ -28,20 +49,30 @@ impl Printer<'_> {
     pub(crate) fn json(self, document: &impl Serialize) -> Outcome {
         let mut text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
         text.push('\n');
-        self.data(&text)
+        self.bytes(escape::json(&text))
     }
 
     /// One line of JSON, at once.
     pub(crate) fn json_line(self, item: &impl Serialize) -> Outcome {
         let mut text = serde_json::to_string(item).map_err(io::Error::from)?;
         text.push('\n');
-        self.data(&text)
+        self.bytes(escape::json(&text))
     }
 
-    /// Text as it is, at once.
-    pub(crate) fn data(self, text: impl AsRef<[u8]>) -> Outcome {
+    /// Text, at once.
+    pub(crate) fn data(self, text: impl AsRef<str>) -> Outcome {
+        self.bytes(escape(text.as_ref(), Allow::Lines))
+    }
+
+    /// Text that this program has styled, at once.
+    pub(crate) fn styled(self, text: impl AsRef<str>) -> Outcome {
+        self.bytes(escape(text.as_ref(), Allow::Styles))
+    }
+
+    /// Bytes that are this program's own, or escaped already.
+    pub(crate) fn bytes(self, bytes: impl AsRef<[u8]>) -> Outcome {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_ref())?;
+        out.write_all(bytes.as_ref())?;
         Ok(out.flush()?)
     }
 
@@ -55,12 +86,22 @@ impl Printer<'_> {
 
     /// A table fitted to the terminal.
     pub(crate) fn table(self, head: &[&str], rows: Vec<Vec<Cell>>) -> Outcome {
-        self.data(render(head, rows, self.settings.width, self.settings.color_stdout))
+        self.bytes(render(head, rows, self.settings.width, self.settings.color_stdout))
     }
 
     /// A remark; whether anybody reads it does not matter.
     pub(crate) fn talk(self, remark: impl Display) {
-        let _ = writeln!(io::stderr(), "{remark}");
+        let _ = writeln!(io::stderr(), "{}", escape(&remark.to_string(), Allow::Lines));
+    }
+
+    /// A remark that this program has styled.
+    pub(crate) fn styled_talk(self, remark: &str) {
+        let _ = writeln!(io::stderr(), "{}", escape(remark, Allow::Styles));
+    }
+
+    /// A remark of this program's own on a terminal in raw mode.
+    pub(crate) fn raw_mode_talk(self, remark: &'static str) {
+        let _ = write!(io::stderr(), "\r\n{remark}\r\n");
     }
 
     /// A remark that deserves attention.
@@ -79,8 +120,8 @@ fn render(head: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, color: bool) 
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
-    table.add_rows(rows);
+    table.set_header(head.iter().map(|title| Cell::new(title).0.add_attribute(Attribute::Bold)));
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| cell.0)));
     for column in table.column_iter_mut() {
         column.set_padding((0, GAP));
     }
@@ -105,7 +146,7 @@ fn keep_words_whole(table: &mut Table, width: u16) {
 
 /// A state in its colour.
 pub(crate) fn state(workload: &Workload) -> Cell {
-    let cell = Cell::new(words::state(workload));
+    let cell = Cell::new(format::state(workload));
     match workload.state {
         WorkloadState::Running => cell.fg(Color::Green),
         WorkloadState::Failed => cell.fg(Color::Red),
@@ -122,9 +163,9 @@ pub(crate) fn state(workload: &Workload) -> Cell {
 }
 
 /// A health in its colour.
-pub(crate) fn health(health: HealthState) -> Cell {
-    let cell = Cell::new(words::health(health));
-    match health {
+pub(crate) fn health(workload: &Workload) -> Cell {
+    let cell = Cell::new(format::health(workload.health, workload.health_source));
+    match workload.health {
         HealthState::None => cell,
         HealthState::Starting => cell.fg(Color::Yellow),
         HealthState::Healthy => cell.fg(Color::Green),
@@ -155,6 +196,15 @@ shop-web  running  8080:80, 8443:443, 127.0.0.1:9000:9000
 db        running  -
 ";
         assert_eq!(sample(None), expected);
+    }
+
+    #[test]
+    fn cell_of_hostile_text_stays_on_its_line() {
+        let row = vec![Cell::new("a\x1b]0;x\x07\nforged\r"), Cell::lines(&["b\x1b".to_owned(), "c".to_owned()])];
+        let text = render(&["X", "Y"], vec![row], None, false);
+        let words: Vec<_> = text.split_whitespace().collect();
+        assert_eq!(words, ["X", "Y", r"a\x1b]0;x\x07\nforged\r", r"b\x1b", "c"]);
+        assert_eq!(text.lines().count(), 3);
     }
 
     #[test]

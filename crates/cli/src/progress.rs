@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hythe_api::{Operation, OperationState, Progress};
+use hythe_api::{Operation, OperationState, Progress, ProgressPhase};
 use hythe_client::{Client, ClientError, Items, ProtocolError, Update};
 
 use crate::args::Wait;
@@ -82,7 +82,10 @@ pub(crate) async fn follow(
             printer.talk(format_args!("\ndetached; the agent goes on, {}", rejoin(id)));
             Err(Failure::Interrupted)
         }
-        after = expired(timeout) => Err(Failure::StillRunning { id: id.to_owned(), after }),
+        after = expired(timeout) => Err(Failure::StillRunning {
+            id: id.to_owned(),
+            after: hythe_spec::Millis(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+        }),
     }
 }
 
@@ -103,7 +106,7 @@ async fn until_done(mut updates: Items<Update>, printer: Printer<'_>) -> Outcome
         match update? {
             Update::Progress(progress) => {
                 display.show(&progress, printer);
-                failed.extend(progress.workload.filter(|_| progress.phase == "failed"));
+                failed.extend(progress.workload.filter(|_| progress.phase == ProgressPhase::Failed));
             }
             Update::Done(operation) => {
                 display.finish();

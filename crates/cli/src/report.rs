@@ -1,16 +1,16 @@
 //! What to do about a failure: one message with its causes, one hint, one exit code, all by type.
 
-use std::error::Error;
 use std::fmt::Write;
 use std::io;
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use hythe_api::{Operation, OperationKind, OperationState, Problem};
 use hythe_client::{ClientError, Endpoint, EndpointError};
 use hythe_spec::Diagnostics;
+use hythe_spec::causes::{causes, in_words};
 
 use crate::autostart::StartFailure;
+use crate::escape::{Allow, escape};
 
 /// Result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
@@ -32,8 +32,8 @@ pub(crate) enum Failure {
     File { path: String, source: io::Error },
     #[error("{}", operation_failed(.0))]
     Operation(Box<Operation>),
-    #[error("operation `{id}` is not done after {after:?}; the agent goes on")]
-    StillRunning { id: String, after: Duration },
+    #[error("operation `{id}` is not done after {after}; the agent goes on")]
+    StillRunning { id: String, after: hythe_spec::Millis },
     #[error(transparent)]
     AgentStart(#[from] StartFailure),
     #[cfg(feature = "agent")]
@@ -49,7 +49,7 @@ pub(crate) enum Failure {
     Terminal(io::Error),
     #[error("interrupted")]
     Interrupted,
-    /// All of them; each is told.
+    /// All of them; each is printed.
     #[error("there are {} errors", .0.len())]
     Several(Vec<Failure>),
     /// The process that was run ended with this code; it has said why.
@@ -123,6 +123,9 @@ impl Failure {
             Self::Usage { hint, .. } | Self::NotFound { hint, .. } => Some(hint.clone()),
             Self::StillRunning { id, .. } => Some(rejoin(id)),
             Self::Client(ClientError::Unreachable { endpoint, source }) => Some(unreachable(endpoint, source)),
+            Self::Client(ClientError::Silent { .. }) => {
+                Some("it is stopped (SIGSTOP), or hangs; its log says more".to_owned())
+            }
             Self::AgentStart(failure) => Some(failure.hint()),
             #[cfg(feature = "agent")]
             Self::Image(error) => error.next_step().map(str::to_owned),
@@ -139,17 +142,18 @@ impl Failure {
             return failures.iter().map(|failure| failure.render(color)).collect();
         }
         if let Self::Invalid(diagnostics) = self {
-            return diagnostics.render(color)
+            return escape(&diagnostics.render(color), if color { Allow::Styles } else { Allow::Lines })
                 + "\n"
                 + &labelled("error", AnsiColor::Red, &diagnostics.to_string(), color);
         }
-        let mut text = labelled("error", AnsiColor::Red, &self.to_string(), color);
-        for cause in std::iter::successors(self.source(), |error| (*error).source()) {
-            let _ = writeln!(text, "  cause: {cause}");
+        let mut text = labelled("error", AnsiColor::Red, &in_words(&self.to_string()), color);
+        for cause in causes(self).into_iter().skip(1) {
+            let _ = writeln!(text, "  cause: {}", escape(&cause, Allow::Lines));
         }
         for fault in self.problem().into_iter().flat_map(|problem| &problem.problems) {
             let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            let _ = writeln!(text, "  {}: {}{hint}", fault.path, fault.message);
+            let fault = format!("  {}: {}{hint}", fault.path, fault.message);
+            let _ = writeln!(text, "{}", escape(&fault, Allow::Lines));
         }
         if let Some(hint) = self.hint() {
             text += &labelled("hint", AnsiColor::Cyan, &hint, color);
@@ -163,18 +167,18 @@ pub(crate) fn rejoin(id: &str) -> String {
     format!("`hythe operations join {id}` follows it")
 }
 
-/// `label: message`, the label in colour.
+/// `label: message`, the label in colour, the message escaped.
 pub(crate) fn labelled(label: &str, hue: AnsiColor, message: &str, color: bool) -> String {
     let style = if color { Style::new().bold().fg_color(Some(hue.into())) } else { Style::new() };
-    format!("{style}{label}:{style:#} {message}\n")
+    format!("{style}{label}:{style:#} {}\n", escape(message, Allow::Lines))
 }
 
 fn code_of(problem: &Problem) -> u8 {
     match problem.kind.as_str() {
         "not-found" => NOT_FOUND,
         "already-exists" | "conflict" | "read-only" => CONFLICT,
-        "invalid" | "unsupported" => USAGE,
-        "unavailable" | "timeout" | "exhausted" => UNAVAILABLE,
+        "invalid" | "unsupported" | "too-large" => USAGE,
+        "unavailable" | "timeout" | "exhausted" | "unauthenticated" | "forbidden" => UNAVAILABLE,
         _ => FAILED,
     }
 }
@@ -214,13 +218,26 @@ impl std::error::Error for AgentFailure {
 /// What was wanted of a workload ends as the workload does; images and snapshots end as their problem says.
 fn code_of_operation(operation: &Operation) -> u8 {
     let code = operation.error.as_ref().map_or(FAILED, code_of);
-    match operation.kind {
-        OperationKind::Pull | OperationKind::Push | OperationKind::Build | OperationKind::Snapshot => code,
-        OperationKind::Deploy
-        | OperationKind::Stop
-        | OperationKind::Start
-        | OperationKind::Restart
-        | OperationKind::Undeploy => {
+    if is_superseded(operation) {
+        return CONFLICT;
+    }
+    match operation.kind.known() {
+        None
+        | Some(
+            OperationKind::Pull
+            | OperationKind::Push
+            | OperationKind::Build
+            | OperationKind::Load
+            | OperationKind::Snapshot
+            | OperationKind::Kill,
+        ) => code,
+        Some(
+            OperationKind::Deploy
+            | OperationKind::Stop
+            | OperationKind::Start
+            | OperationKind::Restart
+            | OperationKind::Undeploy,
+        ) => {
             if code == UNAVAILABLE {
                 UNAVAILABLE
             } else {
@@ -230,10 +247,19 @@ fn code_of_operation(operation: &Operation) -> u8 {
     }
 }
 
+/// Another request took its place, and it is that one's outcome that counts.
+fn is_superseded(operation: &Operation) -> bool {
+    let said = operation.error.as_ref().is_some_and(|problem| problem.detail.starts_with("superseded"));
+    said && operation.state == OperationState::Cancelled
+}
+
 fn operation_failed(operation: &Operation) -> String {
-    let what = crate::words::of(&operation.kind);
+    let what = crate::format::of(&operation.kind);
     let subject = &operation.subject;
     match (&operation.error, operation.state) {
+        (Some(problem), OperationState::Cancelled) if is_superseded(operation) => {
+            format!("the {what} of `{subject}` was {problem}")
+        }
         (_, OperationState::Cancelled) => format!("the {what} of `{subject}` was cancelled"),
         (Some(problem), _) => format!("the {what} of `{subject}` failed: {problem}"),
         (None, _) => format!("the {what} of `{subject}` failed"),
@@ -270,7 +296,7 @@ mod tests {
     fn operation(kind: OperationKind, problem_kind: &str) -> Failure {
         Failure::Operation(Box::new(Operation {
             id: "7".into(),
-            kind,
+            kind: kind.into(),
             subject: "shop".into(),
             state: OperationState::Failed,
             started: jiff::Timestamp::UNIX_EPOCH,
@@ -283,9 +309,19 @@ mod tests {
     #[test]
     fn problems_have_exit_codes_by_kind() {
         let code = |kind| Failure::from(ClientError::from(problem(kind))).exit_code();
-        let kinds =
-            ["internal", "invalid", "unsupported", "not-found", "conflict", "already-exists", "unavailable", "timeout"];
-        assert_eq!(kinds.map(code), [1, 2, 2, 3, 4, 4, 5, 5]);
+        let kinds = [
+            "internal",
+            "invalid",
+            "unsupported",
+            "not-found",
+            "conflict",
+            "already-exists",
+            "unavailable",
+            "timeout",
+            "unauthenticated",
+            "forbidden",
+        ];
+        assert_eq!(kinds.map(code), [1, 2, 2, 3, 4, 4, 5, 5, 5, 5]);
     }
 
     #[test]
@@ -293,6 +329,7 @@ mod tests {
         assert_eq!(operation(OperationKind::Deploy, "not-found").exit_code(), 1);
         assert_eq!(operation(OperationKind::Deploy, "unavailable").exit_code(), 5);
         assert_eq!(operation(OperationKind::Pull, "not-found").exit_code(), 3);
+        assert!(operation(OperationKind::Load, "invalid").to_string().starts_with("the load of"));
         assert_eq!(operation(OperationKind::Snapshot, "already-exists").exit_code(), 4);
     }
 
@@ -313,6 +350,15 @@ mod tests {
     fn a_reader_that_went_away_is_no_failure() {
         let failure = Failure::Output(io::ErrorKind::BrokenPipe.into());
         assert_eq!((failure.exit_code(), failure.render(false).as_str()), (0, ""));
+    }
+
+    #[test]
+    fn error_with_control_characters_is_shown_escaped() {
+        let mut hostile = problem("not-found");
+        hostile.detail = "registry said \x1b]52;c;aGk=\x07".to_owned();
+        hostile.hint = Some("\u{9b}2J".to_owned());
+        let text = Failure::from(ClientError::from(hostile)).render(true);
+        assert!(text.contains(r"\x1b]52;c;aGk=\x07") && text.contains(r"\u{9b}2J"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Values for tests.
 
-use hythe_api::{Desired, HealthState, Workload, WorkloadState};
+use hythe_api::{Desired, HealthSource, HealthState, Workload, WorkloadState};
 
 pub(crate) fn workload(service: &str, component: &str) -> Workload {
     Workload {
@@ -14,6 +14,7 @@ pub(crate) fn workload(service: &str, component: &str) -> Workload {
         desired: Desired::Running,
         state: WorkloadState::Running,
         health: HealthState::None,
+        health_source: HealthSource::None,
         message: None,
         instance: None,
         ports: Vec::new(),

@@ -1,9 +1,10 @@
-//! Service files on this machine: found, read and checked before anything is asked of an agent.
+//! Service files on this host: found, read and checked before anything is asked of an agent.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use hythe_spec::{Build, Diagnostics, Files, Service};
+use hythe_spec::{Build, Diagnostics, Files, SecretSource, Service};
 
 use crate::output::Printer;
 use crate::report::{Failure, Outcome};
@@ -25,6 +26,8 @@ pub(crate) enum Source {
 pub(crate) struct Loaded {
     pub(crate) service: Service,
     pub(crate) builds: Vec<Build>,
+    /// Where the values of the service's own secrets are read.
+    pub(crate) secrets: Vec<SecretSource>,
 }
 
 /// A file, a directory with a `hythe.toml`, `NAME.toml` here, or the name of a deployed service.
@@ -77,7 +80,7 @@ fn in_whole_directory(directory: &Path) -> Outcome<Vec<PathBuf>> {
     if files.is_empty() {
         return Err(Failure::Usage {
             message: format!("`{}` has no service file", directory.display()),
-            hint: "a directory stands for the files in it that end with `.toml`".to_owned(),
+            hint: "a directory means the files in it that end with `.toml`".to_owned(),
         });
     }
     Ok(files)
@@ -117,23 +120,45 @@ fn given_twice(loaded: &[(PathBuf, Loaded)]) -> Vec<Failure> {
 pub(crate) fn load(path: &Path, printer: Printer<'_>) -> Outcome<Loaded> {
     let name = path.display().to_string();
     let unreadable = |source| Failure::File { path: name.clone(), source };
-    let text = if name == STDIN { stdin() } else { std::fs::read_to_string(path) }.map_err(unreadable)?;
+    let bytes = if name == STDIN { start_of(io::stdin()) } else { File::open(path).and_then(start_of) };
+    let text = hythe_spec::text_of(&name, bytes.map_err(unreadable)?).map_err(Box::new)?;
     let files = LocalFiles::beside(path).map_err(unreadable)?;
     let parsed = hythe_spec::parse(&name, &text, &files).map_err(Box::new)?;
     if !parsed.warnings.is_empty() {
         let warnings = Diagnostics::new(&name, &text, parsed.warnings);
-        printer.talk(warnings.render(printer.settings.color_stderr).trim_end());
+        printer.styled_talk(warnings.render(printer.settings.color_stderr).trim_end());
     }
-    Ok(Loaded { service: parsed.service, builds: parsed.builds })
+    Ok(Loaded { service: parsed.service, builds: parsed.builds, secrets: parsed.secrets })
 }
 
-fn stdin() -> io::Result<String> {
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+/// What is read of a service file: one byte more than it may have, whatever is at its path.
+fn start_of(file: impl Read) -> io::Result<Vec<u8>> {
+    read_at_most(hythe_spec::MAX_FILE as u64 + 1, file)
 }
 
-/// The files of this machine, as a service file in one directory sees them.
+fn read_at_most(most: u64, file: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Largest file that a service file may name: an environment or a profile.
+const MAX_NAMED: u64 = 4 << 20;
+
+/// The text of a file that a service file names; the error says what is wrong with it.
+fn text_at(path: &str) -> io::Result<String> {
+    let bytes = read_at_most(MAX_NAMED + 1, File::open(path)?)?;
+    if bytes.len() as u64 > MAX_NAMED {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 4MiB, the most that is read"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        io::Error::new(io::ErrorKind::InvalidData, format!("it is not UTF-8 in line {line}"))
+    })
+}
+
+/// The files of this host, as a service file in one directory sees them.
 #[derive(Debug)]
 struct LocalFiles {
     base: String,
@@ -149,7 +174,7 @@ impl LocalFiles {
 
 impl Files for LocalFiles {
     fn read(&self, path: &str) -> io::Result<String> {
-        std::fs::read_to_string(path)
+        text_at(path)
     }
 
     fn base_dir(&self) -> &str {

@@ -1,10 +1,10 @@
 //! What was typed and where, resolved once: nothing below asks the environment or a terminal again.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hythe_api::paths;
-use hythe_client::Endpoint;
+use hythe_client::{Client, Endpoint};
 
 use crate::args::{Color, Global};
 use crate::report::Failure;
@@ -17,6 +17,8 @@ const HAS_AGENT: bool = cfg!(feature = "agent");
 pub(crate) struct Settings {
     /// Agent to talk to.
     pub(crate) endpoint: Endpoint,
+    /// File with the token of that agent; absent: it is looked for where this user's agent has it.
+    pub(crate) token_file: Option<PathBuf>,
     /// An agent may be started there: the endpoint is the default one.
     pub(crate) may_start_agent: bool,
     /// State directory of the agent that would be started.
@@ -27,6 +29,10 @@ pub(crate) struct Settings {
     pub(crate) color_stdout: bool,
     /// Colours on stderr.
     pub(crate) color_stderr: bool,
+    /// Somebody looks at stdout.
+    pub(crate) stdout_is_terminal: bool,
+    /// Somebody looks at stderr.
+    pub(crate) stderr_is_terminal: bool,
     /// Columns of the terminal that stdout is; absent: it is none.
     pub(crate) width: Option<u16>,
     /// Somebody looks at stderr: what moves may be drawn.
@@ -61,14 +67,44 @@ impl Settings {
         };
         Ok(Self {
             endpoint,
+            token_file: global.token_file.clone().filter(|path| !path.as_os_str().is_empty()),
             may_start_agent,
             state_dir: paths::default_state_dir(around.env, around.is_root),
             json: global.json,
             color_stdout: color(global.color, around, around.stdout_is_terminal),
             color_stderr: color(global.color, around, around.stderr_is_terminal),
+            stdout_is_terminal: around.stdout_is_terminal,
+            stderr_is_terminal: around.stderr_is_terminal,
             width: width(around),
             interactive: around.stderr_is_terminal && (around.env)("TERM").as_deref() != Some("dumb"),
         })
+    }
+}
+
+impl Settings {
+    /// A client of the agent; nothing is connected yet.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let client = Client::new(self.endpoint.clone());
+        Ok(match self.token()? {
+            Some(token) => client.with_token(token),
+            None => client,
+        })
+    }
+
+    /// The token for the agent, where one is needed. What was found without being named is sent to no other host.
+    fn token(&self) -> Result<Option<String>, Failure> {
+        if matches!(self.endpoint, Endpoint::Unix(_)) {
+            return Ok(None);
+        }
+        let read = |path: &Path| std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+        match &self.token_file {
+            Some(path) => {
+                let unreadable = |source| Failure::File { path: path.display().to_string(), source };
+                read(path).map(Some).map_err(unreadable)
+            }
+            None if self.endpoint.is_local() => Ok(read(&self.state_dir.join(paths::TOKEN)).ok()),
+            None => Ok(None),
+        }
     }
 }
 
@@ -95,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    const GLOBAL: Global = Global { host: None, json: false, color: Color::Auto };
+    const GLOBAL: Global = Global { host: None, token_file: None, json: false, color: Color::Auto };
 
     fn around<'a>(env: paths::Env<'a>) -> Surroundings<'a> {
         Surroundings {
@@ -122,6 +158,16 @@ mod tests {
         let wrong = Global { host: Some("nonsense".into()), ..GLOBAL };
         let failure = Settings::resolve(&wrong, &around(&|_| None)).unwrap_err();
         assert_eq!(failure.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_token_file_is_needed_where_it_is_named_and_only_over_tcp() {
+        let missing = Some("/nonexistent/token".into());
+        let over = |host: &str, token_file| Global { host: Some(host.into()), token_file, ..GLOBAL };
+        let client = |global: &Global| Settings::resolve(global, &around(&|_| None)).unwrap().client();
+        assert_eq!(client(&over("127.0.0.1:1", missing.clone())).unwrap_err().exit_code(), 2);
+        assert!(client(&over("/run/a.sock", missing)).is_ok());
+        assert!(client(&over("example.org:1", None)).is_ok());
     }
 
     #[test]

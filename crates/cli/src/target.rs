@@ -41,6 +41,19 @@ pub(crate) fn many<'a>(text: &str, workloads: &'a [Workload]) -> Outcome<Vec<&'a
     if found.is_empty() { Err(unknown(text)) } else { Ok(found) }
 }
 
+/// Names of the workloads that are meant by any of these, each once, in the order named; `None`: nothing was named.
+pub(crate) fn all_named(targets: &[String], workloads: &[Workload]) -> Outcome<Option<Vec<String>>> {
+    let mut names: Vec<String> = Vec::new();
+    for text in targets {
+        for workload in many(text, workloads)? {
+            if !names.contains(&workload.name) {
+                names.push(workload.name.clone());
+            }
+        }
+    }
+    Ok((!targets.is_empty()).then_some(names))
+}
+
 /// Exactly one workload: the one of that name, or the only one of that service.
 pub(crate) fn one<'a>(text: &str, workloads: &'a [Workload]) -> Outcome<&'a Workload> {
     if let Some(named) = workloads.iter().find(|workload| workload.name == text) {
@@ -52,7 +65,7 @@ pub(crate) fn one<'a>(text: &str, workloads: &'a [Workload]) -> Outcome<&'a Work
     }
 }
 
-fn unknown(text: &str) -> Failure {
+pub(crate) fn unknown(text: &str) -> Failure {
     Failure::NotFound {
         message: format!("no service or workload is called `{text}`"),
         hint: "`hythe ps -a` lists all of them".to_owned(),
@@ -97,6 +110,16 @@ mod tests {
         assert_eq!(names("shop"), ["shop-web", "shop-db"]);
         let failure = one("shop", &shop()).unwrap_err();
         assert_eq!((failure.exit_code(), failure.to_string().as_str()), (2, "`shop` has 2 workloads"));
+    }
+
+    #[test]
+    fn several_targets_are_named_once_each_and_in_order() {
+        let all = |texts: &[&str]| {
+            let texts: Vec<_> = texts.iter().map(|text| (*text).to_owned()).collect();
+            all_named(&texts, &shop()).unwrap()
+        };
+        assert_eq!(all(&["blog", "shop", "shop/web"]).unwrap(), ["blog", "shop-web", "shop-db"]);
+        assert_eq!(all(&[]), None);
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-const KEY_LINES: [&str; 7] = [
+const KEY_LINES: [&str; 8] = [
+    "$ hythe demo --runtime memory --file > demo.toml",
     "$ hythe deploy demo.toml",
     "demo-db: healthy",
     "deployed `demo`",
     "ready for connections",
     "db is healthy: serving on port 80",
     "127.0.0.1:8080:80",
-    "$ hythe deploy FILE",
+    "$ hythe demo",
 ];
 
 /// With nothing of this machine in its environment but where temporary files go.
@@ -28,7 +29,7 @@ fn assert_shown(output: &Output) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let text = format!("{stderr}{}", String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}\n{text}", output.status);
-    assert!(stderr.lines().next().unwrap().contains("nothing real is started"), "{text}");
+    assert!(stderr.lines().next().unwrap().contains("no process is started"), "{text}");
     for line in KEY_LINES {
         assert!(text.contains(line), "`{line}` is missing:\n{text}");
     }

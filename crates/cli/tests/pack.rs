@@ -40,7 +40,7 @@ fn the_same_input_gives_the_same_archive() {
 }
 
 #[test]
-fn what_was_typed_wrong_is_told_with_the_way_out() {
+fn what_was_typed_wrong_is_reported_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("script"), "#!/bin/sh\n").unwrap();
     let own = std::env::current_exe().unwrap();

@@ -1,16 +1,17 @@
 //! From a method, a path, a query and a body to a typed answer or a typed error.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, Response, request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hythe_api::Problem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{ClientError, Endpoint, ProtocolError, transport};
+use crate::target::Target;
+use crate::{ClientError, ProtocolError, transport};
 
 /// What RFC 3986 leaves alone in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -27,7 +28,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
-        let head = Request::builder().method(method).header(HOST, "hythe");
+        let head = Request::builder().method(method);
         Self { path: path.into(), head, query: String::new(), body: Bytes::new() }
     }
 
@@ -52,36 +53,39 @@ impl Call {
     }
 
     /// The answer's head, where its status says success.
-    pub(crate) async fn send(self, endpoint: &Endpoint) -> Result<Response<Incoming>, ClientError> {
+    pub(crate) async fn send(self, target: &Target) -> Result<Response<Incoming>, ClientError> {
         let uri = match self.query.as_str() {
             "" => self.path.clone(),
             query => format!("{}?{query}", self.path),
         };
-        let request = self.head.uri(uri).body(Full::new(self.body))?;
-        let response = transport::send(endpoint, request).await?;
+        let mut request = self.head.uri(uri).body(Full::new(self.body))?;
+        target.address(&mut request)?;
+        let response = transport::send(target, request).await?;
         let status = response.status();
         if status.is_success() || status.is_informational() {
             return Ok(response);
         }
-        let body = response.into_body().collect().await?.to_bytes();
+        let body = transport::collect(target, response).await?;
         Err(refusal(self.path, status, &body))
     }
 
-    pub(crate) async fn json<T: DeserializeOwned>(self, endpoint: &Endpoint) -> Result<T, ClientError> {
+    pub(crate) async fn json<T: DeserializeOwned>(self, target: &Target) -> Result<T, ClientError> {
         let path = self.path.clone();
-        let response = self.header(ACCEPT, "application/json").send(endpoint).await?;
-        let body = response.into_body().collect().await?.to_bytes();
+        let body = self.header(ACCEPT, "application/json").body_of(target).await?;
         serde_json::from_slice(&body).map_err(|source| ProtocolError::Json { path, source }.into())
     }
 
-    pub(crate) async fn text(self, endpoint: &Endpoint) -> Result<String, ClientError> {
-        let body = self.send(endpoint).await?.into_body().collect().await?.to_bytes();
-        Ok(std::str::from_utf8(&body)?.to_owned())
+    pub(crate) async fn text(self, target: &Target) -> Result<String, ClientError> {
+        Ok(std::str::from_utf8(&self.body_of(target).await?)?.to_owned())
     }
 
-    pub(crate) async fn empty(self, endpoint: &Endpoint) -> Result<(), ClientError> {
-        self.send(endpoint).await?.into_body().collect().await?;
-        Ok(())
+    pub(crate) async fn empty(self, target: &Target) -> Result<(), ClientError> {
+        self.body_of(target).await.map(drop)
+    }
+
+    async fn body_of(self, target: &Target) -> Result<Bytes, ClientError> {
+        let response = self.send(target).await?;
+        transport::collect(target, response).await
     }
 }
 

@@ -1,8 +1,9 @@
 //! The client and what concerns the agent as a whole; the nouns have files of their own.
 
-use hythe_api::{Explain, Explained, Health, Runtime, Version};
+use hythe_api::{Explain, Explained, Health, Runtime, SecretsQuery, Version};
 
 use crate::call::Call;
+use crate::target::{Target, Token};
 use crate::{ClientError, Endpoint};
 
 /// A client of one agent. Cheap to clone; every call makes its own connection.
@@ -10,18 +11,24 @@ use crate::{ClientError, Endpoint};
 /// Every method fails with [`ClientError`]; none of them retries, none starts an agent.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) endpoint: Endpoint,
+    pub(crate) endpoint: Target,
 }
 
 impl Client {
     /// A client of the agent there; nothing is connected yet.
     pub const fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+        Self { endpoint: Target { endpoint, token: None } }
+    }
+
+    /// The same with the bearer token of its agent, which is sent over TCP only.
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.endpoint.token = Some(Token(token.into()));
+        self
     }
 
     /// Where its agent listens.
     pub const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.endpoint.endpoint
     }
 
     /// What the agent says of its own health; an error says why it does not work.
@@ -50,8 +57,8 @@ impl Client {
     }
 
     /// What drivers would give their engines for a service.
-    pub async fn explain(&self, what: &Explain) -> Result<Vec<Explained>, ClientError> {
-        self.post("/v1/explain", what)?.json(&self.endpoint).await
+    pub async fn explain(&self, what: &Explain, query: &SecretsQuery) -> Result<Vec<Explained>, ClientError> {
+        self.post("/v1/explain", what)?.query(query)?.json(&self.endpoint).await
     }
 
     pub(crate) fn post(&self, path: impl Into<String>, body: &impl serde::Serialize) -> Result<Call, ClientError> {

@@ -1,6 +1,7 @@
 //! Where an agent listens.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -21,6 +22,18 @@ pub struct EndpointError(String);
 impl EndpointError {
     /// What to write instead.
     pub const HINT: &str = "write `/path/to/agent.sock`, `unix:///path/to/agent.sock` or `tcp://host:port`";
+}
+
+impl Endpoint {
+    /// Whether it is on this machine, whoever listens there.
+    pub fn is_local(&self) -> bool {
+        let Self::Tcp(address) = self else {
+            return true;
+        };
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl FromStr for Endpoint {
@@ -64,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_and_addresses_are_told_apart() {
+    fn sockets_and_addresses_are_distinguished() {
         let unix = Ok(Endpoint::Unix("/run/a.sock".into()));
         assert_eq!("/run/a.sock".parse(), unix);
         assert_eq!("unix:///run/a.sock".parse(), unix);
@@ -73,6 +86,17 @@ mod tests {
         assert_eq!("http://host:80/".parse(), tcp);
         assert_eq!("host:80".parse(), tcp);
         assert_eq!("[::1]:80".parse(), Ok(Endpoint::Tcp("[::1]:80".to_owned())));
+    }
+
+    #[test]
+    fn addresses_of_this_host_are_local() {
+        let is_local = |text: &str| text.parse::<Endpoint>().is_ok_and(|endpoint| endpoint.is_local());
+        for text in ["/run/a.sock", "localhost:1", "127.0.0.1:1", "tcp://[::1]:1"] {
+            assert!(is_local(text), "{text}");
+        }
+        for text in ["example.org:1", "10.0.0.1:1", "localhost.example:1", "[::2]:1"] {
+            assert!(!is_local(text), "{text}");
+        }
     }
 
     #[test]

@@ -22,6 +22,14 @@ pub enum ClientError {
         /// Why it was not found.
         source: io::Error,
     },
+    /// An agent listens there and says nothing: it is stopped, or hangs.
+    #[error("the agent on `{endpoint}` does not answer within {} s", .after.as_secs())]
+    Silent {
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// How long was waited.
+        after: Duration,
+    },
     /// What answers does not speak this API, or stopped in mid-answer.
     #[error("the conversation with the agent broke off")]
     Protocol(#[from] ProtocolError),
@@ -85,7 +93,7 @@ impl ClientError {
     pub fn kind(&self) -> Option<&str> {
         match self {
             Self::Problem(problem) => Some(&problem.kind),
-            Self::Unreachable { .. } | Self::Protocol(_) => None,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::Protocol(_) => None,
         }
     }
 

@@ -9,7 +9,7 @@ use hythe_api::{Event, Problem};
 
 use crate::call::Call;
 use crate::sse::{self, Messages};
-use crate::{Client, ClientError, Items, patience};
+use crate::{Client, ClientError, Items, reconnect};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Before a connection that gave nothing is made again.
@@ -89,6 +89,6 @@ impl Reader {
             tokio::time::sleep(PAUSE).await;
         }
         let Self { client, query, last, .. } = self;
-        patience::until_reached(|| client.open_events(query, *last)).await
+        reconnect::until_reached(|| client.open_events(query, *last)).await
     }
 }

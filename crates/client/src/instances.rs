@@ -5,7 +5,7 @@ use hythe_api::{InstanceChange, InstanceEvent, InstanceQuery, InstanceSnapshot, 
 
 use crate::call::Call;
 use crate::sse::{self, Messages};
-use crate::{Client, ClientError, Items, patience};
+use crate::{Client, ClientError, Items, reconnect};
 
 const PATH: &str = "/v1/instances";
 
@@ -46,7 +46,7 @@ impl Reader {
         loop {
             let Some(messages) = &mut self.messages else {
                 let (client, query) = (&self.client, &self.query);
-                self.messages = Some(patience::until_reached(|| client.open_instances(query)).await?);
+                self.messages = Some(reconnect::until_reached(|| client.open_instances(query)).await?);
                 continue;
             };
             let Some(Ok(message)) = messages.next().await else {

@@ -10,13 +10,15 @@ mod error;
 mod events;
 mod images;
 mod instances;
-mod keep;
+mod maintenance;
 mod operations;
-mod patience;
+mod reconnect;
+mod secrets;
 mod services;
 mod session;
 mod snapshots;
 mod sse;
+mod target;
 mod transport;
 mod workloads;
 
@@ -25,6 +27,8 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{ClientError, ProtocolError};
 pub use operations::Update;
 pub use session::{Output, Session, SessionInput, SessionOutput};
+#[doc(hidden)]
+pub use sse::fuzz_events;
 
 /// Items that arrive over time; an error is the last one.
 pub type Items<T> = futures_util::stream::BoxStream<'static, Result<T, ClientError>>;

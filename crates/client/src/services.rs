@@ -1,7 +1,9 @@
-//! Services: list, deploy, status, stop, start, restart, remove.
+//! Services: list, deploy, status, stop, start, restart, kill, remove.
 
 use http::Method;
-use hythe_api::{Deploy, DeployQuery, Operation, Scope, ServiceDetail, ServiceRow, ServiceStatus, Undeploy};
+use hythe_api::{
+    Deploy, DeployQuery, Kill, Operation, Scope, SecretsQuery, ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
+};
 use serde::Serialize;
 
 use crate::call::{Call, segment};
@@ -13,9 +15,9 @@ impl Client {
         Call::get("/v1/services").json(&self.endpoint).await
     }
 
-    /// One service, desired and observed.
-    pub async fn service(&self, name: &str) -> Result<ServiceDetail, ClientError> {
-        Call::get(service(name)).json(&self.endpoint).await
+    /// One service, desired and observed; only with its secrets shown can it be deployed again.
+    pub async fn service(&self, name: &str, query: &SecretsQuery) -> Result<ServiceDetail, ClientError> {
+        Call::get(service(name)).query(query)?.json(&self.endpoint).await
     }
 
     /// Desired against observed.
@@ -53,6 +55,11 @@ impl Client {
     /// Restarts a service or one of its components.
     pub async fn restart(&self, name: &str, scope: &Scope) -> Result<Operation, ClientError> {
         self.change(name, "restart", scope).await
+    }
+
+    /// Sends a signal to the main processes of a service or of one of its components.
+    pub async fn kill(&self, name: &str, kill: &Kill) -> Result<Operation, ClientError> {
+        self.post(format!("{}/kill", service(name)), kill)?.json(&self.endpoint).await
     }
 
     async fn change(&self, name: &str, verb: &str, scope: &Scope) -> Result<Operation, ClientError> {

@@ -18,7 +18,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 use crate::call::Call;
-use crate::{ClientError, Endpoint, ProtocolError};
+use crate::target::Target;
+use crate::{ClientError, ProtocolError};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -57,8 +58,8 @@ pub enum Output {
 }
 
 impl Session {
-    pub(crate) async fn open(endpoint: &Endpoint, path: String, start: &impl Serialize) -> Result<Self, ClientError> {
-        let socket = upgrade(endpoint, &path).await?;
+    pub(crate) async fn open(target: &Target, path: String, start: &impl Serialize) -> Result<Self, ClientError> {
+        let socket = upgrade(target, &path).await?;
         let (mut sink, stream) = socket.split();
         let unfit = |source| ProtocolError::Json { path: path.clone(), source };
         let start = serde_json::to_string(start).map_err(unfit)?;
@@ -68,14 +69,14 @@ impl Session {
 }
 
 /// By hyper and not by the WebSocket library: a refusal is then a problem document like any other.
-async fn upgrade(endpoint: &Endpoint, path: &str) -> Result<Socket, ClientError> {
+async fn upgrade(target: &Target, path: &str) -> Result<Socket, ClientError> {
     let key = generate_key();
     let call = Call::get(path)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, &key);
-    let response = call.send(endpoint).await?;
+    let response = call.send(target).await?;
     let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT).map(http::HeaderValue::as_bytes);
     if response.status() != StatusCode::SWITCHING_PROTOCOLS
         || accepted != Some(derive_accept_key(key.as_bytes()).as_bytes())

@@ -12,7 +12,8 @@ use hythe_api::Problem;
 use serde::de::DeserializeOwned;
 
 use crate::call::Call;
-use crate::{ClientError, Endpoint, ProtocolError};
+use crate::target::Target;
+use crate::{ClientError, ProtocolError};
 
 /// One event as it arrived.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,9 +38,9 @@ pub(crate) enum Step<T> {
 }
 
 /// Asks for a stream; a refusal is an error here, before any message.
-pub(crate) async fn open(call: Call, endpoint: &Endpoint) -> Result<Messages, ClientError> {
+pub(crate) async fn open(call: Call, target: &Target) -> Result<Messages, ClientError> {
     let path = call.path.clone();
-    let response = call.header(ACCEPT, "text/event-stream").send(endpoint).await?;
+    let response = call.header(ACCEPT, "text/event-stream").send(target).await?;
     Ok(Messages { path, stream: messages(response.into_body()).boxed() })
 }
 
@@ -142,6 +143,28 @@ impl Decoder {
         let carriage_return = feed > start && self.buffer[feed - 1] == b'\r';
         Some(start..feed - usize::from(carriage_return))
     }
+}
+
+/// Decodes a stream at once and in pieces, for fuzzers; both must come to the same.
+#[doc(hidden)]
+pub fn fuzz_events(bytes: &[u8]) -> usize {
+    let decode = |size: usize| {
+        let (mut decoder, mut messages) = (Decoder::default(), Vec::new());
+        for chunk in bytes.chunks(size) {
+            decoder.push(chunk);
+            loop {
+                match decoder.next() {
+                    Ok(Some(message)) => messages.push(message),
+                    Ok(None) => break,
+                    Err(_) => return messages,
+                }
+            }
+        }
+        messages
+    };
+    let whole = decode(bytes.len().max(1));
+    assert_eq!(whole, decode(7), "messages depend on how they arrive");
+    whole.len()
 }
 
 fn field(message: &mut Message, has_data: &mut bool, line: &str) {

@@ -1,7 +1,7 @@
 //! Workloads: list, detail, logs, resource use, and sessions inside.
 
 use futures_util::StreamExt;
-use hythe_api::{AttachStart, ExecStart, LogLine, LogQuery, Stats, Workload, WorkloadDetail};
+use hythe_api::{AttachStart, ExecStart, LogLine, LogQuery, SecretsQuery, Stats, Workload, WorkloadDetail};
 
 use crate::call::{Call, segment};
 use crate::sse::{self, Message, Messages, Step};
@@ -14,8 +14,8 @@ impl Client {
     }
 
     /// One workload, desired and observed.
-    pub async fn workload(&self, name: &str) -> Result<WorkloadDetail, ClientError> {
-        Call::get(workload(name)).json(&self.endpoint).await
+    pub async fn workload(&self, name: &str, query: &SecretsQuery) -> Result<WorkloadDetail, ClientError> {
+        Call::get(workload(name)).query(query)?.json(&self.endpoint).await
     }
 
     /// Its log lines; the stream ends when the agent says that they are complete.

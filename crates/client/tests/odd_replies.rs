@@ -90,7 +90,7 @@ async fn nobody_there_is_unreachable_and_names_the_endpoint() {
 #[tokio::test]
 async fn a_problem_document_is_a_problem_with_its_hint() {
     let agent = scripted(&[&reply("404 Not Found", "application/problem+json", NOT_FOUND)]);
-    let error = agent.client.workload("x").await.unwrap_err();
+    let error = agent.client.workload("x", &hythe_api::SecretsQuery::default()).await.unwrap_err();
     assert!(error.is_not_found());
     let ClientError::Problem(problem) = error else { panic!("{error:?}") };
     assert_eq!(problem.hint.as_deref(), Some("`hythe ps`"));

@@ -1,12 +1,7 @@
 //! Places where a crash must do no harm, so that tests can crash there.
 
-use std::sync::Arc;
-
 use crate::Controller;
 use crate::lifecycle::Step;
-
-/// Told the name of each crash point that is passed; `true` means that nothing may happen any more.
-pub type CrashHook = Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>;
 
 /// Where in a step.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +28,14 @@ impl Moment {
 
 /// After a request was committed, before any task knows.
 pub(crate) const ACCEPTED: &str = "accept.stored";
-/// After an instance of an unknown workload was read back from its labels.
-pub(crate) const REBUILT: &str = "rebuild.stored";
+/// After an unknown workload was adopted from the labels of its instance.
+pub(crate) const ADOPTED_FROM_LABELS: &str = "rebuild.stored";
 
 impl Controller {
     /// The names of all crash points, `<step>.<moment>`.
     pub fn crash_points() -> Vec<String> {
         let of_steps = Step::ALL.into_iter().flat_map(|step| Moment::ALL.map(|moment| point(step, moment)));
-        of_steps.chain([ACCEPTED.to_owned(), REBUILT.to_owned()]).collect()
+        of_steps.chain([ACCEPTED.to_owned(), ADOPTED_FROM_LABELS.to_owned()]).collect()
     }
 
     pub(crate) async fn pass_step(&self, step: Step, moment: Moment) {

@@ -1,57 +1,22 @@
 //! Accepting a service: compare, place, commit, then let the workloads' tasks work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind, Listed};
+use hythe_runtime::{Error, ErrorKind};
 use hythe_spec::diff::Change;
-use hythe_spec::{Component, Service};
-use hythe_store::{Desired, DesiredRecord, NewEvent, Phase, Placement, Recipe, ServiceRecord, Transaction};
+use hythe_spec::vocabulary::{ComponentAction as Action, EventKind, OperationKind};
+use hythe_spec::{Component, PullPolicy, Service};
+use hythe_store::{ComponentSpec, Desired, DesiredRecord, NewEvent, Phase, Placement, ServiceRecord, Transaction};
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use crate::directory::{Cell, Handle};
+use crate::action::{DeployOptions, action, runs, spec};
 use crate::event::workload_event;
-use crate::worker::{Message, Request, is_same};
-use crate::{Controller, OperationHandle, placement};
-
-/// How to deploy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DeployOptions {
-    /// Only this component.
-    pub component: Option<String>,
-    /// Replace every instance, changed or not.
-    pub force: bool,
-}
-
-/// What happens to a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It is new.
-    Create,
-    /// It gets a new instance.
-    Replace,
-    /// Its instance is started or stopped.
-    Change,
-    /// Nothing.
-    Keep,
-    /// It is no longer described.
-    Remove,
-}
-
-impl Action {
-    /// The name used on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Replace => "replace",
-            Self::Change => "change",
-            Self::Keep => "keep",
-            Self::Remove => "remove",
-        }
-    }
-}
+use crate::model::WorkloadState;
+use crate::outcome::{await_all, converge_all, is_well};
+use crate::registry::WorkloadHandle;
+use crate::{Controller, OperationHandle, follow, placement};
 
 /// What a deploy would do to one component.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +50,7 @@ impl DeployPlan {
 pub struct Deployed {
     /// What it does.
     pub plan: DeployPlan,
-    /// The operation; absent when nothing had to be done.
+    /// The operation; absent when nothing had to be done and all is well.
     pub operation: Option<Arc<OperationHandle>>,
 }
 
@@ -98,12 +63,14 @@ impl Controller {
     pub fn plan_deploy(&self, service: &Service, options: &DeployOptions) -> Result<DeployPlan, Error> {
         self.check(service)?;
         let known = self.store.service(&service.name).map_err(crate::store_error)?.map(|record| record.desired);
-        let service = narrowed(service, known.as_ref(), options)?;
+        let service = narrowed(&self.with_digests(service, options)?, known.as_ref(), options)?;
         let mut components = Vec::new();
         for component in &service.components {
             let touched = options.component.as_ref().is_none_or(|only| *only == component.name);
-            components.push(self.plan_component(&service, component, options.force && touched)?);
+            components.push(self.plan_component(&service, component, options, touched)?);
         }
+        note_needs(&mut components);
+        self.note_follow(&mut components);
         components.extend(self.dropped(&service));
         let changes = match &known {
             Some(known) => hythe_spec::diff::diff(known, &service),
@@ -117,22 +84,46 @@ impl Controller {
     /// # Errors
     /// As [`Controller::plan_deploy`]; nothing is changed then.
     pub fn deploy(self: &Arc<Self>, service: &Service, options: &DeployOptions) -> Result<Deployed, Error> {
-        let (plan, touched) = {
+        let (plan, touched, kept) = {
             let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
             let plan = self.plan_deploy(service, options)?;
             if plan.is_unchanged() {
-                return Ok(Deployed { plan, operation: None });
+                return self.see_through(plan);
             }
             self.commit_plan(&plan)?;
             self.pass_now(crate::crash::ACCEPTED);
-            let touched: Vec<Handle> =
-                plan.components.iter().filter(|c| c.action != Action::Keep).map(|c| self.take_up(&c.desired)).collect();
-            (plan, touched)
+            let touched = in_order(&plan.components).into_iter().filter(|c| c.action != Action::Keep);
+            let touched: Vec<WorkloadHandle> = touched.map(|component| self.wake_with(&component.desired)).collect();
+            let kept = if options.component.is_some() { Vec::new() } else { self.kept(&plan) };
+            (plan, touched, kept)
         };
         let controller = self.clone();
-        let operation = self.operations.spawn("deploy", &plan.service.name, |operation| async move {
+        let operation = self.operations.spawn(OperationKind::Deploy, &plan.service.name, |operation| async move {
             controller.pass("accept.stored").await;
-            converge_all(&operation, touched).await?;
+            // What it does not touch may still be on its way from an earlier one.
+            let (touched, kept) =
+                tokio::join!(converge_all(&operation, touched), await_all(&controller, &operation, kept));
+            touched.and(kept)?;
+            Ok(None)
+        })?;
+        Ok(Deployed { plan, operation: Some(operation) })
+    }
+
+    /// What a deploy leaves as it is.
+    pub(crate) fn kept(&self, plan: &DeployPlan) -> Vec<WorkloadHandle> {
+        let kept = plan.components.iter().filter(|component| component.action == Action::Keep);
+        kept.filter_map(|component| self.registry.get(&component.desired.name)).collect()
+    }
+
+    /// What is deployed already is not touched; where it is not well yet, its outcome is waited for as by whoever deployed it.
+    pub(crate) fn see_through(self: &Arc<Self>, plan: DeployPlan) -> Result<Deployed, Error> {
+        let handles = self.kept(&plan);
+        if handles.iter().all(|handle| is_well(&handle.state.borrow(), self.now())) {
+            return Ok(Deployed { plan, operation: None });
+        }
+        let controller = self.clone();
+        let operation = self.operations.spawn(OperationKind::Deploy, &plan.service.name, |operation| async move {
+            await_all(&controller, &operation, handles).await?;
             Ok(None)
         })?;
         Ok(Deployed { plan, operation: Some(operation) })
@@ -148,120 +139,155 @@ impl Controller {
                 None => error,
             });
         }
-        let privileged = service.components.iter().find(|component| component.permissions.privileged);
-        match privileged {
-            Some(component) if !self.settings.allow_privileged => Err(Error::new(
-                ErrorKind::Unsupported,
-                "deploy",
-                format!("`{}` asks to be privileged, which this agent does not allow", component.name),
-            )
-            .hint("set `allow_privileged = true` in the agent's configuration")),
-            _ => Ok(()),
-        }
+        if self.settings.allow_privileged { Ok(()) } else { crate::privileged::refuse(service, &self.settings.own) }
     }
 
-    fn plan_component(&self, service: &Service, component: &Component, force: bool) -> Result<ComponentPlan, Error> {
+    fn plan_component(
+        &self,
+        service: &Service,
+        component: &Component,
+        options: &DeployOptions,
+        touched: bool,
+    ) -> Result<ComponentPlan, Error> {
         let name = service.workload_name(&component.name);
-        let known = self.directory.get(&name).map(|handle| handle.read());
-        if let Some(cell) = known.as_ref().filter(|cell| cell.desired.service != service.name) {
-            let text = format!("workload `{name}` belongs to service `{}`", cell.desired.service);
+        let known = self.registry.get(&name).map(|handle| handle.read());
+        if let Some(state) = known.as_ref().filter(|state| state.desired.service != service.name) {
+            let text = format!("workload `{name}` belongs to service `{}`", state.desired.service);
             return Err(Error::new(ErrorKind::Conflict, "deploy", text).hint("rename the service or the component"));
         }
-        let recipe = recipe(service, component);
+        let spec = spec(service, component);
         let heal = service.drift == hythe_spec::Drift::Heal;
         let wanted = if service.active { Desired::Running } else { Desired::Stopped };
-        let stay = known.as_ref().map(|cell| cell.desired.placement.runtime.clone());
-        let placement = self.place(service, &recipe, component, stay.as_deref())?;
-        let action = action(known.as_ref(), &recipe, wanted, heal, &placement, force);
+        let stay = known.as_ref().map(|state| state.desired.placement.runtime.clone());
+        let placement = self.place(service, &spec, component, stay.as_deref())?;
+        let action = action(known.as_ref(), &spec, wanted, heal, &placement, options.force && touched);
+        let pull = options.pull.filter(|_| touched).unwrap_or(component.pull_policy);
+        let fetches = touched && pull == PullPolicy::Always && wanted == Desired::Running;
+        // That an image could not be fetched again is the answer to the deploy that asked for it, and to no other.
+        let unfetched = known.as_ref().is_some_and(|state| state.observed.refresh_failure.is_some());
+        let action = match action {
+            Action::Keep if fetches => Action::Pull,
+            Action::Keep if unfetched && touched => Action::Change,
+            other => other,
+        };
+        let refreshed = known.as_ref().map_or(0, |state| state.observed.refreshed);
         // What was undeployed under this name goes on counting: its instances' names are not used again.
         let generation = match &known {
-            Some(cell) => cell.desired.generation,
+            Some(state) => state.desired.generation,
             None => self.store.tombstone(&name).map_err(crate::store_error)?.unwrap_or_default(),
         };
         let placement = match (&known, action) {
-            (Some(cell), Action::Keep | Action::Change) => cell.desired.placement.clone(),
+            (Some(state), Action::Keep | Action::Change | Action::Signal | Action::Pull) => {
+                state.desired.placement.clone()
+            }
             _ => placement,
         };
         let generation = generation + u64::from(matches!(action, Action::Create | Action::Replace));
+        let before = known.map(|state| state.desired);
+        // What is only noted asks for nothing: a job that is done is not done again for it.
+        let is_noted = action == Action::Change
+            && !fetches
+            && !unfetched
+            && before.as_ref().is_some_and(|it| it.desired == wanted);
+        let requests = before.as_ref().map_or(0, |known| known.requests) + u64::from(!is_noted);
+        let (refresh, reload) = before.as_ref().map_or((0, 0), |known| (known.refresh, known.reload));
         let desired = DesiredRecord {
             name,
             service: service.name.clone(),
-            recipe,
+            spec,
             generation,
             desired: wanted,
             grace: None,
             placement,
-            asked: known.as_ref().map_or(0, |cell| cell.desired.asked) + 1,
-            restart: known.as_ref().map_or(0, |cell| cell.desired.restart),
+            requests,
+            restart: before.as_ref().map_or(0, |known| known.restart),
             heal,
+            needs: before.as_ref().map(|known| known.needs.clone()).unwrap_or_default(),
+            completes: service.components.iter().any(|other| {
+                let dependency = other.depends_on.get(&component.name);
+                dependency.is_some_and(|dependency| dependency.condition == hythe_spec::Condition::Completed)
+            }),
+            follow: before.map(|known| known.follow).unwrap_or_default(),
+            pull,
+            refresh: match action {
+                _ if fetches => requests,
+                // What was still to be fetched for the generation before is not fetched for this one.
+                Action::Replace => refreshed,
+                _ => refresh,
+            },
+            reload: if action == Action::Signal { requests } else { reload },
         };
         Ok(ComponentPlan { action, desired })
+    }
+
+    /// What is replaced, or started after a stop, is followed by a restart of what depends on it and says so. A job
+    /// that is done is not done again.
+    fn note_follow(&self, components: &mut [ComponentPlan]) {
+        let was = |component: &ComponentPlan, is: fn(&WorkloadState) -> bool| {
+            self.registry.get(&component.desired.name).is_some_and(|handle| is(&handle.state.borrow()))
+        };
+        let changes = |component: &&ComponentPlan| {
+            let starts = component.action == Action::Change && was(component, |state| !runs(&state.desired));
+            runs(&component.desired) && (component.action == Action::Replace || starts)
+        };
+        let changed = components.iter().filter(changes).map(|it| it.desired.spec.component.name.clone()).collect();
+        let may_follow = |it: &&mut ComponentPlan| {
+            it.action != Action::Create && was(it, |state| state.observed.phase != Phase::Completed)
+        };
+        let records = components.iter_mut().filter(may_follow).map(|it| &mut it.desired).collect();
+        let followers = follow::note(changed, records);
+        for component in components {
+            let kept = matches!(component.action, Action::Keep | Action::Signal | Action::Pull);
+            if kept && followers.contains(&component.desired.spec.component.name) {
+                component.action = Action::Restart;
+            }
+        }
     }
 
     fn place(
         &self,
         service: &Service,
-        recipe: &Recipe,
+        spec: &ComponentSpec,
         component: &Component,
         stay: Option<&str>,
     ) -> Result<Placement, Error> {
-        let plan = self.plan_of(&service.name, recipe, 1, 1);
+        let plan = self.plan_of(&service.name, spec, 1, 1);
         placement::place(&plan, component.runtime, stay, &self.runtimes.status())
     }
 
     /// Workloads of the service that it no longer describes.
     fn dropped(&self, service: &Service) -> Vec<ComponentPlan> {
         let described: BTreeSet<String> = service.components.iter().map(|c| service.workload_name(&c.name)).collect();
-        let gone = self.directory.of_service(&service.name).into_iter().map(|handle| handle.read().desired);
+        let gone = self.registry.of_service(&service.name).into_iter().map(|handle| handle.read().desired);
         gone.filter(|desired| !described.contains(&desired.name))
             .map(|desired| ComponentPlan {
                 action: Action::Remove,
-                desired: DesiredRecord { desired: Desired::Removed, asked: desired.asked + 1, ..desired },
+                desired: DesiredRecord { desired: Desired::Removed, requests: desired.requests + 1, ..desired },
             })
             .collect()
     }
 
     fn commit_plan(&self, plan: &DeployPlan) -> Result<(), Error> {
         let touched = || plan.components.iter().filter(|component| component.action != Action::Keep);
+        let now = self.now();
         let changes = Transaction {
-            services: vec![ServiceRecord { desired: plan.service.clone(), updated: Timestamp::now(), removing: None }],
+            services: vec![ServiceRecord { desired: plan.service.clone(), updated: now, removing: None }],
             desired: touched().map(|component| component.desired.clone()).collect(),
-            events: touched().map(deployed_event).collect(),
+            events: touched().map(|component| deployed_event(now, component)).collect(),
             ..Transaction::default()
         };
         self.accept(&changes)
     }
 
-    /// An engine that has a newer generation, and not the instance that the store knows of, tells that the store was set back: what is desired is newer still.
-    pub(crate) fn overtake(&self, workload: &str, rows: &[Listed]) -> Result<(), Error> {
-        let newest = rows.iter().filter_map(|row| row.identity.as_ref()).map(|identity| identity.generation).max();
-        let generation = newest.unwrap_or_default();
-        let _accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(handle) = self.directory.get(workload) else { return Ok(()) };
-        let known = handle.read().desired;
-        let current = handle.read().observed.current;
-        let has_current =
-            current.is_some_and(|current| rows.iter().any(|row| is_same(&current, &row.id, Some(&row.name))));
-        if known.generation >= generation || has_current {
-            return Ok(());
-        }
-        let desired = DesiredRecord { generation: generation + 1, asked: known.asked + 1, ..known };
-        let words = format!("its runtime has generation {generation}, the store knew {}", known.generation);
-        let event = workload_event(&desired, "warning", words, json!({ "generation": desired.generation }));
-        let changes = Transaction { desired: vec![desired.clone()], events: vec![event], ..Transaction::default() };
-        self.events.commit(&changes).map_err(crate::store_error)?;
-        handle.cell.send_modify(|cell| cell.desired = desired);
-        Ok(())
-    }
-
     /// Shows the workload's task what is desired now; a new workload gets its task.
-    pub(crate) fn take_up(self: &Arc<Self>, desired: &DesiredRecord) -> Handle {
-        match self.directory.get(&desired.name) {
+    pub(crate) fn wake_with(self: &Arc<Self>, desired: &DesiredRecord) -> WorkloadHandle {
+        match self.registry.get(&desired.name) {
             Some(handle) => {
-                handle.cell.send_modify(|cell| cell.desired = desired.clone());
-                handle
+                handle.state.send_modify(|state| state.desired = desired.clone());
+                self.registry.insert(desired.name.clone(), handle.clone());
+                handle.for_request(desired.requests)
             }
-            None => self.spawn_worker(desired.clone(), None),
+            None => self.spawn_worker(desired.clone(), None).for_request(desired.requests),
         }
     }
 
@@ -279,20 +305,44 @@ impl Controller {
             .components
             .iter()
             .map(|component| {
-                let planned = self.plan_component(service, component, false);
+                let planned = self.plan_component(service, component, &DeployOptions::default(), true);
                 let name = match runtime {
                     Some(name) => name.to_owned(),
                     None => planned?.desired.placement.runtime,
                 };
-                let recipe = recipe(service, component);
-                let known = self.directory.get(&service.workload_name(&component.name)).map(|handle| handle.read());
-                let generation = known.map_or(1, |cell| cell.desired.generation);
-                let plan = self.plan_of(&service.name, &recipe, generation, 1);
+                let spec = spec(service, component);
+                let known = self.registry.get(&service.workload_name(&component.name)).map(|handle| handle.read());
+                let generation = known.map_or(1, |state| state.desired.generation);
+                let plan = self.plan_of(&service.name, &spec, generation, 1);
                 let native = self.runtimes.get(&name)?.explain(&plan)?;
                 Ok((component.name.clone(), name, native))
             })
             .collect()
     }
+}
+
+/// What is new waits for what is new beside it, not for what ran before.
+fn note_needs(components: &mut [ComponentPlan]) {
+    let is_new = |component: &&ComponentPlan| matches!(component.action, Action::Create | Action::Replace);
+    let new: BTreeMap<String, u64> = components
+        .iter()
+        .filter(is_new)
+        .map(|component| (component.desired.spec.component.name.clone(), component.desired.generation))
+        .collect();
+    for component in components.iter_mut().filter(|component| is_new(&&**component)) {
+        let depends_on = &component.desired.spec.component.depends_on;
+        let needs = new.iter().filter(|(name, _)| depends_on.contains_key(*name));
+        component.desired.needs = needs.map(|(name, generation)| (name.clone(), *generation)).collect();
+    }
+}
+
+/// Dependencies first, so that whoever looks at one sees what is desired of it now; of what goes, dependents first.
+fn in_order(components: &[ComponentPlan]) -> Vec<&ComponentPlan> {
+    let (gone, stay): (Vec<_>, Vec<_>) = components.iter().partition(|component| component.action == Action::Remove);
+    let names = |component: &&ComponentPlan| component.desired.spec.component.name.clone();
+    let needs = |component: &&ComponentPlan| component.desired.spec.component.depends_on.keys().cloned().collect();
+    let stay = crate::waves::dependents_first(stay, names, needs).into_iter().flatten().rev();
+    stay.chain(crate::waves::dependents_first(gone, names, needs).into_iter().flatten()).collect()
 }
 
 /// With one component asked for, the others stay as they are known.
@@ -317,76 +367,14 @@ fn narrowed(service: &Service, known: Option<&Service>, options: &DeployOptions)
     Ok(narrowed)
 }
 
-pub(crate) fn recipe(service: &Service, component: &Component) -> Recipe {
-    let mut hashed = component.clone();
-    // What only says when and how often an instance is started does not make it another instance.
-    hashed.depends_on.clear();
-    hashed.runtime = None;
-    for (key, value) in &service.labels {
-        hashed.labels.entry(key.clone()).or_insert_with(|| value.clone());
-    }
-    Recipe { component: component.clone(), labels: service.labels.clone(), hash: hythe_spec::fingerprint(&hashed) }
-}
-
-fn action(
-    known: Option<&Cell>,
-    recipe: &Recipe,
-    wanted: Desired,
-    heal: bool,
-    placement: &Placement,
-    force: bool,
-) -> Action {
-    let Some(cell) = known else {
-        return Action::Create;
-    };
-    let (desired, observed) = (&cell.desired, &cell.observed);
-    let failed =
-        wanted == Desired::Running && (observed.phase == Phase::Failed || observed.gave_up == Some(desired.generation));
-    if force || failed || desired.recipe.hash != recipe.hash || desired.placement.runtime != placement.runtime {
-        Action::Replace
-    } else if desired.desired != wanted || desired.recipe != *recipe || desired.heal != heal {
-        Action::Change
-    } else {
-        Action::Keep
-    }
-}
-
-fn deployed_event(component: &ComponentPlan) -> NewEvent {
+fn deployed_event(now: Timestamp, component: &ComponentPlan) -> NewEvent {
     let desired = &component.desired;
     let details = json!({ "action": component.action.as_str(), "generation": desired.generation });
     workload_event(
+        now,
         desired,
-        "deployed",
+        EventKind::Deployed,
         format!("{} generation {}", component.action.as_str(), desired.generation),
         details,
     )
-}
-
-/// Waits until every task has made true what is desired; the errors are told together.
-pub(crate) async fn converge_all(operation: &Arc<OperationHandle>, handles: Vec<Handle>) -> Result<(), Error> {
-    let mut waiting = Vec::new();
-    for handle in handles {
-        let (reply, outcome) = oneshot::channel();
-        handle.send(Message::Asked(Request { operation: operation.clone(), reply }));
-        waiting.push(outcome);
-    }
-    let mut errors = Vec::new();
-    for outcome in waiting {
-        if let Ok(Err(error)) = outcome.await {
-            errors.push(error);
-        }
-    }
-    merge(errors)
-}
-
-fn merge(mut errors: Vec<Error>) -> Result<(), Error> {
-    match errors.len() {
-        0 => Ok(()),
-        1 => Err(errors.remove(0)),
-        _ => {
-            let texts: Vec<&str> = errors.iter().map(Error::message).collect();
-            let kind = errors.first().map_or(ErrorKind::Internal, Error::kind);
-            Err(Error::new(kind, "converge", texts.join("\n")))
-        }
-    }
 }

@@ -1,13 +1,17 @@
-//! The one ordered stream: durable first, then told to whoever listens.
+//! The one ordered stream of events: committed first, then sent to listeners.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hythe_runtime::Clock;
+use hythe_spec::vocabulary::EventKind;
 use hythe_store::{DesiredRecord, EventFilter, EventPage, EventRecord, NewEvent, Store, Transaction};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::broadcast;
+
+use crate::starts::{self, Starts};
 
 /// Events a listener may be behind before it reads them from the store instead.
 const BACKLOG: usize = 256;
@@ -31,16 +35,43 @@ pub struct EventHub {
     store: Arc<Store>,
     live: broadcast::Sender<u64>,
     retention: Retention,
+    clock: Clock,
     appended: AtomicU64,
+    starts: Mutex<Starts>,
 }
 
 impl EventHub {
-    pub(crate) fn new(store: Arc<Store>, retention: Retention) -> Self {
-        Self { store, live: broadcast::channel(BACKLOG).0, retention, appended: AtomicU64::new(0) }
+    /// Of this store.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn new(store: Arc<Store>, retention: Retention, clock: Clock) -> hythe_store::Result<Self> {
+        let recent = EventFilter { limit: Some(starts::REMEMBERED), ..EventFilter::default() };
+        let starts = Mutex::new(Starts::load(&store.events(&recent)?));
+        Ok(Self { store, live: broadcast::channel(BACKLOG).0, retention, clock, appended: AtomicU64::new(0), starts })
     }
 
-    /// Commits changes with their events, then tells the listeners.
+    /// Commits changes with their events, then wakes the listeners. A start that was reported already is left out.
     pub(crate) fn commit(&self, changes: &Transaction) -> hythe_store::Result<()> {
+        if changes.events.iter().all(|event| event.kind != EventKind::Started) {
+            return self.append(changes);
+        }
+        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = changes.events.iter().filter(|event| !starts.is_reported(event)).cloned().collect();
+        self.append(&Transaction { events: new, ..changes.clone() })?;
+        changes.events.iter().for_each(|event| starts.note(event));
+        Ok(())
+    }
+
+    /// Appends an event of the agent itself.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn report(&self, event: NewEvent) -> Result<(), hythe_runtime::Error> {
+        self.commit(&Transaction { events: vec![event], ..Transaction::default() }).map_err(crate::store_error)
+    }
+
+    fn append(&self, changes: &Transaction) -> hythe_store::Result<()> {
         let stored = self.store.commit(changes)?;
         if let Some(last) = stored.last() {
             // No listener is fine.
@@ -53,7 +84,7 @@ impl EventHub {
         Ok(())
     }
 
-    /// Forgets what is old also where nothing new is told.
+    /// Deletes old events also while no new one comes.
     pub(crate) async fn keep_pruned(self: Arc<Self>) {
         let mut due = tokio::time::interval(PRUNE_AFTER);
         loop {
@@ -65,7 +96,7 @@ impl EventHub {
     /// What could not be forgotten now is forgotten next time: that is no fault of what was just committed.
     fn prune(&self) {
         let age = self.retention.age.and_then(|age| SignedDuration::try_from(age).ok());
-        let since = age.and_then(|age| Timestamp::now().checked_sub(age).ok());
+        let since = age.and_then(|age| self.clock.now().checked_sub(age).ok());
         if let Err(error) = self.store.prune_events(self.retention.count, since) {
             tracing::warn!(%error, "old events were not forgotten");
         }
@@ -103,30 +134,31 @@ impl EventHub {
 
 /// An event about a workload.
 pub(crate) fn workload_event(
+    time: Timestamp,
     desired: &DesiredRecord,
-    kind: &str,
+    kind: EventKind,
     message: impl Into<String>,
     details: Value,
 ) -> NewEvent {
     NewEvent {
-        time: Timestamp::now(),
+        time,
         runtime: Some(desired.placement.runtime.clone()),
         service: Some(desired.service.clone()),
         workload: Some(desired.name.clone()),
-        kind: kind.to_owned(),
+        kind: kind.into(),
         message: message.into(),
         details,
     }
 }
 
 /// An event about a runtime.
-pub(crate) fn runtime_event(runtime: &str, kind: &str, message: impl Into<String>) -> NewEvent {
+pub(crate) fn runtime_event(time: Timestamp, runtime: &str, kind: EventKind, message: impl Into<String>) -> NewEvent {
     NewEvent {
-        time: Timestamp::now(),
+        time,
         runtime: Some(runtime.to_owned()),
         service: None,
         workload: None,
-        kind: kind.to_owned(),
+        kind: kind.into(),
         message: message.into(),
         details: Value::Null,
     }

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind, OpContext};
+use hythe_runtime::{Clock, Error, ErrorKind, OpContext, watched};
+use hythe_spec::vocabulary::{OperationKind, ProgressPhase};
 use hythe_store::{OperationRecord, OperationState, Store};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Reports kept per operation for those who join late; byte counts beyond that are dropped, oldest first.
@@ -24,7 +24,7 @@ pub struct Report {
     /// Workload it concerns.
     pub workload: Option<String>,
     /// Phase.
-    pub phase: &'static str,
+    pub phase: ProgressPhase,
     /// Part of the phase.
     pub item: String,
     /// What is being done.
@@ -46,14 +46,14 @@ struct Inner {
 #[derive(Debug)]
 pub struct OperationHandle {
     inner: Mutex<Inner>,
-    changed: watch::Sender<u64>,
+    changed: watched::Sender<u64>,
     cancel: CancellationToken,
 }
 
 impl OperationHandle {
     fn new(record: OperationRecord) -> Self {
         let inner = Inner { record, reports: VecDeque::new(), dropped: 0 };
-        Self { inner: Mutex::new(inner), changed: watch::channel(0).0, cancel: CancellationToken::new() }
+        Self { inner: Mutex::new(inner), changed: watched::channel(0).0, cancel: CancellationToken::new() }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -78,7 +78,7 @@ impl OperationHandle {
     }
 
     /// Tells those who follow about a phase of a workload.
-    pub(crate) fn phase(&self, workload: &str, phase: &'static str, message: impl Into<String>) {
+    pub(crate) fn phase(&self, workload: &str, phase: ProgressPhase, message: impl Into<String>) {
         self.report(Report {
             workload: Some(workload.to_owned()),
             phase,
@@ -100,7 +100,7 @@ impl OperationHandle {
 pub struct Joined {
     handle: Arc<OperationHandle>,
     next: u64,
-    changed: watch::Receiver<u64>,
+    changed: watched::Receiver<u64>,
 }
 
 impl Joined {
@@ -134,7 +134,9 @@ impl Joined {
 pub struct Operations {
     store: Arc<Store>,
     keep: u32,
-    counter: AtomicU64,
+    clock: Clock,
+    /// The newest id, as a number.
+    newest: AtomicU64,
     live: Mutex<BTreeMap<String, Arc<OperationHandle>>>,
     /// Operations end with the agent, wherever they are.
     shutdown: CancellationToken,
@@ -146,15 +148,18 @@ impl Operations {
     pub(crate) fn open(
         store: Arc<Store>,
         keep: u32,
+        clock: Clock,
         shutdown: CancellationToken,
     ) -> hythe_store::Result<(Self, Vec<OperationRecord>)> {
         let (mut live, mut closed) = (BTreeMap::new(), Vec::new());
+        let mut newest = 0;
         for mut record in store.operations()? {
+            newest = newest.max(u64::from_str_radix(&record.id, 16).unwrap_or_default());
             if record.error.as_ref().is_some_and(|error| error["message"] == RESTARTED) {
                 closed.push(record);
             } else if record.state == OperationState::Running {
                 record.state = OperationState::Failed;
-                record.finished = Some(Timestamp::now());
+                record.finished = Some(clock.now());
                 record.error = Some(
                     json!({ "kind": "unavailable", "message": RESTARTED, "hint": "`hythe ps` shows how far it came" }),
                 );
@@ -168,24 +173,24 @@ impl Operations {
                 closed.push(record);
             }
         }
-        Ok((Self { store, keep, counter: AtomicU64::new(0), live: Mutex::new(live), shutdown }, closed))
+        Ok((Self { store, keep, clock, newest: AtomicU64::new(newest), live: Mutex::new(live), shutdown }, closed))
     }
 
     /// Begins an operation and does its work in a task of its own.
     ///
     /// # Errors
     /// When the store cannot be written; nothing is begun then.
-    pub fn spawn<F, W>(&self, kind: &str, subject: &str, work: W) -> Result<Arc<OperationHandle>, Error>
+    pub fn spawn<F, W>(&self, kind: OperationKind, subject: &str, work: W) -> Result<Arc<OperationHandle>, Error>
     where
         W: FnOnce(Arc<OperationHandle>) -> F,
         F: Future<Output = Result<Option<Value>, Error>> + Send + 'static,
     {
         let handle = Arc::new(OperationHandle::new(OperationRecord {
             id: self.new_id(),
-            kind: kind.to_owned(),
+            kind: kind.into(),
             subject: subject.to_owned(),
             state: OperationState::Running,
-            started: Timestamp::now(),
+            started: self.clock.now(),
             finished: None,
             error: None,
             result: None,
@@ -193,7 +198,7 @@ impl Operations {
         self.store.save_operation(&handle.record()).map_err(crate::store_error)?;
         self.remember(handle.clone());
         let work = work(handle.clone());
-        let (task, store, keep) = (handle.clone(), self.store.clone(), self.keep);
+        let (task, store, keep, clock) = (handle.clone(), self.store.clone(), self.keep, self.clock.clone());
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let outcome = tokio::select! {
@@ -202,7 +207,7 @@ impl Operations {
                 () = task.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "operation", "cancelled")),
                 outcome = work => outcome,
             };
-            finish(&task, outcome);
+            finish(&task, outcome, clock.now());
             if let Err(error) = store.save_operation(&task.record()).and_then(|()| store.prune_operations(keep)) {
                 tracing::warn!(%error, "the end of an operation was not stored");
             }
@@ -276,15 +281,18 @@ impl Operations {
         }
     }
 
+    /// Milliseconds and a count; greater than every one before, also where the clock was set back.
     fn new_id(&self) -> String {
-        let count = self.counter.fetch_add(1, Ordering::Relaxed) % 0x1000;
-        format!("{:x}{count:03x}", Timestamp::now().as_millisecond())
+        let now = u64::try_from(self.clock.now().as_millisecond()).unwrap_or_default() << 12;
+        let next = |newest: u64| now.max(newest + 1);
+        let newest = self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |newest| Some(next(newest)));
+        format!("{:x}", next(newest.unwrap_or_default()))
     }
 }
 
-fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>) {
+fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>, now: Timestamp) {
     let mut inner = handle.inner();
-    inner.record.finished = Some(Timestamp::now());
+    inner.record.finished = Some(now);
     match outcome {
         Ok(result) => {
             inner.record.state = OperationState::Succeeded;
@@ -304,4 +312,32 @@ fn finish(handle: &OperationHandle, outcome: Result<Option<Value>, Error>) {
 fn missing(id: &str) -> Error {
     Error::new(ErrorKind::NotFound, "operation", format!("no operation `{id}` is kept"))
         .hint("`hythe operations` lists those that are")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn operations(store: &Arc<Store>, clock: &Clock) -> Operations {
+        Operations::open(store.clone(), 10, clock.clone(), CancellationToken::new()).unwrap().0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn id_after_restart_or_clock_set_back_is_greater_than_all_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&dir.path().join("hythe.db")).unwrap().store);
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let begin = |operations: &Operations| {
+            operations.spawn(OperationKind::Stop, "shop", |_| async { Ok(None) }).unwrap().record().id
+        };
+        let first = operations(&store, &Clock::simulated(now));
+        let mut ids = vec![begin(&first), begin(&first)];
+        let same_time = operations(&store, &Clock::simulated(now));
+        ids.push(begin(&same_time));
+        let set_back = operations(&store, &Clock::simulated(now - jiff::SignedDuration::from_hours(9)));
+        ids.push(begin(&set_back));
+        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+    }
 }

@@ -22,9 +22,9 @@ const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// What follows exit code `code`, after `failures` short or failed runs in a row, this one included.
-pub(crate) fn after_exit(policy: Restart, code: i32, failures: u32) -> Next {
+pub(crate) fn after_exit(policy: Restart, code: Option<i32>, failures: u32) -> Next {
     match policy {
-        Restart::No | Restart::OnFailure { .. } if code == 0 => Next::Complete,
+        Restart::No | Restart::OnFailure { .. } if code == Some(0) => Next::Complete,
         Restart::No => Next::Fail,
         Restart::OnFailure { max_retries: Some(max) } if failures > max => Next::Fail,
         Restart::OnFailure { .. } | Restart::Always | Restart::UnlessStopped => Next::Restart(delay(failures)),
@@ -72,15 +72,15 @@ mod tests {
     #[test]
     fn on_failure_is_bounded_and_ends_with_success() {
         let policy = Restart::OnFailure { max_retries: Some(2) };
-        assert_eq!(after_exit(policy, 0, 1), Next::Complete);
-        assert_eq!(after_exit(policy, 3, 2), Next::Restart(Duration::from_secs(2)));
-        assert_eq!(after_exit(policy, 3, 3), Next::Fail);
+        assert_eq!(after_exit(policy, Some(0), 1), Next::Complete);
+        assert_eq!(after_exit(policy, Some(3), 2), Next::Restart(Duration::from_secs(2)));
+        assert_eq!(after_exit(policy, Some(3), 3), Next::Fail);
     }
 
     #[test]
     fn always_restarts_after_success_too() {
-        assert_eq!(after_exit(Restart::Always, 0, 1), Next::Restart(Duration::from_secs(1)));
-        assert_eq!(after_exit(Restart::No, 1, 1), Next::Fail);
+        assert_eq!(after_exit(Restart::Always, Some(0), 1), Next::Restart(Duration::from_secs(1)));
+        assert_eq!(after_exit(Restart::No, Some(1), 1), Next::Fail);
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hythe_runtime::identity::{OWNER, SERVICE};
-use hythe_runtime::layers::{Layered, ReadOnly};
-use hythe_runtime::{Error, ErrorKind, OpContext, Runtime, State};
-use hythe_store::{Phase, ServiceRecord};
+use hythe_runtime::{Error, OpContext, State};
+use hythe_store::ServiceRecord;
 
-use crate::directory::Cell;
-use crate::worker::reference;
+use crate::lookup::inspect;
+use crate::model::WorkloadState;
+use crate::service::{must_be_at_rest, still_runs};
 use crate::{Controller, OperationHandle};
 
 const OPERATION: &str = "purge";
@@ -58,13 +58,14 @@ impl Controller {
         Ok(Purged { services })
     }
 
-    /// What would go with a service, and whether it may; its engines are the witnesses.
+    /// What a purge of a service removes, and whether it may; asks its engines.
     async fn look_at(&self, record: &ServiceRecord, with_volumes: bool) -> PurgedService {
         let name = record.desired.name.clone();
-        let cells = self.workloads_of(&name);
-        let mut runtimes: BTreeSet<String> = cells.iter().map(|cell| cell.desired.placement.runtime.clone()).collect();
+        let states = self.workloads_of(&name);
+        let mut runtimes: BTreeSet<String> =
+            states.iter().map(|state| state.desired.placement.runtime.clone()).collect();
         runtimes.extend(record.removing.iter().flat_map(|removing| removing.runtimes.clone()));
-        let mut refusal = must_be_at_rest(&name, &cells).and(self.engines_agree(&cells).await).err();
+        let mut refusal = must_be_at_rest(&name, &states).and(self.engines_agree(&states).await).err();
         let mut volumes = Vec::new();
         if with_volumes {
             for runtime in &runtimes {
@@ -74,18 +75,18 @@ impl Controller {
                 }
             }
         }
-        let workloads = cells.into_iter().map(|cell| cell.desired.name).collect();
+        let workloads = states.into_iter().map(|state| state.desired.name).collect();
         PurgedService { name, workloads, volumes, refusal, operation: None }
     }
 
-    /// What was started by hand runs, whatever is known of it.
-    async fn engines_agree(&self, cells: &[Cell]) -> Result<(), Error> {
-        for cell in cells {
-            for instance in cell.observed.current.iter().chain(&cell.observed.previous) {
+    /// An instance that was started out of band runs, whatever the records say.
+    async fn engines_agree(&self, states: &[WorkloadState]) -> Result<(), Error> {
+        for state in states {
+            for instance in state.observed.current.iter().chain(&state.observed.previous) {
                 let runtime = self.reading(&instance.runtime)?;
-                match runtime.inspect(&OpContext::new(OPERATION), &reference(instance)).await {
+                match inspect(runtime.as_ref(), &OpContext::new(OPERATION), self.owner(), instance).await {
                     Ok(seen) if matches!(seen.state, State::Created | State::Exited) => {}
-                    Ok(_) => return Err(alive(&cell.desired.service, std::slice::from_ref(&cell.desired.name))),
+                    Ok(_) => return Err(still_runs(&state.desired.service, std::slice::from_ref(&state.desired.name))),
                     Err(error) if error.is_not_found() => {}
                     Err(error) => return Err(error),
                 }
@@ -104,24 +105,4 @@ impl Controller {
         });
         Ok(ours.map(|volume| volume.name).collect())
     }
-
-    /// The runtime, unable to write.
-    pub(crate) fn reading(&self, runtime: &str) -> Result<Arc<dyn Runtime>, Error> {
-        Ok(Layered::around(self.runtimes.get(runtime)?, ReadOnly))
-    }
-}
-
-/// `Conflict` that names the workloads which run, may run or are about to.
-pub(crate) fn must_be_at_rest(service: &str, cells: &[Cell]) -> Result<(), Error> {
-    let at_rest = |cell: &&Cell| {
-        matches!(cell.observed.phase, Phase::Stopped | Phase::Completed | Phase::Failed | Phase::Removing)
-    };
-    let awake: Vec<String> = cells.iter().filter(|cell| !at_rest(cell)).map(|cell| cell.desired.name.clone()).collect();
-    if awake.is_empty() { Ok(()) } else { Err(alive(service, &awake)) }
-}
-
-fn alive(service: &str, workloads: &[String]) -> Error {
-    let verb = if workloads.len() == 1 { "runs" } else { "run" };
-    let text = format!("service `{service}` is not purged: `{}` {verb}", workloads.join("`, `"));
-    Error::new(ErrorKind::Conflict, OPERATION, text).hint(format!("`hythe stop {service}` stops it, or describe it"))
 }

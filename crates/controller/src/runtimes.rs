@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hythe_runtime::{Capability, Error, ErrorKind, Result, Runtime, RuntimeInfo};
+use hythe_runtime::{Capability, Error, ErrorKind, Result, Runtime, RuntimeInfo, watched};
 use hythe_spec::RuntimeKind;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Connects one runtime; called again after it was lost.
@@ -69,9 +68,9 @@ impl State {
 pub struct Runtimes {
     slots: Vec<(Connector, RwLock<State>)>,
     /// Names of those that were tried at least once.
-    tried: watch::Sender<BTreeSet<String>>,
+    tried: watched::Sender<BTreeSet<String>>,
     /// Counts connects and losses.
-    changes: watch::Sender<u64>,
+    changes: watched::Sender<u64>,
     /// Held while a slot takes its engine.
     taking: Mutex<()>,
 }
@@ -85,9 +84,9 @@ impl Runtimes {
     pub(crate) fn new(connectors: Vec<Connector>) -> Self {
         let state = || RwLock::new(State { error: Some("not connected yet".to_owned()), ..State::default() });
         Self {
-            changes: watch::channel(0).0,
+            changes: watched::channel(0).0,
             taking: Mutex::default(),
-            tried: watch::channel(BTreeSet::new()).0,
+            tried: watched::channel(BTreeSet::new()).0,
             slots: connectors.into_iter().map(|connector| (connector, state())).collect(),
         }
     }
@@ -98,7 +97,7 @@ impl Runtimes {
     }
 
     /// Why the named runtime is not used, in a few words; `None`: it answers.
-    pub(crate) fn reason(&self, name: &str) -> Option<String> {
+    pub fn reason(&self, name: &str) -> Option<String> {
         read(&self.slot(name).ok()?.1).error.clone()
     }
 
@@ -145,7 +144,7 @@ impl Runtimes {
     pub async fn tried(&self) {
         let mut tried = self.tried.subscribe();
         let all = tried.wait_for(|tried| tried.len() == self.slots.len());
-        // A runtime that takes longer is told as not connected yet.
+        // A runtime that takes longer is reported as not connected yet.
         let _ = tokio::time::timeout(FIRST_TRY, all).await;
     }
 
@@ -193,7 +192,7 @@ impl Runtimes {
         connected
     }
 
-    /// Connects it where nothing has to be read back.
+    /// Connects it where nothing has to be adopted.
     #[cfg(test)]
     pub(crate) async fn reach(&self, name: &str) -> Result<Arc<dyn Runtime>> {
         let runtime = self.connect(name).await?;
@@ -233,7 +232,7 @@ impl Runtimes {
     }
 
     /// Wakes whenever one was connected, could not be, or was lost.
-    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+    pub fn changed(&self) -> watched::Receiver<u64> {
         self.changes.subscribe()
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use hythe_controller::{Cause, Connector, Controller, DeployOptions, GcSettings, Settings};
-use hythe_runtime::memory::Memory;
-use hythe_runtime::{Error, InstanceId, OpContext, Runtime};
+use hythe_controller::{Connector, Controller, DeployOptions, GcSettings, Settings};
+use hythe_driver_memory::Memory;
+use hythe_runtime::{Error, InstanceRef, OpContext, Runtime};
+use hythe_spec::vocabulary::{DriftCause, EventKind};
 use hythe_spec::{Component, Drift, Millis, RuntimeKind, Service};
 use hythe_store::{EventFilter, Phase, Store};
 use serde_json::Value;
@@ -73,7 +74,7 @@ impl Bench {
     /// What the events about drift told so far, in short.
     fn told(&self) -> Vec<Vec<(String, String)>> {
         let events = self.controller.events().read(&EventFilter::default()).unwrap();
-        let told = events.into_iter().filter(|record| record.event.kind == "drift");
+        let told = events.into_iter().filter(|record| record.event.kind == EventKind::Drift);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let short = |details: Value| {
             let differences = details["differences"].as_array().cloned().unwrap_or_default();
@@ -84,7 +85,7 @@ impl Bench {
 
     fn healings(&self) -> Vec<Value> {
         let events = self.controller.events().read(&EventFilter::default()).unwrap();
-        let healing = events.into_iter().filter(|record| record.event.kind == "healing");
+        let healing = events.into_iter().filter(|record| record.event.kind == EventKind::Healing);
         healing.map(|record| record.event.details["reason"].clone()).collect()
     }
 
@@ -121,7 +122,7 @@ fn renamed() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_change_is_told_once_and_so_is_its_end() {
+async fn a_change_is_reported_once_and_so_is_its_end() {
     let bench = Bench::new(Duration::from_millis(100)).await;
     bench.memory.control().rename("shop-1-1", "mine").unwrap();
     assert_eq!(bench.until(1).await, [renamed()]);
@@ -151,7 +152,7 @@ async fn without_an_interval_nothing_is_watched_and_a_look_still_finds_it() {
     let found = bench.controller.differences(&bench.controller.workload("shop").unwrap()).await;
     assert_eq!(
         found.iter().map(|found| (found.field.as_str(), found.cause)).collect::<Vec<_>>(),
-        [("name", Cause::Renamed)]
+        [("name", DriftCause::Renamed)]
     );
 }
 
@@ -172,7 +173,7 @@ async fn what_was_changed_is_replaced_once_where_that_is_the_policy() {
 }
 
 #[tokio::test]
-async fn without_that_policy_it_is_told_only() {
+async fn without_that_policy_it_is_only_reported() {
     let bench = Bench::new(Duration::from_millis(100)).await;
     bench.memory.control().rename("shop-1-1", "mine").unwrap();
     bench.until(1).await;
@@ -181,12 +182,12 @@ async fn without_that_policy_it_is_told_only() {
 }
 
 #[tokio::test]
-async fn what_a_task_tells_of_has_the_same_shape() {
+async fn what_a_task_reports_has_the_same_shape() {
     let bench = Bench::new(Duration::from_secs(3600)).await;
     bench.controller.stop("shop", None, None).unwrap();
     while bench.controller.workload("shop").unwrap().observed.phase != Phase::Stopped {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    bench.memory.start(&OpContext::new("test"), &InstanceId("shop-1-1".to_owned())).await.unwrap();
-    assert_eq!(bench.until(1).await, [[("state".to_owned(), "changed by hand".to_owned())]]);
+    bench.memory.start(&OpContext::new("test"), &InstanceRef::name("shop-1-1")).await.unwrap();
+    assert_eq!(bench.until(1).await, [[("state".to_owned(), "modified".to_owned())]]);
 }

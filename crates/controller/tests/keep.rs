@@ -8,7 +8,7 @@ use std::time::Duration;
 use hythe_controller::{
     AdoptOptions, Connector, Controller, DeployOptions, GcOptions, GcSettings, ObjectKind, Settings,
 };
-use hythe_runtime::memory::Memory;
+use hythe_driver_memory::Memory;
 use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, OpContext, Plan, Runtime, State, VolumeSpec};
 use hythe_spec::{Component, Drift, Network, Restart, RuntimeKind, Service};
 use hythe_store::{Desired, OperationState, Phase, Store};
@@ -22,7 +22,7 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let gc = GcSettings { interval: Duration::ZERO, min_age: Duration::ZERO, state_dir: None };
+        let gc = GcSettings { interval: Duration::ZERO, min_age: Duration::ZERO, ..GcSettings::default() };
         let (memory, dir) = (Memory::builder().build(), tempfile::tempdir().unwrap());
         let mut bench = Self { memory, dir, controller: None, gc };
         bench.start().await;
@@ -84,7 +84,7 @@ impl Bench {
     fn foreign(&self, name: &str, script: &str) -> InstanceId {
         let mut component = component("x", script);
         component.network = Network::None;
-        let plan = Plan::resolve(&service("x", Vec::new()), &component, identity("x", 1));
+        let plan = Plan::resolve(&BTreeMap::new(), &component, identity("x", 1));
         self.memory.control().run_foreign(name, &plan).unwrap()
     }
 
@@ -92,17 +92,17 @@ impl Bench {
     async fn leftover(&self, service_name: &str, generation: u64) -> InstanceId {
         let mut component = component(service_name, STAYS);
         component.network = Network::None;
-        let plan = Plan::resolve(&service(service_name, Vec::new()), &component, identity(service_name, generation));
+        let plan = Plan::resolve(&BTreeMap::new(), &component, identity(service_name, generation));
         self.memory.run(&cx(), &plan).await.unwrap()
     }
 
     async fn state(&self, id: &InstanceId) -> Option<State> {
-        self.memory.inspect(&cx(), id).await.ok().map(|seen| seen.state)
+        self.memory.inspect(&cx(), &id.to_ref()).await.ok().map(|seen| seen.state)
     }
 
     async fn until(&self, workload: &str, phase: Phase) {
         for _ in 0..500 {
-            if self.controller().workload(workload).is_ok_and(|cell| cell.observed.phase == phase) {
+            if self.controller().workload(workload).is_ok_and(|state| state.observed.phase == phase) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -110,9 +110,9 @@ impl Bench {
         panic!("`{workload}` never was {phase:?}: {:?}", self.controller().workload(workload));
     }
 
-    /// Two looks that count, then a collection.
+    /// Two scans that count, then a collection.
     async fn collected(&self, options: GcOptions) -> Vec<String> {
-        self.controller().garbage().await.unwrap();
+        self.controller().garbage(GcOptions::default()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(3100)).await;
         let collected = self.controller().collect(options).await.unwrap();
         assert!(collected.failed.is_empty(), "{:?}", collected.failed);
@@ -167,11 +167,11 @@ async fn an_adopted_one_is_a_workload_that_survives_a_restart_of_the_agent() {
     let text = hythe_spec::render(&adopted.service, &[]);
     assert!(text.contains("sleep 3600") && text.contains("restart = \"no\""), "{text}");
     for _ in 0..2 {
-        let cell = bench.controller().workload("their-web").unwrap();
+        let state = bench.controller().workload("their-web").unwrap();
         assert!(
-            cell.observed.current.as_ref().is_some_and(|current| current.adopted && current.id == Some(id.0.clone()))
+            state.observed.current.as_ref().is_some_and(|current| current.adopted && current.id == Some(id.0.clone()))
         );
-        assert_eq!(bench.controller().differences(&cell).await, []);
+        assert_eq!(bench.controller().differences(&state).await, []);
         bench.restart().await;
         bench.until("their-web", Phase::Running).await;
     }
@@ -190,8 +190,8 @@ async fn a_changed_adopted_one_is_replaced_by_one_of_ours() {
     service.components[0].env.insert("MODE".to_owned(), "ours".to_owned());
     service.components[0].restart = Restart::Always;
     bench.deploy(&service).await;
-    let cell = bench.controller().workload("web").unwrap();
-    let current = cell.observed.current.unwrap();
+    let state = bench.controller().workload("web").unwrap();
+    let current = state.observed.current.unwrap();
     assert!(!current.adopted && current.generation == 2, "{current:?}");
     assert_eq!(bench.state(&id).await, None, "what was replaced is left");
 }
@@ -276,9 +276,9 @@ async fn what_an_engine_does_not_say_is_not_purged() {
     control.up();
     bench.restart().await;
     // Started behind the agent's back: the engine knows better than the store.
-    let cell = bench.controller().workload("rests").unwrap();
-    let id = InstanceId(cell.observed.current.unwrap().id.unwrap());
-    bench.memory.start(&cx(), &id).await.unwrap();
+    let state = bench.controller().workload("rests").unwrap();
+    let id = InstanceId(state.observed.current.unwrap().id.unwrap());
+    bench.memory.start(&cx(), &id.to_ref()).await.unwrap();
     let purged = bench.controller().purge(&[], false, false).await.unwrap();
     assert_eq!(purged.services[0].refusal.as_ref().map(Error::kind), Some(ErrorKind::Conflict));
     assert_eq!(bench.state(&id).await, Some(State::Running));
@@ -296,7 +296,7 @@ async fn only_what_was_forgotten_on_purpose_is_collected() {
     let newer = bench.leftover("gone", 7).await;
     let adopted = bench.foreign("theirs", STAYS);
     bench.controller().adopt(&asked("theirs")).await.unwrap();
-    assert_eq!(bench.collected(GcOptions { volumes: true }).await, ["gone-1-1"]);
+    assert_eq!(bench.collected(GcOptions { volumes: true, ..GcOptions::default() }).await, ["gone-1-1"]);
     assert_eq!(bench.state(&left).await, None);
     for alive in [&unknown, &newer, &adopted] {
         assert_eq!(bench.state(alive).await, Some(State::Running));
@@ -315,27 +315,27 @@ async fn volumes_are_collected_when_asked_for() {
         volumes.ensure(&cx(), &VolumeSpec { name: name.to_owned(), labels }).await.unwrap();
     }
     assert_eq!(bench.collected(GcOptions::default()).await, [""; 0]);
-    let shown = bench.controller().garbage().await.unwrap();
-    assert!(shown.len() == 1 && shown[0].ripe && shown[0].object.kind == ObjectKind::Volume, "{shown:?}");
-    assert_eq!(bench.collected(GcOptions { volumes: true }).await, ["ours"]);
+    let shown = bench.controller().garbage(GcOptions::default()).await.unwrap();
+    assert!(shown.len() == 1 && shown[0].eligible && shown[0].object.kind == ObjectKind::Volume, "{shown:?}");
+    assert_eq!(bench.collected(GcOptions { volumes: true, ..GcOptions::default() }).await, ["ours"]);
     assert_eq!(volumes.list(&cx()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_answer_has_no_garbage() {
+async fn engine_that_does_not_answer_has_no_orphans() {
     let bench = Bench::new().await;
     bench.deploy(&service("gone", vec![component("gone", STAYS)])).await;
     bench.undeploy("gone").await;
     let left = bench.leftover("gone", 1).await;
-    assert_eq!(bench.controller().garbage().await.unwrap().len(), 1);
+    assert_eq!(bench.controller().garbage(GcOptions::default()).await.unwrap().len(), 1);
     bench.memory.control().down("gone");
-    assert_eq!(bench.controller().garbage().await.unwrap().len(), 0);
+    assert_eq!(bench.controller().garbage(GcOptions::default()).await.unwrap().len(), 0);
     bench.memory.control().up();
     assert_eq!(bench.state(&left).await, Some(State::Running));
 }
 
 #[tokio::test]
-async fn by_itself_it_looks_at_intervals_and_removes_what_is_ripe() {
+async fn gc_scans_at_intervals_and_removes_eligible_orphans() {
     let mut bench = Bench::new().await;
     bench.deploy(&service("gone", vec![component("gone", STAYS)])).await;
     bench.undeploy("gone").await;

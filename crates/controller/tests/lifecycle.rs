@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hythe_controller::{Cell, Connector, Controller, DeployOptions, GcSettings, Settings};
-use hythe_runtime::memory::Memory;
+use hythe_controller::{Connector, Controller, DeployOptions, GcSettings, Settings, WorkloadState};
+use hythe_driver_memory::Memory;
 use hythe_runtime::{Error, ErrorKind, Filter, Listed, OpContext, Runtime, State};
 use hythe_spec::{
-    Component, Condition, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service, Signal,
+    Component, Condition, Dependency, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service, Signal,
 };
 use hythe_store::{EventFilter, HealthState, OperationState, Phase, Store};
 
@@ -82,12 +82,12 @@ impl Bench {
         }
     }
 
-    async fn until(&self, workload: &str, what: &str, fits: impl Fn(&Cell) -> bool) -> Cell {
+    async fn until(&self, workload: &str, what: &str, fits: impl Fn(&WorkloadState) -> bool) -> WorkloadState {
         for _ in 0..1000 {
-            if let Ok(cell) = self.controller().workload(workload)
-                && fits(&cell)
+            if let Ok(state) = self.controller().workload(workload)
+                && fits(&state)
             {
-                return cell;
+                return state;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -102,9 +102,16 @@ impl Bench {
         self.instances().await.into_iter().map(|row| row.name).collect()
     }
 
+    /// The starts that the engine told of, by workload.
+    fn starts(&self) -> Vec<String> {
+        let started = |event: &hythe_runtime::Event| matches!(event.kind, hythe_runtime::EventKind::Started);
+        let events = self.memory.control().history().into_iter().filter(started);
+        events.filter_map(|event| event.identity.map(|identity| identity.workload())).collect()
+    }
+
     fn kinds(&self) -> Vec<String> {
         let events = self.controller().events().read(&EventFilter::default()).unwrap();
-        events.into_iter().map(|record| record.event.kind).collect()
+        events.into_iter().map(|record| record.event.kind.to_string()).collect()
     }
 }
 
@@ -139,6 +146,7 @@ fn healthy_when(command: &[&str]) -> Option<Health> {
         timeout: Millis(1000),
         retries: 2,
         start_period: Millis(0),
+        start_interval: None,
         on_failure: OnFailure::None,
     })
 }
@@ -149,9 +157,23 @@ async fn an_unchanged_service_is_not_touched() {
     let shop = service(vec![component("web", "sleep 1000")]);
     bench.deploy(&shop).await.unwrap();
     let before = bench.instances().await;
-    let again = bench.controller().deploy(&shop, &DeployOptions::default()).unwrap();
-    assert!(again.operation.is_none() && again.plan.is_unchanged());
+    let told = bench.memory.control().history();
+    // As long as its start is looked at the outcome is waited for; once all is well the answer is there at once.
+    let mut waits = 0;
+    loop {
+        let again = bench.controller().deploy(&shop, &DeployOptions::default()).unwrap();
+        assert!(again.plan.is_unchanged());
+        let Some(operation) = again.operation else { break };
+        bench.outcome(&operation.record().id).await.unwrap();
+        waits += 1;
+        assert!(waits < 1000, "it is never well");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let desired = bench.controller().workload("shop-web").unwrap().desired;
+    assert_eq!((desired.generation, desired.requests), (1, 1));
     assert_eq!(bench.instances().await, before);
+    assert_eq!(bench.memory.control().history(), told, "something was done to the engine");
+    assert_eq!(bench.kinds().iter().filter(|kind| *kind == "deployed").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,17 +189,120 @@ async fn dependents_start_after_what_they_need_is_healthy() {
     let mut db = component("db", "sleep 1000");
     db.health = healthy_when(&["true"]);
     let mut web = component("web", "sleep 1000");
-    web.depends_on.insert("db".to_owned(), Condition::Healthy);
+    web.depends_on.insert("db".to_owned(), Condition::Healthy.into());
     bench.deploy(&service(vec![web, db])).await.unwrap();
     let events = bench.controller().events().read(&EventFilter::default()).unwrap();
     let at = |workload: &str, kind: &str| {
         let fits = |record: &&hythe_store::EventRecord| {
-            record.event.workload.as_deref() == Some(workload) && record.event.kind == kind
+            record.event.workload.as_deref() == Some(workload) && record.event.kind.as_str() == kind
         };
         events.iter().find(fits).map(|record| record.cursor)
     };
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     assert!(at("shop-db", "ready") < at("shop-web", "created").or(Some(u64::MAX)), "{events:?}");
+}
+
+/// As after a runtime's name was given to another engine, or an agent that was away for longer than an engine keeps events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_lost_are_made_up_for_by_a_list() {
+    let mut bench = Bench::new().await;
+    bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
+    bench.until("shop-web", "running", is_well).await;
+    bench.controller.take().unwrap().shutdown();
+    let store = open(&bench.dir.path().join("hythe.db")).await;
+    let cursor = Some(("memory".to_owned(), "not a place".to_owned()));
+    store.commit(&hythe_store::Transaction { cursor, ..hythe_store::Transaction::default() }).unwrap();
+    drop(store);
+    bench.memory.control().kill("shop-web-1-1", Signal::KILL).unwrap();
+    bench.start().await;
+    bench.until("shop-web", "made again", |cell| is_well(cell) && cell.observed.restarts == 1).await;
+    assert_eq!(bench.kinds().iter().filter(|kind| *kind == "runtime.gap").count(), 1, "{:?}", bench.kinds());
+}
+
+/// A healthy database, and an app that is restarted after it.
+fn followed() -> Vec<Component> {
+    let mut db = component("db", "sleep 1000");
+    db.health = healthy_when(&["true"]);
+    db.restart = Restart::Always;
+    let mut app = component("app", "sleep 1000");
+    app.depends_on.insert("db".to_owned(), Dependency { condition: Condition::Healthy, restart: true });
+    vec![app, db]
+}
+
+fn is_well(state: &WorkloadState) -> bool {
+    state.observed.phase == Phase::Running
+        && state.observed.current.as_ref().is_some_and(|current| current.id.is_some())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restart_of_a_dependency_restarts_its_dependent_once_and_a_crash_does_not() {
+    let bench = Bench::new().await;
+    let mut shop = followed();
+    bench.deploy(&service(shop.clone())).await.unwrap();
+    let restart = bench.controller().restart("shop", Some("db"), None).unwrap();
+    bench.outcome(&restart.record().id).await.unwrap();
+    assert_eq!(bench.starts(), ["shop-db", "shop-app", "shop-db", "shop-app"]);
+    bench.memory.control().kill("shop-db-1-1", Signal::KILL).unwrap();
+    bench.until("shop-db", "up again", |state| state.observed.restarts == 1 && is_well(state)).await;
+    bench.until("shop-db", "healthy", |state| state.observed.health == HealthState::Healthy).await;
+    assert_eq!(bench.starts().iter().filter(|name| *name == "shop-app").count(), 2);
+    shop[1].env.insert("V".to_owned(), "2".to_owned());
+    let plan = bench.controller().plan_deploy(&service(shop.clone()), &DeployOptions::default()).unwrap();
+    let actions: Vec<&str> = plan.components.iter().map(|component| component.action.as_str()).collect();
+    assert_eq!(actions, ["restart", "replace"]);
+    bench.deploy(&service(shop)).await.unwrap();
+    assert_eq!(bench.starts().iter().filter(|name| *name == "shop-app").count(), 3);
+    assert_eq!(bench.names().await, ["shop-app-1-1", "shop-db-2-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dependency_that_never_took_over_restarts_nobody() {
+    let bench = Bench::new().await;
+    let mut shop = followed();
+    let mut top = component("top", "sleep 1000");
+    top.depends_on.insert("app".to_owned(), Dependency { condition: Condition::Started, restart: true });
+    shop.push(top);
+    bench.deploy(&service(shop.clone())).await.unwrap();
+    let before = bench.starts();
+    shop[1].image = "registry.test/none:1".parse().unwrap();
+    bench.deploy(&service(shop)).await.unwrap_err();
+    bench.until("shop-app", "settled", |state| state.observed.followed == state.desired.follow).await;
+    bench.until("shop-top", "settled", |state| state.observed.followed == state.desired.follow).await;
+    assert_eq!(bench.starts(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restart_of_a_dependency_goes_along_the_chain_whatever_the_names() {
+    let bench = Bench::new().await;
+    let mut shop = followed();
+    for (name, on) in [("mid", "app"), ("end", "mid")] {
+        let mut next = component(name, "sleep 1000");
+        next.depends_on.insert(on.to_owned(), Dependency { condition: Condition::Started, restart: true });
+        shop.push(next);
+    }
+    bench.deploy(&service(shop)).await.unwrap();
+    for round in 1..=3 {
+        let restart = bench.controller().restart("shop", Some("db"), None).unwrap();
+        bench.outcome(&restart.record().id).await.unwrap();
+        let chain = ["shop-db", "shop-app", "shop-mid", "shop-end"];
+        assert_eq!(bench.starts(), chain.repeat(round + 1), "round {round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_dies_meanwhile_restarts_the_dependent_once() {
+    let mut bench = Bench::new().await;
+    bench.deploy(&service(followed())).await.unwrap();
+    bench.controller().restart("shop", Some("db"), None).unwrap();
+    bench.restart().await;
+    let app = bench.until("shop-app", "restarted", |state| !state.desired.follow.is_empty() && is_well(state)).await;
+    bench
+        .until("shop-app", "restarted", |state| state.observed.followed == state.desired.follow && is_well(state))
+        .await;
+    assert_eq!(app.desired.follow["db"], 1);
+    bench.restart().await;
+    bench.until("shop-app", "running", is_well).await;
+    assert_eq!(bench.starts(), ["shop-db", "shop-app", "shop-db", "shop-app"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,11 +311,11 @@ async fn a_failed_replacement_rolls_back_to_the_same_instance() {
     let mut web = component("web", "sleep 1000");
     web.health = healthy_when(&["true"]);
     bench.deploy(&service(vec![web.clone()])).await.unwrap();
-    let before = bench.until("shop-web", "healthy", |cell| cell.observed.health == HealthState::Healthy).await;
+    let before = bench.until("shop-web", "healthy", |state| state.observed.health == HealthState::Healthy).await;
     web.health = healthy_when(&["false"]);
     let error = bench.deploy(&service(vec![web.clone()])).await.unwrap_err();
     assert!(error.contains("not healthy"), "{error}");
-    let after = bench.until("shop-web", "rolled back", |cell| cell.observed.gave_up == Some(2)).await;
+    let after = bench.until("shop-web", "rolled back", |state| state.observed.rolled_back_from == Some(2)).await;
     assert_eq!(after.observed.current.unwrap().id, before.observed.current.unwrap().id);
     assert_eq!(bench.names().await, ["shop-web-1-1"]);
     web.health = healthy_when(&["true"]);
@@ -206,8 +331,8 @@ async fn a_crash_loop_ends_after_as_many_restarts_as_allowed() {
     web.restart = Restart::OnFailure { max_retries: Some(1) };
     // Whether the deploy itself sees the first end is a matter of time.
     let _ = bench.deploy(&service(vec![web])).await;
-    let cell = bench.until("shop-web", "failed", |cell| cell.observed.phase == Phase::Failed).await;
-    assert_eq!((cell.observed.restarts, cell.observed.exit.unwrap().code), (1, 3));
+    let state = bench.until("shop-web", "failed", |state| state.observed.phase == Phase::Failed).await;
+    assert_eq!((state.observed.restarts, state.observed.exit.unwrap().code), (1, Some(3)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,13 +342,13 @@ async fn death_from_outside_is_known_and_an_explicit_stop_beats_the_policy() {
     web.restart = Restart::Always;
     bench.deploy(&service(vec![web])).await.unwrap();
     bench.memory.control().kill("shop-web-1-1", Signal::KILL).unwrap();
-    let cell = bench.until("shop-web", "restarting", |cell| cell.observed.phase == Phase::Restarting).await;
-    assert_eq!(cell.observed.exit.unwrap().signal, Some(9));
+    let state = bench.until("shop-web", "restarting", |state| state.observed.phase == Phase::Restarting).await;
+    assert_eq!(state.observed.exit.unwrap().signal, Some(9));
     let stopping = bench.controller().stop("shop", None, None).unwrap();
     bench.outcome(&stopping.record().id).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let cell = bench.controller().workload("shop-web").unwrap();
-    assert_eq!((cell.observed.phase, cell.observed.restarts), (Phase::Stopped, 0));
+    let state = bench.controller().workload("shop-web").unwrap();
+    assert_eq!((state.observed.phase, state.observed.restarts), (Phase::Stopped, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,7 +357,7 @@ async fn a_new_agent_adopts_what_runs() {
     bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
     let before = bench.instances().await;
     bench.restart().await;
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     assert_eq!(bench.instances().await, before);
 }
 
@@ -245,8 +370,8 @@ async fn what_died_while_nobody_looked_is_noticed() {
     bench.controller.take().unwrap().shutdown();
     bench.memory.control().kill("shop-web-1-1", Signal::KILL).unwrap();
     bench.start().await;
-    let cell = bench.until("shop-web", "failed", |cell| cell.observed.phase == Phase::Failed).await;
-    assert_eq!(cell.observed.exit.unwrap().code, 137);
+    let state = bench.until("shop-web", "failed", |state| state.observed.phase == Phase::Failed).await;
+    assert_eq!(state.observed.exit.unwrap().code, Some(137));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,8 +382,8 @@ async fn a_lost_reply_makes_no_second_instance() {
     if let Err(error) = bench.deploy(&service(vec![component("web", "sleep 1000")])).await {
         assert!(!error.is_empty());
     }
-    let cell = bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
-    assert_eq!(cell.observed.current.unwrap().attempt, 1);
+    let state = bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
+    assert_eq!(state.observed.current.unwrap().attempt, 1);
     assert_eq!(bench.names().await, ["shop-web-1-1"]);
 }
 
@@ -267,12 +392,12 @@ async fn an_engine_that_is_gone_makes_nothing_stopped() {
     let bench = Bench::new().await;
     bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
     bench.memory.control().down("killed");
-    let cell = bench.until("shop-web", "unknown", |cell| cell.observed.phase == Phase::Unknown).await;
-    assert!(cell.observed.exit.is_none());
-    let error = bench.controller().instance("shop-web").unwrap_err();
+    let state = bench.until("shop-web", "unknown", |state| state.observed.phase == Phase::Unknown).await;
+    assert!(state.observed.exit.is_none());
+    let error = bench.controller().instance("shop-web").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     bench.memory.control().up();
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     assert_eq!(bench.names().await, ["shop-web-1-1"]);
     let kinds = bench.kinds();
     assert!(kinds.contains(&"runtime.disconnected".to_owned()) && kinds.contains(&"runtime.reconnected".to_owned()));
@@ -285,10 +410,10 @@ async fn an_engine_that_is_gone_when_the_agent_starts_makes_nothing_running() {
     bench.controller.take().unwrap().shutdown();
     bench.memory.control().down("killed");
     bench.start().await;
-    bench.until("shop-web", "unknown", |cell| cell.observed.phase == Phase::Unknown).await;
+    bench.until("shop-web", "unknown", |state| state.observed.phase == Phase::Unknown).await;
     assert!(bench.kinds().contains(&"runtime.disconnected".to_owned()));
     bench.memory.control().up();
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     assert_eq!(bench.names().await, ["shop-web-1-1"]);
 }
 
@@ -302,7 +427,7 @@ async fn a_lost_store_is_rebuilt_from_labels() {
     drop(open(&bench.dir.path().join("hythe.db")).await);
     std::fs::remove_file(bench.dir.path().join("hythe.db")).unwrap();
     bench.start().await;
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     bench.deploy(&shop).await.unwrap();
     assert_eq!(bench.instances().await, before);
 }
@@ -312,7 +437,7 @@ async fn undeploy_leaves_nothing_and_an_interrupted_one_goes_on() {
     let mut bench = Bench::new().await;
     bench.deploy(&service(vec![component("web", "sleep 1000"), component("db", "sleep 1000")])).await.unwrap();
     bench.memory.control().down("killed");
-    bench.until("shop-web", "unknown", |cell| cell.observed.phase == Phase::Unknown).await;
+    bench.until("shop-web", "unknown", |state| state.observed.phase == Phase::Unknown).await;
     let removing = bench.controller().undeploy("shop", true).unwrap();
     bench.outcome(&removing.record().id).await.unwrap_err();
     bench.memory.control().up();
@@ -327,6 +452,39 @@ async fn undeploy_leaves_nothing_and_an_interrupted_one_goes_on() {
     assert!(bench.instances().await.is_empty());
     let networks = bench.memory.networks().unwrap().list(&OpContext::new("test")).await.unwrap();
     assert!(networks.iter().all(|network| network.name != "hythe-shop"), "{networks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_failed_goes_on_as_it_says_and_reports_its_end() {
+    let bench = Bench::new().await;
+    let mut web = component("web", "sleep 1000");
+    let source = hythe_spec::MountSource::Volume { name: "data".to_owned(), external: false };
+    web.mounts = vec![hythe_spec::Mount { target: "/data".to_owned(), source, read_only: false }];
+    bench.deploy(&service(vec![web])).await.unwrap();
+    let mut foreign = bench.memory.control().plan("shop-web-1-1").unwrap();
+    (foreign.identity.owner, foreign.identity.service) = ("other".to_owned(), "other".to_owned());
+    let user = bench.memory.create(&OpContext::new("test"), &foreign).await.unwrap();
+    let removing = bench.controller().undeploy("shop", true).unwrap().record().id;
+    let failure = bench.outcome(&removing).await.unwrap_err();
+    assert!(failure.contains("is used by `other-web-1-1`"), "{failure}");
+    let record = bench.controller().operations().join(&removing).unwrap().record();
+    assert!(record.error.unwrap()["hint"].as_str().unwrap().contains("goes on by itself"));
+    // It is tried in vain meanwhile, and nobody is told of each try.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    bench.memory.remove(&OpContext::new("test"), &user.to_ref()).await.unwrap();
+    for _ in 0..1000 {
+        if bench.controller().services().unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(bench.controller().services().unwrap().is_empty());
+    let events = bench.controller().events().read(&EventFilter::default()).unwrap();
+    let of_service = events.iter().filter(|record| record.event.workload.is_none() && record.event.service.is_some());
+    assert_eq!(of_service.map(|record| record.event.kind.as_str()).collect::<Vec<_>>(), ["warning", "removed"]);
+    let operations = bench.controller().operations().all().unwrap();
+    assert_eq!(operations.iter().filter(|operation| operation.kind == hythe_store::OperationKind::Undeploy).count(), 1);
+    assert!(bench.memory.volumes().unwrap().list(&OpContext::new("test")).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -347,7 +505,7 @@ async fn an_instance_that_was_renamed_by_hand_is_still_ours_to_keep() {
     bench.deploy(&service(vec![component("web", "sleep 1000")])).await.unwrap();
     bench.memory.control().rename("shop-web-1-1", "another").unwrap();
     bench.restart().await;
-    bench.until("shop-web", "running", |cell| cell.observed.phase == Phase::Running).await;
+    bench.until("shop-web", "running", |state| state.observed.phase == Phase::Running).await;
     let names: Vec<(String, State)> = bench.instances().await.into_iter().map(|row| (row.name, row.state)).collect();
     assert_eq!(names, [("another".to_owned(), State::Running)]);
 }
@@ -368,4 +526,38 @@ async fn what_an_engine_makes_too_late_goes() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("still there: {:?}", bench.names().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn start_of_a_stopped_service_takes_no_dependency_for_stopped() {
+    let bench = Bench::new().await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut chain: Vec<Component> = names.iter().map(|name| component(name, "sleep 1000")).collect();
+    for (component, next) in chain.iter_mut().zip(&names[1..]) {
+        component.depends_on.insert((*next).to_owned(), Condition::Started.into());
+    }
+    bench.deploy(&service(chain)).await.unwrap();
+    for _ in 0..3 {
+        let stop = bench.controller().stop("shop", None, None).unwrap();
+        bench.outcome(&stop.record().id).await.unwrap();
+        let start = bench.controller().start_service("shop", None).unwrap();
+        bench.outcome(&start.record().id).await.unwrap();
+    }
+    let events = bench.controller().events().read(&EventFilter::default()).unwrap();
+    let odd: Vec<_> =
+        events.into_iter().filter(|record| matches!(record.event.kind.as_str(), "failed" | "warning")).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stop_of_what_outlives_its_grace_says_so() {
+    let bench = Bench::new().await;
+    let mut web = component("web", "trap '' TERM; while true; do sleep 0.1; done");
+    web.stop_grace = Millis(300);
+    bench.deploy(&service(vec![web])).await.unwrap();
+    let stopping = bench.controller().stop("shop", None, None).unwrap();
+    bench.outcome(&stopping.record().id).await.unwrap();
+    let state = bench.controller().workload("shop-web").unwrap();
+    let message = "was killed by SIGKILL, since it had not ended within its stop grace of 300ms";
+    assert_eq!((state.observed.phase, state.observed.message.as_deref()), (Phase::Stopped, Some(message)));
 }

@@ -9,8 +9,8 @@ use futures_util::StreamExt;
 use hythe_controller::{
     AdoptOptions, Connector, Controller, DeployOptions, GcOptions, GcSettings, OperationHandle, Settings,
 };
+use hythe_driver_memory::Memory;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
-use hythe_runtime::memory::Memory;
 use hythe_runtime::{Error, ErrorKind, ExecRequest, Identity, Listed, OpContext, Plan, Runtime};
 use hythe_spec::{Component, Drift, Health, Millis, OnFailure, Probe, Restart, RuntimeKind, Service};
 use hythe_store::{EventFilter, OperationState, Phase, Store};
@@ -52,7 +52,7 @@ impl Bench {
 
     async fn started(store: &Arc<Store>, connectors: &[Connector]) -> Arc<Controller> {
         let settings = Settings {
-            gc: GcSettings { interval: Duration::ZERO, min_age: Duration::ZERO, state_dir: None },
+            gc: GcSettings { interval: Duration::ZERO, min_age: Duration::ZERO, ..GcSettings::default() },
             drift_interval: Duration::from_millis(100),
             ..Settings::new("owner")
         };
@@ -107,7 +107,7 @@ impl Bench {
 
     async fn until(&self, workload: &str, phase: Phase) {
         for _ in 0..500 {
-            if self.controller.workload(workload).is_ok_and(|cell| cell.observed.phase == phase) {
+            if self.controller.workload(workload).is_ok_and(|state| state.observed.phase == phase) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -118,7 +118,7 @@ impl Bench {
     /// Whether the shop's first instance is replaced.
     async fn is_made_anew(&self) -> bool {
         for _ in 0..500 {
-            if self.controller.workload("shop").is_ok_and(|cell| cell.observed.attempt == 2) {
+            if self.controller.workload("shop").is_ok_and(|state| state.observed.attempt == 2) {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -128,7 +128,7 @@ impl Bench {
 
     async fn exit_code(&self) -> i32 {
         self.until("shop", Phase::Completed).await;
-        self.controller.workload("shop").unwrap().observed.exit.unwrap().code
+        self.controller.workload("shop").unwrap().observed.exit.unwrap().code.unwrap()
     }
 
     async fn rows(&self) -> Vec<Listed> {
@@ -139,13 +139,14 @@ impl Bench {
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
         let id = self.rows().await.remove(0).id;
         let request = ExecRequest { command, ..ExecRequest::default() };
-        let mut session = self.memory.exec().unwrap().exec(&OpContext::new("test"), &id, &request).await.unwrap();
+        let mut session =
+            self.memory.exec().unwrap().exec(&OpContext::new("test"), &id.to_ref(), &request).await.unwrap();
         while session.output.next().await.is_some() {}
     }
 
     fn kinds(&self) -> Vec<String> {
         let events = self.controller.events().read(&EventFilter::default()).unwrap();
-        events.into_iter().map(|record| record.event.kind).collect()
+        events.into_iter().map(|record| record.event.kind.to_string()).collect()
     }
 }
 
@@ -184,8 +185,8 @@ async fn a_workload_goes_back_to_its_files() {
     assert_eq!(bench.exit_code().await, 0);
     let pulled = bench.kinds().into_iter().filter(|kind| kind == "image.pulled").count();
     assert_eq!(pulled, 0, "a snapshot was fetched from somewhere");
-    let cell = bench.controller.workload("shop").unwrap();
-    assert_eq!(bench.controller.differences(&cell).await, []);
+    let state = bench.controller.workload("shop").unwrap();
+    assert_eq!(bench.controller.differences(&state).await, []);
     let told = bench.kinds();
     assert!(told.contains(&"snapshot.created".to_owned()) && !told.contains(&"drift".to_owned()), "{told:?}");
 }
@@ -244,8 +245,7 @@ async fn what_is_stopped_or_adopted_is_kept_too() {
     assert_eq!(bench.create(None).await.unwrap(), FIRST);
 
     let plan = {
-        let service = Service { name: "x".to_owned(), ..shop(Memory::TEST_IMAGE, "true") };
-        let mut component = service.components[0].clone();
+        let mut component = shop(Memory::TEST_IMAGE, "true").components.remove(0);
         component.network = hythe_spec::Network::None;
         let identity = Identity {
             owner: "x".to_owned(),
@@ -255,7 +255,7 @@ async fn what_is_stopped_or_adopted_is_kept_too() {
             attempt: 1,
             plan_hash: "0".to_owned(),
         };
-        Plan::resolve(&service, &component, identity)
+        Plan::resolve(&BTreeMap::new(), &component, identity)
     };
     bench.memory.control().run_foreign("theirs", &plan).unwrap();
     let options = AdoptOptions { instance: "theirs".to_owned(), ..AdoptOptions::default() };
@@ -328,8 +328,8 @@ async fn it_outlives_its_service() {
     assert_eq!(mounts.unwrap_err().kind(), ErrorKind::Unsupported);
     let undeploy = bench.controller.undeploy("shop", true).unwrap();
     bench.outcome(&undeploy).await.unwrap();
-    bench.controller.garbage().await.unwrap();
-    let collected = bench.controller.collect(GcOptions { volumes: true }).await.unwrap();
+    bench.controller.garbage(GcOptions::default()).await.unwrap();
+    let collected = bench.controller.collect(GcOptions { volumes: true, ..GcOptions::default() }).await.unwrap();
     assert!(collected.removed.is_empty(), "{collected:?}");
     assert_eq!(bench.names().await, [FIRST]);
     bench.deploy(&reads(FIRST, "old")).await.unwrap();
@@ -346,6 +346,7 @@ async fn undisturbed(before: impl AsyncFn(&Bench), after: impl AsyncFn(&Bench)) 
         timeout: Millis(50),
         retries: 2,
         start_period: Millis(0),
+        start_interval: None,
         on_failure: OnFailure::Restart,
     });
     bench.deploy(&service).await.unwrap();

@@ -75,7 +75,7 @@ impl Store {
     fn with_layer(&self, base: &Stored, layer: &Copied, labels: &BTreeMap<String, String>) -> Result<Stored, Error> {
         let (layer, size) = (&layer.digest, layer.size);
         let mut config = self.document(&base.id)?;
-        let now = jiff::Timestamp::now().to_string();
+        let now = hythe_host::now().to_string();
         config["created"] = json!(now);
         push(&mut config["rootfs"]["diff_ids"], json!(layer.as_str()));
         push(&mut config["history"], json!({"created": now, "created_by": "hythe commit"}));
@@ -185,7 +185,7 @@ impl Changes {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let straight = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        rustix::fs::openat2(&self.root, path, flags, Mode::empty(), straight)
+        hythe_host::openat2(&self.root, path, flags, Mode::empty(), straight)
     }
 
     fn is_opaque_root(directory: &OwnedFd) -> bool {
@@ -200,8 +200,7 @@ impl Changes {
             return Err(Error::new(Kind::Invalid, message).hint("mount overlayfs with `redirect_dir=off,metacopy=off`"));
         }
         if item.name.as_bytes().starts_with(WHITEOUT) {
-            let message =
-                format!("`{}` cannot be part of an image: its name says that something is gone", path.display());
+            let message = format!("`{}` cannot be part of an image: its name is that of a whiteout", path.display());
             return Err(Error::new(Kind::Invalid, message));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::answer::hex;
+use crate::response::hex;
 use crate::{Error, Kind};
 
 const PREFIX: &str = "sha256:";

@@ -21,12 +21,26 @@ pub enum Kind {
     Internal,
 }
 
+impl From<Kind> for hythe_runtime::ErrorKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::NotFound => Self::NotFound,
+            Kind::Unauthorized => Self::Unauthorized,
+            Kind::Unavailable => Self::Unavailable,
+            Kind::Invalid => Self::Invalid,
+            Kind::Exhausted => Self::Exhausted,
+            Kind::Internal => Self::Internal,
+        }
+    }
+}
+
 /// An error of a registry, of its credentials or of the image store; displays as its message, which holds the cause in the other side's words.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     kind: Kind,
     temporary: bool,
+    misunderstood: bool,
     message: String,
     hint: Option<String>,
 }
@@ -34,12 +48,22 @@ pub struct Error {
 impl Error {
     /// An error that is not temporary and has no hint.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, temporary: false, message: message.into(), hint: None }
+        Self { kind, temporary: false, misunderstood: false, message: message.into(), hint: None }
     }
 
     pub(crate) fn temporary(mut self) -> Self {
         self.temporary = true;
         self
+    }
+
+    /// The other side may speak another protocol.
+    pub(crate) fn misunderstood(mut self) -> Self {
+        self.misunderstood = true;
+        self
+    }
+
+    pub(crate) fn is_misunderstood(&self) -> bool {
+        self.misunderstood
     }
 
     /// With the user's next step.
@@ -77,12 +101,15 @@ impl<T, E: Into<io::Error>> Local<T> for Result<T, E> {
     }
 }
 
+pub(crate) const FREE_SOME: &str =
+    "free some space on the disk of the image store; a twentieth of it, at most 1 GiB, is kept free for others";
+
 /// The error for a local operation that failed.
 pub(crate) fn failed(verb: &str, what: &dyn Display, error: &io::Error) -> Error {
     let message = format!("cannot {verb} `{what}`: {error}");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Error::new(Kind::Exhausted, message).hint("free some space on the disk of the image store")
+            Error::new(Kind::Exhausted, message).hint(FREE_SOME)
         }
         _ => Error::new(Kind::Internal, message),
     }

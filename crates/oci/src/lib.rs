@@ -4,12 +4,11 @@
 //! `podman login` and `docker login` write. [`Store`] pulls images, keeps them as an OCI image layout, and unpacks their layers for
 //! overlayfs. Nothing here talks to an engine or runs anything.
 
-mod answer;
 mod archive;
 pub mod auth;
 mod commit;
-mod configure;
 mod digest;
+mod document;
 mod error;
 mod exchange;
 mod helper;
@@ -17,15 +16,19 @@ mod pack;
 mod pull;
 mod push;
 mod registry;
+mod response;
 mod store;
 mod token;
+mod trust;
 mod unpack;
+mod with_config;
 
-pub use archive::Format;
+pub use archive::{Format, check_one_unnamed};
 pub use commit::Copied;
 pub use error::{Error, Kind};
+pub use exchange::built_here;
 pub use pack::Pack;
 pub use pull::{Phase, Progress};
 pub use registry::{Registry, RegistryConfig, Resolved};
-pub use store::{Freed, Hands, Layer, Options, Rights, Store, Stored, remove_by};
+pub use store::{Layer, Options, OwnershipMode, Pruned, Store, Stored, UsernsFs, remove_tree_with};
 pub use unpack::{Limits, remove_tree};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
@@ -11,17 +12,19 @@ use reqwest::{Body, Method, StatusCode, Url};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::io::ReaderStream;
 
-use crate::answer::text;
 use crate::digest::Digest;
 use crate::error::Local as _;
 use crate::exchange::DIGEST;
 use crate::pull::source::Source;
 use crate::pull::{Phase, Progress, Report};
 use crate::registry::{Registry, retried};
+use crate::response::text;
 use crate::store::{Store, Stored, blocking};
 use crate::{Error, Kind};
 
 const BUFFER: usize = 256 << 10;
+/// How long a registry may think about a layer that it has whole.
+const SETTLE: Duration = Duration::from_secs(300);
 
 impl Store {
     /// Uploads an image to the registry that its name says, what is there already excepted; gives the digest of its manifest.
@@ -76,9 +79,15 @@ impl Push<'_> {
             let upload = retried(|| self.upload(digest, &path, total, counter.clone()));
             tokio::pin!(upload);
             loop {
+                let time_limit =
+                    if *counted.borrow() < total { self.source.exchange.registry.time_limit() } else { SETTLE };
                 tokio::select! {
                     outcome = &mut upload => break outcome?,
                     Ok(()) = counted.changed() => tell(Phase::Transferring, *counted.borrow_and_update()),
+                    () = tokio::time::sleep(time_limit) => {
+                        let seconds = time_limit.as_secs_f32();
+                        return Err(self.source.exchange.broke(&format!("it took nothing for {seconds} s")));
+                    }
                 }
             }
         }
@@ -88,7 +97,8 @@ impl Push<'_> {
 
     async fn is_there(&self, digest: &Digest) -> Result<bool, Error> {
         let url = self.source.url(&format!("blobs/{digest}"));
-        let answer = retried(|| self.source.send(Method::HEAD, &url, |request| request)).await?;
+        let asked = retried(|| self.source.send(Method::HEAD, &url, |request| request));
+        let answer = self.source.exchange.registry.bounded(self.source.image(), asked).await?;
         Ok(answer.status().is_success())
     }
 
@@ -109,6 +119,7 @@ impl Push<'_> {
         let place = answer.url().join(&place);
         let mut place: Url =
             place.map_err(|error| self.source.exchange.invalid(&format!("its place to upload to: {error}")))?;
+        self.source.exchange.check_encryption(answer.url(), &place)?;
         place.query_pairs_mut().append_pair("digest", digest.as_str());
         let file = File::open(path).local("open", path)?;
         let shape = |request: reqwest::RequestBuilder| {
@@ -132,7 +143,8 @@ impl Push<'_> {
         let bytes = self.store.read_blob(&Digest::parse(&stored.digest)?)?;
         let shape =
             |request: reqwest::RequestBuilder| request.header(CONTENT_TYPE, &stored.media_type).body(bytes.clone());
-        let answer = retried(|| self.source.send(Method::PUT, &url, shape)).await?;
+        let sent = retried(|| self.source.send(Method::PUT, &url, shape));
+        let answer = self.source.exchange.registry.bounded(self.source.image(), sent).await?;
         if !answer.status().is_success() {
             return Err(self.source.refused(answer).await);
         }

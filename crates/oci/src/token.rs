@@ -51,9 +51,13 @@ struct Token {
 }
 
 impl Exchange<'_> {
-    /// The answer to a challenge; `None` where there is nothing to answer with.
-    pub(crate) async fn authorize(&self, headers: &HeaderMap) -> Result<Option<Authorization>, Error> {
-        let Some(challenge) = Challenge::among(headers) else {
+    /// The answer to a challenge; `None` where there is nothing to answer with. Only the registry itself may challenge: whoever it sends
+    /// a request on to would otherwise choose where the credentials of the registry go.
+    pub(crate) async fn authorize(&self, answer: &Response) -> Result<Option<Authorization>, Error> {
+        if !self.is_own(answer.url()) {
+            return Ok(None);
+        }
+        let Some(challenge) = Challenge::among(answer.headers()) else {
             return Ok(None);
         };
         let credential = self.registry.auth().find(self.image).await?;
@@ -95,7 +99,7 @@ impl Exchange<'_> {
     ) -> Result<Response, Error> {
         let mut url =
             Url::parse(realm).map_err(|error| self.invalid(&format!("`{realm}` is not an address: {error}")))?;
-        if self.base.starts_with("https:") && url.scheme() != "https" {
+        if !matches!(url.scheme(), "https" | "http") || (self.base.starts_with("https:") && url.scheme() != "https") {
             return Err(self.invalid(&format!("it wants credentials sent unencrypted to `{realm}`")));
         }
         let scope = format!("repository:{}:{}", self.image.path, self.actions);
@@ -108,8 +112,8 @@ impl Exchange<'_> {
                 _ => None,
             };
             return self
-                .send(Method::GET, url.as_str(), |request| match basic {
-                    Some(basic) => request.header(AUTHORIZATION, basic),
+                .send(Method::GET, url.as_str(), |request| match &basic {
+                    Some(basic) => request.header(AUTHORIZATION, basic.clone()),
                     None => request,
                 })
                 .await;
@@ -120,7 +124,8 @@ impl Exchange<'_> {
         form.query_pairs_mut().clear().extend_pairs(fields);
         let form = form.query().unwrap_or_default().to_owned();
         let form_type = "application/x-www-form-urlencoded";
-        self.send(Method::POST, url.as_str(), |request| request.header(CONTENT_TYPE, form_type).body(form)).await
+        self.send(Method::POST, url.as_str(), |request| request.header(CONTENT_TYPE, form_type).body(form.clone()))
+            .await
     }
 
     fn basic(&self, username: &str, password: &str) -> Result<HeaderValue, Error> {

@@ -105,7 +105,7 @@ async fn the_longest_prefix_wins_and_other_spellings_match() {
 }
 
 #[tokio::test]
-async fn helpers_are_asked_and_their_failures_are_told() {
+async fn helpers_are_asked_and_their_failures_are_reported() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path();
     let script = r#"#!/bin/sh
@@ -154,7 +154,7 @@ async fn a_damaged_file_is_an_error_without_its_secrets() {
 #[test]
 fn a_usual_place_in_a_closed_directory_is_passed_over() {
     // Capabilities are a thread's own, and its children's.
-    let as_an_ordinary_user = || {
+    let as_an_unprivileged_user = || {
         let none = CapabilitySets { effective: CapabilitySet::empty(), ..capabilities(None).unwrap() };
         set_capabilities(None, none).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -176,5 +176,5 @@ fn a_usual_place_in_a_closed_directory_is_passed_over() {
             assert!(error.to_string().contains("cannot be read"), "{error}");
         });
     };
-    std::thread::spawn(as_an_ordinary_user).join().unwrap();
+    std::thread::spawn(as_an_unprivileged_user).join().unwrap();
 }

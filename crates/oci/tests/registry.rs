@@ -51,7 +51,7 @@ async fn refused(registry: &Registry, image: &str) -> Error {
 }
 
 #[tokio::test]
-async fn an_open_registry_tells_present_from_absent() {
+async fn an_open_registry_distinguishes_present_from_absent() {
     let Some(server) = server(false) else { return };
     let image = format!("{}/team/app:1", server.address);
     let digest = push(&image, &RegistryAuth::Anonymous).await;
@@ -98,7 +98,8 @@ async fn a_registry_that_died_is_unavailable_not_absent() {
     drop(server);
     let error = refused(&registry(Files::default()), &image).await;
     assert_eq!(error.kind(), Kind::Unavailable);
-    assert!(error.is_temporary() && error.to_string().contains("refused"), "{error}");
+    assert!(!error.is_temporary() && error.to_string().contains("refused"), "{error}");
+    assert!(error.next_step().unwrap().contains("is up"), "{error}");
 }
 
 /// A server that gives each request the next scripted answer (the last one for ever) and keeps what was asked.

@@ -24,7 +24,7 @@ impl Clock {
     /// The time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            None => Timestamp::now(),
+            None => hythe_host::now(),
             Some(origin) => {
                 let elapsed = SignedDuration::try_from(origin.1.elapsed()).unwrap_or(SignedDuration::MAX);
                 origin.0.saturating_add(elapsed).unwrap_or(Timestamp::MAX)

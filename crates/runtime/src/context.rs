@@ -32,16 +32,11 @@ impl OpContext {
         self
     }
 
-    /// Waits for the work, the deadline or the caller's withdrawal, whichever is first; `late` says what a deadline that passed means.
+    /// Waits for the work, the deadline or the caller's withdrawal, whichever is first. The work ends with the wait: it changes nothing, or ends well at any point.
     ///
     /// # Errors
     /// Those of the work; `Cancelled`; `Timeout`.
-    pub async fn bounded<T>(
-        &self,
-        operation: &'static str,
-        late: &'static str,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    pub async fn with_deadline<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let passed = async {
             match self.deadline {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -52,7 +47,73 @@ impl OpContext {
             biased;
             () = self.cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew")),
             done = work => done,
-            () = passed => Err(Error::new(ErrorKind::Timeout, operation, late)),
+            () = passed => Err(Error::new(ErrorKind::Timeout, operation, "it was not done in time")),
         }
+    }
+
+    /// As [`OpContext::with_deadline`], for work that changes something: it runs to its end even when nobody waits any more, so that nothing is left halfway.
+    ///
+    /// # Errors
+    /// As [`OpContext::with_deadline`]; `Internal` where the work panicked.
+    pub async fn run_detached<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let task = tokio::spawn(work);
+        self.with_deadline(operation, async { task.await.unwrap_or_else(|lost| Err(ended_early(operation, lost))) })
+            .await
+    }
+}
+
+/// Runs what blocks on a thread that may block.
+///
+/// # Errors
+/// Those of the work; `Internal` where it panicked.
+pub async fn run_blocking<T: Send + 'static>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|lost| Err(ended_early(operation, lost)))
+}
+
+fn ended_early(operation: &'static str, lost: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, operation, "the call ended early").source(lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn run_detached_goes_on_when_the_caller_withdraws() {
+        let cx = OpContext::default();
+        let (begun, go_on) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+        let (begun, go_on) = (std::sync::Arc::new(begun), std::sync::Arc::new(go_on));
+        let (report, done) = tokio::sync::oneshot::channel();
+        let work = {
+            let (begun, go_on) = (begun.clone(), go_on.clone());
+            async move {
+                begun.notify_one();
+                go_on.notified().await;
+                let _nobody_listens = report.send(());
+                Ok(())
+            }
+        };
+        let withdraw = async {
+            begun.notified().await;
+            cx.cancel.cancel();
+        };
+        let (waited, ()) = tokio::join!(cx.run_detached("test", work), withdraw);
+        assert_eq!(waited.map_err(|error| error.kind()), Err(ErrorKind::Cancelled));
+        go_on.notify_one();
+        assert!(done.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn with_deadline_ends_at_the_deadline() {
+        let cx = OpContext::default().within(Duration::from_millis(1));
+        let waited = cx.with_deadline("test", std::future::pending::<Result<()>>()).await;
+        assert_eq!(waited.map_err(|error| error.kind()), Err(ErrorKind::Timeout));
     }
 }

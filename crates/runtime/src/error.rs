@@ -104,6 +104,12 @@ impl Error {
         self
     }
 
+    /// As the error of a list: what vanished while the engine listed makes the list fail, which is worth another try (`NotFound` becomes `Unavailable`).
+    #[must_use]
+    pub fn of_listing(self) -> Self {
+        if self.is_not_found() { Self::new(ErrorKind::Unavailable, self.operation(), self.message()) } else { self }
+    }
+
     /// What went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub struct Event {
     pub cursor: Cursor,
     /// When it happened, by the engine's clock.
     pub time: Timestamp,
-    /// The instance; for image events the image's id.
+    /// The instance; for image events the image's id; empty for a gap.
     pub id: InstanceId,
     /// The instance's name, where the engine says it.
     pub name: Option<String>,
@@ -47,6 +48,21 @@ pub struct Event {
     pub identity: Option<Identity>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// Events before it are lost; the stream goes on at `cursor`.
+    pub fn gap(cursor: Cursor, time: Timestamp) -> Self {
+        Self { cursor, time, id: InstanceId::default(), name: None, identity: None, kind: EventKind::Gap }
+    }
+}
+
+/// The stream, with a gap before it where there is one.
+pub fn after_gap(gap: Option<Event>, stream: EventStream) -> EventStream {
+    match gap {
+        Some(gap) => futures_util::stream::once(async { Ok(gap) }).chain(stream).boxed(),
+        None => stream,
+    }
 }
 
 /// What happened to an instance.
@@ -81,6 +97,9 @@ pub enum EventKind {
     },
     /// It was removed.
     Removed,
+    /// Events before this one are lost: the cursor was older than what the engine keeps, or not one of this engine, or the reader was overtaken.
+    /// The caller lists again.
+    Gap,
     /// An image was pulled, tagged, built or removed.
     Image {
         /// The engine's word for it.

@@ -1,9 +1,11 @@
 //! What an engine says of an instance now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
-use hythe_spec::{ExtraHost, Millis, Port, Resources, Signal};
+use hythe_spec::vocabulary::ExitCause;
+use hythe_spec::{Device, ExtraHost, LogLimits, Millis, Port, Resources, Signal};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,20 @@ pub enum State {
     Unknown,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopping => "stopping",
+            Self::Exited => "exited",
+            Self::Removing => "removing",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 /// What the engine's own check of an instance says. Ours are made without one: the agent probes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,15 +70,15 @@ impl EngineHealth {
     }
 }
 
-/// How a main process ended.
+/// How a main process ended, as far as the engine knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// Exit code, 0 to 255; death by a signal is 128 + its number.
-    pub code: i32,
+    /// Why. An engine reports [`ExitCause::Exited`], [`ExitCause::Signal`] and what it knows beyond them; who sent a signal is for the agent to find out.
+    pub cause: ExitCause,
+    /// Exit code, 0 to 255; death by a signal is 128 + its number. `None`: it had none (a guest that panicked, a pod that was evicted), or the engine does not know it.
+    pub code: Option<i32>,
     /// Signal it died of. Engines that only report a code above 128 cannot tell `exit 137` from SIGKILL; the signal is then read from the code.
     pub signal: Option<Signal>,
-    /// The kernel killed it for want of memory.
-    pub oom: bool,
     /// The engine's own words where the process could not be started or was lost.
     pub error: Option<String>,
 }
@@ -71,7 +87,24 @@ impl Exit {
     /// From a code in the convention of shells: above 128 it names a signal.
     pub fn from_code(code: i32) -> Self {
         let signal = u8::try_from(code - 128).ok().filter(|n| (1..=64).contains(n)).map(Signal);
-        Self { code, signal, oom: false, error: None }
+        let cause = if signal.is_some() { ExitCause::Signal } else { ExitCause::Exited };
+        Self { cause, code: Some(code), signal, error: None }
+    }
+
+    /// A process that could not be executed, with the code a shell gives (127 absent, 126 not executable) and the engine's words.
+    pub fn never_started(code: i32, words: impl Into<String>) -> Self {
+        Self { cause: ExitCause::NeverStarted, code: Some(code), signal: None, error: Some(words.into()) }
+    }
+
+    /// The same, OOM-killed where that is so.
+    #[must_use]
+    pub fn oom_killed(self, oom: bool) -> Self {
+        Self { cause: if oom { ExitCause::OutOfMemory } else { self.cause }, ..self }
+    }
+
+    /// Whether the kernel killed it for lack of memory.
+    pub fn is_oom(&self) -> bool {
+        self.cause == ExitCause::OutOfMemory
     }
 }
 
@@ -145,7 +178,7 @@ pub struct Observed {
     /// Environment as configured, the image's and the engine's own variables included.
     pub env: BTreeMap<String, String>,
     /// Names in `env` that were given when the instance was made; `None`: the engine does not say which are the image's.
-    pub given_env: Option<BTreeSet<String>>,
+    pub explicit_env: Option<BTreeSet<String>>,
     /// User as configured.
     pub user: Option<String>,
     /// Working directory as configured.
@@ -158,10 +191,28 @@ pub struct Observed {
     pub dns: Option<Vec<IpAddr>>,
     /// Lines for the hosts file as configured, sorted.
     pub extra_hosts: Option<Vec<ExtraHost>>,
+    /// Domains in which single names are searched, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_search: Option<Vec<String>>,
+    /// Options of the resolver, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_options: Option<Vec<String>>,
+    /// Further groups, as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_add: Option<Vec<String>>,
+    /// Kernel parameters that were given when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sysctls: Option<BTreeMap<String, String>>,
+    /// Devices that were given when it was made, sorted; what no plan can ask for is in `unmodelled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<Device>>,
+    /// How much of its log is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogLimits>,
     /// Limits: those in force while it runs, where the engine or the host says them, else as configured.
     pub resources: Resources,
     /// Limits that nobody asked for may be the engine's own defaults, and it does not say which are.
-    pub own_limits: bool,
+    pub default_limits_unknown: bool,
     /// The root file system is read-only.
     pub read_only: bool,
     /// A minimal init is pid 1.
@@ -181,7 +232,7 @@ pub struct Observed {
     /// The engine removes it as soon as it ends.
     pub auto_remove: bool,
     /// What no service file can say, in the engine's words: devices, namespaces of the host, other security options.
-    pub beyond: Vec<String>,
+    pub unmodelled: Vec<String>,
 }
 
 /// The kind of network an instance was made for.
@@ -194,7 +245,8 @@ pub enum NetworkMode {
     Host,
     /// Networks of the engine; see `networks` for which.
     #[default]
-    Bridged,
+    #[serde(rename = "bridged")]
+    Networks,
     /// Something that no plan asks for, in the engine's words: `container:…`, `slirp4netns`.
     Other(String),
 }
@@ -262,7 +314,7 @@ impl Observed {
             identity: self.identity.clone(),
             image: self.image.clone(),
             state: self.state,
-            exit_code: self.exit.as_ref().map(|exit| exit.code),
+            exit_code: self.exit.as_ref().and_then(|exit| exit.code),
             created: self.created,
             ports: self.ports.clone(),
             networks: self.networks.iter().map(|network| network.name.clone()).collect(),

@@ -9,8 +9,8 @@ use hythe_spec::{RuntimeKind, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capability, Cursor, EventStream, Exec, Images, InstanceId, Listed, Logs, Networks, Observed, OpContext, Plan,
-    Result, Snapshots, Stats, Volumes,
+    Capability, Cursor, Error, ErrorKind, EventStream, Exec, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
+    Observed, OpContext, Plan, Result, Snapshots, Stats, Volumes,
 };
 
 /// What was found when the runtime was connected.
@@ -50,6 +50,18 @@ pub struct Stop {
     pub grace: Duration,
 }
 
+/// Refuses a number that is no signal's.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_signal(operation: &'static str, signal: Signal) -> Result<()> {
+    if signal.is_valid() {
+        return Ok(());
+    }
+    let words = format!("`{}` is not a signal", signal.0);
+    Err(Error::new(ErrorKind::Invalid, operation, words).hint("a signal number is between 1 and 64"))
+}
+
 /// Which instances to list; an empty filter lists every one of the engine, foreign ones too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -73,8 +85,9 @@ impl Filter {
 ///   operation may simply be repeated.
 /// - *Errors* keep the engine's words in the message.
 /// - *Concurrency*: any number of calls at once, also for the same instance.
-/// - What carries no label of ours may be listed and inspected. It is changed only where it is named by its whole id, as the record of an adopted
-///   instance does; by a name it is refused with `Conflict`.
+/// - An [`InstanceRef`] is exact: an id is a whole id and a name a whole name. What an engine would find by the first digits is `NotFound`.
+/// - What carries no label of ours may be listed and inspected. It is changed only by its id, as the record of an adopted instance has it; by a
+///   name it is refused with `Conflict`.
 #[async_trait]
 pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// What was found at connect.
@@ -89,7 +102,7 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Makes an instance without starting it.
     ///
     /// Requires: the image, networks and volumes of the plan exist in the engine (a missing one is `NotFound` naming it; nothing is pulled).
-    /// Guarantees: the instance is named [`Plan::name`] and carries [`Plan::all_labels`].
+    /// Guarantees: the instance is named [`Plan::name`] and carries [`Plan::labels_and_annotations`].
     /// Idempotent on that name: if it exists with our labels of the same owner, generation, attempt and plan hash, its id is returned and nothing is made;
     /// if the name is held by anything else, `AlreadyExists` naming the holder. Two racing calls return the same id.
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId>;
@@ -100,26 +113,35 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// left as it is and its id returned. On an error of starting the instance stays behind under its name, state `Created` or `Exited`.
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId>;
 
-    /// Starts an instance; success means its main process was executed. Running already: success.
+    /// Starts an instance; success means its main process was executed. Running already: success. One that has run before starts again with its
+    /// files and its log, where the runtime has [`Feature::RestartInPlace`](crate::Feature::RestartInPlace); elsewhere that is `Unsupported`, and the
+    /// caller makes the next attempt.
     ///
     /// A command that cannot be executed is `Invalid` with the path (the observed exit code is 127 absent, 126 not executable); a host port that is taken is `Conflict`.
-    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()>;
+    async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()>;
 
     /// Stops an instance: signal, grace, KILL. Returns when its main process is gone, at the latest a bounded time after the grace.
     ///
     /// Not running already: success. Paused: it ends stopped. Absent: `NotFound`.
-    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()>;
+    async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()>;
+
+    /// Sends a signal to the main process, which may live on; returns once it is sent.
+    ///
+    /// A number outside of 1 to 64: `Invalid`. Not running: `Conflict`. Absent: `NotFound`. Repeating it sends it again.
+    /// Paused: it arrives once the instance goes on, for which an engine may end the pause by itself; KILL ends it always.
+    async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()>;
 
     /// Removes an instance and the anonymous volumes made with it; named volumes stay. Absent: success. Running: `Conflict`.
-    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()>;
+    async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()>;
 
-    /// Everything about one instance, by id or name. Absent: `NotFound`.
-    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed>;
+    /// Everything about one instance. Absent: `NotFound`.
+    async fn inspect(&self, cx: &OpContext, instance: &InstanceRef) -> Result<Observed>;
 
     /// All instances that match, in a constant number of engine calls, sorted by name. An instance that vanishes meanwhile is simply absent.
     async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>>;
 
-    /// Everything that happens after `from`. When the future resolves the subscription stands: a change that comes later is in the stream (an earlier one may be repeated).
+    /// Everything that happens after `from`. Where that is older than what the engine keeps, or not a place in this engine's events, the stream
+    /// begins with [`EventKind::Gap`](crate::EventKind::Gap) and goes on from what is there. When the future resolves the subscription stands: a change that comes later is in the stream (an earlier one may be repeated).
     ///
     /// The stream ends with an error when the engine goes away; dropping it ends the subscription.
     async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream>;
@@ -146,6 +168,6 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     fn snapshots(&self) -> Option<&dyn Snapshots>;
 
     /// Exactly what would be given to the engine for this plan (an argument vector, a JSON document), from the same pure translation that [`Runtime::create`] uses,
-    /// with the values of secrets ([`crate::plan::is_secret`]) masked. No engine call.
+    /// with every value as it is: whoever shows it masks it with [`hythe_spec::mask::document`]. No engine call.
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value>;
 }

@@ -9,7 +9,7 @@ use hythe_spec::ImageRef;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Identity, InstanceId, OpContext, Result};
+use crate::{Error, ErrorKind, Identity, InstanceRef, OpContext, Result, State};
 
 pub use instructions::instructions;
 
@@ -63,6 +63,20 @@ pub fn snapshot_of(labels: &BTreeMap<String, String>) -> Option<Identity> {
     Identity::from_labels(&own.collect())
 }
 
+/// The error of a commit that an engine broke off, once what it left frozen runs again: an instance that ran before and is paused now is unpaused.
+pub async fn unpaused_after(
+    error: Error,
+    before: State,
+    now: impl Future<Output = Result<State>>,
+    unpause: impl Future<Output = Result<()>>,
+) -> Error {
+    let thawed = async { if before == State::Running && now.await? == State::Paused { unpause.await } else { Ok(()) } };
+    match thawed.await {
+        Ok(()) => error,
+        Err(left) => error.with("left_behind", left),
+    }
+}
+
 /// A snapshot in the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -93,9 +107,9 @@ impl SnapshotMount {
     /// Shows the layers of `image` as an engine tells them in the `GraphDriver.Data` of its overlay driver; `None`, or without them: `Unsupported`, since `engine` does not tell.
     pub fn of_graph_driver(data: Option<&BTreeMap<String, String>>, engine: &str, image: &str) -> Result<Vec<Self>> {
         let Some((data, upper)) = data.and_then(|data| Some((data, data.get("UpperDir")?))) else {
-            let words = format!("{engine} does not tell where on this machine the layers of `{image}` are");
+            let words = format!("{engine} does not report where on this host the layers of `{image}` are");
             return Err(Error::new(ErrorKind::Unsupported, "snapshot-mounts", words)
-                .hint("make an instance of the snapshot and look into it"));
+                .hint("create an instance of the snapshot and read its files there"));
         };
         let lower = data.get("LowerDir").map(String::as_str).unwrap_or_default();
         let mut layers: Vec<String> = lower.split(':').filter(|path| !path.is_empty()).map(str::to_owned).collect();
@@ -118,7 +132,7 @@ impl SnapshotMount {
         if layers.is_empty() || options.join(",").len() > MOST_OPTIONS {
             let words = format!("{} layers cannot be shown by one mount", layers.len());
             return Err(Error::new(ErrorKind::Unsupported, "snapshot-mounts", words)
-                .hint("make an instance of the snapshot and look into it"));
+                .hint("create an instance of the snapshot and read its files there"));
         }
         Ok(vec![Self { kind: "overlay".to_owned(), source: "overlay".to_owned(), options }])
     }
@@ -144,10 +158,10 @@ pub trait Snapshots: Send + Sync {
     /// A running instance is held still while its files are copied, where the engine can, and runs on afterwards whatever the outcome; a paused one stays paused.
     /// Meanwhile it may be told to be paused, with events, as if somebody had done so; a stop does not wait for it. One that moved although it was held is `Conflict`, temporary.
     /// The snapshot's process settings are those of the instance's image; the environment and labels of the instance are not in it (an engine that cannot leave a variable out
-    /// keeps it without its value). Absent instance: `NotFound`; disk full: `Exhausted`, and nothing is left behind.
+    /// keeps it without its value). Absent instance: `NotFound`; disk full: `Exhausted`, and nothing is orphaned.
     /// Idempotent on the name, which has a tag and no digest: a snapshot of that name and the same identity is returned as it is, whether or not the instance is still there;
     /// any other image of that name is `AlreadyExists`. Of two calls at once with one name and identity both succeed.
-    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot>;
+    async fn commit(&self, cx: &OpContext, instance: &InstanceRef, request: &SnapshotRequest) -> Result<Snapshot>;
     /// All snapshots that carry our labels, whoever's, sorted by name.
     async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>>;
     /// How the host can look at its files: one mount, read-only. Absent, or no snapshot: `NotFound`; the engine does not tell: `Unsupported`.

@@ -31,7 +31,7 @@ pub fn counter(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// How many processes the kernel killed in it for want of memory.
+/// How many of its processes were OOM-killed.
 pub fn killed_for_memory(groups: &[PathBuf]) -> u64 {
     let count = |file| read(groups, file).and_then(|text| counter(&text, "oom_kill"));
     count("memory.events").or_else(|| count("memory.oom_control")).unwrap_or(0)
@@ -46,7 +46,7 @@ pub fn is_frozen(groups: &[PathBuf]) -> bool {
 /// Freezes or thaws it; returns when the kernel has done it.
 ///
 /// # Errors
-/// The machine has no freezer, or it did not freeze within a few seconds.
+/// The host has no freezer, or it did not freeze within a few seconds.
 pub fn freeze(groups: &[PathBuf], frozen: bool) -> io::Result<()> {
     let files = [
         ("freezer.state", if frozen { "FROZEN" } else { "THAWED" }),

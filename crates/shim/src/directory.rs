@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use crate::files::read_json;
-use crate::record::{Phase, Run};
+use crate::record::{Phase, State};
 use rustix::fs::{FlockOperation, Mode, OFlags, fcntl_lock};
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
@@ -31,12 +31,12 @@ impl Directory {
     }
 
     /// What to start.
-    pub fn launch(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.at("launch.json")
     }
 
     /// What became of it.
-    pub fn run(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.at("run.json")
     }
 
@@ -46,8 +46,13 @@ impl Directory {
     }
 
     /// There while the container is frozen for somebody who looks at its files, and not paused.
-    pub fn held(&self) -> PathBuf {
+    pub fn frozen(&self) -> PathBuf {
         self.at("held")
+    }
+
+    /// What libcontainer keeps of a run, inside the shim's mount namespace only: it needs no room on the disk.
+    pub fn engine(&self) -> PathBuf {
+        self.at(ENGINE)
     }
 
     /// Its own layer.
@@ -82,7 +87,7 @@ impl Directory {
     }
 
     /// Takes the lock for this process's life; `None`: another has it. One that has recorded its end is waited for.
-    pub(crate) fn hold(&self) -> io::Result<Option<File>> {
+    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(self.at("lock"))?;
         let lock = |how| match fcntl_lock(file.as_fd(), how) {
             Ok(()) => Ok(true),
@@ -92,11 +97,14 @@ impl Directory {
         if lock(FlockOperation::NonBlockingLockExclusive)? {
             return Ok(Some(file));
         }
-        let run: Option<Run> = read_json(&self.run()).ok();
-        let is_leaving = run.is_some_and(|run| matches!(run.phase, Phase::Failed | Phase::Ended));
+        let state: Option<State> = read_json(&self.state()).ok();
+        let is_leaving = state.is_some_and(|state| matches!(state.phase, Phase::Failed | Phase::Stopped));
         if is_leaving && lock(FlockOperation::LockExclusive)? { Ok(Some(file)) } else { Ok(None) }
     }
 }
+
+/// Name of what libcontainer keeps.
+pub(crate) const ENGINE: &str = "engine";
 
 /// Name of the socket.
 pub const SOCKET: &str = "shim.sock";

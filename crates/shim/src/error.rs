@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// What went wrong, in the vocabulary that callers act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FaultKind {
+pub enum ShimErrorKind {
     /// Something it needs does not exist.
     NotFound,
     /// The request is wrong and stays wrong.
     Invalid,
     /// Something is in a state that forbids it: a port taken, not running.
     Conflict,
-    /// This machine cannot do it.
+    /// This host cannot do it.
     Unsupported,
     /// The right for it is missing.
     Unauthorized,
@@ -28,44 +28,53 @@ pub enum FaultKind {
 /// An error of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
-pub struct Fault {
+pub struct ShimError {
     /// What went wrong.
-    pub kind: FaultKind,
+    pub kind: ShimErrorKind,
     /// Lower case, names the thing, keeps the system's words.
     pub message: String,
     /// Exit code that stands for it: 126 or 127 where a command could not be executed.
     pub code: Option<i32>,
+    /// What the user can do about it; programs of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
-impl Fault {
+impl ShimError {
     /// An error of a kind.
-    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), code: None }
+    pub fn new(kind: ShimErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), code: None, hint: None }
+    }
+
+    /// The same with a next step.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(FaultKind::Invalid, message)
+        Self::new(ShimErrorKind::Invalid, message)
     }
 }
 
 /// Errors of the system, told with what was done.
 pub(crate) trait Doing<T> {
     /// `what` finishes "cannot".
-    fn doing(self, what: impl fmt::Display) -> Result<T, Fault>;
+    fn doing(self, what: impl fmt::Display) -> Result<T, ShimError>;
 }
 
 impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: impl fmt::Display) -> Result<T, Fault> {
+    fn doing(self, what: impl fmt::Display) -> Result<T, ShimError> {
         self.map_err(|error| {
             let error = error.into();
             let kind = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-                    FaultKind::Exhausted
+                    ShimErrorKind::Exhausted
                 }
-                io::ErrorKind::Unsupported => FaultKind::Unsupported,
-                _ => FaultKind::Internal,
+                io::ErrorKind::Unsupported => ShimErrorKind::Unsupported,
+                _ => ShimErrorKind::Internal,
             };
-            Fault::new(kind, format!("cannot {what}: {error}"))
+            ShimError::new(kind, format!("cannot {what}: {error}"))
         })
     }
 }

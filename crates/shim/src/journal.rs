@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::record::End;
+use crate::record::ExitStatus;
 
 /// Bytes after which a new segment begins.
 const SEGMENT: u64 = 1 << 20;
@@ -27,8 +27,9 @@ pub struct Entry {
     pub time: Timestamp,
     /// To which instance (or image).
     pub id: String,
-    /// What its launch says of it.
-    pub about: Value,
+    /// What its config says of it.
+    #[serde(rename = "about")]
+    pub metadata: Value,
     /// What.
     pub kind: Kind,
 }
@@ -40,7 +41,7 @@ pub struct Entry {
 pub enum Kind {
     Created,
     Started,
-    Stopped(End),
+    Stopped(ExitStatus),
     Signalled(String),
     Paused,
     Unpaused,
@@ -63,11 +64,11 @@ pub struct Place {
 ///
 /// # Errors
 /// The disk.
-pub fn append(directory: &Path, id: &str, about: &Value, kind: Kind) -> io::Result<()> {
+pub fn append(directory: &Path, id: &str, metadata: &Value, kind: Kind) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let lock = File::create(directory.join(LOCK))?;
     flock(&lock, FlockOperation::LockExclusive)?;
-    let entry = Entry { time: Timestamp::now(), id: id.to_owned(), about: about.clone(), kind };
+    let entry = Entry { time: hythe_host::now(), id: id.to_owned(), metadata: metadata.clone(), kind };
     let mut line = serde_json::to_vec(&entry)?;
     line.push(b'\n');
     let (mut file, whole) = last(directory)?;

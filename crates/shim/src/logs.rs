@@ -41,13 +41,16 @@ impl Writer {
         if bytes.is_empty() {
             return;
         }
-        if self.length >= self.bounds.segment {
-            self.rotate();
-        }
-        self.last = self.last.max(Timestamp::now());
+        self.last = self.last.max(hythe_host::now());
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
+        let mut raw = 0;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.length + buffer.len() as u64 >= self.bounds.segment {
+                self.flush(&buffer, std::mem::take(&mut raw));
+                buffer.clear();
+                self.rotate();
+            }
             let (text, end) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, 'F'),
                 None => (piece, 'P'),
@@ -56,16 +59,22 @@ impl Writer {
             let _ = write!(buffer, "{:.9} {} {end} ", self.last, stream.letter());
             buffer.extend_from_slice(text);
             buffer.push(b'\n');
+            raw += piece.len() as u64;
         }
-        match self.file.write_all(&buffer) {
-            Ok(()) => self.length += buffer.len() as u64,
+        self.flush(&buffer, raw);
+        self.buffer = buffer;
+    }
+
+    /// Writes lines made of so many bytes of output.
+    fn flush(&mut self, lines: &[u8], raw: u64) {
+        match self.file.write_all(lines) {
+            Ok(()) => self.length += lines.len() as u64,
             Err(_) => {
-                self.lost += bytes.len() as u64;
+                self.lost += raw;
                 // A log that cannot even be cut ends with a torn line, which readers take for a short one.
                 let _ = self.file.set_len(self.length);
             }
         }
-        self.buffer = buffer;
     }
 
     /// A new segment; where there is no room for one, the old one grows on.
@@ -174,6 +183,18 @@ mod tests {
         }
         assert_eq!(crate::journal::numbers(directory.path()).unwrap().len(), 2);
         assert_eq!(written(directory.path()).last().unwrap().2, b"line 99");
+    }
+
+    #[test]
+    fn much_output_at_once_is_held_to_the_bounds_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(directory.path(), LogBounds { segment: 200, segments: 2 }).unwrap();
+        let lines: String = (0..1000).map(|number| format!("line {number}\n")).collect();
+        writer.write(Stream::Stdout, lines.as_bytes());
+        let kept = written(directory.path());
+        assert!(kept.len() < 20, "{} lines are left", kept.len());
+        assert_eq!(kept.last().unwrap().2, b"line 999");
+        assert_eq!(writer.lost, 0);
     }
 
     #[test]

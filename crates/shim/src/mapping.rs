@@ -13,7 +13,7 @@ use nix::unistd::{Uid, User};
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Doing, Fault, FaultKind};
+use crate::error::{Doing, ShimError, ShimErrorKind};
 use crate::files::{program, read_json, replace_json};
 
 const FILE: &str = "ids";
@@ -73,7 +73,7 @@ impl Mapping {
     }
 
     /// Gives the ids to a process that has just made a user namespace; called outside of it, by the same user.
-    pub(crate) fn give(&self, pid: i32) -> Result<(), Fault> {
+    pub(crate) fn give(&self, pid: i32) -> Result<(), ShimError> {
         let own = (geteuid().as_raw(), getegid().as_raw());
         run(&self.programs.0, pid, own.0, &self.users)?;
         run(&self.programs.1, pid, own.1, &self.groups)
@@ -106,7 +106,7 @@ fn ranges(text: &str, (uid, name): (u32, Option<&str>), own: u32) -> Vec<Range> 
     found
 }
 
-fn run(program: &Path, pid: i32, own: u32, ranges: &[Range]) -> Result<(), Fault> {
+fn run(program: &Path, pid: i32, own: u32, ranges: &[Range]) -> Result<(), ShimError> {
     let mut command = Command::new(program);
     command.args([pid, 0].map(|number| number.to_string())).arg(own.to_string()).arg("1");
     let mut inside = 1;
@@ -121,7 +121,7 @@ fn run(program: &Path, pid: i32, own: u32, ranges: &[Range]) -> Result<(), Fault
     }
     let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let message = format!("`{}` does not give this user its ids: {why}", program.display());
-    Err(Fault::new(FaultKind::Unauthorized, message))
+    Err(ShimError::new(ShimErrorKind::Unauthorized, message))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::ShimError;
 use crate::record::Process;
 
 /// Kinds of frames.
@@ -27,7 +27,9 @@ pub mod kind {
 /// Length of a frame's head.
 pub const HEAD: usize = 5;
 /// The longest frame that is accepted.
-pub const LONGEST: usize = 1 << 20;
+///
+/// An executed process's request carries its whole environment, of which the kernel takes 6 MiB at most.
+pub const LONGEST: usize = 16 << 20;
 
 /// What is asked of a shim.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,6 +66,9 @@ pub struct Exec {
     pub env: BTreeMap<String, String>,
     /// First size of its terminal.
     pub size: Option<Size>,
+    /// Milliseconds after which it is killed with its process group.
+    #[serde(default)]
+    pub timeout: Option<u64>,
 }
 
 /// Size of a terminal in characters.
@@ -75,7 +80,7 @@ pub struct Size {
 }
 
 /// The answer to a request.
-pub type Answer = Result<(), Fault>;
+pub type Answer = Result<(), ShimError>;
 
 /// A frame.
 pub fn frame(kind: u8, content: &[u8]) -> Vec<u8> {

@@ -10,19 +10,24 @@ use crate::Filter;
 
 /// What to start. Written once, before the first start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Launch {
+pub struct Config {
     /// The instance's id.
     pub id: String,
-    /// Told with every event of it.
-    pub about: Value,
+    /// Reported with every event of it.
+    #[serde(rename = "about")]
+    pub metadata: Value,
     /// Unpacked layers, lowest first.
     pub layers: Vec<PathBuf>,
-    /// The OCI runtime specification, without root, user, working directory, capabilities and system call filter.
+    /// The OCI runtime specification, without root, user, working directory, capabilities and seccomp profile.
     pub spec: Value,
     /// What its main process is besides.
     pub process: Process,
-    /// Volumes that take up what the image has at their place, while they are empty.
-    pub take_up: Vec<TakeUp>,
+    /// Volumes that are filled, while they are empty, with what the image has at their target.
+    #[serde(rename = "take_up")]
+    pub copy_up: Vec<CopyUp>,
+    /// Devices of the host that it is granted.
+    #[serde(default)]
+    pub devices: Vec<Granted>,
     /// It has a network namespace of its own.
     pub own_network: bool,
     /// Place of the user namespace that it lives in (see [`crate::namespace`]); none: that of whoever starts it.
@@ -43,13 +48,16 @@ pub struct Process {
     pub arguments: Vec<String>,
     /// `name|uid[:group|gid]`, looked up in the image.
     pub user: Option<String>,
+    /// Groups besides the user's: names of the image's `/etc/group`, or numbers.
+    #[serde(default)]
+    pub groups: Vec<String>,
     /// Made where it is absent.
     pub workdir: String,
     /// The complete set, without `CAP_`.
     pub capabilities: Vec<String>,
     /// Executing a file gains no privileges.
     pub no_new_privileges: bool,
-    /// System call filters, in the order in which they are installed.
+    /// Compiled seccomp profile: filters, in the order in which they are installed.
     pub filters: Vec<Filter>,
     /// It runs below a minimal init.
     pub init: bool,
@@ -59,13 +67,24 @@ pub struct Process {
     pub stdin: bool,
 }
 
-/// See [`Launch::take_up`].
+/// See [`Config::copy_up`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TakeUp {
+pub struct CopyUp {
     /// Directory with the volume's files.
     pub volume: PathBuf,
     /// Where it is mounted.
     pub target: String,
+}
+
+/// A device of the host, or a directory of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Absolute path on the host.
+    pub path: String,
+    /// Absolute path in the container, below `/dev`.
+    pub target: String,
+    /// Letters of `rwm`; a rootless container's are always both read and written.
+    pub access: String,
 }
 
 /// Bounds of a log.
@@ -79,10 +98,10 @@ pub struct LogBounds {
 
 /// What became of an instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Run {
+pub struct State {
     /// How far it is.
     pub phase: Phase,
-    /// The machine's boot it happened in.
+    /// The host's boot that it happened in.
     pub boot: String,
     /// Pid of the main process.
     pub pid: Option<i32>,
@@ -91,7 +110,8 @@ pub struct Run {
     /// When it ended.
     pub finished: Option<Timestamp>,
     /// How it ended, or why it did not start.
-    pub end: Option<End>,
+    #[serde(rename = "end")]
+    pub exit: Option<ExitStatus>,
     /// Its control groups, one directory per hierarchy.
     pub cgroups: Vec<PathBuf>,
     /// What the [`crate::Network`] says of it.
@@ -109,23 +129,24 @@ pub enum Phase {
     /// Its main process could not be executed.
     Failed,
     /// Its main process ended.
-    Ended,
+    #[serde(rename = "ended")]
+    Stopped,
 }
 
 /// How a main process ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
+pub struct ExitStatus {
     /// Exit code; death by a signal is 128 + its number.
     pub code: i32,
     /// Signal it died of.
     pub signal: Option<i32>,
-    /// The kernel killed it for want of memory.
+    /// It was OOM-killed.
     pub oom: bool,
     /// Why it could not be started, or how it was lost.
     pub error: Option<String>,
 }
 
-impl Run {
+impl State {
     pub(crate) fn starting() -> Self {
         Self {
             phase: Phase::Starting,
@@ -133,14 +154,46 @@ impl Run {
             pid: None,
             started: None,
             finished: None,
-            end: None,
+            exit: None,
             cgroups: Vec::new(),
             network: Value::Null,
         }
     }
 }
 
-/// Names the machine's present boot.
+/// The present boot, as records name it; empty where the kernel does not tell.
 pub fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    hythe_host::boot_id().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let stopped = json!({ "code": 137, "signal": 9, "oom": true, "error": null });
+        let written = json!({
+            "phase": "ended", "boot": "b", "pid": null, "started": null, "finished": "2026-01-02T03:04:05Z",
+            "end": stopped, "cgroups": ["/sys/fs/cgroup/hythe-1"], "network": null,
+        });
+        let state: State = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!((state.phase, state.exit.as_ref().map(|exit| exit.oom)), (Phase::Stopped, Some(true)));
+        assert_eq!(serde_json::to_value(state).unwrap(), written);
+        let process = json!({
+            "arguments": ["true"], "user": null, "groups": [], "workdir": "/", "capabilities": [],
+            "no_new_privileges": true, "filters": [[6]], "init": false, "tty": false, "stdin": false,
+        });
+        let written = json!({
+            "id": "1", "about": { "name": "web" }, "layers": ["/layer"], "spec": {}, "process": process,
+            "take_up": [{ "volume": "/volume", "target": "/data" }], "devices": [], "own_network": true,
+            "user_namespace": null, "network": {}, "logs": { "segment": 1, "segments": 2 }, "journal": "/journal",
+        });
+        let config: Config = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!((config.metadata["name"].as_str(), config.copy_up.len()), (Some("web"), 1));
+        assert_eq!(serde_json::to_value(config).unwrap(), written);
+    }
 }

@@ -13,9 +13,10 @@ impl FromStr for Millicores {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
         let wrong = || ParseError::new(format!("`{text}` is not an amount of cores")).hint(FORM);
+        let too_many = || ParseError::new("more cores than any host has");
         if let Some(thousandths) = text.strip_suffix('m') {
             let valid = !thousandths.is_empty() && digits(thousandths);
-            return valid.then(|| thousandths.parse().ok()).flatten().map(Self).ok_or_else(wrong);
+            return if valid { thousandths.parse().map(Self).map_err(|_| too_many()) } else { Err(wrong()) };
         }
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
@@ -25,9 +26,9 @@ impl FromStr for Millicores {
         if fraction.len() > 3 {
             return Err(ParseError::new("finer than a thousandth of a core").hint(FORM));
         }
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| too_many())? };
         let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| wrong())?;
-        whole.checked_mul(1000).and_then(|millis| millis.checked_add(fraction)).map(Self).ok_or_else(wrong)
+        whole.checked_mul(1000).and_then(|millis| millis.checked_add(fraction)).map(Self).ok_or_else(too_many)
     }
 }
 

@@ -25,18 +25,19 @@ impl FromStr for Millis {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = || ParseError::new(format!("`{text}` is not a duration")).hint(FORM);
+        let too_long = || ParseError::new("the duration is too long");
         if text.starts_with('-') {
             return Err(ParseError::new("a duration cannot be negative"));
         }
         if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            let seconds: u64 = text.parse().map_err(|_| wrong())?;
-            return seconds.checked_mul(1000).map(Self).ok_or_else(wrong);
+            let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1000));
+            return seconds.map(Self).ok_or_else(too_long);
         }
         let nanos = sum_of_parts(text).ok_or_else(wrong)?;
         if !nanos.is_multiple_of(NANOS_PER_MILLI) {
             return Err(ParseError::new("finer than a millisecond").hint(FORM));
         }
-        u64::try_from(nanos / NANOS_PER_MILLI).map(Self).map_err(|_| wrong())
+        u64::try_from(nanos / NANOS_PER_MILLI).map(Self).map_err(|_| too_long())
     }
 }
 

@@ -93,7 +93,11 @@ impl std::str::FromStr for ImageRef {
         };
         let (domain, path) = split_domain(name);
         check_domain(domain)?;
-        check_path(name, path.as_ref())?;
+        check_path(name, path.as_ref()).map_err(|error| match path.bytes().any(|b| b.is_ascii_uppercase()) {
+            // A digest and a tag keep their case.
+            true => error.hint(format!("write it as `{}{}`", name.to_lowercase(), &text[name.len()..])),
+            false => error,
+        })?;
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
         Ok(Self { domain: domain.to_owned(), path, tag, digest })
     }
@@ -139,8 +143,7 @@ fn check_domain(domain: &str) -> Result<(), ParseError> {
 
 fn check_path(name: &str, path: &str) -> Result<(), ParseError> {
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(ParseError::new(format!("repository name `{name}` must be lower case"))
-            .hint(format!("write it as `{}`", name.to_lowercase())));
+        return Err(ParseError::new(format!("repository name `{name}` must be lower case")));
     }
     if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(ParseError::new("a bare image id is not a reference").hint("name the repository"));

@@ -1,5 +1,6 @@
 //! What a component is connected to.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -71,14 +72,15 @@ impl Network {
             ["host"] => return Ok(Self::Host),
             _ => {}
         }
-        for (at, name) in names.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for name in &names {
             check_name(name)?;
             if matches!(*name, "service" | "none" | "host") {
                 return Err(
                     ParseError::new(format!("`{name}` cannot be combined with other networks")).hint(NETWORK_FORM)
                 );
             }
-            if names[..at].contains(name) {
+            if !seen.insert(name) {
                 return Err(ParseError::new(format!("network `{name}` is named twice")));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -46,6 +47,22 @@ impl Port {
     /// # Errors
     /// Any other form, port 0, an unknown protocol, a host name in place of an address.
     pub fn parse_spec(text: &str) -> Result<Vec<Self>, ParseError> {
+        Ports::parse(text).map(|ports| ports.spread().collect())
+    }
+}
+
+/// One port specification before it is spread.
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
+    host_ip: Option<IpAddr>,
+    /// The first host port; absent: free ones.
+    host: Option<u16>,
+    container: RangeInclusive<u16>,
+    protocol: Protocol,
+}
+
+impl Ports {
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
         let (rest, protocol) = match text.split_once('/') {
             Some((rest, protocol)) => (rest, protocol.parse()?),
             None => (text, Protocol::Tcp),
@@ -55,11 +72,21 @@ impl Port {
         if *container.start() == 0 {
             return Err(ParseError::new("a container port is between 1 and 65535"));
         }
-        let ports = host_ports(host, container.clone().count())?;
-        Ok(container
-            .zip(ports)
-            .map(|(container_port, host_port)| Self { host_ip, host_port, container_port, protocol })
-            .collect())
+        Ok(Self { host_ip, host: first_host_port(host, container.len())?, container, protocol })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.container.len()
+    }
+
+    pub(crate) fn spread(self) -> impl Iterator<Item = Port> {
+        let Self { host_ip, host, container, protocol } = self;
+        let first = *container.start();
+        container.map(move |container_port| {
+            // Both ranges have the same length.
+            let host_port = host.map(|host| host + (container_port - first));
+            Port { host_ip, host_port, container_port, protocol }
+        })
     }
 }
 
@@ -89,23 +116,26 @@ fn host_address(text: &str) -> Result<Option<IpAddr>, ParseError> {
     }
 }
 
-fn host_ports(text: &str, wanted: usize) -> Result<Vec<Option<u16>>, ParseError> {
+fn first_host_port(text: &str, wanted: usize) -> Result<Option<u16>, ParseError> {
     if text.is_empty() {
-        return Ok(vec![None; wanted]);
+        return Ok(None);
     }
     let range = range("host port", text)?;
-    let length = range.clone().count();
-    if *range.start() == 0 && length == 1 {
-        return Ok(vec![None; wanted]);
+    if *range.start() == 0 {
+        return match (range.len(), wanted) {
+            (1, 1) => Ok(None),
+            _ => Err(ParseError::new("a range of host ports does not start at 0")
+                .hint("leave the host port out for free ones, or name the first")),
+        };
     }
-    if length != wanted {
-        return Err(ParseError::new(format!("{length} host ports for {wanted} container ports"))
+    if range.len() != wanted {
+        return Err(ParseError::new(format!("{} host ports for {wanted} container ports", range.len()))
             .hint("give both ranges the same length, or leave the host port out for a free one"));
     }
-    Ok(range.map(|port| (port != 0).then_some(port)).collect())
+    Ok(Some(*range.start()))
 }
 
-fn range(what: &str, text: &str) -> Result<std::ops::RangeInclusive<u16>, ParseError> {
+fn range(what: &str, text: &str) -> Result<RangeInclusive<u16>, ParseError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (number(what, first)?, number(what, last)?);
     if first > last {
@@ -115,11 +145,10 @@ fn range(what: &str, text: &str) -> Result<std::ops::RangeInclusive<u16>, ParseE
 }
 
 fn number(what: &str, text: &str) -> Result<u16, ParseError> {
-    let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    valid
-        .then(|| text.parse().ok())
-        .flatten()
-        .ok_or_else(|| ParseError::new(format!("`{text}` is not a {what}")).hint(FORM))
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ParseError::new(format!("`{text}` is not a {what}")).hint(FORM));
+    }
+    text.parse().map_err(|_| ParseError::new(format!("`{text}` is not a {what}")).hint("a port is between 1 and 65535"))
 }
 
 impl FromStr for Port {

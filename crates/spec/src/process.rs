@@ -18,6 +18,11 @@ impl Signal {
     pub const TERM: Self = Self(15);
     /// Cannot be caught.
     pub const KILL: Self = Self(9);
+
+    /// Whether a process can be sent it.
+    pub const fn is_valid(self) -> bool {
+        matches!(self.0, 1..=64)
+    }
 }
 
 /// A limit of the process (`setrlimit(2)`); -1 is unlimited.
@@ -49,6 +54,8 @@ pub enum Restart {
     UnlessStopped,
 }
 
+const ULIMIT_FORM: &str = "write `soft[:hard]`, for example `1024:4096`; `-1` is unlimited";
+
 impl Ulimit {
     /// The names that Linux knows, without `RLIMIT_`.
     pub const NAMES: [&'static str; 15] = [
@@ -75,12 +82,23 @@ impl Ulimit {
     /// An unknown name, a value that is no number, or a soft limit above the hard one.
     pub fn parse(name: &str, value: &str) -> Result<Self, ParseError> {
         if !Self::NAMES.contains(&name) {
-            return Err(ParseError::new(format!("unknown ulimit `{name}`")));
+            let error = ParseError::new(format!("unknown ulimit `{name}`"));
+            return Err(match crate::nearest::nearest(name, Self::NAMES) {
+                Some(known) => error.hint(format!("did you mean `{known}`?")),
+                None => error.hint(format!("one of {}", Self::NAMES.join(", "))),
+            });
         }
         let (soft, hard) = value.split_once(':').unwrap_or((value, value));
         let number = |text: &str| match text {
             "unlimited" => Ok(-1),
-            _ => text.parse::<i64>().map_err(|_| ParseError::new(format!("`{text}` is not a whole number"))),
+            _ => match text.parse::<i64>() {
+                Ok(number) if number >= -1 => Ok(number),
+                Ok(_) => {
+                    Err(ParseError::new(format!("a limit of `{text}` is negative"))
+                        .hint("`-1` or `unlimited` is no limit"))
+                }
+                Err(_) => Err(ParseError::new(format!("`{text}` is not a whole number below 2^63")).hint(ULIMIT_FORM)),
+            },
         };
         let (soft, hard) = (number(soft)?, number(hard)?);
         if hard != -1 && (soft == -1 || soft > hard) {

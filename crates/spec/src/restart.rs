@@ -28,7 +28,7 @@ impl FromStr for Restart {
         };
         match retries {
             None => Ok(policy),
-            Some(_) => Err(ParseError::new("only `on-failure` takes a number of tries").hint(FORM)),
+            Some(_) => Err(ParseError::new("only `on-failure` takes a number of retries").hint(FORM)),
         }
     }
 }
@@ -39,7 +39,7 @@ fn max_retries(text: &str) -> Result<Option<u32>, ParseError> {
     match text.parse::<u32>() {
         Ok(0) if digits => Ok(None),
         Ok(number) if digits => Ok(Some(number)),
-        _ => Err(ParseError::new(format!("`{text}` is not a number of tries")).hint(FORM)),
+        _ => Err(ParseError::new(format!("`{text}` is not a number of retries")).hint(FORM)),
     }
 }
 

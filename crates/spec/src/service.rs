@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network, Permissions, Port, Restart, Signal,
-    Ulimit,
+    ByteSize, ConfigChange, Dependency, Device, ExtraHost, Health, ImageRef, Millicores, Millis, Mount, Network,
+    Permissions, Platform, Port, PullPolicy, Restart, Secret, Signal, Ulimit,
 };
 
 /// What can run a workload.
@@ -32,6 +32,19 @@ pub enum RuntimeKind {
     Memory,
 }
 
+/// What separates a workload from the host, from the weakest to the strongest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Nothing but being a process.
+    #[default]
+    Process,
+    /// The host's kernel: namespaces, control groups, capabilities, a seccomp profile.
+    Container,
+    /// A kernel of its own in a virtual machine.
+    Vm,
+}
+
 /// A named set of components deployed together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
@@ -49,7 +62,7 @@ pub struct Service {
     pub components: Vec<Component>,
 }
 
-/// Policy for differences made by hand.
+/// Policy for out-of-band changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Drift {
@@ -80,6 +93,9 @@ pub struct Component {
     pub runtime: Option<RuntimeKind>,
     /// What it runs.
     pub image: ImageRef,
+    /// When that is fetched.
+    #[serde(default, skip_serializing_if = "PullPolicy::is_default")]
+    pub pull_policy: PullPolicy,
     /// Replaces the image's entrypoint.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the image's command.
@@ -90,6 +106,15 @@ pub struct Component {
     pub ports: Vec<Port>,
     /// Volumes, binds and tmpfs, sorted by target; targets are unique. Without the mounts of `permissions`.
     pub mounts: Vec<Mount>,
+    /// What is done when a file that is bind-mounted has changed since the deploy before.
+    #[serde(default, skip_serializing_if = "ConfigChange::is_default")]
+    pub on_config_change: ConfigChange,
+    /// Digests of those files by host path; the agent's to find out, whatever is sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub file_digests: BTreeMap<String, String>,
+    /// Secrets of the agent's store, sorted by target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
     /// `name|uid[:group|gid]`; absent: the image's.
     pub user: Option<String>,
     /// Working directory, absolute; absent: the image's. Created where the image lacks it.
@@ -102,6 +127,27 @@ pub struct Component {
     pub dns: Vec<std::net::IpAddr>,
     /// Lines for the hosts file.
     pub extra_hosts: Vec<ExtraHost>,
+    /// Domains in which single names are searched, in place of the engine's; `.` alone: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<String>,
+    /// Options of the resolver, such as `ndots:2`, in place of the engine's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_options: Vec<String>,
+    /// Groups that its processes have besides their user's: names of the image's `/etc/group`, or numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group_add: Vec<String>,
+    /// Kernel parameters of its own namespaces, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Devices of the host, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// How much of its log is kept; absent: as the runtime is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogLimits>,
+    /// The kind of machine that its image is for; absent: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// When the agent starts it again.
     pub restart: Restart,
     /// Signal that asks it to stop; absent: the image's, else TERM.
@@ -121,24 +167,25 @@ pub struct Component {
     /// Labels put on its instances, over the service's.
     pub labels: BTreeMap<String, String>,
     /// Components of the service that come first, and how far they must have come.
-    pub depends_on: BTreeMap<String, Condition>,
-    /// How it is probed; absent: running is healthy.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// How it is probed; absent: by the check of its image, and where that has none, running is healthy.
     pub health: Option<Health>,
+    /// Nor by the check of its image, where that has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_health: bool,
     /// What it may do.
     pub permissions: Permissions,
 }
 
-/// How far a dependency must have come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Condition {
-    /// Its process runs.
-    #[default]
-    Started,
-    /// Its health probe succeeds.
-    Healthy,
-    /// It ended with exit code 0.
-    Completed,
+/// How much of a log is kept; what is absent is as the runtime is configured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogLimits {
+    /// Bytes after which another file is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<ByteSize>,
+    /// Files kept, the one that is written to included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_files: Option<u32>,
 }
 
 /// Limits of a component; absent: none of ours.
@@ -163,17 +210,28 @@ impl Component {
             name: name.to_owned(),
             runtime: None,
             image,
+            pull_policy: PullPolicy::default(),
             entrypoint: None,
             command: None,
             env: BTreeMap::new(),
             ports: Vec::new(),
             mounts: Vec::new(),
+            on_config_change: ConfigChange::default(),
+            file_digests: BTreeMap::new(),
+            secrets: Vec::new(),
             user: None,
             workdir: None,
             hostname: None,
             network: Network::default(),
             dns: Vec::new(),
             extra_hosts: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            group_add: Vec::new(),
+            sysctls: BTreeMap::new(),
+            devices: Vec::new(),
+            logs: None,
+            platform: None,
             restart: Restart::default(),
             stop_signal: None,
             stop_grace: Self::DEFAULT_STOP_GRACE,
@@ -185,6 +243,7 @@ impl Component {
             labels: BTreeMap::new(),
             depends_on: BTreeMap::new(),
             health: None,
+            no_health: false,
             permissions: Permissions::standard(),
         }
     }
@@ -240,8 +299,11 @@ impl std::str::FromStr for RuntimeKind {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
-            crate::ParseError::new(format!("`{text}` is not a runtime"))
-                .hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory")
+            let error = crate::ParseError::new(format!("`{text}` is not a runtime"));
+            match crate::nearest::nearest(text, Self::ALL.map(Self::as_str)) {
+                Some(known) => error.hint(format!("did you mean `{known}`?")),
+                None => error.hint("one of podman, docker, containerd, kubernetes, vm, embedded, memory"),
+            }
         })
     }
 }

@@ -29,6 +29,15 @@ impl ParseError {
     }
 }
 
+/// The largest size that a limit may have, 1 EiB: near the end of its own range the kernel takes a limit for none.
+pub const MAX_SIZE: u64 = 1 << 60;
+/// The most cores that Linux can be built for, in thousandths: more would be no limit.
+pub const MAX_MILLICORES: u64 = 8192 * 1000;
+/// The most processes that Linux can be told to allow (`PID_MAX_LIMIT`).
+pub const MAX_PIDS: u32 = 1 << 22;
+/// The longest duration, ten years: every engine and every clock can add it to the present.
+pub const MAX_MILLIS: u64 = 87_600 * 3_600_000;
+
 /// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use hythe_spec::{
     ByteSize, ExtraHost, Files, HostAddress, ImageRef, Millicores, Millis, Mount, MountSource, Network, ParseError,
-    Paths, Port, Protocol, Restart, Signal, Ulimit, env_file, parse,
+    Paths, Port, Protocol, Restart, Signal, TmpfsOptions, Ulimit, env_file, parse,
 };
 use proptest::prelude::*;
 
@@ -44,7 +44,17 @@ fn mount() -> impl Strategy<Value = Mount> {
     let bind = (path, proptest::option::of(Just("rshared".to_owned())))
         .prop_map(|(path, propagation)| MountSource::Bind { path, propagation, selinux: None });
     let size = proptest::option::of((1u64..1 << 40).prop_map(ByteSize));
-    let tmpfs = (size, proptest::option::of(0u32..0o10000)).prop_map(|(size, mode)| MountSource::Tmpfs { size, mode });
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let numbers = (proptest::option::of(0u32..u32::MAX), proptest::option::of(1u64..1 << 40));
+    let options =
+        (proptest::option::of(1u8..=100), numbers, flags).prop_map(|(percent, (uid, inodes), (exec, suid, dev))| {
+            TmpfsOptions { percent, uid, gid: uid, inodes, exec, suid, dev }
+        });
+    let mode = proptest::option::of(0u32..0o10000);
+    let tmpfs = (size, mode, options).prop_map(|(size, mode, options)| {
+        let size = size.filter(|_| options.percent.is_none());
+        MountSource::Tmpfs { size, mode, options }
+    });
     (path, prop_oneof![volume, bind, tmpfs], any::<bool>()).prop_map(|(target, source, read_only)| Mount {
         target,
         source,

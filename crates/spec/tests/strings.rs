@@ -94,6 +94,8 @@ fn ports_beyond_the_vectors() {
         "[::1%eth0]:1:1",
         "65536",
         "80-",
+        "0:80-81",
+        "0-1:80-81",
         "-80",
     ] {
         assert_eq!(ports(text), None, "{text}");
@@ -177,12 +179,25 @@ fn environment_files_substitute_and_say_where_they_are_wrong() {
         ("A='x' # y", "x"),
         ("A=a=b", "a=b"),
         ("A=1\nB=$A", "1"),
+        ("PW=pa$1ss", "pa$1ss"),
+        ("A=\"a$\"", "a$"),
+        ("A=$", "$"),
+        ("A=a$ b", "a$ b"),
+        ("A=\"$1$HOST\"", "$1here"),
     ] {
         assert_eq!(value(text).as_deref(), Ok(expected), "{text}");
     }
-    for (text, line) in
-        [("\n\nA='x' y", 3), ("A=1\nB=${", 2), ("A=$", 1), ("A=${NO:?needed}", 1), ("A B=1", 1), ("\"\nA", 1)]
-    {
+    for (text, line) in [("\n\nA='x' y", 3), ("A=1\nB=${", 2), ("A=${NO:?needed}", 1), ("A B=1", 1), ("\"\nA", 1)] {
         assert_eq!(read(text).map_err(|error| error.line), Err(line), "{text}");
     }
+}
+
+#[test]
+fn plain_file_may_end_with_a_bare_carriage_return() {
+    for text in ["A=1\r", "A=1\r\n", "A=1\n", "A=1"] {
+        let read = env_file::plain(text, &|_| None);
+        assert_eq!(read.as_deref().ok(), Some([("A".to_owned(), "1".to_owned())].as_slice()), "{text:?}");
+    }
+    let read = env_file::dotenv("A=1\nB='x'\r", &|_| None);
+    assert_eq!(read.map(|entries| entries[1].1.clone()).ok().as_deref(), Some("x"));
 }

@@ -1,5 +1,6 @@
 //! The durable, bounded stream of events.
 
+use hythe_spec::vocabulary::{EventKind, OpenEnum};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
@@ -17,8 +18,8 @@ pub struct NewEvent {
     pub service: Option<String>,
     /// Workload it concerns.
     pub workload: Option<String>,
-    /// Its kind.
-    pub kind: String,
+    /// Its kind; one that is read may be of another version of the agent.
+    pub kind: OpenEnum<EventKind>,
     /// It in a sentence.
     pub message: String,
     /// Its facts.
@@ -68,7 +69,7 @@ pub(crate) fn append(transaction: &Transaction<'_>, event: &NewEvent) -> Result<
             event.runtime,
             event.service,
             event.workload,
-            event.kind,
+            event.kind.as_str(),
             event.message,
             event.details.to_string()
         ])?;
@@ -160,13 +161,13 @@ fn bounds(connection: &Connection) -> Result<(u64, u64)> {
 fn read(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
     let cursor: i64 = row.get(0)?;
     let time: String = row.get(1)?;
-    let details: String = row.get(7)?;
+    let (kind, details): (String, String) = (row.get(5)?, row.get(7)?);
     let event = NewEvent {
         time: time.parse().unwrap_or(Timestamp::UNIX_EPOCH),
         runtime: row.get(2)?,
         service: row.get(3)?,
         workload: row.get(4)?,
-        kind: row.get(5)?,
+        kind: OpenEnum::read(&kind),
         message: row.get(6)?,
         details: serde_json::from_str(&details).unwrap_or(Value::Null),
     };
@@ -182,11 +183,11 @@ mod tests {
 
     fn event(kind: &str) -> NewEvent {
         NewEvent {
-            time: Timestamp::now(),
+            time: hythe_host::now(),
             runtime: None,
             service: Some("shop".to_owned()),
             workload: None,
-            kind: kind.to_owned(),
+            kind: OpenEnum::read(kind),
             message: String::new(),
             details: Value::Null,
         }
@@ -204,9 +205,23 @@ mod tests {
         store.prune_events(0, None).unwrap();
         assert_eq!(store.event_bounds().unwrap(), (4, 3), "what was forgotten stays known as such");
         assert_eq!(commit("d")[0].cursor, 4);
-        let kinds: Vec<_> = store.events(&EventFilter::default()).unwrap().into_iter().map(|e| e.event.kind).collect();
+        let kinds: Vec<_> =
+            store.events(&EventFilter::default()).unwrap().into_iter().map(|e| e.event.kind.to_string()).collect();
         assert_eq!(kinds, ["d"]);
         assert_eq!(store.event_bounds().unwrap(), (4, 4));
+    }
+
+    #[test]
+    fn kind_of_another_version_is_read_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        let insert = "INSERT INTO events (time, kind, message, details) VALUES ('', ?1, '', '')";
+        for kind in ["started", "of.tomorrow", ""] {
+            store.connection().execute(insert, [kind]).unwrap();
+        }
+        let read = store.events(&EventFilter::default()).unwrap();
+        let known: Vec<_> = read.iter().map(|record| (record.event.kind.as_str(), record.event.kind.known())).collect();
+        assert_eq!(known, [("started", Some(EventKind::Started)), ("of.tomorrow", None), ("", None)]);
     }
 
     #[test]
@@ -216,7 +231,7 @@ mod tests {
         let events = ["a", "b", "c", "d"].map(event).to_vec();
         store.commit(&Transaction { events, ..Transaction::default() }).unwrap();
         let filter = EventFilter { limit: Some(2), service: Some("shop".to_owned()), ..EventFilter::default() };
-        let kinds: Vec<_> = store.events(&filter).unwrap().into_iter().map(|e| e.event.kind).collect();
+        let kinds: Vec<_> = store.events(&filter).unwrap().into_iter().map(|e| e.event.kind.to_string()).collect();
         assert_eq!(kinds, ["c", "d"]);
     }
 

@@ -22,9 +22,9 @@ pub struct WriteFailure {
 /// The store as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The last write failed for want of a disk that takes it.
+    /// The last write failed because of the disk.
     pub failure: Option<WriteFailure>,
-    /// Bytes free on its disk; absent where the disk does not tell.
+    /// Bytes free on its disk; absent where that is unknown.
     pub free: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Store {
         match &outcome {
             Ok(_) => *known = None,
             Err(error) if error.is_of_the_disk() => {
-                let since = known.take().map_or_else(Timestamp::now, |earlier| earlier.since);
+                let since = known.take().map_or_else(hythe_host::now, |earlier| earlier.since);
                 *known = Some(WriteFailure { since, reason: error.to_string() });
             }
             Err(_) => {}

@@ -6,22 +6,29 @@
 mod error;
 mod events;
 mod health;
+mod images;
 mod instance;
 mod open;
 mod operations;
 mod records;
+mod secrets;
 mod tombstones;
 mod workloads;
 
 pub use error::{Error, Result};
 pub use events::{EventFilter, EventPage, EventRecord, NewEvent};
 pub use health::{Health, RESERVE, WriteFailure};
-pub use instance::{Cause, ExitRecord, InstanceRecord, Life};
-pub use open::{Opened, Store};
-pub use operations::{OperationRecord, OperationState};
-pub use records::{
-    Desired, DesiredRecord, Failure, HealthState, ObservedRecord, Phase, Placement, Recipe, Rejection, Removing,
-    ServiceRecord, Supply,
+pub use hythe_spec::vocabulary::{
+    Desired, EventKind, ExitCause, HealthState, OpenEnum, OperationKind, OperationState, WorkloadState as Phase,
 };
+pub use images::BroughtImage;
+pub use instance::{ExitRecord, ImageCheck, InstanceRecord, Life, SentSignal};
+pub use open::{Opened, Store};
+pub use operations::OperationRecord;
+pub use records::{
+    Ahead, ComponentSpec, DesiredRecord, Failure, ObservedRecord, Placement, Prerequisites, Rejection, Removing,
+    ServiceRecord,
+};
+pub use secrets::{LARGEST_SECRET, SecretRecord, Secrets};
 pub use tombstones::Tombstone;
 pub use workloads::Transaction;

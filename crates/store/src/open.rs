@@ -11,7 +11,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result, WriteFailure};
 
 /// Every step from schema to schema; their number is the schema version this build knows.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
 /// The store. Cheap calls, each one transaction; safe to share.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ fn is_damage(error: &Error) -> bool {
 
 fn set_aside(path: &Path) -> Result<PathBuf> {
     let io = |source| Error::Io { path: path.to_owned(), source };
-    let stamp = jiff::Timestamp::now().as_second();
+    let stamp = hythe_host::now().as_second();
     let aside = path.with_extension(format!("damaged-{stamp}"));
     fs::rename(path, &aside).map_err(io)?;
     for suffix in ["-wal", "-shm"] {

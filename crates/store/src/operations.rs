@@ -1,5 +1,6 @@
 //! Operations: what the agent was asked to do and how it ended.
 
+use hythe_spec::vocabulary::{OpenEnum, OperationKind, OperationState};
 use jiff::Timestamp;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
@@ -7,27 +8,13 @@ use serde_json::Value;
 
 use crate::{Result, Store};
 
-/// How far an operation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OperationState {
-    /// At work.
-    Running,
-    /// Done.
-    Succeeded,
-    /// Ended with an error.
-    Failed,
-    /// Withdrawn.
-    Cancelled,
-}
-
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationRecord {
     /// Its id.
     pub id: String,
-    /// What it does: `deploy`, `stop`, …
-    pub kind: String,
+    /// What it does.
+    pub kind: OpenEnum<OperationKind>,
     /// What it is about.
     pub subject: String,
     /// How far it is.
@@ -36,7 +23,7 @@ pub struct OperationRecord {
     pub started: Timestamp,
     /// When it ended.
     pub finished: Option<Timestamp>,
-    /// Why it failed, as it was told to the client.
+    /// Why it failed, as the client got it.
     pub error: Option<Value>,
     /// Its result.
     pub result: Option<Value>,
@@ -75,5 +62,33 @@ impl Store {
             connection.execute(sql, [keep])?;
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn operation_of_another_version_is_read_with_its_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("hythe.db")).unwrap().store;
+        let record = |id: &str, kind| OperationRecord {
+            id: id.to_owned(),
+            kind,
+            subject: "shop".to_owned(),
+            state: OperationState::Succeeded,
+            started: Timestamp::UNIX_EPOCH,
+            finished: None,
+            error: None,
+            result: None,
+        };
+        let kinds = [OperationKind::Pull.into(), OpenEnum::Unknown("migrate".to_owned())];
+        store.save_operation(&record("1", kinds[0].clone())).unwrap();
+        store.save_operation(&record("2", kinds[1].clone())).unwrap();
+        let read: Vec<_> = store.operations().unwrap().into_iter().rev().map(|operation| operation.kind).collect();
+        assert_eq!(read, kinds);
     }
 }

@@ -1,72 +1,16 @@
 //! The records: one per service, one per workload.
 
+use hythe_spec::vocabulary::{Desired, HealthState, WorkloadState as Phase};
 use hythe_spec::{Component, Service};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExitRecord, InstanceRecord};
 
-/// Whether a workload should run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Desired {
-    /// It should run.
-    Running,
-    /// A user stopped it, or its service is not active.
-    Stopped,
-    /// It is being undeployed; the record goes with its last instance.
-    Removed,
-}
-
-/// What a workload does, as last known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Accepted; waits for its turn or its dependencies.
-    Pending,
-    /// Its image is being fetched.
-    Pulling,
-    /// Its instance is being made and started.
-    Starting,
-    /// It runs.
-    Running,
-    /// It is frozen.
-    Paused,
-    /// It is being stopped.
-    Stopping,
-    /// It does not run, as desired.
-    Stopped,
-    /// It ended with 0 and is not started again.
-    Completed,
-    /// It ended and waits for its next start.
-    Restarting,
-    /// It does not run against what is desired, and nothing more is tried.
-    Failed,
-    /// It is being removed.
-    Removing,
-    /// Its engine does not answer; nothing is known.
-    Unknown,
-}
-
-/// Result of health probes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HealthState {
-    /// No probe, or it does not run.
-    #[default]
-    None,
-    /// No probe has succeeded yet.
-    Starting,
-    /// Probes succeed.
-    Healthy,
-    /// Too many in a row failed.
-    Unhealthy,
-}
-
 /// How far the things are that an instance needs before it can be made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Supply {
+pub enum Prerequisites {
     /// Nothing was seen to.
     #[default]
     Nothing,
@@ -80,6 +24,20 @@ pub enum Supply {
     Networks,
     /// Everything was seen to; what the engine lacks now is an error.
     Complete,
+}
+
+/// What the next instance needs is had while the current one goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Generation of the next instance.
+    pub generation: u64,
+    /// How far its needs are seen to.
+    #[serde(rename = "supply")]
+    pub prerequisites: Prerequisites,
+    /// Tries that failed in a row.
+    pub failures: u32,
+    /// When it is tried again, where that is waited for.
+    pub next_try: Option<Timestamp>,
 }
 
 /// Why a generation could not be brought up.
@@ -145,7 +103,8 @@ pub struct DesiredRecord {
     /// Service name.
     pub service: String,
     /// What it is made from.
-    pub recipe: Recipe,
+    #[serde(rename = "recipe")]
+    pub spec: ComponentSpec,
     /// Counts accepted changes, from 1.
     pub generation: u64,
     /// Whether it should run.
@@ -157,36 +116,63 @@ pub struct DesiredRecord {
     pub placement: Placement,
     /// Counts explicit requests; a new one is tried at once whatever failed before.
     #[serde(default)]
-    pub asked: u64,
+    #[serde(rename = "asked")]
+    pub requests: u64,
     /// The request, by that count, which last asked for a new start of the main process.
     #[serde(default)]
     pub restart: u64,
-    /// Differences that somebody made by hand are undone.
+    /// Out-of-band changes are healed.
     #[serde(default)]
     pub heal: bool,
+    /// Generations of its dependencies that were accepted with this one: it waits for those, not for what ran before.
+    #[serde(default)]
+    pub needs: std::collections::BTreeMap<String, u64>,
+    /// Another component waits for it to do its work: that it runs is no outcome yet.
+    #[serde(default)]
+    pub completes: bool,
+    /// Requests that restarted or replaced a dependency after which it is restarted too: how many there were, by
+    /// dependency.
+    #[serde(default)]
+    pub follow: std::collections::BTreeMap<String, u64>,
+    /// When its image is fetched, as the last deploy has it.
+    #[serde(default)]
+    pub pull: hythe_spec::PullPolicy,
+    /// The request, by the count of `requests`, which last asked for its image to be fetched again.
+    #[serde(default)]
+    pub refresh: u64,
+    /// The request, by the count of `requests`, which last asked for the main process to be sent a signal because mounted
+    /// files have changed.
+    #[serde(default)]
+    pub reload: u64,
 }
 
 impl DesiredRecord {
     /// Of a workload that somebody asks for the first time.
-    pub fn new(service: &str, recipe: Recipe, generation: u64, desired: Desired, runtime: &str) -> Self {
+    pub fn new(service: &str, spec: ComponentSpec, generation: u64, desired: Desired, runtime: &str) -> Self {
         Self {
-            name: hythe_spec::service::workload_name(service, &recipe.component.name),
+            name: hythe_spec::service::workload_name(service, &spec.component.name),
             service: service.to_owned(),
-            recipe,
+            spec,
             generation,
             desired,
             grace: None,
             placement: Placement { runtime: runtime.to_owned(), rejected: Vec::new() },
-            asked: 1,
+            requests: 1,
             restart: 0,
             heal: false,
+            needs: std::collections::BTreeMap::new(),
+            completes: false,
+            follow: std::collections::BTreeMap::new(),
+            pull: hythe_spec::PullPolicy::default(),
+            refresh: 0,
+            reload: 0,
         }
     }
 }
 
 /// What an instance is made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct ComponentSpec {
     /// The component.
     pub component: Component,
     /// Labels of the service.
@@ -204,12 +190,13 @@ pub struct ObservedRecord {
     pub health: HealthState,
     /// Why it is in this phase, where that needs saying.
     pub message: Option<String>,
-    /// The instance of the newest attempt, from the moment it is intended.
+    /// The instance of the newest attempt, from the moment it is `Pending`.
     pub current: Option<InstanceRecord>,
     /// The instance it replaces, kept until the new one is good.
     pub previous: Option<InstanceRecord>,
     /// A generation that failed and was rolled back; not tried again by itself.
-    pub gave_up: Option<u64>,
+    #[serde(rename = "gave_up")]
+    pub rolled_back_from: Option<u64>,
     /// Highest attempt of the current generation.
     pub attempt: u32,
     /// Restarts by the agent since this generation began.
@@ -225,37 +212,66 @@ pub struct ObservedRecord {
     pub generation: u64,
     /// The newest request that was taken up.
     #[serde(default)]
-    pub asked: u64,
+    #[serde(rename = "asked")]
+    pub requests_seen: u64,
     /// The newest request for a new start that was taken up.
     #[serde(default)]
     pub restarted: u64,
     /// The newest request to stop that was carried out.
     #[serde(default)]
-    pub halted: u64,
+    #[serde(rename = "halted")]
+    pub stop_handled: u64,
     /// How far the needs of the current instance are seen to.
     #[serde(default)]
-    pub supply: Supply,
-    /// The current instance failed for good; its last words are still to be read.
+    #[serde(rename = "supply")]
+    pub prerequisites: Prerequisites,
+    /// The needs of the instance that is to take over from the current one.
     #[serde(default)]
-    pub failing: Option<Failure>,
+    pub ahead: Option<Ahead>,
+    /// It failed because of a dependency, and is tried again once that is as it must be.
+    #[serde(default)]
+    pub blocked: bool,
+    /// The current instance failed for good; its last log lines are still to be read.
+    #[serde(default)]
+    #[serde(rename = "failing")]
+    pub failure_pending: Option<Failure>,
     /// The current instance failed for good and goes; what it replaced comes back.
     #[serde(default)]
-    pub undo: Option<Failure>,
+    #[serde(rename = "undo")]
+    pub rollback: Option<Failure>,
     /// Why a generation failed, the last one that did.
     #[serde(default)]
     pub failure: Option<Failure>,
     /// Its main process is to be stopped and started again, and why.
     #[serde(default)]
-    pub kick: Option<String>,
+    #[serde(rename = "kick")]
+    pub restart_requested: Option<String>,
     /// The current instance is to be replaced by one like it, and why.
     #[serde(default)]
-    pub renew: Option<String>,
+    #[serde(rename = "renew")]
+    pub replace_requested: Option<String>,
     /// The engine may have instances of this workload that nobody knows.
     #[serde(default)]
-    pub sweep: bool,
+    #[serde(rename = "sweep")]
+    pub prune_strays: bool,
     /// When its engine was last lost.
     #[serde(default)]
     pub lost: Option<Timestamp>,
+    /// Of `follow` in what is desired, those after which it was started.
+    #[serde(default)]
+    pub followed: std::collections::BTreeMap<String, u64>,
+    /// A dependency after which it is to be restarted has failed, so that nobody waits for that.
+    #[serde(default)]
+    pub follow_stalled: bool,
+    /// The newest request for its image to be fetched again that was carried out.
+    #[serde(default)]
+    pub refreshed: u64,
+    /// Why the image could not be fetched again while the instance runs on.
+    #[serde(default)]
+    pub refresh_failure: Option<Failure>,
+    /// The newest request to have changed files read again that was carried out, by a signal or by a start.
+    #[serde(default)]
+    pub reloaded: u64,
     /// When this record last changed.
     pub updated: Timestamp,
 }
@@ -269,25 +285,59 @@ impl ObservedRecord {
             message: None,
             current: None,
             previous: None,
-            gave_up: None,
+            rolled_back_from: None,
             attempt: 0,
             restarts: 0,
             failures: 0,
             next_try: None,
             exit: None,
             generation: 0,
-            asked: 0,
+            requests_seen: 0,
             restarted: 0,
-            halted: 0,
-            supply: Supply::Nothing,
-            failing: None,
-            undo: None,
+            stop_handled: 0,
+            prerequisites: Prerequisites::Nothing,
+            ahead: None,
+            blocked: false,
+            failure_pending: None,
+            rollback: None,
             failure: None,
-            kick: None,
-            renew: None,
-            sweep: false,
+            restart_requested: None,
+            replace_requested: None,
+            prune_strays: false,
             lost: None,
+            followed: std::collections::BTreeMap::new(),
+            follow_stalled: false,
+            refreshed: 0,
+            refresh_failure: None,
+            reloaded: 0,
             updated: now,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    /// An agent of an earlier version wrote them so, and one that is set back reads them so.
+    #[test]
+    fn records_keep_their_keys_in_the_database() {
+        let component = Component::new("web", "localhost/web:1".parse().unwrap());
+        let spec = ComponentSpec { component, labels: std::collections::BTreeMap::new(), hash: "h".to_owned() };
+        let current = InstanceRecord::pending("memory", "web-1-1".to_owned(), spec, 1, 1);
+        let observed = ObservedRecord { current: Some(current), ..ObservedRecord::new(Timestamp::UNIX_EPOCH) };
+        let written = serde_json::to_value(&observed).unwrap();
+        let own = ["gave_up", "halted", "supply", "failing", "undo", "kick", "renew", "sweep", "asked", "phase"];
+        assert!(own.iter().all(|key| written.get(key).is_some()), "{written:#}");
+        let current = &written["current"];
+        assert!(["proven", "tried", "recipe"].iter().all(|key| current.get(key).is_some()), "{current:#}");
+        assert_eq!((&current["life"], &written["supply"]), (&"intended".into(), &"nothing".into()));
+        assert_eq!(serde_json::from_value::<ObservedRecord>(written).unwrap(), observed);
+        let spec = observed.current.unwrap().spec;
+        let desired = serde_json::to_value(DesiredRecord::new("shop", spec, 1, Desired::Running, "memory")).unwrap();
+        let own = ["recipe", "asked", "restart", "heal", "needs", "refresh", "reload"];
+        assert!(own.iter().all(|key| desired.get(key).is_some()), "{desired:#}");
     }
 }

@@ -1,4 +1,4 @@
-//! Workloads that were forgotten on purpose, so that what an engine still has of them is not taken for lost and found.
+//! Workloads that were undeployed, so that instances which an engine still has are not adopted again.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -10,7 +10,7 @@ const MOST: u32 = 1000;
 /// Kept so long.
 const LONGEST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// A workload that was forgotten on purpose.
+/// A workload that was undeployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
     /// Its name.
@@ -19,12 +19,12 @@ pub struct Tombstone {
     pub service: String,
     /// The highest generation it ever had.
     pub generation: u64,
-    /// When it was last forgotten.
+    /// When it was last undeployed.
     pub time: Timestamp,
 }
 
-/// Forgets a workload and remembers that. One that is not known leaves no trace.
-pub(crate) fn bury(transaction: &Transaction<'_>, workload: &str, now: Timestamp) -> Result<()> {
+/// Deletes a workload and inserts its tombstone. An unknown workload leaves none.
+pub(crate) fn insert_tombstone(transaction: &Transaction<'_>, workload: &str, now: Timestamp) -> Result<()> {
     let record: Option<String> =
         transaction.query_row("SELECT record FROM desired WHERE name = ?1", [workload], |row| row.get(0)).optional()?;
     let Some(record) = record else { return Ok(()) };
@@ -51,7 +51,7 @@ fn prune(transaction: &Transaction<'_>, now: Timestamp) -> Result<()> {
 }
 
 impl Store {
-    /// The highest generation of a workload that was forgotten on purpose; `None`: none of that name was, as far as is remembered.
+    /// The highest generation of a workload that was undeployed; `None`: there is no tombstone of that name.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -63,7 +63,7 @@ impl Store {
         Ok(generation.map(|generation| u64::try_from(generation).unwrap_or_default()))
     }
 
-    /// All that is remembered of workloads forgotten on purpose, by name.
+    /// All tombstones, by workload.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -90,7 +90,7 @@ mod tests {
     use hythe_spec::Component;
 
     use super::*;
-    use crate::{Desired, Recipe, Transaction as Changes};
+    use crate::{ComponentSpec, Desired, Transaction as Changes};
 
     fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
@@ -100,48 +100,48 @@ mod tests {
 
     fn desired(name: &str, generation: u64) -> DesiredRecord {
         let component = Component::new(name, "localhost/x:1".parse().unwrap());
-        let recipe = Recipe { component, labels: Default::default(), hash: String::new() };
-        DesiredRecord { name: name.to_owned(), ..DesiredRecord::new("shop", recipe, generation, Desired::Running, "") }
+        let spec = ComponentSpec { component, labels: Default::default(), hash: String::new() };
+        DesiredRecord { name: name.to_owned(), ..DesiredRecord::new("shop", spec, generation, Desired::Running, "") }
     }
 
-    fn live_and_die(store: &Store, name: &str, generation: u64) {
-        let born = Changes { desired: vec![desired(name, generation)], ..Changes::default() };
-        store.commit(&born).unwrap();
-        let dead = Changes { forget_workloads: vec![name.to_owned()], ..Changes::default() };
-        store.commit(&dead).unwrap();
+    fn deploy_and_undeploy(store: &Store, name: &str, generation: u64) {
+        let deployed = Changes { desired: vec![desired(name, generation)], ..Changes::default() };
+        store.commit(&deployed).unwrap();
+        let undeployed = Changes { forget_workloads: vec![name.to_owned()], ..Changes::default() };
+        store.commit(&undeployed).unwrap();
     }
 
     #[test]
-    fn a_forgotten_workload_is_remembered_with_its_highest_generation() {
+    fn undeployed_workload_has_a_tombstone_with_its_highest_generation() {
         let (_dir, store) = store();
         assert_eq!(store.tombstone("web").unwrap(), None);
-        live_and_die(&store, "web", 4);
-        live_and_die(&store, "web", 1);
+        deploy_and_undeploy(&store, "web", 4);
+        deploy_and_undeploy(&store, "web", 1);
         assert_eq!(store.tombstone("web").unwrap(), Some(4));
         assert!(store.workloads().unwrap().is_empty());
         assert_eq!(store.tombstones().unwrap()[0].service, "shop");
     }
 
     #[test]
-    fn one_that_was_never_known_leaves_no_trace() {
+    fn unknown_workload_has_no_tombstone() {
         let (_dir, store) = store();
         store.commit(&Changes { forget_workloads: vec!["web".to_owned()], ..Changes::default() }).unwrap();
         assert_eq!(store.tombstone("web").unwrap(), None);
     }
 
     #[test]
-    fn their_number_and_their_age_are_bounded() {
+    fn tombstones_are_bounded_in_number_and_age() {
         let (_dir, store) = store();
         {
             let connection = store.connection();
             connection.execute("INSERT INTO tombstones VALUES ('ancient', 's', 1, 1)", []).unwrap();
-            let now = Timestamp::now().as_second();
+            let now = hythe_host::now().as_second();
             for number in 0..MOST {
                 let row = params![format!("w{number}"), now - 10];
                 connection.execute("INSERT INTO tombstones VALUES (?1, 's', 1, ?2)", row).unwrap();
             }
         }
-        live_and_die(&store, "newest", 1);
+        deploy_and_undeploy(&store, "newest", 1);
         let kept = store.tombstones().unwrap();
         assert_eq!(kept.len(), MOST as usize);
         assert!(kept.iter().any(|one| one.workload == "newest") && kept.iter().all(|one| one.workload != "ancient"));

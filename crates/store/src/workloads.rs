@@ -1,11 +1,11 @@
 //! Services and workloads, and the transaction that ties them to their events.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{DesiredRecord, EventRecord, NewEvent, ObservedRecord, Result, ServiceRecord, Store, events, tombstones};
 
 /// Changes that are committed together or not at all.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Transaction {
     /// Services to write.
     pub services: Vec<ServiceRecord>,
@@ -56,17 +56,16 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub fn workloads(&self) -> Result<Vec<(DesiredRecord, Option<ObservedRecord>)>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(
+        let rows = self.rows(
             "SELECT desired.record, observed.record FROM desired LEFT JOIN observed USING (name) ORDER BY name",
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)),
         )?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
-        rows.map(|row| {
-            let (desired, observed) = row?;
-            let observed = observed.map(|text| serde_json::from_str(&text)).transpose()?;
-            Ok((serde_json::from_str(&desired)?, observed))
-        })
-        .collect()
+        rows.into_iter()
+            .map(|(desired, observed)| {
+                let observed = observed.map(|text| serde_json::from_str(&text)).transpose()?;
+                Ok((serde_json::from_str(&desired)?, observed))
+            })
+            .collect()
     }
 
     /// Where the events of a runtime were last read.
@@ -81,10 +80,16 @@ impl Store {
     }
 
     pub(crate) fn records<T: serde::de::DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>> {
+        let rows = self.rows(sql, |row| row.get::<_, String>(0))?;
+        rows.into_iter().map(|text| Ok(serde_json::from_str(&text)?)).collect()
+    }
+
+    /// The rows as they are: others have the connection again while they are understood.
+    fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        rows.map(|text| Ok(serde_json::from_str(&text?)?)).collect()
+        let rows = statement.query_map([], read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 
@@ -112,7 +117,7 @@ fn commit(connection: &mut Connection, changes: &Transaction) -> Result<Vec<Even
             .execute(params![name, serde_json::to_string(observed)?])?;
     }
     for name in &changes.forget_workloads {
-        tombstones::bury(&transaction, name, jiff::Timestamp::now())?;
+        tombstones::insert_tombstone(&transaction, name, hythe_host::now())?;
     }
     if let Some((runtime, cursor)) = &changes.cursor {
         transaction

@@ -5,34 +5,40 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use hythe_runtime::{AttachRequest, Error, ErrorKind, InstanceId, OutputStream, Result, Session};
+use hythe_runtime::{AttachRequest, Error, ErrorKind, InstanceRef, OutputStream, Result, Session};
 use tokio::io::{AsyncWrite, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::ReaderStream;
 
+use crate::api_types::Container;
 use crate::client::segment;
-use crate::core::Core;
+use crate::context::Context;
 use crate::error::translate;
 use crate::exec::{CHUNK, NO_DETACH};
-use crate::frames::frames;
-use crate::native::Container;
+use crate::stdcopy::frames;
 
 const OPERATION: &str = "attach";
 const FRAMES_AHEAD: usize = 16;
 
 type Input = WriteHalf<TokioIo<Upgraded>>;
+/// Called once the input was ended.
+type Told = Box<dyn FnOnce() + Send>;
 
-impl Core {
-    pub(crate) async fn open_attach(&self, id: &InstanceId, request: AttachRequest) -> Result<Session> {
-        let container = self.container(OPERATION, &id.0).await?;
-        check(&container, id, request)?;
+impl Context {
+    pub(crate) async fn open_attach(&self, instance: &InstanceRef, request: AttachRequest) -> Result<Session> {
+        let container = self.container(OPERATION, instance).await?;
+        check(&container, instance, request)?;
+        let run = container.state.started_at.clone();
+        if request.stdin {
+            self.ended_inputs.check(&container.id, &run)?;
+        }
         let (tty, path) = (container.config.tty, format!("/containers/{}", segment(&container.id)));
         let stdin = if request.stdin { "1" } else { "0" };
         let query = [("stream", "1"), ("stdin", stdin), ("stdout", "1"), ("stderr", "1"), ("detachKeys", NO_DETACH)];
@@ -40,47 +46,55 @@ impl Core {
             .client
             .upgrade(&format!("{path}/attach"), &query, bollard::body_full(Bytes::new()))
             .await
-            .map_err(|error| translate(OPERATION, &id.0, error))?;
+            .map_err(|error| translate(OPERATION, instance.as_str(), error))?;
         let (output, input) = tokio::io::split(TokioIo::new(upgraded));
         let bytes = ReaderStream::with_capacity(output, CHUNK).map(|chunk| chunk.map_err(Into::into)).boxed();
         let output = frames(OPERATION, bytes, tty).boxed();
         let (stdin, output) = if request.stdin {
-            let (stdin, output) = held(input, output);
+            let (ended, id) = (self.ended_inputs.clone(), container.id.clone());
+            let (stdin, output) = held(input, output, Box::new(move || ended.note(&id, &run)));
             (Some(stdin), output)
         } else {
             (None, output)
         };
+        if let Some(size) = request.size.filter(|_| tty) {
+            // A terminal that is gone needs no size.
+            let _ = self.size(&path, size).await;
+        }
         let resize = tty.then(|| self.resizer(path));
-        let (core, id) = (self.clone(), container.id);
+        let (context, id) = (self.clone(), container.id);
         let exit = Box::pin(async move {
-            core.gone(&id).await?;
-            Ok(core.container(OPERATION, &id).await?.state.exit_code)
+            context.gone(&id).await?;
+            Ok(context.container(OPERATION, &InstanceRef::id(id)).await?.state.exit_code)
         });
         Ok(Session { stdin, output, resize, exit })
     }
 }
 
-fn check(container: &Container, id: &InstanceId, request: AttachRequest) -> Result<()> {
+fn check(container: &Container, instance: &InstanceRef, request: AttachRequest) -> Result<()> {
     if container.state.status != "running" {
         return Err(Error::new(
             ErrorKind::Conflict,
             OPERATION,
-            format!("`{id}` is {}, not running", container.state.status),
+            format!("`{instance}` is {}, not running", container.state.status),
         ));
     }
     if request.stdin && !container.config.open_stdin {
-        return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("the stdin of `{id}` was not kept open"))
+        return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("the stdin of `{instance}` was not kept open"))
             .hint("set `stdin = true`"));
     }
     Ok(())
 }
 
 /// A stdin whose drop is no end of file, and the output that goes with it.
-fn held(input: Input, output: OutputStream) -> (Pin<Box<dyn AsyncWrite + Send>>, OutputStream) {
+fn held(input: Input, output: OutputStream, ended: Told) -> (Pin<Box<dyn AsyncWrite + Send>>, OutputStream) {
     let (sender, receiver) = mpsc::channel(FRAMES_AHEAD);
     let (keep, kept) = oneshot::channel();
     tokio::spawn(pump(output, sender, kept));
-    (Box::pin(Stdin { input: Some(input), keep: Some(keep) }), ReceiverStream::new(receiver).boxed())
+    (
+        Box::pin(Stdin { input: Some(input), keep: Some(keep), ended: Some(ended) }),
+        ReceiverStream::new(receiver).boxed(),
+    )
 }
 
 /// Hands output on, or throws it away once nobody takes it; ends early only when stdin was ended properly.
@@ -113,6 +127,7 @@ struct Stdin {
     input: Option<Input>,
     /// Gone once end of file was sent.
     keep: Option<oneshot::Sender<Input>>,
+    ended: Option<Told>,
 }
 
 impl Stdin {
@@ -131,18 +146,21 @@ impl Drop for Stdin {
 }
 
 impl AsyncWrite for Stdin {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.input()?.poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         self.input()?.poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let done = self.input()?.poll_shutdown(cx);
         if done.is_ready() {
             self.keep = None;
+            if let Some(ended) = self.ended.take() {
+                ended();
+            }
         }
         done
     }

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use bytes::{Bytes, BytesMut};
 use http::Method;
 use hythe_runtime::{BuildOutput, BuildRequest, Error, ErrorKind, Progress, ProgressSink, Result};
-use hythe_spec::ImageRef;
+use hythe_spec::{BuildNetwork, ImageRef};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::core::Core;
+use crate::context::Context;
+use crate::dockerignore::Ignore;
 use crate::error::{said, translate};
-use crate::ignore::Ignore;
-use crate::images::{Reports, auth_document, last_lines, secret_header};
+use crate::images::{Reports, last_lines};
+use crate::registry::{auth_document, secret_header};
+use crate::translate::Engine;
 use crate::transport::Body;
 
 const OPERATION: &str = "build";
@@ -27,9 +29,14 @@ const CHUNKS_AHEAD: usize = 8;
 /// Lines of output that an error repeats.
 const LAST_LINES: usize = 12;
 
-impl Core {
+impl Context {
     pub(crate) async fn build_image(&self, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
-        let BuildRequest { image, context, dockerfile, args, labels, no_cache } = request;
+        let BuildRequest { image, context, dockerfile, args, labels, no_cache, network } = request;
+        // Podman's compatible API takes no notice of the network of a build (seen on 4.3): its commands have the host's.
+        if self.engine == Engine::Podman && *network == BuildNetwork::None {
+            let message = "podman builds without a network only by its own command line";
+            return Err(Error::new(ErrorKind::Unsupported, OPERATION, message).hint("use the runtime `podman`"));
+        }
         let text = tokio::fs::read_to_string(dockerfile).await;
         let text = text.map_err(|error| unreadable(dockerfile).source(error))?;
         let source = Source::new(context, dockerfile).await?;
@@ -43,6 +50,7 @@ impl Core {
             ("buildargs", &args),
             ("labels", &labels),
             ("nocache", no_cache),
+            ("networkmode", network.word()),
             ("rm", "1"),
             ("forcerm", "1"),
         ];

@@ -1,16 +1,24 @@
 //! What the engine that was found can honour.
 
+use hythe_runtime::platforms::runnable_platforms;
+use hythe_runtime::podman::{NO_ISOLATED_NETWORKS, NO_PUBLISH_IPV6};
 use hythe_runtime::{Capability, Feature};
+use hythe_spec::Isolation;
 
 use crate::Config;
-use crate::native::Info;
+use crate::api_types::Info;
+use crate::client::ApiVersion;
 use crate::translate::Engine;
 
-const NO_LISTS: &str = "the engine cannot hold a workload to a list of hosts or ports yet";
+const NO_LISTS: &str = "the engine cannot filter connections by host or port; not implemented";
+
+/// First version that takes names of the Container Device Interface.
+const CDI: ApiVersion = ApiVersion(1, 44);
 
 /// The capability of a configured engine.
-pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bool) -> Capability {
+pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, version: ApiVersion, local: bool) -> Capability {
     let mut capability = Capability::of(Feature::ALL)
+        .isolated_by(Isolation::Container)
         .without(Feature::EgressAllowList, NO_LISTS)
         .without(Feature::IngressAllowList, NO_LISTS);
     for (feature, controller, there) in [
@@ -19,7 +27,7 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
         (Feature::PidsLimit, "pids", info.pids_limit),
     ] {
         if !there {
-            capability = capability.without(feature, format!("the engine has no `{controller}` controller of cgroups"));
+            capability = capability.without(feature, format!("the engine has no cgroup controller `{controller}`"));
         }
     }
     if !has_security(info, "seccomp") {
@@ -27,24 +35,34 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, local: bo
         capability = capability.without(Feature::SeccompDefault, reason).without(Feature::SeccompFile, reason);
     }
     if engine == Engine::Podman {
-        let nat =
-            "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks";
+        let logs = "Podman's Docker API would truncate the log in the middle of a line";
         capability = capability
+            .without(Feature::LogSize, logs)
+            .without(Feature::LogFiles, logs)
+            .without(Feature::CdiDevices, "Podman's Docker API has no field for them")
             .without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`")
-            .without(Feature::PublishIpv6, nat)
-            .without(Feature::BindsWithComma, "Podman's Docker API takes the comma for a separator")
-            .without(
-                Feature::IsolatedNetworks,
-                "podman's network backend forgets the rule when any such network is torn down",
-            );
+            .without(Feature::PublishIpv6, NO_PUBLISH_IPV6)
+            .without(Feature::BindsWithComma, "Podman's Docker API treats the comma as a separator")
+            .without(Feature::TmpfsOwner, "Podman has no option for the owner of a tmpfs; give it a `mode`")
+            .without(Feature::TmpfsInodes, "Podman has no option for the number of inodes; limit the `size`")
+            .without(Feature::IsolatedNetworks, NO_ISOLATED_NETWORKS);
+    }
+    if engine == Engine::Docker && version < CDI {
+        capability = capability.without(Feature::CdiDevices, "needs Docker 25 (API 1.44) or newer");
     }
     if engine == Engine::Podman && !local {
         capability = capability
-            .without(Feature::SeccompFile, "Podman reads the file itself, and this one is on another machine")
+            .without(Feature::SeccompFile, "Podman reads the file itself, and it is on another host")
             .without(
                 Feature::Binds,
-                "Podman's Docker API makes missing paths, and on another machine that cannot be checked",
+                "Podman's Docker API creates missing paths, and on another host that cannot be checked",
             );
+    }
+    if local {
+        capability = capability.running(runnable_platforms());
+    } else {
+        let reason = "the agent's secrets are files of this host, and the engine is on another host";
+        capability = capability.without(Feature::Secrets, reason);
     }
     if !config.allow_privileged {
         capability =
@@ -62,11 +80,8 @@ pub(crate) fn has_security(info: &Info, name: &str) -> bool {
 /// What works but should be known.
 pub(crate) fn warnings(info: &Info) -> Vec<String> {
     let mut warnings = info.warnings.clone();
-    let lacks = [
-        (info.memory_limit, "memory limits"),
-        (info.cpu_cfs_quota, "cpu limits"),
-        (info.pids_limit, "limits of processes"),
-    ];
+    let lacks =
+        [(info.memory_limit, "memory limits"), (info.cpu_cfs_quota, "cpu limits"), (info.pids_limit, "pids limits")];
     warnings.extend(
         lacks
             .into_iter()

@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::native::ErrorMessage;
+use crate::api_types::ErrorMessage;
 use crate::transport::{Body, Endpoint, HttpClient, http_client};
 
 /// Host in the address of every request; the connector ignores it.

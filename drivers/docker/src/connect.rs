@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::errors::Error as Native;
-use hythe_runtime::{Error, ErrorKind, RuntimeInfo};
+use hythe_runtime::{EndedInputs, Error, ErrorKind, Health, RuntimeInfo};
 use hythe_spec::RuntimeKind;
 
+use crate::api_types::Info;
 use crate::client::{ApiVersion, Client};
-use crate::core::Core;
+use crate::context::Context;
 use crate::discover::{Candidate, Environment, candidates};
 use crate::driver::Docker;
-use crate::native::Info;
+use crate::error::{broken, translate};
 use crate::translate::Engine;
 use crate::transport::Endpoint;
 use crate::{Config, capability};
@@ -79,7 +80,7 @@ async fn ask(endpoint: Endpoint, limit: Duration) -> Result<Found, String> {
 
 fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
     let Found { endpoint, client, engine, info } = found;
-    let capability = capability::capability(&info, &config, engine, endpoint.is_local());
+    let capability = capability::capability(&info, &config, engine, client.version(), endpoint.is_local());
     let described = RuntimeInfo {
         name: config.name.clone(),
         kind: RuntimeKind::Docker,
@@ -89,7 +90,9 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         engine_id: engine_id(engine, &info),
         rootless: info.rootless || capability::has_security(&info, "rootless"),
     };
-    let core = Core {
+    let context = Context {
+        rootless: described.rootless,
+        pids: info.pids_limit,
         selinux: capability::has_security(&info, "selinux"),
         client,
         engine,
@@ -100,8 +103,24 @@ fn docker(found: Found, config: Config, passed_over: Vec<String>) -> Docker {
         making_network: Arc::default(),
         making_snapshot: Arc::default(),
         failed_starts: Arc::default(),
+        ended_inputs: EndedInputs::default(),
     };
-    Docker::new(described, capability, core)
+    Docker::new(described, capability, context)
+}
+
+impl Context {
+    /// Asks the engine whether it answers, and its version.
+    pub(crate) async fn probe(&self) -> Result<Health, Error> {
+        let limit = self.config.connect_timeout;
+        let asked = tokio::time::timeout(limit.duration(), self.client.get::<Info>("/info", &[])).await;
+        let info = match asked {
+            Ok(info) => info.map_err(|error| translate("probe", "", error))?,
+            Err(_) => return Err(broken("probe", &format!("nothing within {limit}"))),
+        };
+        let mut warnings = self.passed_over.clone();
+        warnings.extend(capability::warnings(&info));
+        Ok(Health { version: info.server_version, warnings })
+    }
 }
 
 /// Podman makes up another id for every answer; there its store on its host is what makes it itself, as its own driver says it.

@@ -2,24 +2,24 @@
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
+    Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes, check_signal,
 };
+use hythe_spec::Signal;
 
-use crate::core::Core;
-use crate::error::{bounded, carried};
+use crate::context::Context;
 
 /// A connected engine that speaks Docker's API.
 #[derive(Debug)]
 pub struct Docker {
     info: RuntimeInfo,
     capability: Capability,
-    core: Core,
+    pub(crate) context: Context,
 }
 
 impl Docker {
-    pub(crate) fn new(info: RuntimeInfo, capability: Capability, core: Core) -> Self {
-        Self { info, capability, core }
+    pub(crate) fn new(info: RuntimeInfo, capability: Capability, context: Context) -> Self {
+        Self { info, capability, context }
     }
 }
 
@@ -34,86 +34,92 @@ impl Runtime for Docker {
     }
 
     async fn probe(&self, cx: &OpContext) -> Result<Health> {
-        bounded(cx, "probe", self.core.probe()).await
+        cx.with_deadline("probe", self.context.probe()).await
     }
 
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
-        let (core, plan) = (self.core.clone(), plan.clone());
-        carried(cx, "create", async move { Ok(core.create("create", &plan).await?.id) }).await
+        let (context, plan) = (self.context.clone(), plan.clone());
+        cx.run_detached("create", async move { Ok(context.create("create", &plan).await?.id) }).await
     }
 
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
-        let (core, plan) = (self.core.clone(), plan.clone());
-        carried(cx, "run", async move {
-            let attempt = core.create("run", &plan).await?;
+        let (context, plan) = (self.context.clone(), plan.clone());
+        cx.run_detached("run", async move {
+            let attempt = context.create("run", &plan).await?;
             if !attempt.has_run {
-                core.start("run", &attempt.id).await?;
+                context.start("run", &attempt.id.to_ref()).await?;
             }
             Ok(attempt.id)
         })
         .await
     }
 
-    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let (core, id) = (self.core.clone(), id.clone());
-        carried(cx, "start", async move {
-            let own = core.own("start", &id).await?;
-            core.start("start", &InstanceId(own.id)).await
+    async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        cx.run_detached("start", async move {
+            let own = context.own("start", &instance).await?;
+            context.start("start", &InstanceRef::id(own.id)).await
         })
         .await
     }
 
-    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        let (core, id, how) = (self.core.clone(), id.clone(), *how);
-        carried(cx, "stop", async move { core.stop(&id, how).await }).await
+    async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
+        let (context, instance, how) = (self.context.clone(), instance.clone(), *how);
+        cx.run_detached("stop", async move { context.stop(&instance, how).await }).await
     }
 
-    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let (core, id) = (self.core.clone(), id.clone());
-        carried(cx, "remove", async move { core.remove(&id).await }).await
+    async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        check_signal("signal", signal)?;
+        let (context, instance) = (self.context.clone(), instance.clone());
+        cx.run_detached("signal", async move { context.signal(&instance, signal).await }).await
     }
 
-    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        bounded(cx, "inspect", self.core.observe(id)).await
+    async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        cx.run_detached("remove", async move { context.remove(&instance).await }).await
+    }
+
+    async fn inspect(&self, cx: &OpContext, instance: &InstanceRef) -> Result<Observed> {
+        cx.with_deadline("inspect", self.context.observe(instance)).await
     }
 
     async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
-        bounded(cx, "list", self.core.list(filter)).await
+        cx.with_deadline("list", self.context.list(filter)).await
     }
 
     async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream> {
-        bounded(cx, "watch", self.core.watch(from)).await
+        cx.with_deadline("watch", self.context.watch(from)).await
     }
 
     fn images(&self) -> Option<&dyn Images> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn exec(&self) -> Option<&dyn Exec> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        Some(&self.core)
+        Some(self)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
-        self.core.explain(plan)
+        self.context.explain(plan)
     }
 }

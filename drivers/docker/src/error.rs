@@ -1,7 +1,7 @@
 //! From the engine's errors to the seam's: one table, the engine's words kept.
 
 use bollard::errors::Error as Native;
-use hythe_runtime::{Error, ErrorKind, OpContext, Result};
+use hythe_runtime::{Error, ErrorKind};
 
 /// What a phrase in an engine's message means; the first match counts.
 struct Phrase {
@@ -59,12 +59,23 @@ const PHRASES: &[Phrase] = &[
     phrase("unable to find user", ErrorKind::Invalid),
     phrase("unable to find group", ErrorKind::Invalid),
     phrase("no matching entries in", ErrorKind::Invalid),
+    phrase("/proc/sys/", ErrorKind::Invalid)
+        .hint("`sysctl -a` on the host lists the kernel parameters with valid values"),
+    phrase("not a directory", ErrorKind::Invalid)
+        .also("to rootfs at")
+        .hint("the image has a file where a directory is mounted, or a directory where a file is: mount it elsewhere"),
     phrase("no such file or directory", ErrorKind::Invalid).also("exec: ").exit(127),
     phrase("executable file not found", ErrorKind::Invalid).exit(127),
     phrase("permission denied", ErrorKind::Invalid).also("exec: ").exit(126),
     phrase("is a directory", ErrorKind::Invalid).also("exec: ").exit(126),
     phrase("exec format error", ErrorKind::Invalid).exit(126).hint("the image is for another processor"),
     phrase("operation not permitted", ErrorKind::Invalid).also("apply caps").exit(126),
+    phrase("adding custom device", ErrorKind::Invalid).hint("check the path against what the host has in `/dev`"),
+    phrase("no such file or directory", ErrorKind::Invalid)
+        .also("stat /dev/")
+        .hint("check the path against what the host has in `/dev`"),
+    phrase("unresolvable cdi devices", ErrorKind::Invalid)
+        .hint("check the name against `/etc/cdi` and `/var/run/cdi` of the host"),
     phrase("bind source path does not exist", ErrorKind::Invalid),
     phrase("no such file or directory", ErrorKind::Invalid).also("statfs"),
     phrase("invalid mount", ErrorKind::Invalid),
@@ -113,6 +124,8 @@ const PHRASES: &[Phrase] = &[
     phrase("no such process", ErrorKind::Unavailable).also("/proc/"),
     // Podman's API commits while another podman changes the store.
     phrase("layer not known", ErrorKind::Unavailable),
+    phrase("certificate signed by unknown authority", ErrorKind::Unavailable)
+        .hint("put the certificate of its CA at `/etc/docker/certs.d/<registry>/ca.crt` of the engine's host"),
     phrase("connection refused", ErrorKind::Unavailable),
     phrase("no such host", ErrorKind::Unavailable),
     phrase("i/o timeout", ErrorKind::Unavailable),
@@ -134,10 +147,9 @@ pub(crate) fn translate(operation: &'static str, subject: &str, native: Native) 
     }
 }
 
-/// The error of a list: what vanished while the engine listed makes the list fail, which is worth another try.
+/// The error of a list.
 pub(crate) fn listing(operation: &'static str, native: Native) -> Error {
-    let error = translate(operation, "", native);
-    if error.is_not_found() { Error::new(ErrorKind::Unavailable, operation, error.message()) } else { error }
+    translate(operation, "", native).of_listing()
 }
 
 /// The seam's error for an engine's words, with the HTTP status where there was one.
@@ -189,30 +201,6 @@ pub(crate) fn is_absent(native: &Native) -> bool {
     has_status(native, 404)
 }
 
-/// Waits for the work, the deadline or the caller's withdrawal, whichever is first.
-pub(crate) async fn bounded<T>(
-    cx: &OpContext,
-    operation: &'static str,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    cx.bounded(operation, "the engine did not answer in time", work).await
-}
-
-/// As [`bounded`], for work that changes something: it is carried to its end even when nobody waits any more, so that the engine is never left halfway.
-pub(crate) async fn carried<T: Send + 'static>(
-    cx: &OpContext,
-    operation: &'static str,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let task = tokio::spawn(work);
-    bounded(cx, operation, async {
-        task.await.unwrap_or_else(|error| {
-            Err(Error::new(ErrorKind::Internal, operation, "the call ended early").source(error))
-        })
-    })
-    .await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,9 +208,20 @@ mod tests {
     /// Messages as real engines gave them: dockerd 20.10.24 and Podman 4.3.1.
     const SAID: &[(u16, &str, ErrorKind)] = &[
         (404, "No such container: x", ErrorKind::NotFound),
+        (
+            400,
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: open /proc/sys/net/no/such: no such file or directory: unknown",
+            ErrorKind::Invalid,
+        ),
+        (
+            500,
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting \"/s/0\" to rootfs at \"/tmp\": mount /s/0:/tmp (via /proc/self/fd/6), flags: 0x5001: not a directory: unknown",
+            ErrorKind::Invalid,
+        ),
         (404, "no container with name or ID \"x\" found: no such container", ErrorKind::NotFound),
         (404, "no such image: localhost/x:1: image not known", ErrorKind::NotFound),
         (404, "network x not found", ErrorKind::NotFound),
+        (500, "Get \"https://192.0.2.7:5/v2/\": x509: certificate signed by unknown authority", ErrorKind::Unavailable),
         (500, "container create: unable to find network with name or ID x: network not found", ErrorKind::NotFound),
         (404, "volume with name x not found: no such volume", ErrorKind::NotFound),
         (

@@ -1,50 +1,63 @@
 //! Images of the engine: pull and push with progress, list, get, tag, remove; digests are asked of the registry itself.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Method};
-use hythe_oci::auth::{Credential, Files, server_address};
+use http::Method;
 use hythe_oci::{Kind, Registry, RegistryConfig};
+use hythe_runtime::snapshots::snapshot_of;
 use hythe_runtime::{
-    BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink, RemoteImage, Result,
+    BuildOutput, BuildRequest, Error, ErrorKind, Image, ImageHealth, Images, OpContext, Progress, ProgressSink,
+    RemoteImage, Result,
 };
-use hythe_spec::ImageRef;
-use jiff::Timestamp;
+use hythe_spec::{ImageRef, Platform};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
 
-use crate::client::ByteStream;
-use crate::core::Core;
-use crate::error::{bounded, broken, carried, is_absent, listing, said, translate};
-use crate::native::{ImageRow, Report};
-use crate::translate::{image_config, reference, timestamp};
+use crate::api_types::{ContainerRow, ImageRow, Report};
+use crate::client::{ByteStream, segment};
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::{broken, is_absent, listing, said, translate};
+use crate::registry::{auth_files, of_registry, registry_auth};
+use crate::translate::{self, Engine, digest, reference};
 
 /// What a reference is made of, beside letters and digits.
 const IN_REFERENCES: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'/').remove(b':').remove(b'@');
 
 #[async_trait]
-impl Images for Core {
-    async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
-        bounded(cx, "pull", self.pull_image(image, progress)).await
+impl Images for Docker {
+    async fn pull(
+        &self,
+        cx: &OpContext,
+        image: &ImageRef,
+        platform: Option<&Platform>,
+        progress: &ProgressSink,
+    ) -> Result<Image> {
+        cx.with_deadline("pull", self.context.pull_image(image, platform, progress)).await
     }
 
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
-        bounded(cx, "get image", self.image("get image", image)).await
+        cx.with_deadline("get image", async {
+            let mut found = self.context.image("get image", image).await?;
+            if let Some(config) = found.config.as_mut().filter(|_| self.context.engine == Engine::Podman) {
+                config.health = self.context.podman_health("get image", image).await?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Image>> {
-        bounded(cx, "list images", async {
+        cx.with_deadline("list images", async {
             let rows: Vec<ImageRow> =
-                self.client.get("/images/json", &[]).await.map_err(|error| listing("list images", error))?;
+                self.context.client.get("/images/json", &[]).await.map_err(|error| listing("list images", error))?;
             let mut images: Vec<Image> =
-                rows.into_iter().map(described).filter(|image| !image.tags.is_empty()).collect();
+                rows.into_iter().map(translate::image).filter(|image| !image.tags.is_empty()).collect();
             images.sort_by(|a, b| a.tags.cmp(&b.tags));
             Ok(images)
         })
@@ -52,56 +65,80 @@ impl Images for Core {
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
-        let (core, image) = (self.clone(), image.clone());
-        carried(cx, "remove image", async move { core.remove_image("remove image", &image).await }).await
+        let (context, image) = (self.context.clone(), image.clone());
+        cx.run_detached("remove image", async move { context.remove_image("remove image", &image).await }).await
+    }
+
+    async fn unused(&self, cx: &OpContext) -> Result<Vec<Image>> {
+        cx.with_deadline("list unused images", self.context.unused_images()).await
+    }
+
+    async fn discard(&self, cx: &OpContext, id: &str) -> Result<()> {
+        let (context, id) = (self.context.clone(), id.to_owned());
+        cx.run_detached("discard image", async move { context.discard_image(&id).await }).await
     }
 
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
-        let (core, path) = (self.clone(), format!("/images/{}/tag", in_path(image)));
-        let (repository, tag) = (name.repository(), name.tag.clone().unwrap_or_else(|| "latest".to_owned()));
-        let subject = image.to_string();
-        carried(cx, "tag", async move {
-            let tagged = core.client.act(Method::POST, &path, &[("repo", &repository), ("tag", &tag)]).await;
-            tagged.map(drop).map_err(|error| translate("tag", &subject, error))
-        })
-        .await
+        let (context, image, name) = (self.context.clone(), image.clone(), name.clone());
+        cx.run_detached("tag", async move { context.tag_image("tag", &in_path(&image), &name).await }).await
     }
 
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
-        bounded(cx, "push", self.push_image(image, progress)).await
+        cx.with_deadline("push", self.context.push_image(image, progress)).await
     }
 
     async fn build(&self, cx: &OpContext, request: &BuildRequest, progress: &ProgressSink) -> Result<BuildOutput> {
-        bounded(cx, "build", self.build_image(request, progress)).await
+        cx.with_deadline("build", self.context.build_image(request, progress)).await
     }
 
-    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
-        bounded(cx, "load", self.load_archive(archive, progress)).await
+    async fn load(
+        &self,
+        cx: &OpContext,
+        archive: &Path,
+        name: Option<&ImageRef>,
+        progress: &ProgressSink,
+    ) -> Result<Vec<Image>> {
+        cx.with_deadline("load", self.context.load_archive(archive, name, progress)).await
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
-        bounded(cx, "resolve", async {
-            let config = RegistryConfig {
-                insecure: self.config.insecure_registries.clone(),
-                auth: auth_files(),
-                ..RegistryConfig::default()
-            };
-            let registry = Registry::new(config).map_err(|error| of_registry("resolve", error))?;
-            let resolved = registry.resolve(image).await.map_err(|error| of_registry("resolve", error))?;
+        cx.with_deadline("resolve", async {
+            let resolved = self
+                .context
+                .registry("resolve")?
+                .resolve(image)
+                .await
+                .map_err(|error| of_registry("resolve", error))?;
             Ok(RemoteImage { digest: resolved.digest })
         })
         .await
     }
 }
 
-impl Core {
+impl Context {
     pub(crate) async fn image(&self, operation: &'static str, image: &ImageRef) -> Result<Image> {
         let row: ImageRow = self
             .client
             .get(&format!("/images/{}/json", in_path(image)), &[])
             .await
             .map_err(|error| translate(operation, &image.to_string(), error))?;
-        Ok(described(row))
+        Ok(translate::image(row))
+    }
+
+    /// `image` is a reference or an id, as it stands in a path.
+    pub(crate) async fn tag_image(&self, operation: &'static str, image: &str, name: &ImageRef) -> Result<()> {
+        let (repository, tag) = (name.repository(), name.tag.clone().unwrap_or_else(|| "latest".to_owned()));
+        let query = [("repo", repository.as_str()), ("tag", tag.as_str())];
+        let tagged = self.client.act(Method::POST, &format!("/images/{image}/tag"), &query).await;
+        tagged.map(drop).map_err(|error| translate(operation, image, error))
+    }
+
+    /// Podman leaves the health check out of what it answers as Docker, and tells it under paths of its own.
+    async fn podman_health(&self, operation: &'static str, image: &ImageRef) -> Result<Option<ImageHealth>> {
+        let path = format!("/libpod/images/{}/json", in_path(image));
+        let document: serde_json::Value =
+            self.client.get(&path, &[]).await.map_err(|error| translate(operation, &image.to_string(), error))?;
+        Ok(ImageHealth::read(&document["Healthcheck"]))
     }
 
     pub(crate) async fn remove_image(&self, operation: &'static str, image: &ImageRef) -> Result<()> {
@@ -111,18 +148,92 @@ impl Core {
         }
     }
 
-    async fn pull_image(&self, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
+    /// Asked before the instances are, so that what is made meanwhile is seen with its image.
+    async fn unused_images(&self) -> Result<Vec<Image>> {
+        let failed = |error| listing("list unused images", error);
+        let rows: Vec<ImageRow> = self.client.get("/images/json", &[]).await.map_err(failed)?;
+        let users: Vec<ContainerRow> = self.client.get("/containers/json", &[("all", "1")]).await.map_err(failed)?;
+        let used: BTreeSet<String> = users.into_iter().map(|row| digest(&row.image_id)).collect();
+        let rows = rows.into_iter().filter(|row| snapshot_of(&row.labels).is_none());
+        let mut images: Vec<Image> = rows.map(translate::image).filter(|image| !used.contains(&image.id)).collect();
+        images.sort_by(|a, b| (&a.tags, &a.id).cmp(&(&b.tags, &b.id)));
+        Ok(images)
+    }
+
+    /// The engine itself refuses what a container uses.
+    async fn discard_image(&self, id: &str) -> Result<()> {
+        const OPERATION: &str = "discard image";
+        let path = format!("/images/{}", segment(id));
+        let found: ImageRow = match self.client.get(&format!("{path}/json"), &[]).await {
+            Err(error) if is_absent(&error) => return Ok(()),
+            found => found.map_err(|error| translate(OPERATION, id, error))?,
+        };
+        let found = translate::image(found);
+        if !found.tags.is_empty() {
+            let words = format!("image `{id}` is called `{}`", found.tags.join("`, `"));
+            return Err(Error::new(ErrorKind::Conflict, OPERATION, words));
+        }
+        match self.client.act(Method::DELETE, &path, &[]).await {
+            Err(error) if is_absent(&error) => Ok(()),
+            done => done.map(drop).map_err(|error| translate(OPERATION, id, error)),
+        }
+    }
+
+    async fn pull_image(
+        &self,
+        image: &ImageRef,
+        platform: Option<&Platform>,
+        progress: &ProgressSink,
+    ) -> Result<Image> {
+        if let Some(absent) = hythe_oci::built_here(image) {
+            return self.image("pull", image).await.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => of_registry("pull", absent),
+                _ => error,
+            });
+        }
         let (repository, version) = (image.repository(), image.digest.clone().or_else(|| image.tag.clone()));
         let version = version.unwrap_or_else(|| "latest".to_owned());
-        let query = [("fromImage", repository.as_str()), ("tag", version.as_str())];
+        let words = platform.map(ToString::to_string);
+        let mut query = vec![("fromImage", repository.as_str()), ("tag", version.as_str())];
+        query.extend(words.as_deref().map(|words| ("platform", words)));
         let headers = registry_auth("pull", image).await?;
         let failed = |error| translate("pull", &image.to_string(), error);
         let bytes = self
             .client
             .stream(Method::POST, "/images/create", &query, &headers, bollard::body_full(Bytes::new()))
             .await;
-        self.follow("pull", image, bytes.map_err(failed)?, progress).await?;
+        let pulled = match bytes {
+            Ok(bytes) => self.follow("pull", image, bytes, progress).await,
+            Err(error) => Err(failed(error)),
+        };
+        if let Err(error) = pulled {
+            return Err(self.at_registry(image, platform, error).await);
+        }
         self.image("pull", image).await
+    }
+
+    fn registry(&self, operation: &'static str) -> Result<Registry> {
+        let config = RegistryConfig {
+            insecure: self.config.insecure_registries.clone(),
+            auth: auth_files(),
+            ..RegistryConfig::default()
+        };
+        Registry::new(config).map_err(|error| of_registry(operation, error))
+    }
+
+    /// The engine says of an index whose image is missing what it says of an absent tag, and of one without an image for this machine not what
+    /// it has: the registry itself is asked.
+    async fn at_registry(&self, image: &ImageRef, platform: Option<&Platform>, error: Error) -> Error {
+        if !error.is_not_found() && !error.message().contains("no matching manifest") {
+            return error;
+        }
+        let Ok(registry) = self.registry("pull") else { return error };
+        match registry.check(image, platform).await {
+            Err(asked) if matches!(asked.kind(), Kind::NotFound | Kind::Invalid) => {
+                of_registry("pull", asked).with("engine", error.message())
+            }
+            _ => error,
+        }
     }
 
     async fn push_image(&self, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
@@ -220,85 +331,6 @@ fn status_word(status: &str) -> String {
 
 pub(crate) fn in_path(image: &ImageRef) -> String {
     utf8_percent_encode(&reference(image), IN_REFERENCES).to_string()
-}
-
-fn described(row: ImageRow) -> Image {
-    let created = match &row.created {
-        serde_json::Value::Number(seconds) => seconds.as_i64().and_then(|seconds| Timestamp::from_second(seconds).ok()),
-        serde_json::Value::String(text) => timestamp(text),
-        _ => None,
-    };
-    let id = if row.id.contains(':') { row.id } else { format!("sha256:{}", row.id) };
-    Image {
-        id,
-        tags: full(row.repo_tags),
-        digests: full(row.repo_digests),
-        size: row.size,
-        created,
-        config: row.config.map(image_config),
-    }
-}
-
-/// Engines shorten names; here they are whole. `<none>:<none>` is no name.
-pub(crate) fn full(names: Vec<String>) -> Vec<String> {
-    let mut names: Vec<String> =
-        names.iter().filter_map(|name| name.parse::<ImageRef>().ok()).map(|image| image.to_string()).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-fn auth_files() -> Files {
-    Files::from_env(&|name| std::env::var(name).ok())
-}
-
-fn of_registry(operation: &'static str, error: hythe_oci::Error) -> Error {
-    let kind = match error.kind() {
-        Kind::NotFound => ErrorKind::NotFound,
-        Kind::Unauthorized => ErrorKind::Unauthorized,
-        Kind::Unavailable => ErrorKind::Unavailable,
-        Kind::Invalid => ErrorKind::Invalid,
-        Kind::Exhausted => ErrorKind::Exhausted,
-        Kind::Internal => ErrorKind::Internal,
-    };
-    let translated = Error::new(kind, operation, error.to_string()).temporary(error.is_temporary());
-    match error.next_step() {
-        Some(hint) => translated.hint(hint),
-        None => translated,
-    }
-}
-
-/// What the API calls an auth configuration.
-pub(crate) async fn auth_document(operation: &'static str, image: &ImageRef) -> Result<Option<serde_json::Value>> {
-    let server = server_address(image);
-    let found = auth_files().find(image).await.map_err(|error| of_registry(operation, error))?;
-    Ok(found.map(|credential| match credential {
-        Credential::Password { username, password } => {
-            json!({ "username": username, "password": password, "serveraddress": server })
-        }
-        Credential::Token(token) => json!({ "identitytoken": token, "serveraddress": server }),
-    }))
-}
-
-/// The header that carries credentials; a push needs one even without any.
-async fn registry_auth(operation: &'static str, image: &ImageRef) -> Result<HeaderMap> {
-    let document = auth_document(operation, image).await?.unwrap_or_else(|| json!({}));
-    secret_header(operation, "x-registry-auth", &document)
-}
-
-/// A document in a header, kept out of logs.
-pub(crate) fn secret_header(
-    operation: &'static str,
-    name: &'static str,
-    document: &serde_json::Value,
-) -> Result<HeaderMap> {
-    let unusable =
-        |error| Error::new(ErrorKind::Invalid, operation, "the credentials do not fit a header").source(error);
-    let mut value = HeaderValue::try_from(URL_SAFE.encode(document.to_string())).map_err(unusable)?;
-    value.set_sensitive(true);
-    let mut headers = HeaderMap::new();
-    headers.insert(name, value);
-    Ok(headers)
 }
 
 /// The last lines of some output, for an error.

@@ -5,29 +5,30 @@
 //! How each part of a plan is honoured, and which answers of the engines are made alike, is said below.
 #![doc = include_str!("docs.md")]
 
+mod api_types;
 mod attach;
 mod build;
 mod capability;
 mod client;
 mod config;
 mod connect;
-mod core;
+mod context;
 mod discover;
+mod dockerignore;
 mod driver;
 mod error;
-mod evidence;
 mod exec;
-mod frames;
-mod ignore;
+mod image_load;
 mod images;
 mod lifecycle;
-mod lines;
-mod load;
 mod logs;
-mod native;
 mod networks;
+mod observe;
+mod partial_lines;
+mod registry;
 mod snapshots;
 mod stats;
+mod stdcopy;
 mod translate;
 mod transport;
 mod volumes;

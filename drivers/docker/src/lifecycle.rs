@@ -9,17 +9,18 @@ use bollard::models::{EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{RemoveContainerOptions, StopContainerOptions};
 use futures_util::future::try_join_all;
 use http::Method;
-use hythe_runtime::{Error, ErrorKind, Exit, Identity, InstanceId, Plan, PlanNetwork, Result, Stop};
+use hythe_runtime::identity::name_in_use;
+use hythe_runtime::{Error, ErrorKind, Exit, Identity, InstanceId, InstanceRef, Plan, PlanNetwork, Result, Stop};
 use hythe_spec::{MountSource, Signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::api_types::{Container, Created, Network, Volume};
 use crate::client::{ApiVersion, segment};
-use crate::core::Core;
+use crate::context::Context;
 use crate::error::{exit_code, has_status, is_absent, said, translate};
-use crate::native::{Container, Created, Network, Volume};
 use crate::translate::{self, Engine};
 
-/// Between a name that is taken and its holder becoming visible, or a removal that another caller began and its end.
+/// Between a name that is taken and its owner becoming visible, or a removal that another caller began and its end.
 const SETTLE_STEP: Duration = Duration::from_millis(50);
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 /// What an engine may take beyond the grace to kill and to clear away.
@@ -35,7 +36,7 @@ pub(crate) struct Attempt {
     pub(crate) has_run: bool,
 }
 
-impl Core {
+impl Context {
     /// Makes the container, or finds the one that an earlier call of this attempt made.
     pub(crate) async fn create(&self, operation: &'static str, plan: &Plan) -> Result<Attempt> {
         let around = self.surroundings(operation, plan)?;
@@ -43,11 +44,12 @@ impl Core {
         self.check_volumes(operation, plan).await?;
         let body = translate::create(plan, &around);
         let later = translate::later_networks(plan, &around);
-        let name = plan.name();
+        let (name, platform) = (plan.name(), translate::platform(plan, &around));
+        let mut query = vec![("name", name.as_str())];
+        query.extend(platform.as_deref().map(|platform| ("platform", platform)));
         let give_up = Instant::now() + SETTLE_LIMIT;
         loop {
-            let create =
-                async { Ok(self.client.post::<Created>("/containers/create", &[("name", &name)], &body).await) };
+            let create = async { Ok(self.client.post::<Created>("/containers/create", &query, &body).await) };
             // dockerd only looks for networks at start; asked at the same time, this costs no time.
             let (made, networks) = tokio::join!(create, self.check_networks(operation, plan));
             match made? {
@@ -99,24 +101,23 @@ impl Core {
         later: &BTreeMap<String, EndpointSettings>,
     ) -> Result<Option<Attempt>> {
         let name = plan.name();
-        let holder = match self.container(operation, &name).await {
-            Ok(holder) => holder,
+        let owner = match self.container(operation, &InstanceRef::name(&name)).await {
+            Ok(owner) => owner,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
-        if Identity::from_labels(&holder.config.labels).as_ref() != Some(&plan.identity) {
-            let message = format!("name `{name}` is held by `{}`, which is another instance", holder.id);
-            return Err(Error::new(ErrorKind::AlreadyExists, operation, message));
+        if Identity::from_labels(&owner.config.labels).as_ref() != Some(&plan.identity) {
+            return Err(name_in_use(operation, &name, &owner.id));
         }
-        if holder.state.status == "created" {
+        if owner.state.status == "created" {
             let missing: BTreeMap<_, _> = later
                 .iter()
-                .filter(|(network, _)| !holder.network_settings.networks.contains_key(*network))
+                .filter(|(network, _)| !owner.network_settings.networks.contains_key(*network))
                 .map(|(network, settings)| (network.clone(), settings.clone()))
                 .collect();
-            self.connect_all(operation, &holder.id, &missing).await?;
+            self.connect_all(operation, &owner.id, &missing).await?;
         }
-        Ok(Some(Attempt { id: InstanceId(holder.id), has_run: holder.state.status != "created" }))
+        Ok(Some(Attempt { id: InstanceId(owner.id), has_run: owner.state.status != "created" }))
     }
 
     async fn connect_all(
@@ -153,7 +154,7 @@ impl Core {
     }
 
     async fn check_networks(&self, operation: &'static str, plan: &Plan) -> Result<()> {
-        let PlanNetwork::Bridged { attachments } = &plan.network else { return Ok(()) };
+        let PlanNetwork::Networks { attachments } = &plan.network else { return Ok(()) };
         try_join_all(attachments.iter().map(|attachment| async move {
             let name = &attachment.network;
             let found = self.client.get::<Network>(&format!("/networks/{}", segment(name)), &[]).await;
@@ -165,10 +166,10 @@ impl Core {
 
     /// Refuses missing bind sources where the engine would make them: Podman's API always, dockerd for binds with an SELinux label.
     async fn check_binds(&self, operation: &'static str, plan: &Plan) -> Result<()> {
-        for mount in &plan.mounts {
+        for mount in &plan.all_mounts() {
             let MountSource::Bind { path, selinux, .. } = &mount.source else { continue };
             if self.engine == Engine::Podman && path.contains(',') {
-                let message = format!("Podman's Docker API cannot mount `{path}`: it takes the comma for a separator");
+                let message = format!("Podman's Docker API cannot mount `{path}`: it treats the comma as a separator");
                 return Err(Error::new(ErrorKind::Unsupported, operation, message).hint("use the runtime `podman`"));
             }
             if self.engine == Engine::Docker && !(self.selinux && selinux.is_some()) {
@@ -176,7 +177,7 @@ impl Core {
             }
             if !self.local {
                 let message = format!(
-                    "`{path}` cannot be checked on an engine of another machine, which would make it where it is missing"
+                    "`{path}` cannot be checked on an engine on another host, which would create it where it is missing"
                 );
                 return Err(Error::new(ErrorKind::Unsupported, operation, message));
             }
@@ -189,10 +190,14 @@ impl Core {
     }
 
     /// Starts it; running already is success.
-    pub(crate) async fn start(&self, operation: &'static str, id: &InstanceId) -> Result<()> {
-        let started =
-            self.client.docker().start_container(&id.0, None).await.map_err(|error| translate(operation, &id.0, error));
-        self.note_start(&id.0, started.as_ref().err());
+    pub(crate) async fn start(&self, operation: &'static str, instance: &InstanceRef) -> Result<()> {
+        let started = self
+            .client
+            .docker()
+            .start_container(instance.as_str(), None)
+            .await
+            .map_err(|error| translate(operation, instance.as_str(), error));
+        self.note_start(instance.as_str(), started.as_ref().err());
         started
     }
 
@@ -202,13 +207,13 @@ impl Core {
         failures.remove(id);
         let Some(error) = failed.filter(|_| self.engine == Engine::Podman) else { return };
         if let Some(code) = exit_code(error) {
-            failures.insert(id.to_owned(), Exit { error: Some(error.message().to_owned()), ..Exit::from_code(code) });
+            failures.insert(id.to_owned(), Exit::never_started(code, error.message()));
         }
     }
 
     /// Stops it; not running is success, and no call is made.
-    pub(crate) async fn stop(&self, id: &InstanceId, how: Stop) -> Result<()> {
-        let own = self.own("stop", id).await?;
+    pub(crate) async fn stop(&self, instance: &InstanceRef, how: Stop) -> Result<()> {
+        let own = self.own("stop", instance).await?;
         match own.state.status.as_str() {
             "running" | "restarting" | "stopping" => {}
             // Podman refuses to stop what is paused; dockerd thaws it itself.
@@ -219,7 +224,9 @@ impl Core {
         let _mark = Stopping::mark(self, &own.id);
         let limit = how.grace + KILL_LIMIT;
         let stopped = timeout(limit, self.stop_running(&own, how)).await;
-        stopped.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "stop", format!("`{id}` still runs after KILL"))))
+        stopped.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "stop", format!("`{instance}` still runs after KILL")))
+        })
     }
 
     async fn unpause(&self, id: &str) -> Result<()> {
@@ -256,11 +263,26 @@ impl Core {
     }
 
     async fn kill(&self, id: &str, signal: Signal) -> Result<()> {
-        let path = format!("/containers/{}/kill", segment(id));
-        match self.client.act(Method::POST, &path, &[("signal", &signal.to_string())]).await {
+        match self.send(id, signal).await {
             Err(error) if is_stopped(&error) => Ok(()),
-            done => done.map(drop).map_err(|error| translate("stop", id, error)),
+            done => done.map_err(|error| translate("stop", id, error)),
         }
+    }
+
+    async fn send(&self, id: &str, signal: Signal) -> std::result::Result<(), Native> {
+        let path = format!("/containers/{}/kill", segment(id));
+        self.client.act(Method::POST, &path, &[("signal", &signal.to_string())]).await.map(drop)
+    }
+
+    /// A signal that somebody asks for.
+    pub(crate) async fn signal(&self, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        let own = self.own("signal", instance).await?;
+        self.send(&own.id, signal).await.map_err(|error| translate("signal", instance.as_str(), error))?;
+        // dockerd lets it go on by itself.
+        if signal == Signal::KILL && own.state.status == "paused" && self.engine == Engine::Podman {
+            self.unpause(&own.id).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the main process is gone.
@@ -274,14 +296,14 @@ impl Core {
     }
 
     /// Removes it and its anonymous volumes; absent is success.
-    pub(crate) async fn remove(&self, id: &InstanceId) -> Result<()> {
-        let own = match self.own("remove", id).await {
+    pub(crate) async fn remove(&self, instance: &InstanceRef) -> Result<()> {
+        let own = match self.own("remove", instance).await {
             Ok(own) => own,
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         };
         if matches!(own.state.status.as_str(), "running" | "paused" | "restarting" | "stopping") {
-            let message = format!("`{id}` is {}", own.state.status);
+            let message = format!("`{instance}` is {}", own.state.status);
             return Err(Error::new(ErrorKind::Conflict, "remove", message).hint("stop it first"));
         }
         self.delete(&own.id, false).await
@@ -306,20 +328,20 @@ impl Core {
 
 /// Marks a container as being stopped by us, as long as it lives.
 struct Stopping<'a> {
-    core: &'a Core,
+    context: &'a Context,
     id: String,
 }
 
 impl<'a> Stopping<'a> {
-    fn mark(core: &'a Core, id: &str) -> Self {
-        core.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
-        Self { core, id: id.to_owned() }
+    fn mark(context: &'a Context, id: &str) -> Self {
+        context.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        Self { context, id: id.to_owned() }
     }
 }
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
-        self.core.stopping.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.context.stopping.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 

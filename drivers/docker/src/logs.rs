@@ -11,15 +11,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Method};
-use hythe_runtime::{InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, OutputStream, Result, StdStream};
+use hythe_runtime::log_lines::in_time;
+use hythe_runtime::{
+    InstanceRef, LogLine, LogOptions, LogStream, LogTail, Logs, OpContext, OutputStream, Result, StdStream,
+};
 use jiff::Timestamp;
 
+use crate::api_types::Container;
 use crate::client::segment;
-use crate::core::Core;
-use crate::error::{bounded, translate};
-use crate::frames::frames;
-use crate::lines::{Format, Lines};
-use crate::native::Container;
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::translate;
+use crate::partial_lines::{Format, PartialLines};
+use crate::stdcopy::frames;
 use crate::translate::Engine;
 
 mod poll;
@@ -27,13 +31,15 @@ mod poll;
 const OPERATION: &str = "logs";
 /// Pieces asked of dockerd's tail beyond two for each line.
 const PIECES_MORE: u64 = 64;
+/// Pieces that are read into memory at once; for a longer tail the log is read from its beginning.
+const MOST_PIECES: u64 = 1024;
 /// How long after its end a follow waits for lines that were written before it.
 const LAG: Duration = Duration::from_millis(250);
 
 #[async_trait]
-impl Logs for Core {
-    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
-        let opened = bounded(cx, OPERATION, self.open_logs(id, options)).await?;
+impl Logs for Docker {
+    async fn logs(&self, cx: &OpContext, instance: &InstanceRef, options: &LogOptions) -> Result<LogStream> {
+        let opened = cx.with_deadline(OPERATION, self.context.open_logs(instance, options)).await?;
         let cancel = cx.cancel.clone();
         Ok(opened.take_until(async move { cancel.cancelled().await }).boxed())
     }
@@ -49,10 +55,10 @@ struct Reading {
     skip: u64,
 }
 
-impl Core {
-    async fn open_logs(&self, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
+impl Context {
+    async fn open_logs(&self, instance: &InstanceRef, options: &LogOptions) -> Result<LogStream> {
         let LogOptions { tail, since, until, follow } = *options;
-        let container = self.container(OPERATION, &id.0).await?;
+        let container = self.container(OPERATION, instance).await?;
         let never_started = container.state.status == "created" && !follow;
         if never_started || (tail == Some(0) && !follow) {
             return Ok(stream::empty().boxed());
@@ -70,6 +76,7 @@ impl Core {
     async fn tail(&self, container: &Container, whole: Reading, tail: u64) -> Result<(VecDeque<LogLine>, Seen)> {
         let simple = whole.since.is_none()
             && whole.until.is_none()
+            && tail <= MOST_PIECES / 4
             && self.format(container.config.tty) == Format::Framed { one_time: true };
         if simple && let Some(recent) = self.recent(container, whole, tail).await? {
             return Ok(recent);
@@ -89,7 +96,7 @@ impl Core {
         let frames: Vec<_> = frames.try_collect().await?;
         let all_there = (frames.len() as u64) < pieces;
         let frames = stream::iter(frames.into_iter().map(Ok));
-        let mut lines: Vec<LogLine> = joined(frames, Lines::new(format), true).try_collect().await?;
+        let mut lines: Vec<LogLine> = joined(frames, PartialLines::new(format), true).try_collect().await?;
         if !all_there {
             // It may have lost its beginning.
             lines.drain(..lines.len().min(1));
@@ -104,7 +111,7 @@ impl Core {
         let lines = match (reading.follow, self.engine) {
             (false, _) => self.lines(container, reading, true).await?,
             (true, Engine::Docker) => self.followed(container, reading).await?,
-            (true, Engine::Podman) => poll::polled(self.clone(), container.id.clone(), reading),
+            (true, Engine::Podman) => poll::polled(self.clone(), InstanceRef::id(&container.id), reading),
         };
         let wanted = self.wanted(lines, reading);
         Ok(match reading.until.filter(|_| reading.follow) {
@@ -122,10 +129,10 @@ impl Core {
             let seen = Arc::clone(&seen);
             move |line| seen.lock().unwrap_or_else(PoisonError::into_inner).count(line)
         });
-        let (core, container) = (self.clone(), container.clone());
+        let (context, container) = (self.clone(), container.clone());
         let rest = stream::once(async move {
-            let rest = seen.lock().unwrap_or_else(PoisonError::into_inner).rest(core.engine, reading);
-            match core.lines(&container, rest, true).await {
+            let rest = seen.lock().unwrap_or_else(PoisonError::into_inner).rest(context.engine, reading);
+            match context.lines(&container, rest, true).await {
                 Ok(lines) => lines,
                 // Removed as soon as it ended.
                 Err(error) if error.is_not_found() => stream::empty().boxed(),
@@ -139,7 +146,11 @@ impl Core {
         // Podman's times are whole seconds, so it filters itself; dockerd's are exact.
         let trusted = self.engine == Engine::Podman;
         lines
-            .filter(move |line| std::future::ready(trusted || line.as_ref().map_or(true, |line| within(line, reading))))
+            .filter(move |line| {
+                std::future::ready(
+                    trusted || line.as_ref().map_or(true, |line| in_time(line, reading.since, reading.until)),
+                )
+            })
             .boxed()
     }
 
@@ -147,7 +158,7 @@ impl Core {
     async fn lines(&self, container: &Container, reading: Reading, whole: bool) -> Result<LogStream> {
         let (frames, format) = self.frames(container, reading, None).await?;
         let skip = usize::try_from(reading.skip).unwrap_or(usize::MAX);
-        Ok(joined(frames, Lines::new(format), whole).skip(skip).boxed())
+        Ok(joined(frames, PartialLines::new(format), whole).skip(skip).boxed())
     }
 
     async fn frames(
@@ -216,13 +227,8 @@ impl Seen {
     }
 }
 
-fn within(line: &LogLine, reading: Reading) -> bool {
-    let Some(time) = line.time else { return true };
-    reading.since.is_none_or(|since| time >= since) && reading.until.is_none_or(|until| time < until)
-}
-
 fn time_left(until: Timestamp) -> Duration {
-    let left = until.duration_since(Timestamp::now());
+    let left = until.duration_since(hythe_runtime::Clock::system().now());
     Duration::try_from(left).map_or(Duration::ZERO, |left| left + LAG)
 }
 
@@ -237,7 +243,7 @@ fn until_error(lines: LogStream) -> LogStream {
     lines.take_while(move |line| std::future::ready(!std::mem::replace(&mut broken, line.is_err()))).boxed()
 }
 
-fn joined<S>(frames: S, lines: Lines, whole: bool) -> impl Stream<Item = Result<LogLine>> + Send
+fn joined<S>(frames: S, lines: PartialLines, whole: bool) -> impl Stream<Item = Result<LogLine>> + Send
 where
     S: Stream<Item = Result<(StdStream, Bytes)>> + Send + Unpin,
 {
@@ -265,12 +271,9 @@ where
 
 /// The last so many lines, and what came before them.
 async fn last(mut log: LogStream, tail: u64) -> Result<(VecDeque<LogLine>, Seen)> {
-    let (mut kept, mut before) = (VecDeque::new(), Seen::default());
+    let (mut kept, mut before) = (LogTail::new(tail), Seen::default());
     while let Some(line) = log.next().await {
-        kept.push_back(line?);
-        if kept.len() as u64 > tail {
-            kept.pop_front().iter().for_each(|line| before.count(line));
-        }
+        kept.push(line?).iter().for_each(|line| before.count(line));
     }
-    Ok((kept, before))
+    Ok((kept.into_lines(), before))
 }

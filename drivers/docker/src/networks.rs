@@ -2,27 +2,28 @@
 
 use async_trait::async_trait;
 use http::Method;
-use hythe_runtime::identity::OWNER;
+use hythe_runtime::identity::{OWNER, ensure_same_owner, must_be_of};
 use hythe_runtime::{Error, ErrorKind, NetworkInfo, NetworkSpec, Networks, OpContext, Result};
 use serde_json::json;
 
+use crate::api_types::{Created, Network};
 use crate::client::{filters, segment};
-use crate::core::Core;
-use crate::error::{bounded, carried, is_absent, listing, translate};
-use crate::native::{Created, Network};
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::{is_absent, listing, translate};
 use crate::translate::Engine;
 
 #[async_trait]
-impl Networks for Core {
+impl Networks for Docker {
     async fn ensure(&self, cx: &OpContext, spec: &NetworkSpec) -> Result<()> {
-        let (core, spec) = (self.clone(), spec.clone());
-        carried(cx, "ensure network", async move { core.ensure_network(&spec).await }).await
+        let (context, spec) = (self.context.clone(), spec.clone());
+        cx.run_detached("ensure network", async move { context.ensure_network(&spec).await }).await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
-        bounded(cx, "list networks", async {
+        cx.with_deadline("list networks", async {
             let networks: Vec<Network> =
-                self.client.get("/networks", &[]).await.map_err(|error| listing("list networks", error))?;
+                self.context.client.get("/networks", &[]).await.map_err(|error| listing("list networks", error))?;
             let mut list: Vec<NetworkInfo> = networks.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)
@@ -30,13 +31,13 @@ impl Networks for Core {
         .await
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
-        let (core, name) = (self.clone(), name.to_owned());
-        carried(cx, "remove network", async move { core.remove_network(&name).await }).await
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
+        let (context, name, owner) = (self.context.clone(), name.to_owned(), owner.to_owned());
+        cx.run_detached("remove network", async move { context.remove_network(&name, &owner).await }).await
     }
 }
 
-impl Core {
+impl Context {
     async fn ensure_network(&self, spec: &NetworkSpec) -> Result<()> {
         const OPERATION: &str = "ensure network";
         let _making = self.making_network.lock().await;
@@ -52,8 +53,8 @@ impl Core {
         let there = self.networks_named(OPERATION, &spec.name).await?;
         match (made, there.split_first()) {
             (Ok(_), Some((first, others))) => {
-                self.settle(others, spec).await?;
-                same_owner(first, spec)
+                self.remove_twins(others, spec).await?;
+                if spec.labels.contains_key(OWNER) { same_owner(first, spec) } else { Ok(()) }
             }
             // Somebody else was first.
             (Err(_), Some((first, _))) => same_owner(first, spec),
@@ -63,7 +64,7 @@ impl Core {
     }
 
     /// Racing creates before API 1.44 can leave several networks of one name; everybody keeps the same one.
-    async fn settle(&self, others: &[Network], spec: &NetworkSpec) -> Result<()> {
+    async fn remove_twins(&self, others: &[Network], spec: &NetworkSpec) -> Result<()> {
         for network in others.iter().filter(|network| same_owner(network, spec).is_ok()) {
             match self.client.act(Method::DELETE, &format!("/networks/{}", segment(&network.id)), &[]).await {
                 Err(error) if is_absent(&error) => {}
@@ -86,11 +87,14 @@ impl Core {
         Ok(found)
     }
 
-    async fn remove_network(&self, name: &str) -> Result<()> {
+    async fn remove_network(&self, name: &str, owner: &str) -> Result<()> {
         const OPERATION: &str = "remove network";
         let networks = self.networks_named(OPERATION, name).await?;
         if networks.is_empty() {
             return Ok(());
+        }
+        for network in &networks {
+            must_be_of(owner, OPERATION, "network", name, &network.labels)?;
         }
         // dockerd counts only running users, and Podman's API takes the network away from running ones.
         let users = self.users_of(OPERATION, "network", name).await?;
@@ -99,10 +103,6 @@ impl Core {
             return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
         }
         for network in networks {
-            if !network.labels.contains_key(OWNER) {
-                let message = format!("network `{name}` carries no labels of Hythe; it is left alone");
-                return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
-            }
             match self.client.act(Method::DELETE, &format!("/networks/{}", segment(&network.id)), &[]).await {
                 Err(error) if is_absent(&error) => {}
                 done => done.map(drop).map_err(|error| translate(OPERATION, name, error))?,
@@ -113,11 +113,7 @@ impl Core {
 }
 
 fn same_owner(there: &Network, spec: &NetworkSpec) -> Result<()> {
-    if there.labels.get(OWNER) == spec.labels.get(OWNER) {
-        return Ok(());
-    }
-    let message = format!("network `{}` is there already and belongs to somebody else", spec.name);
-    Err(Error::new(ErrorKind::AlreadyExists, "ensure network", message))
+    ensure_same_owner("ensure network", "network", &spec.name, &there.labels, &spec.labels)
 }
 
 fn described(network: Network) -> NetworkInfo {

@@ -10,73 +10,26 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of};
-use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceId, OpContext, Result, Snapshot, Snapshots};
+use hythe_runtime::podman::OWN_VARIABLES;
+use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of, unpaused_after};
+use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceRef, OpContext, Result, Snapshot, Snapshots};
 use hythe_spec::ImageRef;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::api_types::{Container, ContainerConfig, Created, GraphDriver, ImageDocument, ImageRow, Info};
 use crate::client::{filters, segment};
-use crate::core::Core;
-use crate::error::{bounded, broken, carried, is_absent, listing, said, translate};
-use crate::images::{Reports, full, in_path};
-use crate::native::{Container, ContainerConfig, Created, Info, or_default};
-use crate::translate::{Engine, image_config, reference, timestamp};
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::{broken, is_absent, listing, said, translate};
+use crate::images::{Reports, in_path};
+use crate::translate::{Engine, digest, full, image_config, reference, state_of, timestamp};
 
 const COMMIT: &str = "snapshot-commit";
 /// On what is committed and not taken over yet: whose commit it is. A process has one at a time.
 const UNFINISHED: &str = "hythe.snapshot.unfinished";
-/// What Podman gives to every container by itself, and does not tell from what it was given.
-const PODMANS_OWN: [&str; 4] = ["container", "HOME", "HOSTNAME", "TERM"];
-
-/// `GET /images/{name}/json`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Document {
-    id: String,
-    created: String,
-    size: u64,
-    architecture: String,
-    #[serde(deserialize_with = "or_default")]
-    variant: String,
-    os: String,
-    /// As it is, so that nothing of it is lost.
-    config: Value,
-    #[serde(rename = "RootFS", deserialize_with = "or_default")]
-    root: Root,
-    #[serde(deserialize_with = "or_default")]
-    graph_driver: GraphDriver,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Root {
-    #[serde(deserialize_with = "or_default")]
-    layers: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct GraphDriver {
-    name: String,
-    #[serde(deserialize_with = "or_default")]
-    data: BTreeMap<String, String>,
-}
-
-/// One image of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Row {
-    id: String,
-    #[serde(deserialize_with = "or_default")]
-    repo_tags: Vec<String>,
-    #[serde(deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-    size: u64,
-    created: i64,
-}
-
-impl Document {
+/// Podman's own commit: the one of Docker's API knows Docker's format alone, into which Podman 5 writes the whole environment.
+const OCI_COMMIT: &str = "/libpod/commit";
+impl ImageDocument {
     fn settings(&self) -> ImageConfig {
         image_config(serde_json::from_value::<ContainerConfig>(self.config.clone()).unwrap_or_default())
     }
@@ -88,42 +41,38 @@ impl Document {
     }
 }
 
-fn digest(id: &str) -> String {
-    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
-}
-
 #[async_trait]
-impl Snapshots for Core {
-    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+impl Snapshots for Docker {
+    async fn commit(&self, cx: &OpContext, instance: &InstanceRef, request: &SnapshotRequest) -> Result<Snapshot> {
         request.check_name()?;
-        let (core, id, request) = (self.clone(), id.clone(), request.clone());
-        carried(cx, COMMIT, async move { core.snapshot(&id, &request).await }).await
+        let (context, instance, request) = (self.context.clone(), instance.clone(), request.clone());
+        cx.run_detached(COMMIT, async move { context.snapshot(&instance, &request).await }).await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>> {
-        bounded(cx, "snapshot-list", self.snapshots()).await
+        cx.with_deadline("snapshot-list", self.context.snapshots()).await
     }
 
     async fn mounts(&self, cx: &OpContext, image: &ImageRef) -> Result<Vec<SnapshotMount>> {
-        bounded(cx, "snapshot-mounts", self.snapshot_mounts(image)).await
+        cx.with_deadline("snapshot-mounts", self.context.snapshot_mounts(image)).await
     }
 
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
         const OPERATION: &str = "snapshot-remove";
-        let (core, image) = (self.clone(), image.clone());
-        carried(cx, OPERATION, async move {
-            let Some(document) = core.image_document(OPERATION, &in_path(&image)).await? else { return Ok(()) };
+        let (context, image) = (self.context.clone(), image.clone());
+        cx.run_detached(OPERATION, async move {
+            let Some(document) = context.image_document(OPERATION, &in_path(&image)).await? else { return Ok(()) };
             if document.snapshot(&image).is_none() {
                 return Err(Error::new(ErrorKind::Conflict, OPERATION, format!("`{image}` is no snapshot")));
             }
-            core.remove_image(OPERATION, &image).await
+            context.remove_image(OPERATION, &image).await
         })
         .await
     }
 }
 
-impl Core {
-    async fn image_document(&self, operation: &'static str, path: &str) -> Result<Option<Document>> {
+impl Context {
+    async fn image_document(&self, operation: &'static str, path: &str) -> Result<Option<ImageDocument>> {
         match self.client.get(&format!("/images/{path}/json"), &[]).await {
             Ok(document) => Ok(Some(document)),
             Err(error) if is_absent(&error) => Ok(None),
@@ -142,7 +91,7 @@ impl Core {
         Ok(document.snapshot(&request.image))
     }
 
-    async fn snapshot(&self, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+    async fn snapshot(&self, instance: &InstanceRef, request: &SnapshotRequest) -> Result<Snapshot> {
         let _making = self.making_snapshot.lock().await;
         if self.engine == Engine::Docker {
             self.sweep_unfinished(&request.identity.owner).await?;
@@ -150,33 +99,42 @@ impl Core {
         if let Some(held) = self.held(request).await? {
             return Ok(held);
         }
-        let container = self.container(COMMIT, &id.0).await?;
-        let lost = || Error::new(ErrorKind::Conflict, COMMIT, format!("the image of `{id}` is gone from the engine"));
+        let container = self.container(COMMIT, instance).await?;
+        let lost =
+            || Error::new(ErrorKind::Conflict, COMMIT, format!("the image of `{instance}` is missing in the engine"));
         let base = self.image_document(COMMIT, &segment(&container.image)).await?.ok_or_else(lost)?;
         match self.engine {
             Engine::Docker => self.commit_and_take_over(&container, &base, request).await?,
             Engine::Podman => self.commit_under_name(&container, &base, request).await?,
         }
-        let vanished = || broken(COMMIT, &format!("`{}` is gone again", request.image));
+        let vanished = || broken(COMMIT, &format!("the image `{}` is missing after the commit", request.image));
         self.held(request).await?.ok_or_else(vanished)
     }
 
-    async fn commit_under_name(&self, container: &Container, base: &Document, request: &SnapshotRequest) -> Result<()> {
+    async fn commit_under_name(
+        &self,
+        container: &Container,
+        base: &ImageDocument,
+        request: &SnapshotRequest,
+    ) -> Result<()> {
         let mut instance = image_config(container.config.clone());
         let base = base.settings();
-        instance.env.retain(|key, _| base.env.contains_key(key) || !PODMANS_OWN.contains(&key.as_str()));
-        let changes = instructions(request, &instance, &base);
+        instance.env.retain(|key, _| base.env.contains_key(key) || !OWN_VARIABLES.contains(&key.as_str()));
+        let mut changes = instructions(request, &instance, &base);
+        // Podman 5 drops it.
+        changes.extend(base.stop_signal.map(|signal| format!("STOPSIGNAL {}", signal.0)));
         let (repository, tag) = (request.image.repository(), request.image.tag.clone().unwrap_or_default());
         let mut query =
             vec![("container", container.id.as_str()), ("repo", &repository), ("tag", &tag), ("pause", "true")];
+        query.push(("format", "oci"));
         query.extend(changes.iter().map(|change| ("changes", change.as_str())));
-        self.commit(container, &query, &json!({})).await.map(drop)
+        self.commit(container, OCI_COMMIT, &query, &json!({})).await.map(drop)
     }
 
     async fn commit_and_take_over(
         &self,
         container: &Container,
-        base: &Document,
+        base: &ImageDocument,
         request: &SnapshotRequest,
     ) -> Result<()> {
         self.check_store().await?;
@@ -184,9 +142,9 @@ impl Core {
             container.config.labels.keys().map(|key| (key.as_str(), String::new())).collect();
         labels.insert(UNFINISHED, request.identity.owner.clone());
         let query = [("container", container.id.as_str()), ("pause", "true")];
-        let committed = self.commit(container, &query, &json!({ "Labels": labels })).await?;
+        let committed = self.commit(container, "/commit", &query, &json!({ "Labels": labels })).await?;
         let taken = async {
-            let gone = || broken(COMMIT, "what it committed is gone again");
+            let gone = || broken(COMMIT, "the committed image is missing");
             let document = self.image_document(COMMIT, &segment(&committed)).await?.ok_or_else(gone)?;
             self.take_over(&document, base, request).await
         };
@@ -199,34 +157,30 @@ impl Core {
     }
 
     /// Commits; gives the id. One that the engine broke off does not leave frozen what ran.
-    async fn commit(&self, container: &Container, query: &[(&str, &str)], body: &Value) -> Result<String> {
-        match self.client.post::<Created>("/commit", query, body).await {
+    async fn commit(&self, container: &Container, path: &str, query: &[(&str, &str)], body: &Value) -> Result<String> {
+        match self.client.post::<Created>(path, query, body).await {
             Ok(created) => Ok(digest(&created.id)),
             Err(error) => {
                 let error = translate(COMMIT, container.name.trim_start_matches('/'), error);
-                Err(match self.thaw(container).await {
-                    Ok(()) => error,
-                    Err(left) => error.with("left_behind", left),
-                })
+                let (id, before) = (&container.id, state_of(&container.state.status));
+                let now = async { Ok(state_of(&self.container(COMMIT, &InstanceRef::id(id)).await?.state.status)) };
+                let unpause = async {
+                    let path = format!("/containers/{}/unpause", segment(id));
+                    let unpaused = self.client.act(Method::POST, &path, &[]).await;
+                    unpaused.map(drop).map_err(|error| translate(COMMIT, id, error))
+                };
+                Err(unpaused_after(error, before, now, unpause).await)
             }
         }
     }
 
-    async fn thaw(&self, before: &Container) -> Result<()> {
-        if before.state.status != "running" {
-            return Ok(());
-        }
-        let now = self.container(COMMIT, &before.id).await?;
-        if now.state.status != "paused" {
-            return Ok(());
-        }
-        let path = format!("/containers/{}/unpause", segment(&before.id));
-        let thawed = self.client.act(Method::POST, &path, &[]).await;
-        thawed.map(drop).map_err(|error| translate(COMMIT, &before.id, error))
-    }
-
     /// Gives the layers of a committed image to one with the settings of the base.
-    async fn take_over(&self, committed: &Document, base: &Document, request: &SnapshotRequest) -> Result<()> {
+    async fn take_over(
+        &self,
+        committed: &ImageDocument,
+        base: &ImageDocument,
+        request: &SnapshotRequest,
+    ) -> Result<()> {
         let mut config = base.config.clone();
         let mut labels = base.settings().labels;
         labels.extend(request.labels());
@@ -262,7 +216,7 @@ impl Core {
     async fn check_store(&self) -> Result<()> {
         let info: Info = self.client.get("/info", &[]).await.map_err(|error| translate(COMMIT, "", error))?;
         if info.keeps_images_in_containerd() {
-            let words = "this dockerd keeps its images in containerd, where snapshots are not made yet";
+            let words = "this dockerd keeps its images in containerd, where snapshots are not supported";
             return Err(Error::new(ErrorKind::Unsupported, COMMIT, words)
                 .hint("let it keep them itself (`\"features\": {\"containerd-snapshotter\": false}` in daemon.json)"));
         }
@@ -273,7 +227,7 @@ impl Core {
     async fn sweep_unfinished(&self, owner: &str) -> Result<()> {
         let label = format!("{UNFINISHED}={owner}");
         let filters = filters(&[("label", vec![label]), ("dangling", vec!["true".to_owned()])]);
-        let rows: Vec<Row> = self
+        let rows: Vec<ImageRow> = self
             .client
             .get("/images/json", &[("filters", &filters)])
             .await
@@ -293,7 +247,7 @@ impl Core {
 
     async fn snapshots(&self) -> Result<Vec<Snapshot>> {
         let filters = filters(&[("label", vec![format!("{PREFIX}owner")])]);
-        let rows: Vec<Row> = self
+        let rows: Vec<ImageRow> = self
             .client
             .get("/images/json", &[("filters", &filters)])
             .await
@@ -301,7 +255,7 @@ impl Core {
         let mut snapshots = Vec::new();
         for row in rows {
             let Some(identity) = snapshot_of(&row.labels) else { continue };
-            let created = jiff::Timestamp::from_second(row.created).ok();
+            let created = row.created.as_i64().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
             for name in full(row.repo_tags) {
                 let identity = identity.clone();
                 snapshots.push(Snapshot { name, id: digest(&row.id), identity, size: row.size, created });

@@ -3,32 +3,33 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Result, Stats, StatsSample};
+use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result, Stats, StatsSample};
 
+use crate::api_types::{RawBlocks, RawMemory, RawStats};
 use crate::client::segment;
-use crate::core::Core;
-use crate::error::{bounded, translate};
-use crate::native::{RawBlocks, RawMemory, RawStats};
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::translate;
 
 /// A limit this large is the kernel's word for none.
 const NO_LIMIT: u64 = 1 << 60;
 
 #[async_trait]
-impl Stats for Core {
-    async fn sample(&self, cx: &OpContext, id: &InstanceId) -> Result<StatsSample> {
-        bounded(cx, "stats", self.stats_of(id)).await
+impl Stats for Docker {
+    async fn sample(&self, cx: &OpContext, instance: &InstanceRef) -> Result<StatsSample> {
+        cx.with_deadline("stats", self.context.stats_of(instance)).await
     }
 }
 
-impl Core {
-    async fn stats_of(&self, id: &InstanceId) -> Result<StatsSample> {
+impl Context {
+    async fn stats_of(&self, instance: &InstanceRef) -> Result<StatsSample> {
         // Asked first: for what does not run, dockerd answers with zeros and Podman with nothing.
-        let container = self.container("stats", &id.0).await?;
+        let container = self.container("stats", instance).await?;
         if !matches!(container.state.status.as_str(), "running" | "paused") {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 "stats",
-                format!("`{id}` is {}, not running", container.state.status),
+                format!("`{instance}` is {}, not running", container.state.status),
             ));
         }
         let path = format!("/containers/{}/stats", segment(&container.id));
@@ -36,7 +37,7 @@ impl Core {
             .client
             .get(&path, &[("stream", "false"), ("one-shot", "true")])
             .await
-            .map_err(|error| translate("stats", &id.0, error))?;
+            .map_err(|error| translate("stats", instance.as_str(), error))?;
         let limited = container.host_config.memory > 0;
         Ok(sample(raw, limited))
     }

@@ -2,26 +2,27 @@
 
 use async_trait::async_trait;
 use http::Method;
-use hythe_runtime::identity::OWNER;
+use hythe_runtime::identity::{OWNER, ensure_same_owner, must_be_of};
 use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes};
 use serde_json::json;
 
+use crate::api_types::{self, Volume};
 use crate::client::segment;
-use crate::core::Core;
-use crate::error::{bounded, carried, has_status, is_absent, listing, translate};
-use crate::native::{self, Volume};
+use crate::context::Context;
+use crate::driver::Docker;
+use crate::error::{has_status, is_absent, listing, translate};
 
 #[async_trait]
-impl Volumes for Core {
+impl Volumes for Docker {
     async fn ensure(&self, cx: &OpContext, spec: &VolumeSpec) -> Result<()> {
-        let (core, spec) = (self.clone(), spec.clone());
-        carried(cx, "ensure volume", async move { core.ensure_volume(&spec).await }).await
+        let (context, spec) = (self.context.clone(), spec.clone());
+        cx.run_detached("ensure volume", async move { context.ensure_volume(&spec).await }).await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
-        bounded(cx, "list volumes", async {
-            let volumes: native::Volumes =
-                self.client.get("/volumes", &[]).await.map_err(|error| listing("list volumes", error))?;
+        cx.with_deadline("list volumes", async {
+            let volumes: api_types::Volumes =
+                self.context.client.get("/volumes", &[]).await.map_err(|error| listing("list volumes", error))?;
             let mut list: Vec<VolumeInfo> = volumes.volumes.into_iter().map(described).collect();
             list.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(list)
@@ -29,13 +30,13 @@ impl Volumes for Core {
         .await
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
-        let (core, name) = (self.clone(), name.to_owned());
-        carried(cx, "remove volume", async move { core.remove_volume(&name).await }).await
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
+        let (context, name, owner) = (self.context.clone(), name.to_owned(), owner.to_owned());
+        cx.run_detached("remove volume", async move { context.remove_volume(&name, &owner).await }).await
     }
 }
 
-impl Core {
+impl Context {
     /// dockerd answers a create with the volume that is there, whosever it is; Podman refuses.
     async fn ensure_volume(&self, spec: &VolumeSpec) -> Result<()> {
         const OPERATION: &str = "ensure volume";
@@ -47,6 +48,8 @@ impl Core {
         }
         let body = json!({ "Name": spec.name, "Driver": "local", "Labels": spec.labels });
         match self.client.post::<Volume>("/volumes/create", &[], &body).await {
+            // Made just now, unless somebody else was first; without an owner that cannot be distinguished.
+            Ok(_) if !spec.labels.contains_key(OWNER) => Ok(()),
             Ok(there) => same_owner(&there, spec),
             Err(error) => match self.client.get::<Volume>(&path, &[]).await {
                 Ok(there) => same_owner(&there, spec),
@@ -55,15 +58,11 @@ impl Core {
         }
     }
 
-    async fn remove_volume(&self, name: &str) -> Result<()> {
+    async fn remove_volume(&self, name: &str, owner: &str) -> Result<()> {
         const OPERATION: &str = "remove volume";
         let path = format!("/volumes/{}", segment(name));
         match self.client.get::<Volume>(&path, &[]).await {
-            Ok(there) if there.labels.contains_key(OWNER) => {}
-            Ok(_) => {
-                let message = format!("volume `{name}` carries no labels of Hythe; it is left alone");
-                return Err(Error::new(ErrorKind::Conflict, OPERATION, message));
-            }
+            Ok(there) => must_be_of(owner, OPERATION, "volume", name, &there.labels)?,
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(translate(OPERATION, name, error)),
         }
@@ -82,11 +81,7 @@ impl Core {
 }
 
 fn same_owner(there: &Volume, spec: &VolumeSpec) -> Result<()> {
-    if there.labels.get(OWNER) == spec.labels.get(OWNER) {
-        return Ok(());
-    }
-    let message = format!("volume `{}` is there already and belongs to somebody else", spec.name);
-    Err(Error::new(ErrorKind::AlreadyExists, "ensure volume", message))
+    ensure_same_owner("ensure volume", "volume", &spec.name, &there.labels, &spec.labels)
 }
 
 fn described(volume: Volume) -> VolumeInfo {

@@ -10,15 +10,17 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
-use hythe_runtime::retold::Retold;
-use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, Result};
+use hythe_runtime::event_dedup::EventDeduplicator;
+use hythe_runtime::{Cursor, Error, Event, EventKind, EventStream, Exit, Identity, InstanceId, Result, after_gap};
+use hythe_spec::Signal;
+use hythe_spec::vocabulary::ExitCause;
 use jiff::Timestamp;
 
+use crate::api_types::{Info, RawEvent};
 use crate::client::{ByteStream, filters};
-use crate::core::Core;
+use crate::context::Context;
 use crate::error::{broken, translate};
 use crate::logs::seconds;
-use crate::native::{Info, RawEvent};
 use crate::translate::Engine;
 
 const OPERATION: &str = "watch";
@@ -26,14 +28,17 @@ const OPERATION: &str = "watch";
 const FIRST_ANSWER: Duration = Duration::from_millis(500);
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-impl Core {
+impl Context {
     pub(crate) async fn watch(&self, from: Cursor) -> Result<EventStream> {
-        let place = match &from.0 {
-            Some(text) => Place::parse(text)?,
+        let known = from.0.as_deref().and_then(Place::parse);
+        let place = match known {
+            Some(place) => place,
             None => Place { nanos: self.engine_time().await?, seen: 0 },
         };
+        // Not a place in this engine's events: what followed it is not known.
+        let gap = (known.is_none() && from != Cursor::START).then(|| Event::gap(place.cursor(), place.time()));
         let bytes = self.subscribe(place.time()).await?;
-        let again = (self.engine == Engine::Podman).then(|| (self.clone(), Retold::new(place.time())));
+        let again = (self.engine == Engine::Podman).then(|| (self.clone(), EventDeduplicator::new(place.time())));
         let state = Reader {
             bytes,
             buffer: BytesMut::new(),
@@ -43,7 +48,9 @@ impl Core {
             again,
             ended: false,
         };
-        Ok(stream::unfold(state, |mut reader| async move { reader.next().await.map(|event| (event, reader)) }).boxed())
+        let events =
+            stream::unfold(state, |mut reader| async move { reader.next().await.map(|event| (event, reader)) });
+        Ok(after_gap(gap, events.boxed()))
     }
 
     async fn engine_time(&self) -> Result<i64> {
@@ -101,13 +108,9 @@ struct Place {
 }
 
 impl Place {
-    fn parse(text: &str) -> Result<Self> {
-        let parts = text
-            .split_once('/')
-            .and_then(|(nanos, seen)| Some(Self { nanos: nanos.parse().ok()?, seen: seen.parse().ok()? }));
-        parts.ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, OPERATION, format!("`{text}` is no place in this engine's events"))
-        })
+    fn parse(text: &str) -> Option<Self> {
+        let (nanos, seen) = text.split_once('/')?;
+        Some(Self { nanos: nanos.parse().ok()?, seen: seen.parse().ok()? })
     }
 
     fn time(self) -> Timestamp {
@@ -132,7 +135,7 @@ struct Reader {
     /// Containers in which the kernel killed something since their start.
     out_of_memory: HashSet<String>,
     /// Whom to ask again, where an end may be none.
-    again: Option<(Core, Retold)>,
+    again: Option<(Context, EventDeduplicator)>,
     ended: bool,
 }
 
@@ -168,10 +171,10 @@ impl Reader {
 
     /// The stream that goes on after one that ended well.
     async fn subscribe_again(&mut self) -> Result<ByteStream> {
-        if let Some((core, told)) = &mut self.again
+        if let Some((context, told)) = &mut self.again
             && told.again().await
         {
-            return core.subscribe(told.resume()).await;
+            return context.subscribe(told.resume()).await;
         }
         Err(broken(OPERATION, "it ended the stream of events"))
     }
@@ -272,10 +275,12 @@ fn network(raw: &RawEvent) -> Option<EventKind> {
 }
 
 fn exit(attributes: &BTreeMap<String, String>, oom: bool) -> Exit {
-    let code =
-        ["exitCode", "containerExitCode"].iter().find_map(|key| attributes.get(*key)?.parse().ok()).unwrap_or(-1);
+    let code = ["exitCode", "containerExitCode"].iter().find_map(|key| attributes.get(*key)?.parse().ok());
+    let unknown = || Exit { cause: ExitCause::Unknown, ..Exit::default() };
+    let exit = code.map_or_else(unknown, Exit::from_code);
     // A child may have been killed and the main process have ended otherwise.
-    Exit { oom: oom && code == 137, ..Exit::from_code(code) }
+    let oom = oom && exit.signal == Some(Signal::KILL);
+    exit.oom_killed(oom)
 }
 
 #[cfg(test)]
@@ -354,7 +359,7 @@ mod tests {
             .into_iter()
             .map(|event| event.kind)
             .collect();
-        let exit = Exit { oom: true, ..Exit::from_code(137) };
+        let exit = Exit::from_code(137).oom_killed(true);
         let expected = [
             EventKind::Signalled { signal: "1".to_owned() },
             EventKind::OutOfMemory,

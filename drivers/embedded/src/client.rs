@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use hythe_runtime::{Error, ErrorKind, Result};
 use hythe_shim::protocol::{self, Answer, HEAD, Request, kind};
-use hythe_shim::record::End;
+use hythe_shim::record::ExitStatus;
 use hythe_shim::{Directory, Report};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -18,7 +18,7 @@ use rustix::net::{
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::UnixStream;
 
-use crate::error::{Doing, of_fault};
+use crate::error::{IoContext, from_shim};
 
 /// What lists of processes show, wherever the program is.
 const NAME: &str = "hythe";
@@ -26,7 +26,7 @@ const NAME: &str = "hythe";
 /// Starts a shim and hears how far it came. Blocking.
 pub(crate) fn shim(program: &Path, verb: &str, directory: &Directory, operation: &'static str) -> Result<Report> {
     let what = || format!("start the supervisor `{}`", program.display());
-    let log = File::options().create(true).append(true).open(directory.at("shim.log")).doing(operation, what())?;
+    let log = File::options().create(true).append(true).open(directory.at("shim.log")).context(operation, what())?;
     let mut child = Command::new(program)
         .arg0(NAME)
         .args(["shim", verb])
@@ -37,17 +37,17 @@ pub(crate) fn shim(program: &Path, verb: &str, directory: &Directory, operation:
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
-        .doing(operation, what())?;
+        .context(operation, what())?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).doing(operation, what())?;
+        BufReader::new(stdout).read_line(&mut line).context(operation, what())?;
     }
     // It has gone at once; who speaks is its child.
-    child.wait().doing(operation, what())?;
+    child.wait().context(operation, what())?;
     serde_json::from_str(&line).map_err(|_| {
         let log = std::fs::read_to_string(directory.at("shim.log")).unwrap_or_default();
         let last = log.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(": ");
-        Error::new(ErrorKind::Unavailable, operation, format!("the supervisor died before it said anything: {last}"))
+        Error::new(ErrorKind::Unavailable, operation, format!("the supervisor died without a message: {last}"))
     })
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn connect(operation: &'static str, directory: &Directory) -> R
         Ok(stream) => Ok(Some(stream)),
         // One that ends resets who waited to be heard.
         Err(error) if matches!(error.kind(), Io::NotFound | Io::ConnectionRefused | Io::ConnectionReset) => Ok(None),
-        Err(error) => Err(error).doing(operation, "reach the supervisor"),
+        Err(error) => Err(error).context(operation, "reach the supervisor"),
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn ask(
     directory: &Directory,
     request: &Request,
     descriptors: &[BorrowedFd<'_>],
-) -> Result<std::result::Result<Asked, hythe_shim::Fault>> {
+) -> Result<std::result::Result<Asked, hythe_shim::ShimError>> {
     let Some(stream) = connect(operation, directory).await? else { return Ok(Ok(Asked::Gone)) };
     let framed = protocol::frame_json(kind::REQUEST, request)
         .map_err(|error| Error::new(ErrorKind::Internal, operation, error.to_string()))?;
@@ -100,7 +100,7 @@ pub(crate) async fn tell(operation: &'static str, directory: &Directory, request
     match ask(operation, directory, request, &[]).await? {
         Ok(Asked::Done(..)) => Ok(true),
         Ok(Asked::Gone) => Ok(false),
-        Err(fault) => Err(of_fault(operation, &fault)),
+        Err(fault) => Err(from_shim(operation, &fault)),
     }
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<
 }
 
 /// The end that a connection tells; `None`: it ended without.
-pub(crate) async fn end(stream: &mut (impl AsyncRead + Unpin)) -> Option<End> {
+pub(crate) async fn end(stream: &mut (impl AsyncRead + Unpin)) -> Option<ExitStatus> {
     loop {
         let (kind, content) = next_frame(stream).await?;
         if kind == protocol::kind::END {

@@ -35,7 +35,7 @@ pub struct Config {
     pub network: NetworkBy,
     /// Directory of CNI plugins; default `/usr/lib/cni`.
     pub cni_path: PathBuf,
-    /// Registries (`host[:port]`) spoken to over plain http; loopback ones always are. Default none.
+    /// Registries (`host[:port]`) spoken to over TLS without a check of the certificate, or over plain http; loopback ones always are. Default none.
     pub insecure_registries: Vec<String>,
     /// Registries (`host[:port]`) that are asked before another, by that one's host: `"docker.io" = ["127.0.0.1:5000"]`. The first that has the image serves a pull. Default none.
     pub registry_mirrors: BTreeMap<String, Vec<String>>,

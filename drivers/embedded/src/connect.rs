@@ -7,47 +7,49 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hythe_network::Networks;
 use hythe_oci::{Options, Registry, RegistryConfig, Store, auth::Files};
-use hythe_runtime::{Capability, Error, ErrorKind, Feature, Result, RuntimeInfo};
-use hythe_shim::outward;
+use hythe_oci_spec::Host;
+use hythe_runtime::context::run_blocking;
+use hythe_runtime::{Error, ErrorKind, Feature, Result, RuntimeInfo};
+use hythe_shim::{AppArmor, rootless_net};
 use hythe_spec::RuntimeKind;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::core::Core;
+use crate::capability::{NO_APPARMOR, NO_GROUPS_TO_GIVE, ONE_OWNER, capability, has_controller};
+use crate::context::Context;
 use crate::driver::Embedded;
-use crate::errand::{self, Change};
-use crate::error::{Doing, blocking, of_fault, of_store};
-use crate::hands::{self, Settled};
+use crate::error::{IoContext, from_shim, of_store};
+use crate::idmap::{self, FileOwners};
 use crate::instances::Instances;
-use crate::network::{self, Networks};
-use crate::translate::Machine;
+use crate::program::Program;
+use crate::translate::HostFacts;
+use crate::userns_exec::{self, Change};
 use crate::{Config, NetworkBy};
 
 const OPERATION: &str = "connect";
-/// What runs, whatever an upgrade has put at its path meanwhile.
-const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Opens the embedded runtime below the configured root.
 ///
 /// # Errors
 /// `Unavailable` where this machine or this user cannot run containers, with the reason.
 pub async fn connect(config: Config) -> Result<Embedded> {
-    blocking(OPERATION, move || open(config)).await
+    run_blocking(OPERATION, move || open(config)).await
 }
 
 fn open(config: Config) -> Result<Embedded> {
     let root = config.root.clone();
     nobody_is_lost(&root)?;
-    fs::create_dir_all(&root).doing(OPERATION, format_args!("make `{}`", root.display()))?;
-    let root = fs::canonicalize(&root).doing(OPERATION, format_args!("find `{}`", root.display()))?;
+    fs::create_dir_all(&root).context(OPERATION, format_args!("make `{}`", root.display()))?;
+    let root = fs::canonicalize(&root).context(OPERATION, format_args!("find `{}`", root.display()))?;
     // Environments hold secrets, and layers programs that gain rights.
-    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).doing(OPERATION, "close the root to others")?;
-    let shim = config.shim.clone().unwrap_or_else(|| PathBuf::from(THIS_PROGRAM));
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).context(OPERATION, "close the root to others")?;
+    let (shim, as_it_is) = Program::choose(config.shim.clone());
     let user_namespace = (!rustix::process::geteuid().is_root()).then(|| root.join("user"));
-    let mut owners = Settled::default();
+    let mut owners = FileOwners::default();
     let outward = user_namespace.as_deref().map(outward).transpose()?.unwrap_or(false);
     let bridges = match &user_namespace {
         None => stacks(&root, false).and_then(|()| bridges(&config))?,
@@ -57,14 +59,14 @@ fn open(config: Config) -> Result<Embedded> {
             return Err(error.hint("run the agent as root, or use `network = \"native\"`"));
         }
         Some(place) => {
-            owners = hands::settle(&root, &shim, place).map_err(impossible)?;
-            errand::stack(&shim, place, &root).map_err(impossible)?;
-            errand::bridge(&shim, place)
+            owners = idmap::adopt_mapping(&root, &shim, place).map_err(impossible)?;
+            userns_exec::stack(&shim, place, &root).map_err(impossible)?;
+            userns_exec::bridge(&shim, place)
         }
     };
     let mut networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
     if config.network == NetworkBy::Cni {
-        let plugins = std::path::absolute(&config.cni_path).doing(OPERATION, "find the CNI plugins")?;
+        let plugins = std::path::absolute(&config.cni_path).context(OPERATION, "find the CNI plugins")?;
         networks = networks.map(|networks| networks.by_plugins(plugins)).transpose()?;
     }
     let registry = Registry::new(RegistryConfig {
@@ -73,13 +75,23 @@ fn open(config: Config) -> Result<Embedded> {
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });
-    let (capability, mut warnings) = capability(&config, bridges.err(), user_namespace.is_some());
-    if user_namespace.is_some() && owners.hands.is_none() {
+    let (mut capability, mut warnings) = capability(&config, bridges.err(), user_namespace.is_some());
+    warnings.extend(as_it_is);
+    if user_namespace.is_some() && owners.userns_fs.is_none() {
+        capability = capability.without(Feature::GroupAdd, NO_GROUPS_TO_GIVE);
         warnings.push(owners.warning.unwrap_or_else(|| ONE_OWNER.to_owned()));
     }
-    let hands = owners.hands;
-    let options = Options { hands: hands.clone(), ..Options::default() };
-    let core = Core {
+    if user_namespace.is_none()
+        && let Some(reason) = hythe_shim::missing_device_filter()
+    {
+        warnings.push(format!("{reason}; only privileged components are started"));
+    }
+    if AppArmor::of_host() == AppArmor::NoProfile {
+        warnings.push(NO_APPARMOR.to_owned());
+    }
+    let userns_fs = owners.userns_fs;
+    let options = Options { hands: userns_fs.clone(), ..Options::default() };
+    let context = Context {
         info: RuntimeInfo {
             name: config.name.clone(),
             kind: RuntimeKind::Embedded,
@@ -92,31 +104,32 @@ fn open(config: Config) -> Result<Embedded> {
         },
         capability,
         warnings,
-        instances: Instances::open(&root, hands.as_deref())?,
+        instances: Instances::open(&root, userns_fs.as_deref())?,
         store: Store::open_with(&root.join("images"), options).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
-        machine: machine(config.log_max_size.0, user_namespace, outward),
-        hands,
+        host: host_facts(config.log_max_size.0, user_namespace, outward),
+        userns_fs,
         shim,
         root,
     };
-    sweep_builds(&core)?;
-    reclaim(&core)?;
-    Ok(Embedded { core: Arc::new(core) })
+    sweep_builds(&context)?;
+    reclaim(&context)?;
+    crate::build::sweep_networks(&context, OPERATION)?;
+    Ok(Embedded { context: Arc::new(context) })
 }
 
-/// Whether there is a program by which an ordinary user's networks lead out, which whoever makes their namespaces is told of.
+/// Whether there is a program by which an unprivileged user's networks lead out, which whoever makes their namespaces is told of.
 fn outward(place: &Path) -> Result<bool> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    outward::choose(place, &path).map_err(|fault| of_fault(OPERATION, &fault))
+    rootless_net::choose(place, &path).map_err(|fault| from_shim(OPERATION, &fault))
 }
 
 /// Why there are no bridge networks, or that there are. An operator who wants plugins is not served without them.
 fn bridges(config: &Config) -> Result<Result<()>> {
     match config.network {
-        NetworkBy::Native => Ok(network::supported()),
-        NetworkBy::Cni => network::plugins_supported(&config.cni_path).map(Ok).map_err(impossible),
+        NetworkBy::Native => Ok(hythe_network::supported()),
+        NetworkBy::Cni => hythe_network::plugins_supported(&config.cni_path).map(Ok).map_err(impossible),
     }
 }
 
@@ -132,7 +145,7 @@ fn nobody_is_lost(root: &Path) -> Result<()> {
         (Some(parent), Some(name)) => parent.join(name).join("instances"),
         _ => instances,
     };
-    let processes = fs::read_dir("/proc").doing(OPERATION, "list processes")?.flatten();
+    let processes = fs::read_dir("/proc").context(OPERATION, "list processes")?.flatten();
     let supervises = |line: &[u8]| {
         let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         words.get(1) == Some(&&b"shim"[..])
@@ -144,52 +157,53 @@ fn nobody_is_lost(root: &Path) -> Result<()> {
         count => {
             let message = format!("`{}` is not there, and {count} supervisors of its instances run", root.display());
             Err(Error::new(ErrorKind::Unavailable, OPERATION, message)
-                .hint("bring back the disk or directory that held it, or end those processes"))
+                .hint("restore its disk or directory, or end those processes"))
         }
     }
 }
 
-/// Why an ordinary user can have no containers here.
+/// Why an unprivileged user can have no containers here.
 fn impossible(error: Error) -> Error {
     let told = Error::new(ErrorKind::Unavailable, OPERATION, error.message());
     let usual = match error.kind() {
         ErrorKind::Unauthorized => {
             "list the ids that files here belong to in `/etc/subuid` and `/etc/subgid` again, or use another `root`"
         }
-        _ => "run the agent as root, or let ordinary users make user namespaces",
+        _ => "run the agent as root, or allow unprivileged user namespaces",
     };
     told.hint(error.next_step().unwrap_or(usual)).source(error)
 }
 
 /// Instances of builds that nobody finished.
-fn sweep_builds(core: &Core) -> Result<()> {
-    let old = Timestamp::now() - SignedDuration::from_hours(1);
-    for record in core.instances.all(OPERATION)? {
+fn sweep_builds(context: &Context) -> Result<()> {
+    let old = hythe_runtime::Clock::system().now() - SignedDuration::from_hours(1);
+    for record in context.instances.all(OPERATION)? {
         let is_build = record.name.starts_with(crate::build::PREFIX) && record.identity().is_none();
-        let is_idle = core.instances.directory(&record.id).shim().doing(OPERATION, "look for a supervisor")?.is_none();
+        let is_idle =
+            context.instances.directory(&record.id).shim().context(OPERATION, "look for a supervisor")?.is_none();
         if is_build && is_idle && record.created < old {
-            crate::lifecycle::remove(core, OPERATION, &record)?;
+            crate::lifecycle::remove(context, OPERATION, &record)?;
         }
     }
     Ok(())
 }
 
 /// Addresses and links of instances that are gone.
-fn reclaim(core: &Core) -> Result<()> {
-    if core.networks.is_none() {
+fn reclaim(context: &Context) -> Result<()> {
+    if context.networks.is_none() {
         return Ok(());
     }
-    let _turn = core.instances.turn(OPERATION)?;
-    let records = core.instances.all(OPERATION)?;
-    core.change_networks(OPERATION, Change::Reclaim(records.into_iter().map(|record| record.id).collect()))
+    let _lock = context.instances.lock(OPERATION)?;
+    let records = context.instances.all(OPERATION)?;
+    context.change_networks(OPERATION, Change::Reclaim(records.into_iter().map(|record| record.id).collect()))
 }
 
 /// Whether overlayfs works on the root's file system, tried where nobody sees it.
 pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
     let trial =
-        tempfile::Builder::new().prefix("trial-").tempdir_in(root).doing(OPERATION, "make a trial directory")?;
+        tempfile::Builder::new().prefix("trial-").tempdir_in(root).context(OPERATION, "make a trial directory")?;
     for name in ["lower", "upper", "work", "root"] {
-        fs::create_dir(trial.path().join(name)).doing(OPERATION, "make a trial directory")?;
+        fs::create_dir(trial.path().join(name)).context(OPERATION, "make a trial directory")?;
     }
     let at = trial.path().to_owned();
     let tried = std::thread::spawn(move || {
@@ -208,8 +222,8 @@ pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
         std::io::Result::Ok(())
     });
     let outcome = tried.join().unwrap_or_else(|_| Err(std::io::Error::other("the trial died")));
-    // Overlayfs leaves a directory that is closed to an ordinary user.
-    hythe_oci::remove_tree(trial.path()).doing(OPERATION, "remove the trial directory")?;
+    // Overlayfs leaves a directory that is closed to an unprivileged user.
+    hythe_oci::remove_tree(trial.path()).context(OPERATION, "remove the trial directory")?;
     outcome.map_err(|error| {
         let message = format!("layers cannot be stacked with overlayfs at `{}`: {error}", root.display());
         Error::new(ErrorKind::Unavailable, OPERATION, message)
@@ -218,7 +232,7 @@ pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
     })
 }
 
-fn machine(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) -> Machine {
+fn host_facts(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) -> HostFacts {
     let resources = [
         ("core", Resource::Core),
         ("cpu", Resource::Cpu),
@@ -241,78 +255,15 @@ fn machine(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) -> 
     let ceiling = |(name, resource): (&str, Resource)| {
         getrlimit(resource).maximum.filter(|_| !raises).map(|most| (name.to_owned(), most))
     };
-    let ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
+    let rlimit_ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
     let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
     let name = uname().nodename().to_string_lossy().into_owned();
-    Machine { name, ceilings, capabilities, log_segment, user_namespace, outward }
-}
-
-const NO_GROUPS: &str =
-    "an ordinary user has no control groups here; run the agent as root, or use rootless podman with cgroup v2";
-
-/// What an ordinary user cannot have.
-const WITHOUT_ROOT: [(Feature, &str); 5] = [
-    (Feature::MemoryLimit, NO_GROUPS),
-    (Feature::CpuLimit, NO_GROUPS),
-    (Feature::PidsLimit, NO_GROUPS),
-    (Feature::HostGateway, "an ordinary user's networks have no address for the host; use `network = \"host\"`"),
-    (Feature::Privileged, "an ordinary user has no privileges to give; run the agent as root"),
-];
-
-/// Where the user has no other ids.
-const ONE_OWNER: &str = "as an ordinary user: all files of images and volumes belong to this user; with `newuidmap` and ranges for it in `/etc/subuid` and `/etc/subgid` a new root keeps their owners";
-
-/// What is different for an ordinary user and asked for by no field.
-const ROOTLESS: [&str; 2] = [
-    "as an ordinary user: resources are neither limited nor measured",
-    "as an ordinary user: nothing is held still while a snapshot of it is made",
-];
-
-fn capability(config: &Config, no_bridges: Option<Error>, rootless: bool) -> (Capability, Vec<String>) {
-    let mut missing: Vec<(Feature, String)> = vec![
-        (Feature::PublishSctp, "published ports are relayed, and SCTP is not".to_owned()),
-        (Feature::EgressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
-        (Feature::IngressAllowList, "connections are not filtered by host name; not built yet".to_owned()),
-    ];
-    if !config.allow_privileged && !rootless {
-        let reason = "not allowed in the agent's configuration (`allow_privileged`)".to_owned();
-        missing.push((Feature::Privileged, reason));
-    }
-    let mut warnings = Vec::new();
-    if let Some(error) = no_bridges {
-        let needed = [
-            Feature::BridgeNetwork,
-            Feature::IsolatedNetworks,
-            Feature::PublishTcp,
-            Feature::PublishUdp,
-            Feature::PublishIpv6,
-            Feature::HostGateway,
-        ];
-        missing.extend(needed.map(|feature| (feature, error.message().to_owned())));
-        warnings.push(error.message().to_owned());
-    }
-    if rootless {
-        missing.extend(WITHOUT_ROOT.map(|(feature, reason)| (feature, reason.to_owned())));
-        warnings.extend(ROOTLESS.map(str::to_owned));
-    }
-    for (feature, controller) in
-        [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")]
-    {
-        if !rootless && !has_controller(controller) {
-            let reason = format!("this machine has no cgroup controller `{controller}`");
-            warnings.push(format!("{}: {reason}", feature.describe()));
-            missing.push((feature, reason));
-        }
-    }
-    let capability = Capability::of(Feature::ALL);
-    (missing.into_iter().fold(capability, |all, (feature, reason)| all.without(feature, reason)), warnings)
-}
-
-fn has_controller(name: &str) -> bool {
-    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let is_one = |line: &str| {
-        line.split_once(" - cgroup ").is_some_and(|(_, rest)| rest.split([' ', ',']).any(|option| option == name))
+    let limits_pids = user_namespace.is_none() && has_controller("pids");
+    let apparmor = match AppArmor::of_host() {
+        AppArmor::Profile(name) => Some(name).filter(|_| user_namespace.is_none()),
+        AppArmor::Absent | AppArmor::NoProfile => None,
     };
-    unified.split_whitespace().any(|controller| controller == name) || mounts.lines().any(is_one)
+    let rootless = user_namespace.is_some();
+    let spec = Host { name, rlimit_ceilings, capabilities, apparmor, limits_pids, rootless };
+    HostFacts { spec, log_segment, user_namespace, outward }
 }

@@ -1,101 +1,109 @@
 //! The seam, for the embedded runtime.
 
 use async_trait::async_trait;
+use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
+    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
+    Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes, check_signal,
 };
+use hythe_spec::Signal;
 
-use crate::core::Shared;
-use crate::error::{Doing, blocking, bounded, carried};
+use crate::context::SharedContext;
+use crate::error::IoContext;
 use crate::{lifecycle, observe, watch};
 
 /// Containers with nothing installed.
 #[derive(Debug, Clone)]
 pub struct Embedded {
-    pub(crate) core: Shared,
+    pub(crate) context: SharedContext,
 }
 
 #[async_trait]
 impl Runtime for Embedded {
     fn info(&self) -> &RuntimeInfo {
-        &self.core.info
+        &self.context.info
     }
 
     fn capability(&self) -> &Capability {
-        &self.core.capability
+        &self.context.capability
     }
 
     async fn probe(&self, cx: &OpContext) -> Result<Health> {
-        let core = self.core.clone();
-        let work = blocking("probe", move || {
-            let path = core.root.join("instances");
-            std::fs::read_dir(&path).doing("probe", format_args!("read `{}`", path.display()))?;
-            std::fs::metadata(&core.shim)
-                .doing("probe", format_args!("find the supervisor `{}`", core.shim.display()))?;
-            Ok(Health { version: core.info.version.clone(), warnings: core.warnings() })
+        let context = self.context.clone();
+        let work = run_blocking("probe", move || {
+            let path = context.root.join("instances");
+            std::fs::read_dir(&path).context("probe", format_args!("read `{}`", path.display()))?;
+            std::fs::metadata(&*context.shim)
+                .context("probe", format_args!("find the supervisor `{}`", context.shim.display()))?;
+            Ok(Health { version: context.info.version.clone(), warnings: context.warnings() })
         });
-        bounded(cx, "probe", work).await
+        cx.with_deadline("probe", work).await
     }
 
     async fn create(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
-        let (core, plan) = (self.core.clone(), plan.clone());
-        let work = blocking("create", move || Ok(InstanceId(lifecycle::create(&core, "create", &plan)?.id)));
-        carried(cx, "create", work).await
+        let (context, plan) = (self.context.clone(), plan.clone());
+        let work = run_blocking("create", move || Ok(InstanceId(lifecycle::create(&context, "create", &plan)?.id)));
+        cx.run_detached("create", work).await
     }
 
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
-        let (core, plan) = (self.core.clone(), plan.clone());
-        let work = blocking("run", move || {
-            let record = lifecycle::create(&core, "run", &plan)?;
-            if observe::state(&core, "run", &record)?.state == hythe_runtime::State::Created {
-                lifecycle::start(&core, "run", &record)?;
+        let (context, plan) = (self.context.clone(), plan.clone());
+        let work = run_blocking("run", move || {
+            let record = lifecycle::create(&context, "run", &plan)?;
+            if observe::state(&context, "run", &record)?.state == hythe_runtime::State::Created {
+                lifecycle::start(&context, "run", &record)?;
             }
             Ok(InstanceId(record.id))
         });
-        carried(cx, "run", work).await
+        cx.run_detached("run", work).await
     }
 
-    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let (core, id) = (self.core.clone(), id.clone());
-        let work = blocking("start", move || {
-            let record = core.instances.own("start", &id)?;
-            lifecycle::start(&core, "start", &record)
+    async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        let work = run_blocking("start", move || {
+            let record = context.instances.own("start", &instance)?;
+            lifecycle::start(&context, "start", &record)
         });
-        carried(cx, "start", work).await
+        cx.run_detached("start", work).await
     }
 
-    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        let (core, id, how) = (self.core.clone(), id.clone(), *how);
-        carried(cx, "stop", async move { lifecycle::stop(&core, "stop", &id, how).await }).await
+    async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
+        let (context, instance, how) = (self.context.clone(), instance.clone(), *how);
+        cx.run_detached("stop", async move { lifecycle::stop(&context, "stop", &instance, how).await }).await
     }
 
-    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let (core, id) = (self.core.clone(), id.clone());
-        let work = blocking("remove", move || match core.instances.own("remove", &id) {
-            Ok(record) => lifecycle::remove(&core, "remove", &record),
+    async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        check_signal("signal", signal)?;
+        let (context, instance) = (self.context.clone(), instance.clone());
+        cx.run_detached("signal", async move { lifecycle::signal(&context, "signal", &instance, signal).await }).await
+    }
+
+    async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        let work = run_blocking("remove", move || match context.instances.own("remove", &instance) {
+            Ok(record) => lifecycle::remove(&context, "remove", &record),
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
         });
-        carried(cx, "remove", work).await
+        cx.run_detached("remove", work).await
     }
 
-    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        let (core, id) = (self.core.clone(), id.clone());
-        let work = blocking("inspect", move || {
-            let (record, _) = core.instances.find("inspect", &id)?;
-            observe::observe(&core, "inspect", &record)
+    async fn inspect(&self, cx: &OpContext, instance: &InstanceRef) -> Result<Observed> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        let work = run_blocking("inspect", move || {
+            let record = context.instances.find("inspect", &instance)?;
+            observe::observe(&context, "inspect", &record)
         });
-        bounded(cx, "inspect", work).await
+        cx.with_deadline("inspect", work).await
     }
 
     async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
-        let (core, filter) = (self.core.clone(), filter.clone());
-        bounded(cx, "list", blocking("list", move || observe::list(&core, "list", &filter))).await
+        let (context, filter) = (self.context.clone(), filter.clone());
+        cx.with_deadline("list", run_blocking("list", move || observe::list(&context, "list", &filter))).await
     }
 
     async fn watch(&self, cx: &OpContext, from: Cursor) -> Result<EventStream> {
-        watch::watch(&self.core, &from, cx.cancel.clone())
+        watch::watch(&self.context, &from, cx.cancel.clone())
     }
 
     fn images(&self) -> Option<&dyn Images> {
@@ -111,12 +119,12 @@ impl Runtime for Embedded {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        // An ordinary user's instances have no control groups to read.
-        self.core.machine.user_namespace.is_none().then_some(self)
+        // An unprivileged user's instances have no control groups to read.
+        self.context.host.user_namespace.is_none().then_some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        self.core.networks.is_some().then_some(self)
+        self.context.networks.is_some().then_some(self)
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {
@@ -128,6 +136,6 @@ impl Runtime for Embedded {
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
-        lifecycle::explain(&self.core, plan)
+        lifecycle::explain(&self.context, plan)
     }
 }

@@ -4,17 +4,17 @@ use std::fmt;
 use std::io;
 
 use hythe_oci::Kind;
-use hythe_runtime::{Error, ErrorKind, OpContext, Result};
-use hythe_shim::{Fault, FaultKind};
+use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_shim::{ShimError, ShimErrorKind};
 
-/// Errors of files and processes, told with what was done.
-pub(crate) trait Doing<T> {
+/// Errors of files and processes, with what was being done.
+pub(crate) trait IoContext<T> {
     /// `what` finishes "cannot".
-    fn doing(self, operation: &'static str, what: impl fmt::Display) -> Result<T>;
+    fn context(self, operation: &'static str, what: impl fmt::Display) -> Result<T>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
-    fn doing(self, operation: &'static str, what: impl fmt::Display) -> Result<T> {
+impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
+    fn context(self, operation: &'static str, what: impl fmt::Display) -> Result<T> {
         self.map_err(|error| {
             let error = error.into();
             let kind = match error.kind() {
@@ -29,49 +29,48 @@ impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
 }
 
 /// What a shim says.
-pub(crate) fn of_fault(operation: &'static str, fault: &Fault) -> Error {
+pub(crate) fn from_shim(operation: &'static str, fault: &ShimError) -> Error {
     let kind = match fault.kind {
-        FaultKind::NotFound => ErrorKind::NotFound,
-        FaultKind::Invalid => ErrorKind::Invalid,
-        FaultKind::Conflict => ErrorKind::Conflict,
-        FaultKind::Unsupported => ErrorKind::Unsupported,
-        FaultKind::Unauthorized => ErrorKind::Unauthorized,
-        FaultKind::Exhausted => ErrorKind::Exhausted,
-        FaultKind::Internal => ErrorKind::Internal,
+        ShimErrorKind::NotFound => ErrorKind::NotFound,
+        ShimErrorKind::Invalid => ErrorKind::Invalid,
+        ShimErrorKind::Conflict => ErrorKind::Conflict,
+        ShimErrorKind::Unsupported => ErrorKind::Unsupported,
+        ShimErrorKind::Unauthorized => ErrorKind::Unauthorized,
+        ShimErrorKind::Exhausted => ErrorKind::Exhausted,
+        ShimErrorKind::Internal => ErrorKind::Internal,
     };
     let error = Error::new(kind, operation, fault.message.clone());
-    match fault.code {
-        Some(_) => error.hint("check the command and entrypoint against what the image holds"),
-        None => error,
+    match (&fault.hint, fault.code) {
+        (Some(hint), _) => error.hint(hint.clone()),
+        (None, Some(_)) => error.hint("check the command and entrypoint against the files of the image"),
+        (None, None) => error,
     }
 }
 
 /// What the driver says inside a shim.
-pub(crate) fn to_fault(error: &Error) -> Fault {
+pub(crate) fn to_shim(error: &Error) -> ShimError {
     let kind = match error.kind() {
-        ErrorKind::NotFound => FaultKind::NotFound,
-        ErrorKind::Invalid => FaultKind::Invalid,
-        ErrorKind::Conflict | ErrorKind::AlreadyExists => FaultKind::Conflict,
-        ErrorKind::Unsupported => FaultKind::Unsupported,
-        ErrorKind::Unauthorized => FaultKind::Unauthorized,
-        ErrorKind::Exhausted => FaultKind::Exhausted,
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled | ErrorKind::Internal => FaultKind::Internal,
+        ErrorKind::NotFound => ShimErrorKind::NotFound,
+        ErrorKind::Invalid => ShimErrorKind::Invalid,
+        ErrorKind::Conflict | ErrorKind::AlreadyExists => ShimErrorKind::Conflict,
+        ErrorKind::Unsupported => ShimErrorKind::Unsupported,
+        ErrorKind::Unauthorized => ShimErrorKind::Unauthorized,
+        ErrorKind::Exhausted => ShimErrorKind::Exhausted,
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled | ErrorKind::Internal => {
+            ShimErrorKind::Internal
+        }
     };
-    Fault::new(kind, error.message())
+    let fault = ShimError::new(kind, error.message());
+    match error.next_step() {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
 }
 
 /// What the image store says.
 pub(crate) fn of_store(operation: &'static str) -> impl Fn(hythe_oci::Error) -> Error {
     move |error| {
-        let kind = match error.kind() {
-            Kind::NotFound => ErrorKind::NotFound,
-            Kind::Unauthorized => ErrorKind::Unauthorized,
-            Kind::Unavailable => ErrorKind::Unavailable,
-            Kind::Invalid => ErrorKind::Invalid,
-            Kind::Exhausted => ErrorKind::Exhausted,
-            Kind::Internal => ErrorKind::Internal,
-        };
-        let told = Error::new(kind, operation, error.to_string());
+        let told = Error::new(error.kind().into(), operation, error.to_string());
         let told = match error.next_step() {
             Some(hint) => told.hint(hint),
             None => told,
@@ -94,35 +93,4 @@ pub(crate) fn to_store(error: &Error) -> hythe_oci::Error {
         Some(hint) => told.hint(hint),
         None => told,
     }
-}
-
-/// Waits as long as the context says.
-pub(crate) async fn bounded<T>(
-    cx: &OpContext,
-    operation: &'static str,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    cx.bounded(operation, "it was not done in time", work).await
-}
-
-/// As [`bounded`], carried to its end even when nobody waits any more, so that nothing is left halfway.
-pub(crate) async fn carried<T: Send + 'static>(
-    cx: &OpContext,
-    operation: &'static str,
-    work: impl Future<Output = Result<T>> + Send + 'static,
-) -> Result<T> {
-    let task = tokio::spawn(work);
-    bounded(cx, operation, async { task.await.unwrap_or_else(|error| Err(died(operation, error))) }).await
-}
-
-/// Does what blocks where it may block.
-pub(crate) async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(died(operation, error)))
-}
-
-fn died(operation: &'static str, error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Internal, operation, "the call ended early").source(error)
 }

@@ -13,8 +13,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hythe_oci::{Hands, remove_by};
-use hythe_runtime::{Error, ErrorKind, Identity, InstanceId, Plan, Result};
+use hythe_oci::{UsernsFs, remove_tree_with};
+use hythe_oci_spec::Command;
+use hythe_runtime::identity::ensure_owned;
+use hythe_runtime::{Error, ErrorKind, Identity, InstanceRef, Plan, Result};
 use hythe_shim::Directory;
 use hythe_shim::files::{read_json, replace_json};
 use hythe_spec::Signal;
@@ -22,8 +24,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Doing;
-use crate::translate::Command;
+use crate::error::IoContext;
 
 /// What an instance was made as.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +40,14 @@ pub(crate) struct Record {
     pub(crate) chains: Vec<String>,
     pub(crate) command: Command,
     pub(crate) stop_signal: Option<Signal>,
+    /// Where the image declares volumes and the plan mounts nothing; each has a directory of the instance (see [`anonymous`]).
+    #[serde(default)]
+    pub(crate) volumes: Vec<String>,
+}
+
+/// Directory of the files of a volume that the image declares, by its place in [`Record::volumes`]; it goes with the instance.
+pub(crate) fn anonymous(directory: &Directory, at: usize) -> PathBuf {
+    directory.at("anonymous").join(at.to_string()).join("data")
 }
 
 impl Record {
@@ -46,8 +55,8 @@ impl Record {
         Identity::from_labels(&self.labels)
     }
 
-    /// What is told with every event of it.
-    pub(crate) fn about(&self) -> serde_json::Value {
+    /// Reported with every event of it.
+    pub(crate) fn metadata(&self) -> serde_json::Value {
         serde_json::json!({ "name": self.name, "identity": self.identity() })
     }
 }
@@ -62,23 +71,23 @@ const RECORD: &str = "instance.json";
 
 /// Held while something changes; dropped at the end of the change, however it ends.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Instances {
     /// Makes the directories and sweeps what was never whole or is not wanted any more.
-    pub(crate) fn open(root: &Path, hands: Option<&dyn Hands>) -> Result<Self> {
+    pub(crate) fn open(root: &Path, userns_fs: Option<&dyn UsernsFs>) -> Result<Self> {
         let instances = Self { root: root.to_owned() };
         for name in ["instances", "names", "making", "trash", "journal"] {
             let path = root.join(name);
-            fs::create_dir_all(&path).doing("connect", format_args!("make `{}`", path.display()))?;
+            fs::create_dir_all(&path).context("connect", format_args!("make `{}`", path.display()))?;
         }
-        let _turn = instances.turn("connect")?;
+        let _lock = instances.lock("connect")?;
         for name in ["making", "trash"] {
-            for entry in fs::read_dir(root.join(name)).doing("connect", "look for remains")?.flatten() {
-                if !is_in_hand(&entry.path()) {
-                    remove_by(hands, &entry.path()).doing("connect", "remove remains")?;
+            for entry in fs::read_dir(root.join(name)).context("connect", "look for leftovers")?.flatten() {
+                if !is_being_made(&entry.path()) {
+                    remove_tree_with(userns_fs, &entry.path()).context("connect", "remove remains")?;
                 }
             }
         }
@@ -88,7 +97,7 @@ impl Instances {
     /// Whether the directories are there at all: what is not found in none is not known to be absent.
     pub(crate) fn reachable(&self, operation: &'static str) -> Result<()> {
         let path = self.root.join("instances");
-        fs::metadata(&path).map(drop).doing(operation, format_args!("find `{}`", path.display()))
+        fs::metadata(&path).map(drop).context(operation, format_args!("find `{}`", path.display()))
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -96,13 +105,13 @@ impl Instances {
     }
 
     /// One at a time over all processes: making and removing.
-    pub(crate) fn turn(&self, operation: &'static str) -> Result<Turn> {
-        locked(&self.root.join("lock")).doing(operation, "lock the instances")
+    pub(crate) fn lock(&self, operation: &'static str) -> Result<Lock> {
+        locked(&self.root.join("lock")).context(operation, "lock the instances")
     }
 
     /// One at a time over all processes: giving a snapshot its name.
-    pub(crate) fn turn_of_snapshots(&self, operation: &'static str) -> Result<Turn> {
-        locked(&self.root.join("snapshots.lock")).doing(operation, "lock the snapshots")
+    pub(crate) fn lock_snapshots(&self, operation: &'static str) -> Result<Lock> {
+        locked(&self.root.join("snapshots.lock")).context(operation, "lock the snapshots")
     }
 
     pub(crate) fn directory(&self, id: &str) -> Directory {
@@ -110,38 +119,35 @@ impl Instances {
     }
 
     /// One at a time for one instance: starting, settling, removing. Gone meanwhile: `NotFound`.
-    pub(crate) fn turn_of(&self, operation: &'static str, id: &str) -> Result<Turn> {
+    pub(crate) fn lock_instance(&self, operation: &'static str, id: &str) -> Result<Lock> {
         let directory = self.directory(id);
         match locked(&directory.at("turn")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(absent(operation, id)),
-            turn => turn.doing(operation, format_args!("lock `{id}`")),
+            lock => lock.context(operation, format_args!("lock `{id}`")),
         }
     }
 
-    /// By whole id, or by name.
-    pub(crate) fn find(&self, operation: &'static str, id: &InstanceId) -> Result<(Record, bool)> {
-        let text = &id.0;
+    /// By id, or by name through the link that names it.
+    pub(crate) fn find(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
+        let text = instance.as_str();
         self.reachable(operation)?;
         if !is_plain(text) {
             return Err(absent(operation, text));
         }
-        if let Some(record) = self.read(operation, text)? {
-            return Ok((record, true));
-        }
-        let found = match fs::read_link(self.root.join("names").join(text)) {
-            Ok(target) => self.read(operation, &target.to_string_lossy())?,
-            Err(_) => None,
+        let found = match instance {
+            InstanceRef::Id(id) => self.read(operation, &id.0)?,
+            InstanceRef::Name(name) => match fs::read_link(self.root.join("names").join(name)) {
+                Ok(target) => self.read(operation, &target.to_string_lossy())?,
+                Err(_) => None,
+            },
         };
-        found.map(|record| (record, false)).ok_or_else(|| absent(operation, text))
+        found.ok_or_else(|| absent(operation, text))
     }
 
-    /// As [`Self::find`], for what changes it: what is not ours only by its whole id.
-    pub(crate) fn own(&self, operation: &'static str, id: &InstanceId) -> Result<Record> {
-        let (record, by_id) = self.find(operation, id)?;
-        if !by_id && record.identity().is_none() {
-            let message = format!("`{id}` is somebody else's: it carries no label of ours");
-            return Err(Error::new(ErrorKind::Conflict, operation, message));
-        }
+    /// As [`Self::find`], for what changes it: what is not ours only by its id.
+    pub(crate) fn own(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
+        let record = self.find(operation, instance)?;
+        ensure_owned(operation, instance, &record.labels)?;
         Ok(record)
     }
 
@@ -150,13 +156,13 @@ impl Instances {
         match read_json(&self.directory(id).at(RECORD)) {
             Ok(record) => Ok(Some(record)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).doing(operation, format_args!("read what `{id}` is")),
+            Err(error) => Err(error).context(operation, format_args!("read what `{id}` is")),
         }
     }
 
     /// All, in no order. One that vanishes meanwhile is left out.
     pub(crate) fn all(&self, operation: &'static str) -> Result<Vec<Record>> {
-        let entries = fs::read_dir(self.root.join("instances")).doing(operation, "list the instances")?;
+        let entries = fs::read_dir(self.root.join("instances")).context(operation, "list the instances")?;
         let mut records = Vec::new();
         for entry in entries.flatten() {
             records.extend(self.read(operation, &entry.file_name().to_string_lossy())?);
@@ -165,12 +171,12 @@ impl Instances {
     }
 
     /// Who has a name; a link that leads nowhere is nobody's.
-    pub(crate) fn holder(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
+    pub(crate) fn owner_of_name(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
         self.reachable(operation)?;
         match fs::read_link(self.root.join("names").join(name)) {
             Ok(target) => self.read(operation, &target.to_string_lossy()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).doing(operation, format_args!("look for `{name}`")),
+            Err(error) => Err(error).context(operation, format_args!("look for `{name}`")),
         }
     }
 
@@ -178,84 +184,84 @@ impl Instances {
     pub(crate) fn making(&self, operation: &'static str, id: &str) -> Result<(Directory, File)> {
         let path = self.root.join("making").join(id);
         let what = || format!("make `{}`", path.display());
-        let _turn = self.turn(operation)?;
-        fs::create_dir(&path).doing(operation, what())?;
-        let hand = File::open(&path).doing(operation, what())?;
-        flock(&hand, FlockOperation::LockExclusive).doing(operation, what())?;
-        Ok((Directory::new(path), hand))
+        let _lock = self.lock(operation)?;
+        fs::create_dir(&path).context(operation, what())?;
+        let claim = File::open(&path).context(operation, what())?;
+        flock(&claim, FlockOperation::LockExclusive).context(operation, what())?;
+        Ok((Directory::new(path), claim))
     }
 
-    /// Makes it an instance under its name. Needs the turn, and the name free.
+    /// Makes it an instance under its name. Needs the lock, and the name free.
     pub(crate) fn publish(
         &self,
         operation: &'static str,
         made: &Directory,
         record: &Record,
-        _turn: &Turn,
+        _lock: &Lock,
     ) -> Result<()> {
         let what = || format!("make `{}`", record.name);
-        replace_json(&made.at(RECORD), record, true).doing(operation, what())?;
+        replace_json(&made.at(RECORD), record, true).context(operation, what())?;
         let link = self.root.join("names").join(&record.name);
         match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(operation, what()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).context(operation, what()),
             _ => {}
         }
-        std::os::unix::fs::symlink(&record.id, &link).doing(operation, what())?;
+        std::os::unix::fs::symlink(&record.id, &link).context(operation, what())?;
         let place = self.directory(&record.id);
-        fs::rename(made.path(), place.path()).doing(operation, what())?;
-        hythe_shim::files::sync_parent(place.path()).doing(operation, what())
+        fs::rename(made.path(), place.path()).context(operation, what())?;
+        hythe_shim::files::sync_parent(place.path()).context(operation, what())
     }
 
-    /// Writes down its changed networks, for now and for its next start. Needs its turn.
+    /// Writes down its changed networks, for now and for its next start. Needs its lock.
     pub(crate) fn rewrite(&self, operation: &'static str, record: &Record) -> Result<()> {
         let directory = self.directory(&record.id);
         let what = || format!("write the networks of `{}`", record.name);
-        let mut launch: serde_json::Value = read_json(&directory.launch()).doing(operation, what())?;
-        if let hythe_runtime::PlanNetwork::Bridged { attachments } = &record.plan.network {
-            launch["network"]["attachments"] = serde_json::json!(attachments);
+        let mut config: serde_json::Value = read_json(&directory.config()).context(operation, what())?;
+        if let hythe_runtime::PlanNetwork::Networks { attachments } = &record.plan.network {
+            config["network"]["attachments"] = serde_json::json!(attachments);
         }
-        replace_json(&directory.launch(), &launch, true).doing(operation, what())?;
-        replace_json(&directory.at(RECORD), record, true).doing(operation, what())
+        replace_json(&directory.config(), &config, true).context(operation, what())?;
+        replace_json(&directory.at(RECORD), record, true).context(operation, what())
     }
 
-    /// Gives it another name. Needs the turn, and the name free.
+    /// Gives it another name. Needs the lock, and the name free.
     pub(crate) fn rename(
         &self,
         operation: &'static str,
         mut record: Record,
         name: &str,
-        _turn: &Turn,
+        _lock: &Lock,
     ) -> Result<Record> {
         let what = || format!("rename `{}`", record.name);
         let names = self.root.join("names");
         // A link that leads nowhere is nobody's name.
         let _ = fs::remove_file(names.join(name));
-        std::os::unix::fs::symlink(&record.id, names.join(name)).doing(operation, what())?;
+        std::os::unix::fs::symlink(&record.id, names.join(name)).context(operation, what())?;
         let old = names.join(&record.name);
         record.name = name.to_owned();
-        replace_json(&self.directory(&record.id).at(RECORD), &record, true).doing(operation, "write its name")?;
-        fs::remove_file(old).doing(operation, "free its old name")?;
+        replace_json(&self.directory(&record.id).at(RECORD), &record, true).context(operation, "write its name")?;
+        fs::remove_file(old).context(operation, "free its old name")?;
         Ok(record)
     }
 
-    /// Takes an instance away. Needs the turn.
-    pub(crate) fn discard(&self, operation: &'static str, record: &Record, _turn: &Turn) -> Result<PathBuf> {
+    /// Takes an instance away. Needs the lock.
+    pub(crate) fn discard(&self, operation: &'static str, record: &Record, _lock: &Lock) -> Result<PathBuf> {
         let trash = self.root.join("trash").join(&record.id);
         let what = || format!("remove `{}`", record.name);
-        fs::rename(self.directory(&record.id).path(), &trash).doing(operation, what())?;
+        fs::rename(self.directory(&record.id).path(), &trash).context(operation, what())?;
         let link = self.root.join("names").join(&record.name);
         if fs::read_link(&link).is_ok_and(|target| target == Path::new(&record.id)) {
-            fs::remove_file(&link).doing(operation, what())?;
+            fs::remove_file(&link).context(operation, what())?;
         }
         Ok(trash)
     }
 }
 
-pub(crate) fn locked(path: &Path) -> io::Result<Turn> {
+pub(crate) fn locked(path: &Path) -> io::Result<Lock> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
-            Ok(()) => return Ok(Turn { _file: file }),
+            Ok(()) => return Ok(Lock { _file: file }),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -263,7 +269,7 @@ pub(crate) fn locked(path: &Path) -> io::Result<Turn> {
 }
 
 /// Whether somebody alive is making something of a directory.
-fn is_in_hand(path: &Path) -> bool {
+fn is_being_made(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| flock(file, FlockOperation::NonBlockingLockExclusive).is_err())
 }
 
@@ -278,6 +284,6 @@ fn absent(operation: &'static str, id: &str) -> Error {
 
 /// A fresh id.
 pub(crate) fn fresh_id(operation: &'static str) -> Result<String> {
-    let random = fs::read_to_string("/proc/sys/kernel/random/uuid").doing(operation, "get a random id")?;
+    let random = fs::read_to_string("/proc/sys/kernel/random/uuid").context(operation, "get a random id")?;
     Ok(random.trim().replace('-', ""))
 }

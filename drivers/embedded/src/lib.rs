@@ -4,31 +4,36 @@
 //! Not for: supervising (crates/shim), images (crates/oci), retries, timeouts and capability checks (layers of `hythe_runtime`), nor for any policy.
 #![doc = include_str!("docs.md")]
 
+mod attach;
 mod build;
+mod capability;
+mod checks;
 mod client;
 mod config;
 mod connect;
-mod core;
+mod context;
 mod driver;
-mod errand;
 mod error;
 mod exec;
-mod hands;
+mod idmap;
+mod image_load;
+mod image_volumes;
 mod images;
+mod inotify;
+mod instance_files;
 mod instances;
 mod lifecycle;
 mod logs;
-pub mod network;
 mod network_hook;
 mod networks;
-mod notice;
 mod observe;
-mod operator;
-mod seccomp;
+mod program;
 mod shim;
 mod snapshots;
 mod stats;
+mod testing;
 mod translate;
+mod userns_exec;
 mod volumes;
 mod watch;
 

@@ -2,55 +2,95 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use hythe_runtime::{InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, State, StdStream};
+use hythe_runtime::context::run_blocking;
+use hythe_runtime::log_lines::in_time;
+use hythe_runtime::{
+    InstanceRef, LogLine, LogOptions, LogStream, LogTail, Logs, MAX_LOG_LINE, OpContext, OpenLine, Result, State,
+    StdStream,
+};
 use hythe_shim::journal::{numbers, segment};
 use hythe_shim::logs::{Piece, Stream, parse};
 use jiff::Timestamp;
 use rustix::fs::inotify::WatchFlags;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Core, Shared};
+use crate::context::{Context, SharedContext};
 use crate::driver::Embedded;
-use crate::error::{Doing, blocking, bounded};
+use crate::error::IoContext;
+use crate::inotify::Inotify;
 use crate::instances::Record;
-use crate::notice::Notice;
 
 const PIECE: usize = 256 << 10;
 
-/// A line that has no line feed yet.
-#[derive(Debug, Default)]
-struct Part {
-    bytes: BytesMut,
-    time: Option<Timestamp>,
-}
+/// Bytes of lines that are read ahead of whoever takes them.
+const READ_AHEAD: usize = MAX_LOG_LINE;
 
 /// Reads segments in order.
 #[derive(Debug)]
 struct Reader {
     directory: PathBuf,
     current: Option<(u64, File)>,
+    /// Nothing after this segment and this byte of it is read.
+    end: Option<(u64, u64)>,
+    offset: u64,
     bytes: Vec<u8>,
-    parts: [Part; 2],
+    parts: [OpenLine; 2],
     lines: VecDeque<LogLine>,
+    /// Lines before the next one were rotated away.
+    gap: bool,
 }
 
 impl Reader {
     fn new(directory: PathBuf) -> Self {
-        Self { directory, current: None, bytes: Vec::new(), parts: Default::default(), lines: VecDeque::new() }
+        Self {
+            directory,
+            current: None,
+            end: None,
+            offset: 0,
+            bytes: Vec::new(),
+            parts: Default::default(),
+            lines: VecDeque::new(),
+            gap: false,
+        }
+    }
+
+    /// Reads no more than what is there now: a busy writer does not keep a reader that follows nothing.
+    fn end_here(&mut self) -> std::io::Result<()> {
+        let last = numbers(&self.directory)?.last().copied().unwrap_or(0);
+        let length = std::fs::metadata(segment(&self.directory, last)).map_or(0, |metadata| metadata.len());
+        self.end = Some((last, length));
+        Ok(())
+    }
+
+    /// Reads until some bytes of lines are there; `false`: there is no more now.
+    fn read_ahead(&mut self) -> std::io::Result<bool> {
+        while self.lines.iter().map(|line| line.line.len() + 1).sum::<usize>() < READ_AHEAD {
+            if !self.read()? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Reads some of what is there into `lines`; `false`: there is no more now.
     fn read(&mut self) -> std::io::Result<bool> {
         let Some((number, file)) = &mut self.current else { return self.advance(0) };
         let number = *number;
-        let mut piece = vec![0; PIECE];
+        let wanted = match self.end {
+            Some((last, _)) if number > last => 0,
+            Some((last, length)) if number == last => length.saturating_sub(self.offset),
+            _ => u64::MAX,
+        };
+        if wanted == 0 {
+            return Ok(false);
+        }
+        let mut piece = vec![0; usize::try_from(wanted).unwrap_or(PIECE).min(PIECE)];
         let length = file.read(&mut piece)?;
         if length == 0 {
             // A segment that has a successor is written no more, but may have been between the two looks.
@@ -69,16 +109,34 @@ impl Reader {
     }
 
     fn advance(&mut self, after: u64) -> std::io::Result<bool> {
-        let all = match numbers(&self.directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            all => all?,
-        };
-        let Some(next) = all.into_iter().find(|number| *number > after) else { return Ok(false) };
-        self.current = Some((next, File::open(segment(&self.directory, next))?));
-        Ok(true)
+        loop {
+            let all = match numbers(&self.directory) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+                all => all?,
+            };
+            let Some(next) = all.into_iter().find(|number| *number > after) else { return Ok(false) };
+            let file = match File::open(segment(&self.directory, next)) {
+                // It was rotated away just now, or the whole log goes.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            if next > after + 1 {
+                self.break_off();
+            }
+            (self.current, self.offset) = (Some((next, file)), 0);
+            return Ok(true);
+        }
+    }
+
+    /// Segments between the last one and the next one are gone: no line goes on over them.
+    fn break_off(&mut self) {
+        self.bytes.clear();
+        self.finish();
+        self.gap = true;
     }
 
     fn take(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
         self.bytes.extend_from_slice(bytes);
         let mut rest = std::mem::take(&mut self.bytes);
         let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -88,103 +146,114 @@ impl Reader {
             }
         }
         rest.drain(..whole);
+        // No shim writes that long a record: this is no log.
+        if rest.len() > MAX_LOG_LINE {
+            rest.clear();
+        }
         self.bytes = rest;
     }
 
     fn join(&mut self, piece: &Piece<'_>) {
-        let part = &mut self.parts[usize::from(piece.stream == Stream::Stderr)];
-        part.bytes.extend_from_slice(piece.bytes);
-        part.time.get_or_insert(piece.time);
+        let (at, stream) = match piece.stream {
+            Stream::Stdout => (0, StdStream::Stdout),
+            Stream::Stderr => (1, StdStream::Stderr),
+        };
+        let before = self.lines.len();
+        self.parts[at].push(stream, Some(piece.time), piece.bytes, &mut self.lines);
         if !piece.partial {
-            let line = std::mem::take(part).line(piece.stream, true);
-            self.lines.push_back(line);
+            self.parts[at].end(stream, true, &mut self.lines);
+        }
+        if let Some(line) = self.lines.get_mut(before).filter(|_| self.gap) {
+            (line.after_gap, self.gap) = (true, false);
         }
     }
 
     /// What never got its line feed.
     fn finish(&mut self) {
-        for (stream, part) in [Stream::Stdout, Stream::Stderr].into_iter().zip(&mut self.parts) {
-            if part.time.is_some() {
-                self.lines.push_back(std::mem::take(part).line(stream, false));
-            }
+        for (at, stream) in [StdStream::Stdout, StdStream::Stderr].into_iter().enumerate() {
+            self.parts[at].end(stream, false, &mut self.lines);
         }
     }
 }
 
-impl Part {
-    fn line(self, stream: Stream, terminated: bool) -> LogLine {
-        let stream = if stream == Stream::Stdout { StdStream::Stdout } else { StdStream::Stderr };
-        LogLine { stream, time: self.time, line: Bytes::from(self.bytes), terminated }
-    }
-}
-
-fn in_time(line: &LogLine, options: &LogOptions) -> bool {
-    line.time.is_none_or(|time| {
-        options.since.is_none_or(|since| time >= since) && options.until.is_none_or(|until| time < until)
-    })
-}
-
 struct Follower {
-    core: Shared,
+    context: SharedContext,
     record: Record,
     reader: Reader,
     options: LogOptions,
-    notice: Notice,
+    notice: Inotify,
     cancel: CancellationToken,
     ended: bool,
 }
 
 #[async_trait]
 impl Logs for Embedded {
-    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
-        let (core, id, options) = (Arc::clone(&self.core), id.clone(), options.clone());
-        let opened = blocking("logs", move || open(core, &id, options));
-        let (mut follower, lines) = bounded(cx, "logs", opened).await?;
+    async fn logs(&self, cx: &OpContext, instance: &InstanceRef, options: &LogOptions) -> Result<LogStream> {
+        let (context, instance, options) = (Arc::clone(&self.context), instance.clone(), options.clone());
+        let opened = run_blocking("logs", move || open(context, &instance, options));
+        let (mut follower, lines) = cx.with_deadline("logs", opened).await?;
         follower.cancel = cx.cancel.clone();
         let first = stream::iter(lines.into_iter().map(Ok));
-        if follower.ended {
-            return Ok(first.boxed());
-        }
         Ok(first.chain(stream::unfold(follower, next)).boxed())
     }
 }
 
-fn open(core: Shared, id: &InstanceId, options: LogOptions) -> Result<(Follower, VecDeque<LogLine>)> {
-    let (record, _) = core.instances.find("logs", id)?;
-    let directory = core.instances.directory(&record.id);
-    std::fs::create_dir_all(directory.logs()).doing("logs", "open the log")?;
+fn open(context: SharedContext, instance: &InstanceRef, options: LogOptions) -> Result<(Follower, VecDeque<LogLine>)> {
+    let record = context.instances.find("logs", instance)?;
+    let directory = context.instances.directory(&record.id);
+    std::fs::create_dir_all(directory.logs()).context("logs", "open the log")?;
     let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
-    let notice = Notice::of(&[&directory.logs(), directory.path()], changes).doing("logs", "watch the log")?;
+    let notice = Inotify::of(&[&directory.logs(), directory.path()], changes).context("logs", "watch the log")?;
     let mut reader = Reader::new(directory.logs());
-    let mut follower_ended = !options.follow || has_ended(&core, &record)?;
-    while reader.read().doing("logs", "read the log")? {}
-    if follower_ended {
-        reader.finish();
+    if !options.follow {
+        reader.end_here().context("logs", "read the log")?;
     }
-    let mut lines: VecDeque<LogLine> = std::mem::take(&mut reader.lines);
-    lines.retain(|line| in_time(line, &options));
-    if let Some(tail) = options.tail.and_then(|tail| usize::try_from(tail).ok()) {
-        lines.drain(..lines.len().saturating_sub(tail));
-    }
-    follower_ended |= options.until.is_some_and(|until| until <= Timestamp::now());
     let cancel = CancellationToken::new();
-    Ok((Follower { core, record, reader, options, notice, cancel, ended: follower_ended }, lines))
+    let mut follower = Follower { context, record, reader, options, notice, cancel, ended: false };
+    let lines = match follower.options.tail {
+        Some(tail) => follower.tail(tail)?,
+        None => VecDeque::new(),
+    };
+    Ok((follower, lines))
 }
 
-fn has_ended(core: &Core, record: &Record) -> Result<bool> {
-    if core.instances.read("logs", &record.id)?.is_none() {
+impl Follower {
+    /// The last so many lines of what is there.
+    fn tail(&mut self, wanted: u64) -> Result<VecDeque<LogLine>> {
+        let mut tail = LogTail::new(wanted);
+        let ended = !self.options.follow || has_ended(&self.context, &self.record)?;
+        loop {
+            let more = self.reader.read().context("logs", "read the log")?;
+            if !more && ended {
+                self.reader.finish();
+            }
+            for line in self.reader.lines.drain(..).filter(|line| in_time(line, self.options.since, self.options.until))
+            {
+                tail.push(line);
+            }
+            if !more {
+                break;
+            }
+        }
+        self.ended = ended || self.options.until.is_some_and(|until| until <= hythe_runtime::Clock::system().now());
+        Ok(tail.into_lines())
+    }
+}
+
+fn has_ended(context: &Context, record: &Record) -> Result<bool> {
+    if context.instances.read("logs", &record.id)?.is_none() {
         return Ok(true);
     }
-    let seen = crate::observe::state(core, "logs", record)?;
+    let seen = crate::observe::state(context, "logs", record)?;
     // One that is being started counts as running.
-    let starting = seen.run.is_some_and(|run| run.phase == hythe_shim::record::Phase::Starting);
+    let starting = seen.recorded.is_some_and(|recorded| recorded.phase == hythe_shim::record::Phase::Starting);
     Ok(!starting && !matches!(seen.state, State::Running | State::Paused))
 }
 
 async fn next(mut follower: Follower) -> Option<(Result<LogLine>, Follower)> {
     loop {
         if let Some(line) = follower.reader.lines.pop_front() {
-            if in_time(&line, &follower.options) {
+            if in_time(&line, follower.options.since, follower.options.until) {
                 return Some((Ok(line), follower));
             }
             continue;
@@ -194,13 +263,10 @@ async fn next(mut follower: Follower) -> Option<(Result<LogLine>, Follower)> {
         }
         let (back, more) = tokio::task::spawn_blocking(move || {
             // Asked before reading: what was written before the end is read after it.
-            let outcome = has_ended(&follower.core, &follower.record).and_then(|ended| {
-                while follower.reader.lines.len() < 1000 {
-                    if !follower.reader.read().doing("logs", "read the log")? {
-                        follower.ended = ended;
-                        break;
-                    }
-                }
+            let over = || Ok(!follower.options.follow || has_ended(&follower.context, &follower.record)?);
+            let outcome = over().and_then(|ended| {
+                let more = follower.reader.read_ahead().context("logs", "read the log")?;
+                follower.ended = ended && !more;
                 Ok(())
             });
             if follower.ended {
@@ -228,8 +294,57 @@ async fn next(mut follower: Follower) -> Option<(Result<LogLine>, Follower)> {
 }
 
 async fn reached(until: Option<Timestamp>) {
-    match until.map(|until| std::time::Duration::try_from(until - Timestamp::now().max(Timestamp::UNIX_EPOCH))) {
+    match until.map(|until| {
+        std::time::Duration::try_from(until - hythe_runtime::Clock::system().now().max(Timestamp::UNIX_EPOCH))
+    }) {
         Some(left) => tokio::time::sleep(left.unwrap_or_default()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn write(directory: &Path, number: u64, records: &str) {
+        std::fs::write(segment(directory, number), records).unwrap();
+    }
+
+    fn record(kind: char, text: &str) -> String {
+        format!("2026-11-30T12:00:00.000000000Z o {kind} {text}\n")
+    }
+
+    fn read(reader: &mut Reader) -> Vec<(String, bool, bool)> {
+        while reader.read().unwrap() {}
+        let told = |line: LogLine| (String::from_utf8(line.line.to_vec()).unwrap(), line.terminated, line.after_gap);
+        reader.lines.drain(..).map(told).collect()
+    }
+
+    #[test]
+    fn lines_that_were_rotated_away_unread_are_a_gap_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        write(directory, 1, &(record('F', "one") + &record('P', "cut")));
+        let mut reader = Reader::new(directory.to_owned());
+        assert_eq!(read(&mut reader), [("one".to_owned(), true, false)]);
+        write(directory, 2, &record('F', "two"));
+        write(directory, 3, &(record('F', "three") + &record('F', "and on")));
+        std::fs::remove_file(segment(directory, 2)).unwrap();
+        let came = read(&mut reader);
+        let wanted = [("cut", false, false), ("three", true, true), ("and on", true, false)];
+        assert_eq!(came, wanted.map(|(text, ended, gap)| (text.to_owned(), ended, gap)));
+        write(directory, 4, &record('F', "four"));
+        assert_eq!(read(&mut reader), [("four".to_owned(), true, false)]);
+    }
+
+    #[test]
+    fn log_whose_beginning_is_gone_begins_with_a_gap() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), 7, &record('F', "seven"));
+        let mut reader = Reader::new(directory.path().to_owned());
+        assert_eq!(read(&mut reader), [("seven".to_owned(), true, true)]);
     }
 }

@@ -1,37 +1,41 @@
 //! Networks as a facet; how they are made is told in [`crate::network`].
 
 use async_trait::async_trait;
+use hythe_runtime::context::run_blocking;
 use hythe_runtime::{NetworkInfo, NetworkSpec, Networks, OpContext, Result};
 
 use crate::driver::Embedded;
-use crate::errand::Change;
-use crate::error::{blocking, bounded, carried};
+use crate::userns_exec::Change;
 
 #[async_trait]
 impl Networks for Embedded {
     async fn ensure(&self, cx: &OpContext, spec: &NetworkSpec) -> Result<()> {
-        let (core, spec) = (self.core.clone(), spec.clone());
+        let (context, spec) = (self.context.clone(), spec.clone());
         let operation = "network create";
-        carried(cx, operation, blocking(operation, move || core.change_networks(operation, Change::Ensure(spec)))).await
+        cx.run_detached(
+            operation,
+            run_blocking(operation, move || context.change_networks(operation, Change::Ensure(spec))),
+        )
+        .await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
-        let core = self.core.clone();
+        let context = self.context.clone();
         let operation = "network list";
-        bounded(
-            cx,
+        cx.with_deadline(
             operation,
-            blocking(operation, move || {
-                core.instances.reachable(operation)?;
-                core.networks(operation)?.list()
+            run_blocking(operation, move || {
+                context.instances.reachable(operation)?;
+                context.networks(operation)?.list()
             }),
         )
         .await
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
-        let (core, name) = (self.core.clone(), name.to_owned());
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
+        let (context, change) =
+            (self.context.clone(), Change::RemoveOf { owner: owner.to_owned(), name: name.to_owned() });
         let operation = "network remove";
-        carried(cx, operation, blocking(operation, move || core.change_networks(operation, Change::Remove(name)))).await
+        cx.run_detached(operation, run_blocking(operation, move || context.change_networks(operation, change))).await
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use hythe_shim::namespace;
 
-use crate::errand;
 use crate::network_hook::Hook;
+use crate::userns_exec;
 
-/// Runs this process as a shim, or as what serves an ordinary user's, where its arguments (without the program) say so: `shim VERB DIRECTORY`; gives its
+/// Runs this process as a shim, or as what serves an unprivileged user's, where its arguments (without the program) say so: `shim VERB DIRECTORY`; gives its
 /// exit code. `None`: they do not. Must be called first, while the process has one thread.
 #[must_use]
 pub fn shim(arguments: impl IntoIterator<Item = OsString>) -> Option<i32> {
@@ -19,9 +19,9 @@ pub fn shim(arguments: impl IntoIterator<Item = OsString>) -> Option<i32> {
     }
     let directory = PathBuf::from(directory);
     match verb.to_str()? {
-        verb @ ("start" | "settle") => Some(hythe_shim::run(verb, &directory, &mut Hook::default())),
-        namespace::HOLD => Some(namespace::hold(&directory)),
-        errand::ERRAND => Some(errand::run(&directory)),
+        verb @ ("start" | "recover") => Some(hythe_shim::run(verb, &directory, &mut Hook::default())),
+        namespace::PAUSE => Some(namespace::pause(&directory)),
+        userns_exec::USERNS_EXEC => Some(userns_exec::run(&directory)),
         _ => None,
     }
 }

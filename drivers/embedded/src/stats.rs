@@ -4,28 +4,28 @@ use std::fs;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Result, State, Stats, StatsSample};
+use hythe_runtime::context::run_blocking;
+use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result, State, Stats, StatsSample};
 use hythe_shim::cgroup::{counter, read};
 
 use crate::driver::Embedded;
-use crate::error::{blocking, bounded};
 
 /// What version 1 says where there is no limit.
 const NO_LIMIT: u64 = 1 << 62;
 
 #[async_trait]
 impl Stats for Embedded {
-    async fn sample(&self, cx: &OpContext, id: &InstanceId) -> Result<StatsSample> {
-        let (core, id) = (self.core.clone(), id.clone());
-        let work = blocking("stats", move || {
-            let (record, _) = core.instances.find("stats", &id)?;
-            let seen = crate::observe::state(&core, "stats", &record)?;
-            let run = seen.run.filter(|_| matches!(seen.state, State::Running | State::Paused));
-            let run = run
+    async fn sample(&self, cx: &OpContext, instance: &InstanceRef) -> Result<StatsSample> {
+        let (context, instance) = (self.context.clone(), instance.clone());
+        let work = run_blocking("stats", move || {
+            let record = context.instances.find("stats", &instance)?;
+            let seen = crate::observe::state(&context, "stats", &record)?;
+            let recorded = seen.recorded.filter(|_| matches!(seen.state, State::Running | State::Paused));
+            let recorded = recorded
                 .ok_or_else(|| Error::new(ErrorKind::Conflict, "stats", format!("`{}` is not running", record.name)))?;
-            Ok(sample(&run.cgroups, run.pid))
+            Ok(sample(&recorded.cgroups, recorded.pid))
         });
-        bounded(cx, "stats", work).await
+        cx.with_deadline("stats", work).await
     }
 }
 

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use hythe_runtime::{Cursor, Error, ErrorKind, Event, EventKind, EventStream, Identity, InstanceId, Result};
+use hythe_runtime::{Clock, Cursor, Event, EventKind, EventStream, Identity, InstanceId, Result, after_gap};
 use hythe_shim::journal::{Entry, Kind, Place, end, numbers, segment};
 use hythe_spec::Signal;
 use rustix::fs::inotify::WatchFlags;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::Core;
-use crate::error::Doing;
-use crate::notice::Notice;
-use crate::observe::exit;
+use crate::context::Context;
+use crate::error::IoContext;
+use crate::inotify::Inotify;
+use crate::translate::exit;
 
 /// How often it is looked whether the journal is still where it was: the kernel does not tell of a directory that is moved with what it is in.
 const LOOK: Duration = Duration::from_secs(5);
@@ -26,34 +26,36 @@ struct Watcher {
     /// Device and number of the directory.
     identity: (u64, u64),
     place: Place,
-    notice: Notice,
+    notice: Inotify,
     cancel: CancellationToken,
     ready: std::collections::VecDeque<Event>,
     failed: bool,
 }
 
 /// From a cursor on, or from now.
-pub(crate) fn watch(core: &Core, from: &Cursor, cancel: CancellationToken) -> Result<EventStream> {
-    let journal = core.instances.journal();
+pub(crate) fn watch(context: &Context, from: &Cursor, cancel: CancellationToken) -> Result<EventStream> {
+    let journal = context.instances.journal();
     let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF;
-    let notice = Notice::of(&[&journal], changes).doing("watch", "watch the journal")?;
-    let identity = identity(&journal).doing("watch", "watch the journal")?;
-    let place = match from.0.as_deref().map(parse) {
-        None => end(&journal).doing("watch", "read the journal")?,
-        Some(Some(place)) => place,
-        Some(None) => {
-            let message = format!("`{from}` is no place in the journal");
-            return Err(Error::new(ErrorKind::Invalid, "watch", message));
-        }
-    };
+    let notice = Inotify::of(&[&journal], changes).context("watch", "watch the journal")?;
+    let identity = identity(&journal).context("watch", "watch the journal")?;
+    let now = end(&journal).context("watch", "read the journal")?;
+    let is_past = |place: &Place| (place.segment, place.offset) <= (now.segment, now.offset);
+    let known = from.0.as_deref().and_then(parse).filter(is_past);
+    let place = known.unwrap_or(now);
+    // Not a place in this journal: what followed it is not known.
+    let gap = (known.is_none() && *from != Cursor::START).then(|| Event::gap(cursor(place), Clock::system().now()));
     let watcher =
         Watcher { journal, identity, place, notice, cancel, ready: std::collections::VecDeque::new(), failed: false };
-    Ok(stream::unfold(watcher, next).boxed())
+    Ok(after_gap(gap, stream::unfold(watcher, next).boxed()))
 }
 
 fn parse(text: &str) -> Option<Place> {
     let (segment, offset) = text.split_once(':')?;
     Some(Place { segment: segment.parse().ok()?, offset: offset.parse().ok()? })
+}
+
+fn cursor(place: Place) -> Cursor {
+    Cursor::at(format!("{}:{}", place.segment, place.offset))
 }
 
 async fn next(mut watcher: Watcher) -> Option<(Result<Event>, Watcher)> {
@@ -64,7 +66,7 @@ async fn next(mut watcher: Watcher) -> Option<(Result<Event>, Watcher)> {
         if watcher.failed {
             return None;
         }
-        match watcher.read().doing("watch", "read the journal") {
+        match watcher.read().context("watch", "read the journal") {
             Ok(true) => continue,
             Ok(false) => {}
             Err(error) => {
@@ -74,13 +76,13 @@ async fn next(mut watcher: Watcher) -> Option<(Result<Event>, Watcher)> {
         }
         tokio::select! {
             changed = watcher.notice.changed() => {
-                if let Err(error) = changed.doing("watch", "watch the journal") {
+                if let Err(error) = changed.context("watch", "watch the journal") {
                     watcher.failed = true;
                     return Some((Err(error), watcher));
                 }
             }
             () = tokio::time::sleep(LOOK) => {
-                if let Err(error) = watcher.is_there().doing("watch", "find the journal") {
+                if let Err(error) = watcher.is_there().context("watch", "find the journal") {
                     watcher.failed = true;
                     return Some((Err(error), watcher));
                 }
@@ -106,9 +108,11 @@ impl Watcher {
     /// Reads what is there; `false`: nothing is.
     fn read(&mut self) -> std::io::Result<bool> {
         let all = numbers(&self.journal)?;
-        if all.first().is_some_and(|first| *first > self.place.segment) {
+        if let Some(first) = all.first().filter(|first| **first > self.place.segment) {
             // Older segments are gone; what they said must be listed again.
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "that far back nothing is kept"));
+            self.place = Place { segment: *first, offset: 0 };
+            self.ready.push_back(Event::gap(cursor(self.place), Clock::system().now()));
+            return Ok(true);
         }
         let mut text = String::new();
         match File::open(segment(&self.journal, self.place.segment)) {
@@ -123,7 +127,7 @@ impl Watcher {
         for line in text[..whole].split_inclusive('\n') {
             self.place.offset += line.len() as u64;
             let Ok(entry) = serde_json::from_str::<Entry>(line) else { continue };
-            let cursor = Cursor::at(format!("{}:{}", self.place.segment, self.place.offset));
+            let cursor = cursor(self.place);
             self.ready.push_back(event(entry, cursor));
         }
         if whole == 0 && all.last().is_some_and(|last| *last > self.place.segment) {
@@ -135,9 +139,9 @@ impl Watcher {
 }
 
 fn event(entry: Entry, cursor: Cursor) -> Event {
-    let name = entry.about.get("name").and_then(|name| name.as_str()).map(str::to_owned);
+    let name = entry.metadata.get("name").and_then(|name| name.as_str()).map(str::to_owned);
     let identity: Option<Identity> =
-        entry.about.get("identity").and_then(|identity| serde_json::from_value(identity.clone()).ok());
+        entry.metadata.get("identity").and_then(|identity| serde_json::from_value(identity.clone()).ok());
     let kind = match entry.kind {
         Kind::Created => EventKind::Created,
         Kind::Started => EventKind::Started,

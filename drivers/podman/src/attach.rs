@@ -1,4 +1,5 @@
-//! What `podman attach` does not tell: the exit code (its own is 0), and where the output really ends (it adds a line feed).
+//! Connections to main processes, through `podman attach`, and what it does not report: the exit code (its own is 0),
+//! and where the output really ends (it adds a line feed).
 
 use std::io;
 use std::pin::Pin;
@@ -6,14 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, OutputStream, Result, StdStream};
-
+use futures_util::{FutureExt, StreamExt, stream};
+use hythe_runtime::{
+    AttachRequest, EndedInputs, Error, ErrorKind, InstanceRef, OpContext, OutputStream, Result, Session, StdStream,
+};
 use tokio::io::AsyncWrite;
 
 use crate::client::{About, Client};
-use crate::connect::bounded;
-use crate::keeper::Keepers;
+use crate::connect::answer_within;
+use crate::driver::Podman;
+use crate::session::Streams;
+use crate::stdin_holder::StdinHolders;
 
 /// How long the main process may outlive the connection to it.
 const ENDING: Duration = Duration::from_secs(5);
@@ -22,37 +26,68 @@ const ENDING: Duration = Duration::from_secs(5);
 const HOLD: Duration = Duration::from_millis(250);
 const LINE_FEED: Bytes = Bytes::from_static(b"\n");
 
+impl Podman {
+    pub(crate) async fn open_attach(
+        &self,
+        cx: &OpContext,
+        instance: &InstanceRef,
+        request: &AttachRequest,
+    ) -> Result<Session> {
+        let about = About { operation: "attach", subject: instance.as_str() };
+        let container = self.running(cx, "attach", instance).await?;
+        if request.stdin && !container.config.open_stdin {
+            let message = format!("`{}`: its stdin is not open", instance.as_str());
+            return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("set `stdin = true` in its component"));
+        }
+        let run = container.started().map(|time| time.to_string()).unwrap_or_default();
+        if request.stdin {
+            self.ended_inputs.check(instance.as_str(), &run)?;
+            let held = self.stdin_holders.hold(&self.client, instance.as_str());
+            held.map_err(|cause| self.client.not_started(about, cause))?;
+        }
+        let mut args = vec!["attach".to_owned(), "--sig-proxy=false".to_owned(), "--detach-keys=".to_owned()];
+        args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
+        args.push(instance.as_str().to_owned());
+        let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: request.size, outlived: true };
+        let mut session = self.session(about, self.client.command(&args.into()), streams)?;
+        session.stdin = session.stdin.map(|stdin| {
+            ending(stdin, self.stdin_holders.clone(), self.ended_inputs.clone(), (instance.as_str(), &run))
+        });
+        session.output = trimmed(session.output);
+        session.exit = exit_code(self.client.clone(), instance.clone(), session.exit).boxed();
+        Ok(session)
+    }
+}
+
 /// The main process's exit code once `podman attach` has ended; `Unavailable` where only the connection ended.
-pub(crate) async fn exit_code(
-    client: Client,
-    id: InstanceId,
-    attached: impl Future<Output = Result<i32>>,
-) -> Result<i32> {
+async fn exit_code(client: Client, instance: InstanceRef, attached: impl Future<Output = Result<i32>>) -> Result<i32> {
     attached.await?;
-    let about = About { operation: "attach", subject: &id.0 };
+    let about = About { operation: "attach", subject: instance.as_str() };
     let cx = OpContext::default();
-    let waited = client.read(&cx, about, ["wait", "--interval=50ms", &id.0]);
-    let waited = bounded(ENDING, about, waited).await??.success(about)?;
+    let waited = client.read(&cx, about, ["wait", "--interval=50ms", instance.as_str()]);
+    let waited = answer_within(ENDING, about, waited).await??.success(about)?;
     waited.first_line().parse().map_err(|_| {
         Error::new(
             ErrorKind::Internal,
             about.operation,
-            format!("`{id}`: podman says no exit code: `{}`", waited.first_line()),
+            format!("`{instance}`: podman reports no exit code: `{}`", waited.first_line()),
         )
     })
 }
 
-/// A stdin whose shutting down reaches the process: its keeper lets go first.
-pub(crate) fn ending(stdin: Stdin, keepers: Keepers, id: &InstanceId) -> Stdin {
-    Box::pin(Ending { stdin, keepers, id: id.0.clone() })
+/// A stdin whose shutting down reaches the process: its holder lets go first.
+fn ending(stdin: Stdin, holders: StdinHolders, ended: EndedInputs, (id, run): (&str, &str)) -> Stdin {
+    Box::pin(Ending { stdin, holders, ended, id: id.to_owned(), run: run.to_owned() })
 }
 
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
 struct Ending {
     stdin: Stdin,
-    keepers: Keepers,
+    holders: StdinHolders,
+    ended: EndedInputs,
     id: String,
+    run: String,
 }
 
 impl AsyncWrite for Ending {
@@ -65,7 +100,8 @@ impl AsyncWrite for Ending {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.keepers.release(&self.id);
+        self.holders.release(&self.id);
+        self.ended.note(&self.id, &self.run);
         self.stdin.as_mut().poll_shutdown(cx)
     }
 }
@@ -80,7 +116,7 @@ struct Trimmed {
 type Item = Result<(StdStream, Bytes)>;
 
 /// The same output without a line feed that is stdout's very last byte.
-pub(crate) fn trimmed(output: OutputStream) -> OutputStream {
+fn trimmed(output: OutputStream) -> OutputStream {
     let state = Trimmed { output, held: false, next: None };
     stream::unfold(state, |mut state| async move {
         let item = state.step().await?;

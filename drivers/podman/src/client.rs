@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 use crate::error;
+use crate::private::PrivateFiles;
 
 /// Variables of a service manager that podman would act upon in the agent's name.
 const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
@@ -42,6 +43,18 @@ pub(crate) struct Client {
 pub(crate) struct Invocation {
     pub(crate) args: Vec<String>,
     pub(crate) env: BTreeMap<String, String>,
+    /// Variables of the container that podman reads from a file.
+    pub(crate) env_file: BTreeMap<String, String>,
+    /// Labels that podman reads from a file.
+    pub(crate) label_file: BTreeMap<String, String>,
+}
+
+impl Invocation {
+    /// What is read from files, by the option that names the file.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {
+        let files = [("--env-file", &self.env_file), ("--label-file", &self.label_file)];
+        files.into_iter().filter(|(_, pairs)| !pairs.is_empty())
+    }
 }
 
 /// What a call was about, for errors.
@@ -62,13 +75,13 @@ pub(crate) struct Finished {
 
 impl<const N: usize> From<[&str; N]> for Invocation {
     fn from(args: [&str; N]) -> Self {
-        Self { args: args.map(str::to_owned).to_vec(), env: BTreeMap::new() }
+        Self { args: args.map(str::to_owned).to_vec(), ..Self::default() }
     }
 }
 
 impl From<Vec<String>> for Invocation {
     fn from(args: Vec<String>) -> Self {
-        Self { args, env: BTreeMap::new() }
+        Self { args, ..Self::default() }
     }
 }
 
@@ -90,14 +103,32 @@ impl Client {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        // The agent's own directory may be gone, and then podman's helpers end without a word. A program that is named from there needs it.
+        if self.program.is_absolute() || self.program.components().count() == 1 {
+            command.current_dir("/");
+        }
         for name in NOT_INHERITED {
             command.env_remove(name);
         }
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", search_path(&path));
         }
+        // Podman 5 else writes a line about it to the error output of every call, that of `podman exec` included.
+        command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
         command.envs(&self.env).envs(&invocation.env);
         command
+    }
+
+    /// [`Client::command`] with its files, which must be kept until it has ended.
+    pub(crate) fn prepared(&self, about: About<'_>, call: &Invocation) -> Result<(Command, PrivateFiles)> {
+        let (files, options) = PrivateFiles::write(call).map_err(|cause| no_file(about, cause))?;
+        if options.is_empty() {
+            return Ok((self.command(call), files));
+        }
+        let mut args = call.args.clone();
+        // Right after the verb: what stands behind the image is the container's.
+        args.splice(1..1, options);
+        Ok((self.command(&Invocation { args, env: call.env.clone(), ..Invocation::default() }), files))
     }
 
     /// Runs a call that changes nothing; it is killed when nobody waits any more.
@@ -109,7 +140,7 @@ impl Client {
     ) -> Result<Finished> {
         let mut command = self.command(&invocation.into());
         command.kill_on_drop(true);
-        let ended = withdrawn(cx, about, command.output()).await?;
+        let ended = until_deadline(cx, about, command.output()).await?;
         self.finished(about, ended)
     }
 
@@ -131,13 +162,13 @@ impl Client {
         invocation: impl Into<Invocation>,
         guard: impl Send + 'static,
     ) -> Result<Finished> {
-        let mut command = self.command(&invocation.into());
+        let (mut command, files) = self.prepared(about, &invocation.into())?;
         let task = tokio::spawn(async move {
             let output = command.output().await;
-            drop(guard);
+            drop((guard, files));
             output
         });
-        let ended = withdrawn(cx, about, task).await?;
+        let ended = until_deadline(cx, about, task).await?;
         self.finished(about, ended.unwrap_or_else(|lost| Err(io::Error::other(lost))))
     }
 
@@ -152,20 +183,14 @@ impl Client {
         json(about, &finished.stdout)
     }
 
-    /// As [`Client::document`] for a list: what vanished while podman listed makes the list fail, which is worth another try.
+    /// As [`Client::document`] for a list.
     pub(crate) async fn listing<T: DeserializeOwned>(
         &self,
         cx: &OpContext,
         about: About<'_>,
         invocation: impl Into<Invocation>,
     ) -> Result<T> {
-        self.document(cx, about, invocation).await.map_err(|error| {
-            if error.is_not_found() {
-                Error::new(ErrorKind::Unavailable, about.operation, error.message())
-            } else {
-                error
-            }
-        })
+        self.document(cx, about, invocation).await.map_err(Error::of_listing)
     }
 
     fn finished(&self, about: About<'_>, ended: io::Result<std::process::Output>) -> Result<Finished> {
@@ -193,12 +218,7 @@ impl Client {
                 about.operation,
                 format!("`{}`: an argument or variable contains a NUL byte", about.subject),
             ),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
-                ErrorKind::Exhausted,
-                about.operation,
-                format!("`{}`: there is no room for a temporary file", about.subject),
-            )
-            .hint("free space where the agent keeps temporary files (`TMPDIR`, else `/tmp`)"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => return no_file(about, cause),
             io::ErrorKind::NotFound => {
                 Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` does not exist"))
                     .hint("install podman, or name its program in the agent's configuration")
@@ -211,6 +231,24 @@ impl Client {
         };
         error.source(cause)
     }
+}
+
+/// The error of a file that a call needs.
+fn no_file(about: About<'_>, cause: io::Error) -> Error {
+    let error = match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
+            ErrorKind::Exhausted,
+            about.operation,
+            format!("`{}`: there is no room for a temporary file", about.subject),
+        )
+        .hint("free space where the agent keeps temporary files (`XDG_RUNTIME_DIR`, `/run`, `TMPDIR`)"),
+        _ => Error::new(
+            ErrorKind::Unavailable,
+            about.operation,
+            format!("`{}`: a temporary file cannot be written: {cause}", about.subject),
+        ),
+    };
+    error.source(cause)
 }
 
 impl Finished {
@@ -247,15 +285,9 @@ pub(crate) fn json<T: DeserializeOwned>(about: About<'_>, bytes: &[u8]) -> Resul
     })
 }
 
-/// Waits unless the caller withdraws.
-pub(crate) async fn withdrawn<F: Future>(cx: &OpContext, about: About<'_>, work: F) -> Result<F::Output> {
-    tokio::select! {
-        biased;
-        () = cx.cancel.cancelled() => {
-            Err(Error::new(ErrorKind::Cancelled, about.operation, format!("`{}`: no longer wanted", about.subject)))
-        }
-        ended = work => Ok(ended),
-    }
+/// Waits for the work until the deadline, unless the caller withdraws.
+pub(crate) async fn until_deadline<F: Future>(cx: &OpContext, about: About<'_>, work: F) -> Result<F::Output> {
+    cx.with_deadline(about.operation, async { Ok(work.await) }).await
 }
 
 #[cfg(test)]

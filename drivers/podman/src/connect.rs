@@ -1,76 +1,20 @@
-//! Asks podman once what it is and what this host lets it do.
+//! Asks podman once what it is, and at every probe whether it answers.
 
-use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_oci::auth::Files;
 use hythe_oci::{Registry, RegistryConfig};
-use hythe_runtime::{Capability, Error, ErrorKind, Feature, OpContext, Result, RuntimeInfo};
+use hythe_runtime::{Error, ErrorKind, OpContext, Result, RuntimeInfo};
 use hythe_spec::RuntimeKind;
-use serde::Deserialize;
 
 use crate::Config;
+use crate::api_types::{Info, Versions};
+use crate::capability::{capability, warnings};
 use crate::client::{About, Client};
 use crate::driver::{Local, Parts, Podman};
 
 const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
-
-const TUN: &str = "/dev/net/tun";
-
-/// `podman info`, as far as it matters here.
-#[derive(Debug, Deserialize)]
-struct Info {
-    host: Host,
-    #[serde(default)]
-    store: Store,
-    #[serde(default)]
-    version: Version,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Host {
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    cgroup_version: String,
-    #[serde(default)]
-    cgroup_controllers: Option<Vec<String>>,
-    #[serde(default)]
-    service_is_remote: bool,
-    #[serde(default)]
-    security: HostSecurity,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HostSecurity {
-    #[serde(default)]
-    rootless: bool,
-    #[serde(default)]
-    seccomp_enabled: bool,
-    /// `CAP_CHOWN,CAP_KILL,…`
-    #[serde(default)]
-    capabilities: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Store {
-    #[serde(default)]
-    graph_root: String,
-    #[serde(default)]
-    volume_path: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Version {
-    #[serde(default)]
-    version: String,
-}
 
 /// Connects to the configured podman: one `podman info`, bounded by `config.connect_timeout`.
 ///
@@ -78,9 +22,10 @@ struct Version {
 /// `Unavailable` with podman's words where it is absent, broken or too slow.
 pub async fn connect(config: Config) -> Result<Podman> {
     let client = Client::new(config.program.clone(), config.env.clone());
+    crate::private::sweep();
     let cx = OpContext::new("connect");
     let asked = client.document::<Info>(&cx, ABOUT, ["info", "--format=json"]);
-    let info = bounded(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
+    let info = answer_within(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
     let warnings = warnings(&info);
     let capability = capability(&config, &info);
     let local = (!info.host.service_is_remote).then(|| Local { volumes: PathBuf::from(&info.store.volume_path) });
@@ -141,100 +86,18 @@ fn unavailable(error: Error) -> Error {
 }
 
 /// Waits at most this long.
-pub(crate) async fn bounded<F: Future>(time: Duration, about: About<'_>, work: F) -> Result<F::Output> {
+pub(crate) async fn answer_within<F: Future>(time: Duration, about: About<'_>, work: F) -> Result<F::Output> {
     tokio::time::timeout(time, work).await.map_err(|_| {
-        let message = format!("`{}`: podman did not answer within {time:?}", about.subject);
+        let message = format!("`{}`: podman did not answer within {} s", about.subject, time.as_secs_f32());
         Error::new(ErrorKind::Unavailable, about.operation, message)
     })
-}
-
-fn capability(config: &Config, info: &Info) -> Capability {
-    let mut capability = Capability::of(Feature::ALL)
-        .without(Feature::EgressAllowList, "podman's networks cannot filter by host name; not built yet")
-        .without(Feature::IngressAllowList, "podman's networks cannot filter by host name; not built yet")
-        .without(
-            Feature::IsolatedNetworks,
-            "podman's network backend forgets the rule when any such network is torn down",
-        )
-        .without(
-            Feature::PublishIpv6,
-            "podman forwards ports by NAT, which does not reach an instance from an IPv6 host address on its networks",
-        );
-    if !config.allow_privileged {
-        capability =
-            capability.without(Feature::Privileged, "not allowed in the agent's configuration (`allow_privileged`)");
-    }
-    if host_address().is_none() {
-        capability = capability.without(Feature::HostGateway, "this host has no address that an instance could reach");
-    }
-    if !info.host.security.seccomp_enabled {
-        capability = capability
-            .without(Feature::SeccompDefault, "podman was built without seccomp")
-            .without(Feature::SeccompFile, "podman was built without seccomp");
-    }
-    let missing = limits(info).into_iter().chain(networks(info, Path::new(TUN)));
-    missing.fold(capability, |capability, (feature, reason)| capability.without(feature, reason))
-}
-
-/// Limits that this host's cgroups cannot enforce, and why.
-fn limits(info: &Info) -> Vec<(Feature, String)> {
-    let controlled = [(Feature::MemoryLimit, "memory"), (Feature::CpuLimit, "cpu"), (Feature::PidsLimit, "pids")];
-    let Host { cgroup_version, cgroup_controllers, security, .. } = &info.host;
-    let reason = |controller: &str| {
-        if security.rootless && cgroup_version == "v1" {
-            return Some(
-                "rootless podman cannot limit resources on cgroup v1; boot with cgroup v2 or run podman as root"
-                    .to_owned(),
-            );
-        }
-        let present = cgroup_controllers.iter().flatten().any(|name| name == controller);
-        (!present).then(|| format!("the cgroup controller `{controller}` is not delegated to this user"))
-    };
-    controlled.into_iter().filter_map(|(feature, controller)| Some((feature, reason(controller)?))).collect()
-}
-
-/// Rootless podman makes its networks with a tun device.
-fn networks(info: &Info, tun: &Path) -> Vec<(Feature, String)> {
-    let usable = || File::options().read(true).write(true).open(tun).is_ok();
-    if !info.host.security.rootless || info.host.service_is_remote || usable() {
-        return Vec::new();
-    }
-    let reason = format!("rootless podman needs `{}` for its networks, and this user cannot open it", tun.display());
-    let needed = [Feature::BridgeNetwork, Feature::PublishTcp, Feature::PublishUdp, Feature::PublishSctp];
-    needed.into_iter().map(|feature| (feature, reason.clone())).collect()
-}
-
-fn warnings(info: &Info) -> Vec<String> {
-    limits(info)
-        .into_iter()
-        .chain(networks(info, Path::new(TUN)))
-        .map(|(feature, reason)| format!("{}: {reason}", feature.describe()))
-        .collect()
-}
-
-/// The address of this host on the way out; nothing is sent.
-pub(crate) fn host_address() -> Option<IpAddr> {
-    const ANYWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect(ANYWHERE).ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
-}
-
-/// What `podman version` prints; `Client` is the program itself, and the only side where podman is local.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Versions {
-    client: Version,
-    #[serde(default)]
-    server: Option<Version>,
 }
 
 /// Podman's version, if it works now: even for this it opens its store and its database.
 /// `podman info` says no more that matters and costs a dozen processes, which look up the packages of podman's helpers.
 pub(crate) async fn answers(podman: &Podman, cx: &OpContext, about: About<'_>) -> Result<String> {
     let asked = podman.client.document::<Versions>(cx, about, ["version", "--format=json"]);
-    let versions = bounded(podman.config.connect_timeout.duration(), about, asked).await??;
+    let versions = answer_within(podman.config.connect_timeout.duration(), about, asked).await??;
     Ok(versions.server.unwrap_or(versions.client).version)
 }
 
@@ -242,24 +105,6 @@ pub(crate) async fn answers(podman: &Podman, cx: &OpContext, about: About<'_>) -
 #[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests {
     use super::*;
-
-    fn info(rootless: bool, version: &str, controllers: &[&str]) -> Info {
-        let document = serde_json::json!({
-            "host": {
-                "cgroupVersion": version,
-                "cgroupControllers": controllers,
-                "serviceIsRemote": false,
-                "security": { "rootless": rootless, "seccompEnabled": true },
-            },
-            "store": { "graphRoot": "/g", "volumePath": "/v" },
-            "version": { "Version": "4.3.1" },
-        });
-        serde_json::from_value(document).unwrap()
-    }
-
-    fn supported(info: &Info, feature: Feature) -> bool {
-        capability(&Config::default(), info).supports(feature)
-    }
 
     #[test]
     fn a_remote_podman_is_its_servers_version() {
@@ -269,29 +114,5 @@ mod tests {
         };
         assert_eq!(version(r#"{"Client":{"APIVersion":"4.3.1","Version":"4.3.1","Os":"linux"}}"#), "4.3.1");
         assert_eq!(version(r#"{"Client":{"Version":"5.0.0"},"Server":{"Version":"4.3.1"}}"#), "4.3.1");
-    }
-
-    #[test]
-    fn limits_follow_the_cgroups() {
-        let all = ["cpu", "memory", "pids"];
-        assert!(supported(&info(false, "v1", &all), Feature::MemoryLimit));
-        assert!(!supported(&info(true, "v1", &[]), Feature::MemoryLimit));
-        let delegated = info(true, "v2", &["memory", "pids"]);
-        assert!(supported(&delegated, Feature::PidsLimit) && !supported(&delegated, Feature::CpuLimit));
-    }
-
-    #[test]
-    fn privilege_must_be_allowed() {
-        let allowed = Config { allow_privileged: true, ..Config::default() };
-        let info = info(false, "v2", &[]);
-        assert!(!supported(&info, Feature::Privileged) && !supported(&info, Feature::EgressAllowList));
-        assert!(capability(&allowed, &info).supports(Feature::Privileged));
-    }
-
-    #[test]
-    fn rootless_networks_need_a_tun_device() {
-        let absent = Path::new("/no/such/tun");
-        assert!(networks(&info(false, "v2", &[]), absent).is_empty());
-        assert!(networks(&info(true, "v2", &[]), absent).iter().any(|(feature, _)| *feature == Feature::BridgeNetwork));
     }
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, Listed, Logs, Networks, Observed,
-    OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
+    Capability, Cursor, EndedInputs, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs,
+    Networks, Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes, check_signal,
 };
 
-use hythe_spec::Ulimit;
+use hythe_spec::{Signal, Ulimit};
 use tokio::sync::Mutex;
 
 use crate::client::{About, Client};
-use crate::keeper::Keepers;
+use crate::stdin_holder::StdinHolders;
 use crate::translate::{self, Settings, Verb};
-use crate::{Config, ceilings, connect};
+use crate::{Config, capability, connect, rlimits};
 
 /// One connected podman.
 #[derive(Debug)]
@@ -24,11 +24,12 @@ pub struct Podman {
     pub(crate) config: Config,
     /// Registries asked directly, for what podman cannot tell apart.
     pub(crate) registry: hythe_oci::Registry,
-    pub(crate) keepers: Keepers,
+    pub(crate) stdin_holders: StdinHolders,
+    pub(crate) ended_inputs: EndedInputs,
     /// Held by whoever changes the names of images.
     pub(crate) image_names: Arc<Mutex<()>>,
     /// What podman may not raise here.
-    ceilings: Vec<Ulimit>,
+    rlimits: Vec<Ulimit>,
     default_capabilities: Vec<String>,
     /// What of it lies on this host; `None`: podman speaks to another one.
     pub(crate) local: Option<Local>,
@@ -61,9 +62,10 @@ impl Podman {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { client, config, info, capability, warnings, local, registry, default_capabilities } = parts;
         Self {
-            ceilings: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| ceilings::of_this_host()),
+            rlimits: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| rlimits::of_this_host()),
             client,
-            keepers: Keepers::default(),
+            stdin_holders: StdinHolders::default(),
+            ended_inputs: EndedInputs::default(),
             image_names: Arc::default(),
             default_capabilities,
             config,
@@ -77,9 +79,10 @@ impl Podman {
 
     pub(crate) fn settings(&self) -> Settings {
         Settings {
+            rootless: self.info.rootless,
             log_max_size: self.config.log_max_size,
-            host: connect::host_address(),
-            ceilings: self.ceilings.clone(),
+            host: capability::host_address(),
+            rlimits: self.rlimits.clone(),
             default_capabilities: self.default_capabilities.clone(),
         }
     }
@@ -108,22 +111,30 @@ impl Runtime for Podman {
         self.make(cx, plan, Verb::Run).await
     }
 
-    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.leave_foreign(cx, "start", id).await?;
-        self.start_instance(cx, id).await
+    async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let own = self.own(cx, "start", instance).await?;
+        self.start_instance(cx, &own).await
     }
 
-    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        self.stop_instance(cx, id, how).await
+    async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
+        self.stop_instance(cx, instance, how).await
     }
 
-    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.leave_foreign(cx, "remove", id).await?;
-        self.remove_instance(cx, id).await
+    async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        check_signal("signal", signal)?;
+        let own = self.own(cx, "signal", instance).await?;
+        self.signal_instance(cx, &own, signal).await
     }
 
-    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        let container = self.container(cx, About { operation: "inspect", subject: &id.0 }).await?;
+    async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        match self.own(cx, "remove", instance).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            own => self.remove_instance(cx, &own?).await,
+        }
+    }
+
+    async fn inspect(&self, cx: &OpContext, instance: &InstanceRef) -> Result<Observed> {
+        let container = self.container(cx, "inspect", instance).await?;
         Ok(self.observed(container).await)
     }
 

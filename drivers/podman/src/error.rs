@@ -90,6 +90,11 @@ const TABLE: &[Row] = &[
     Row(&["network already exists", "volume already exists"], ErrorKind::AlreadyExists, None),
     Row(&["image not known", "no such image", "no image with"], ErrorKind::NotFound, None),
     Row(
+        &["/proc/sys/"],
+        ErrorKind::Invalid,
+        Some("`sysctl -a` on the host lists the kernel parameters with valid values"),
+    ),
+    Row(
         &[
             "invalid reference format",
             "invalid argument",
@@ -113,9 +118,15 @@ const TABLE: &[Row] = &[
     Row(
         &["attempted to invoke a command that was not found", "executable file not found"],
         ErrorKind::Invalid,
-        Some("check the command and entrypoint against what the image holds"),
+        Some("check the command and entrypoint against the files of the image"),
     ),
-    Row(&["unable to set memory limit", "minimum memory limit"], ErrorKind::Invalid, Some("ask for more memory")),
+    Row(&["stat /dev/"], ErrorKind::Invalid, Some("check the path against what the host has in `/dev`")),
+    Row(
+        &["unresolvable cdi devices"],
+        ErrorKind::Invalid,
+        Some("check the name against `/etc/cdi` and `/var/run/cdi` of the host"),
+    ),
+    Row(&["unable to set memory limit", "minimum memory limit"], ErrorKind::Invalid, Some("set a larger `memory`")),
     Row(
         &["is being used", "is in use by", "image is in use", "image used by", "has associated containers"],
         ErrorKind::Conflict,
@@ -199,7 +210,7 @@ pub(crate) fn words(stderr: &str) -> String {
     let error = lines().rev().find_map(|line| line.strip_prefix("Error: "));
     match error.or_else(|| lines().next_back()) {
         Some(line) => line.trim_end_matches('.').to_owned(),
-        None => "podman failed without a word".to_owned(),
+        None => "podman failed without a message".to_owned(),
     }
 }
 
@@ -232,7 +243,7 @@ fn rlimit_hint(lower: &str) -> Option<String> {
     let name = number.and_then(|digits| digits.parse::<usize>().ok()).and_then(|number| RLIMITS.get(number).copied());
     let name = name.unwrap_or("nofile");
     Some(format!(
-        "the hard limit `{name}` of this machine is lower than asked for: ask for less in `ulimits`, or set `default_ulimits = [\"{name}=…\"]` under `[containers]` in containers.conf"
+        "the hard limit `{name}` of this host is lower than requested: request less in `ulimits`, or set `default_ulimits = [\"{name}=…\"]` under `[containers]` in containers.conf"
     ))
 }
 
@@ -240,6 +251,11 @@ fn rlimit_hint(lower: &str) -> Option<String> {
 fn file_hint(lower: &str) -> Option<&'static str> {
     if lower.starts_with("statfs ") && lower.contains("no such file or directory") {
         return Some("create the host path first; it is never made as a side effect");
+    }
+    if lower.contains("to rootfs at") && lower.contains("not a directory") {
+        return Some(
+            "the image has a file where a directory is mounted, or a directory where a file is: mount it elsewhere",
+        );
     }
     let permission = lower.contains("exec: \"") && lower.contains("permission denied");
     permission.then_some("the command is not an executable file")
@@ -258,110 +274,15 @@ pub(crate) fn taken_port(stderr: &str) -> Option<u16> {
     before.rsplit(':').next()?.parse().ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REAL: &[(&str, ErrorKind)] = &[
-        // podman 4.3.1
-        ("Error: no container with name or ID \"nope\" found: no such container", ErrorKind::NotFound),
-        ("Error: inspecting object: no such container nope", ErrorKind::NotFound),
-        (
-            "Error: creating container storage: the container name \"a\" is already in use by 57bd. You have to remove that container to be able to reuse that name: that name is already in use",
-            ErrorKind::AlreadyExists,
-        ),
-        ("Error: localhost/nope:1: image not known", ErrorKind::NotFound),
-        ("Error: unable to find network with name or ID nope: network not found", ErrorKind::NotFound),
-        ("Error: no volume with name \"nope\" found: no such volume", ErrorKind::NotFound),
-        ("Error: network name n1 already used: network already exists", ErrorKind::AlreadyExists),
-        ("Error: volume with name v1 already exists: volume already exists", ErrorKind::AlreadyExists),
-        ("Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use", ErrorKind::Conflict),
-        (
-            "Error: runc: runc create failed: unable to start container process: exec: \"/no/such\": stat /no/such: no such file or directory: OCI runtime attempted to invoke a command that was not found",
-            ErrorKind::Invalid,
-        ),
-        (
-            "Error: runc: runc create failed: unable to start container process: exec: \"/etc\": permission denied: OCI permission denied",
-            ErrorKind::Invalid,
-        ),
-        ("Error: unable to find user nosuch: no matching entries in passwd file", ErrorKind::Invalid),
-        (
-            "Error: runc: runc create failed: unable to start container process: error during container init: error setting rlimits for ready process: error setting rlimit type 7: operation not permitted: OCI permission denied",
-            ErrorKind::Invalid,
-        ),
-        ("Error: statfs /nope/x: no such file or directory", ErrorKind::Invalid),
-        (
-            "Error: OCI runtime error: runc: runc create failed: unable to start container process: error during container init: error setting cgroup config for procHooks process: unable to set memory limit to 1048576 (current usage: 2564096, peak usage: 2994176)",
-            ErrorKind::Invalid,
-        ),
-        ("Error: \"CAP_FOO\": unknown capability", ErrorKind::Invalid),
-        ("Error: opening seccomp profile failed: open /nope: no such file or directory", ErrorKind::Invalid),
-        (
-            "Error: cannot remove container 57bd as it is running - running or paused containers cannot be removed without force: container state improper",
-            ErrorKind::Conflict,
-        ),
-        ("Error: can only create exec sessions on running containers: container state improper", ErrorKind::Conflict),
-        ("Error: you can only attach to running containers", ErrorKind::Conflict),
-        (
-            "Error: initializing source docker://localhost/x:1: pinging container registry localhost: Get \"https://localhost/v2/\": dial tcp 127.0.0.1:443: connect: connection refused",
-            ErrorKind::Unavailable,
-        ),
-        // podman 5
-        (
-            "Error: crun: executable file `/no/such` not found: No such file or directory: OCI runtime attempted to invoke a command that was not found",
-            ErrorKind::Invalid,
-        ),
-        (
-            "Error: creating container storage: the container name \"a\" is already in use by 57bd. You have to remove that container to be able to reuse that name: that name is already in use, or use --replace to instruct Podman to do so.",
-            ErrorKind::AlreadyExists,
-        ),
-        ("Error: rootlessport listen tcp 0.0.0.0:8080: bind: address already in use", ErrorKind::Conflict),
-        ("Error: route ip+net: no such network interface", ErrorKind::Unavailable),
-        ("Error: database is locked", ErrorKind::Unavailable),
-        ("Error: something nobody has seen", ErrorKind::Unavailable),
-        ("Error: {\\0garbage", ErrorKind::Unavailable),
-        ("", ErrorKind::Unavailable),
-    ];
-
-    #[test]
-    fn real_words_are_understood() {
-        for (stderr, kind) in REAL {
-            let error = translate(About { operation: "run", subject: "a" }, 125, stderr);
-            assert_eq!(error.kind(), *kind, "{stderr}");
-            assert!(error.message().contains(words(stderr).as_str()));
-        }
-    }
-
-    #[test]
-    fn unknown_words_may_pass_unless_they_speak_of_the_command() {
-        let about = About { operation: "run", subject: "a" };
-        assert!(translate(about, 125, "Error: something nobody has seen").is_temporary());
-        assert_eq!(translate(about, 126, "Error: something nobody has seen").kind(), ErrorKind::Internal);
-    }
-
-    #[test]
-    fn a_limit_is_named() {
-        let stderr = "Error: runc: error setting rlimit type 7: operation not permitted: OCI permission denied";
-        let error = translate(About { operation: "run", subject: "a" }, 126, stderr);
-        assert!(error.next_step().is_some_and(|hint| hint.contains("`nofile`")));
-    }
-
-    #[test]
-    fn the_port_and_the_directory_are_found() {
-        assert_eq!(
-            taken_port("Error: cannot listen on the TCP port: listen tcp4 :18099: bind: address already in use"),
-            Some(18099)
-        );
-        assert_eq!(taken_port("Error: x: listen tcp6 [::1]:53: bind: address already in use"), Some(53));
-        assert_eq!(taken_port("Error: no such container"), None);
-        assert!(lacks_workdir("Error: workdir \"/new/dir\" does not exist on container 3340563346e8"));
-    }
-
-    #[test]
-    fn warnings_are_not_the_error() {
-        assert_eq!(
-            words("failed to connect to syslog: Initialization\nError: no such container\n"),
-            "no such container"
-        );
+/// What a registry that was asked directly said.
+pub(crate) fn of_registry(about: About<'_>, error: hythe_oci::Error) -> Error {
+    let seam = Error::new(error.kind().into(), about.operation, error.to_string()).temporary(error.is_temporary());
+    match error.next_step() {
+        Some(hint) => seam.hint(hint),
+        None => seam,
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -1,287 +1,74 @@
-//! Processes inside instances and connections to main processes, through `podman exec` and `podman attach`.
+//! Processes inside instances, through `podman exec`.
 
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod overdue;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, TryFutureExt, stream};
+use futures_util::FutureExt;
+use hythe_runtime::plan::check_workdir;
 use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceId, OpContext, OutputStream, Result, Session, State,
-    StdStream, TerminalSize,
+    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceRef, OpContext, Result, Session, State,
 };
-use rustix::process::Signal;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
-use crate::client::{About, Invocation, exit_code};
-use crate::document::Container;
+use self::overdue::Limit;
+use crate::api_types::Container;
+use crate::client::{About, Invocation};
 use crate::driver::Podman;
-use crate::input::Input;
-use crate::pty::{self, Terminal};
-use crate::{attach, error, process};
-
-const CHUNK: usize = 64 * 1024;
-/// How much of podman's last words is kept to tell its failures from the command's.
-const LAST_WORDS: usize = 4096;
-const SIZES: usize = 16;
-/// Podman attaches within this time.
-const LINGER: Duration = Duration::from_secs(2);
+use crate::private;
+use crate::session::Streams;
 
 #[async_trait]
 impl Exec for Podman {
-    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest) -> Result<Session> {
-        let about = About { operation: "exec", subject: &id.0 };
+    async fn exec(&self, cx: &OpContext, instance: &InstanceRef, request: &ExecRequest) -> Result<Session> {
+        let about = About { operation: "exec", subject: instance.as_str() };
+        request.workdir.as_deref().map_or(Ok(()), |path| check_workdir("exec", path))?;
         let streams = Streams { tty: request.tty, stdin: request.stdin, size: request.size, outlived: false };
-        let command = self.client.command(&exec_call(id, request));
+        let limit = request.timeout.map(Limit::new).transpose()?;
+        let whole = self.whole(cx, "exec", instance).await?;
+        let (command, files) = self.client.prepared(about, &exec_call(&whole, request, limit.as_ref())?)?;
         // The state is asked while podman prepares the process: it answers long before.
-        let session = self.connected(about, command, streams)?;
-        self.running(cx, about).await?;
+        let mut session = self.session(about, command, streams)?;
+        session.exit = session.exit.inspect(move |_| drop(files)).boxed();
+        self.running(cx, "exec", instance).await?;
+        if let Some(limit) = limit {
+            session.exit = limit.watch(session.exit);
+        }
         Ok(session)
     }
 
-    async fn attach(&self, cx: &OpContext, id: &InstanceId, request: &AttachRequest) -> Result<Session> {
-        let about = About { operation: "attach", subject: &id.0 };
-        let container = self.running(cx, about).await?;
-        if request.stdin && !container.config.open_stdin {
-            let message = format!("`{}`: its stdin is not open", id.0);
-            return Err(Error::new(ErrorKind::Conflict, "attach", message).hint("set `stdin = true` in its component"));
-        }
-        if request.stdin {
-            let kept = self.keepers.keep(&self.client, &id.0);
-            kept.map_err(|cause| self.client.not_started(about, cause))?;
-        }
-        let mut args = vec!["attach".to_owned(), "--sig-proxy=false".to_owned(), "--detach-keys=".to_owned()];
-        args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
-        args.push(id.0.clone());
-        let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: None, outlived: true };
-        let mut session = self.connected(about, self.client.command(&args.into()), streams)?;
-        session.stdin = session.stdin.map(|stdin| attach::ending(stdin, self.keepers.clone(), id));
-        session.output = attach::trimmed(session.output);
-        session.exit = attach::exit_code(self.client.clone(), id.clone(), session.exit).boxed();
-        Ok(session)
+    async fn attach(&self, cx: &OpContext, instance: &InstanceRef, request: &AttachRequest) -> Result<Session> {
+        self.open_attach(cx, instance, request).await
     }
 }
 
-/// Which streams a session has.
-#[derive(Clone, Copy)]
-struct Streams {
-    tty: bool,
-    stdin: bool,
-    size: Option<TerminalSize>,
-    /// The process goes on when the session is dropped, and notices nothing.
-    outlived: bool,
-}
-
-fn exec_call(id: &InstanceId, request: &ExecRequest) -> Invocation {
-    let ExecRequest { command, env, user, workdir, tty, stdin, size: _ } = request;
+fn exec_call(instance: &InstanceRef, request: &ExecRequest, limit: Option<&Limit>) -> Result<Invocation> {
+    let ExecRequest { command, env, user, workdir, tty, stdin, size: _, timeout: _ } = request;
     let mut args = vec!["exec".to_owned(), "--detach-keys=".to_owned()];
     args.extend(tty.then(|| "--tty".to_owned()));
     args.extend(stdin.then(|| "--interactive".to_owned()));
     args.extend(user.as_ref().map(|user| format!("--user={user}")));
     args.extend(workdir.as_ref().map(|workdir| format!("--workdir={workdir}")));
-    let mut invocation = Invocation { args, env: Default::default() };
-    crate::translate::env_args(env, &mut invocation);
-    invocation.args.push(id.0.clone());
+    args.extend(limit.map(|limit| format!("--env={}", limit.mark())));
+    let mut invocation = Invocation::from(args);
+    private::pass_env(env, "exec", &mut invocation)?;
+    invocation.args.push(instance.as_str().to_owned());
     invocation.args.extend(command.iter().cloned());
-    invocation
+    Ok(invocation)
 }
 
 impl Podman {
-    async fn running(&self, cx: &OpContext, about: About<'_>) -> Result<Container> {
-        let container = self.container(cx, about).await?;
+    pub(crate) async fn running(
+        &self,
+        cx: &OpContext,
+        operation: &'static str,
+        instance: &InstanceRef,
+    ) -> Result<Container> {
+        let container = self.container(cx, operation, instance).await?;
         match container.state() {
             State::Running | State::Stopping => Ok(container),
             other => {
-                let message =
-                    format!("`{}` is not running: it is {}", about.subject, format!("{other:?}").to_lowercase());
-                Err(Error::new(ErrorKind::Conflict, about.operation, message))
+                let message = format!("`{instance}` is not running: it is {other}");
+                Err(Error::new(ErrorKind::Conflict, operation, message))
             }
         }
-    }
-
-    fn connected(&self, about: About<'_>, mut command: Command, streams: Streams) -> Result<Session> {
-        command.kill_on_drop(true);
-        let started = if streams.tty { on_terminal(command, streams) } else { on_pipes(command, streams) };
-        let Connection { child, stdin, output, resize } =
-            started.map_err(|cause| self.client.not_started(about, cause))?;
-        let words = LastWords::default();
-        let output = listened(output, words.clone());
-        let stdin = stdin.filter(|_| streams.stdin);
-        let held = Held { child: Some(child), stdin: stdin.clone().filter(|_| streams.outlived) };
-        let exit = ended(held, about, words);
-        Ok(Session { stdin: stdin.map(|stdin| Box::pin(stdin) as _), output, resize, exit: exit.boxed() })
-    }
-}
-
-/// What a session's end holds on to. A dropped session takes podman with it; one to a process that goes on lingers
-/// until its keeper is surely connected, since the last connection to end would take the process's stdin with it.
-struct Held {
-    child: Option<Child>,
-    stdin: Option<Input>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let (child, stdin) = (self.child.take(), self.stdin.take());
-        if let (Some(_), Ok(runtime)) = (&stdin, Handle::try_current()) {
-            runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
-                // Podman is killed before its stdin closes: it passes no end of file on.
-                drop(child);
-                drop(stdin);
-            });
-        }
-    }
-}
-
-struct Connection {
-    child: Child,
-    stdin: Option<Input>,
-    output: OutputStream,
-    resize: Option<mpsc::Sender<TerminalSize>>,
-}
-
-fn on_pipes(mut command: Command, streams: Streams) -> std::io::Result<Connection> {
-    if streams.stdin {
-        command.stdin(Stdio::piped());
-    }
-    let mut child = command.spawn()?;
-    let stdin = child.stdin.take().map(Input::new);
-    let stdout = child.stdout.take().map(|pipe| chunks(pipe, StdStream::Stdout));
-    let stderr = child.stderr.take().map(|pipe| chunks(pipe, StdStream::Stderr));
-    let output = stream::select_all(stdout.into_iter().chain(stderr)).boxed();
-    Ok(Connection { child, stdin, output, resize: None })
-}
-
-/// Podman's stdin and stdout are a terminal; its stderr stays a pipe, so that its own words are not lost among the output.
-fn on_terminal(mut command: Command, streams: Streams) -> std::io::Result<Connection> {
-    let Terminal { output, input, size, theirs } = Terminal::open(streams.size)?;
-    command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
-    let mut child = command.spawn()?;
-    // The builder holds podman's end open, and with it the end of the output away.
-    drop(command);
-    let stderr = child.stderr.take().map(|pipe| chunks(pipe, StdStream::Stdout));
-    let output = stream::select_all([chunks(output, StdStream::Stdout)].into_iter().chain(stderr)).boxed();
-    let resize = child.id().map(|pid| resizer(size, pid));
-    Ok(Connection { child, stdin: Some(Input::new(input)), output, resize })
-}
-
-/// Passes sizes on; podman looks at its terminal again when told by a signal.
-fn resizer(terminal: pty::Size, podman: u32) -> mpsc::Sender<TerminalSize> {
-    let (sender, mut sizes) = mpsc::channel(SIZES);
-    let process = process::open(podman);
-    tokio::spawn(async move {
-        while let Some(size) = sizes.recv().await {
-            if terminal.set(size).is_err()
-                || !process.as_ref().is_some_and(|process| process::signal(process, Signal::WINCH))
-            {
-                break;
-            }
-        }
-    });
-    sender
-}
-
-fn chunks(pipe: impl AsyncRead + Send + Unpin + 'static, name: StdStream) -> OutputStream {
-    stream::try_unfold(pipe, move |mut pipe| async move {
-        let mut buffer = BytesMut::with_capacity(CHUNK);
-        match pipe.read_buf(&mut buffer).await {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(((name, buffer.freeze()), pipe))),
-            Err(cause) => {
-                Err(Error::new(ErrorKind::Unavailable, "exec", format!("the output of podman broke off: {cause}"))
-                    .source(cause))
-            }
-        }
-    })
-    .boxed()
-}
-
-/// The end of what was written beside stdout.
-#[derive(Debug, Clone, Default)]
-struct LastWords(Arc<Mutex<Vec<u8>>>);
-
-impl LastWords {
-    fn hear(&self, bytes: &Bytes) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.extend_from_slice(&bytes[bytes.len().saturating_sub(LAST_WORDS)..]);
-        let excess = heard.len().saturating_sub(LAST_WORDS);
-        heard.drain(..excess);
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-fn listened(output: OutputStream, words: LastWords) -> OutputStream {
-    output
-        .inspect(move |chunk| {
-            if let Ok((_, bytes)) = chunk {
-                words.hear(bytes)
-            }
-        })
-        .boxed()
-}
-
-/// The command's exit code, unless podman's own words say that it never ran.
-fn ended(mut held: Held, about: About<'_>, words: LastWords) -> impl Future<Output = Result<i32>> + Send + 'static {
-    let (operation, subject) = (about.operation, about.subject.to_owned());
-    async move {
-        let about = About { operation, subject: &subject };
-        let Some(child) = held.child.as_mut() else {
-            return Err(Error::new(ErrorKind::Internal, operation, format!("`{subject}`: no podman to wait for")));
-        };
-        let status: ExitStatus = child
-            .wait()
-            .map_err(|cause| {
-                Error::new(ErrorKind::Internal, operation, format!("`{subject}`: podman cannot be waited for: {cause}"))
-                    .source(cause)
-            })
-            .await?;
-        // Nothing is left that could be cut off.
-        held.stdin.take();
-        let heard = words.text();
-        let code = exit_code(about, status, &heard)?;
-        match never_ran(about, code, &heard) {
-            Some(error) => Err(error),
-            None => Ok(code),
-        }
-    }
-}
-
-/// Podman ends with 125 or 255 where it could not even try; a command may do that too, but not with these words last.
-fn never_ran(about: About<'_>, code: i32, heard: &str) -> Option<Error> {
-    let own = matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "));
-    let error = (own && error::is_known(heard)).then(|| error::translate(about, code, heard))?;
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable)
-        .then_some(error)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn podmans_failures_are_not_the_commands() {
-        let about = About { operation: "exec", subject: "a" };
-        let refused = never_ran(
-            about,
-            255,
-            "Error: can only create exec sessions on running containers: container state improper\n",
-        );
-        assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Conflict));
-        let user = never_ran(about, 255, "Error: unable to find user nosuch: no matching entries in passwd file\n");
-        assert_eq!(user.map(|error| error.kind()), Some(ErrorKind::Invalid));
-        assert!(never_ran(about, 255, "connection refused\n").is_none());
-        assert!(never_ran(about, 125, "Error: something of the command's own\n").is_none());
-        assert!(
-            never_ran(about, 127, "Error: runc: exec failed: attempted to invoke a command that was not found\n")
-                .is_none()
-        );
     }
 }

@@ -5,29 +5,35 @@
 //! or anything that no machine-readable output says.
 #![doc = include_str!("docs.md")]
 
+mod api_types;
 mod attach;
-mod ceilings;
+mod build;
+mod capability;
+mod cgroup_limits;
 mod client;
 mod config;
 mod connect;
-mod document;
 mod driver;
 mod error;
-mod evidence;
+mod events_reader;
 mod exec;
-mod follower;
+mod image_load;
 mod images;
-mod input;
-mod keeper;
+mod k8s_file;
 mod lifecycle;
-mod limits;
-mod logfile;
 mod logs;
 mod networks;
-mod process;
+mod observe;
+mod pidfd;
+mod private;
 mod pty;
+mod rlimits;
+mod session;
 mod snapshots;
+mod start_error;
 mod stats;
+mod stdin;
+mod stdin_holder;
 mod translate;
 mod volumes;
 mod watch;

@@ -1,21 +1,19 @@
 //! Making, starting, stopping and removing instances, with as few podman processes as it takes.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hythe_runtime::{
-    Error, ErrorKind, Exit, Filter, InstanceId, Listed, Observed, OpContext, Plan, PlanNetwork, Result, State, Stop,
-};
+use hythe_runtime::identity::{ensure_owned, name_in_use};
+use hythe_runtime::{Error, ErrorKind, InstanceId, InstanceRef, OpContext, Plan, PlanNetwork, Result, State, Stop};
 use hythe_spec::{MountSource, Signal};
 
+use crate::api_types::Container;
 use crate::client::{About, Finished};
-use crate::connect::bounded;
-use crate::document::{Container, Row};
+use crate::connect::answer_within;
 use crate::driver::Podman;
 use crate::translate::{self, Verb};
-use crate::{error, evidence, limits, workdir};
+use crate::{error, workdir};
 
-/// Beyond the grace, for podman to kill, reap and tidy up.
+/// Unmodelled the grace, for podman to kill, reap and tidy up.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A name is taken a moment before its container can be inspected.
 const ADOPT_TRIES: u32 = 40;
@@ -37,7 +35,7 @@ impl Podman {
             if !lost_picked_port(plan, &finished) {
                 return self.after_failure(cx, about, plan, verb, finished).await;
             }
-            self.remove_instance(cx, &InstanceId(name.clone())).await?;
+            self.remove_instance(cx, &InstanceRef::name(name.clone())).await?;
         }
         Err(Error::new(
             ErrorKind::Conflict,
@@ -56,8 +54,8 @@ impl Podman {
         finished: Finished,
     ) -> Result<InstanceId> {
         if error::lacks_workdir(&finished.stderr) {
-            let id = self.container(cx, about).await?.instance();
-            self.start_instance(cx, &id).await?;
+            let id = self.container(cx, about.operation, &InstanceRef::name(about.subject)).await?.instance();
+            self.start_instance(cx, &id.to_ref()).await?;
             return Ok(id);
         }
         let failure = finished.error(about);
@@ -67,7 +65,7 @@ impl Podman {
         Err(failure)
     }
 
-    /// The instance that holds the plan's name, if it is this very attempt.
+    /// The instance that has the plan's name, if it is this very attempt.
     async fn adopt(
         &self,
         cx: &OpContext,
@@ -76,23 +74,23 @@ impl Podman {
         verb: Verb,
         failure: Error,
     ) -> Result<InstanceId> {
-        let Some(container) = self.holder(cx, about).await? else {
+        let Some(container) = self.owner_of_name(cx, about).await? else {
             return Err(failure);
         };
         if container.identity().as_ref() != Some(&plan.identity) {
-            return Err(failure.with("holder", &container.id));
+            return Err(name_in_use(about.operation, about.subject, &container.id).source(failure));
         }
         let id = container.instance();
         // An attempt runs once.
         if verb == Verb::Run && container.started().is_none() {
-            self.start_instance(cx, &id).await?;
+            self.start_instance(cx, &id.to_ref()).await?;
         }
         Ok(id)
     }
 
-    async fn holder(&self, cx: &OpContext, about: About<'_>) -> Result<Option<Container>> {
+    async fn owner_of_name(&self, cx: &OpContext, about: About<'_>) -> Result<Option<Container>> {
         for _ in 0..ADOPT_TRIES {
-            match self.container(cx, about).await {
+            match self.container(cx, about.operation, &InstanceRef::name(about.subject)).await {
                 Err(error) if error.is_not_found() => tokio::time::sleep(ADOPT_PAUSE).await,
                 found => return found.map(Some),
             }
@@ -113,34 +111,49 @@ impl Podman {
         Ok(())
     }
 
-    pub(crate) async fn start_instance(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let about = About { operation: "start", subject: &id.0 };
-        let finished = self.client.act(cx, about, ["start", &id.0]).await?;
+    pub(crate) async fn start_instance(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let about = About { operation: "start", subject: instance.as_str() };
+        let finished = self.client.act(cx, about, ["start", instance.as_str()]).await?;
         if !error::lacks_workdir(&finished.stderr) {
             return finished.success(about).map(drop);
         }
-        workdir::create(self, cx, id).await?;
-        self.client.act(cx, about, ["start", &id.0]).await?.success(about).map(drop)
+        workdir::create(self, cx, instance).await?;
+        self.client.act(cx, about, ["start", instance.as_str()]).await?.success(about).map(drop)
     }
 
-    /// A name does not reach what carries no label of ours; its whole id does, and costs no look.
-    pub(crate) async fn leave_foreign(&self, cx: &OpContext, operation: &'static str, id: &InstanceId) -> Result<()> {
-        if is_whole_id(&id.0) {
-            return Ok(());
+    /// The same instance by its whole id, which costs no look where the caller has it. Podman itself takes the first digits of an id for a name.
+    pub(crate) async fn whole(
+        &self,
+        cx: &OpContext,
+        operation: &'static str,
+        instance: &InstanceRef,
+    ) -> Result<InstanceRef> {
+        if matches!(instance, InstanceRef::Id(id) if is_whole(id)) {
+            return Ok(instance.clone());
         }
-        let about = About { operation, subject: &id.0 };
-        let container = match self.container(cx, about).await {
-            Err(error) if error.is_not_found() => return Ok(()),
-            found => found?,
-        };
-        own(about, &container)
+        Ok(self.container(cx, operation, instance).await?.instance().into())
+    }
+
+    /// As [`Self::whole`], for what changes it: a name does not reach what carries no label of ours.
+    pub(crate) async fn own(
+        &self,
+        cx: &OpContext,
+        operation: &'static str,
+        instance: &InstanceRef,
+    ) -> Result<InstanceRef> {
+        if matches!(instance, InstanceRef::Id(_)) {
+            return self.whole(cx, operation, instance).await;
+        }
+        let container = self.container(cx, operation, instance).await?;
+        ensure_owned(operation, instance, &container.config.labels)?;
+        Ok(container.instance().into())
     }
 
     /// `podman stop` where it can do what is asked; signals sent one by one where it cannot (another signal, fractions of a second).
-    pub(crate) async fn stop_instance(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        let about = About { operation: "stop", subject: &id.0 };
-        let container = self.container(cx, about).await?;
-        own(about, &container)?;
+    pub(crate) async fn stop_instance(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
+        let about = About { operation: "stop", subject: instance.as_str() };
+        let container = self.container(cx, about.operation, instance).await?;
+        ensure_owned(about.operation, instance, &container.config.labels)?;
         match container.state() {
             State::Created | State::Exited | State::Removing => return Ok(()),
             State::Paused => self.unpause(cx, about).await?,
@@ -149,10 +162,10 @@ impl Podman {
         let whole_seconds = how.grace.subsec_nanos() == 0;
         if how.signal.is_none() && whole_seconds {
             let stopping = self.podman_stop(cx, about, how.grace.as_secs());
-            return bounded(how.grace + STOP_MARGIN, about, stopping).await?;
+            return answer_within(how.grace + STOP_MARGIN, about, stopping).await?;
         }
         let signal = how.signal.map_or_else(|| stop_signal(&container), |signal| signal.0.to_string());
-        bounded(how.grace + STOP_MARGIN, about, self.signalled_stop(cx, about, &signal, how.grace)).await?
+        answer_within(how.grace + STOP_MARGIN, about, self.signalled_stop(cx, about, &signal, how.grace)).await?
     }
 
     async fn podman_stop(&self, cx: &OpContext, about: About<'_>, seconds: u64) -> Result<()> {
@@ -173,10 +186,27 @@ impl Podman {
 
     /// Sends a signal; an instance that is not running any more needs none.
     async fn kill(&self, cx: &OpContext, about: About<'_>, signal: &str) -> Result<()> {
-        let signal = format!("--signal={signal}");
-        match self.client.act(cx, about, ["kill", &signal, about.subject]).await?.success(about) {
+        match self.send(cx, about, signal).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
-            sent => sent.map(drop),
+            sent => sent,
+        }
+    }
+
+    async fn send(&self, cx: &OpContext, about: About<'_>, signal: &str) -> Result<()> {
+        let signal = format!("--signal={signal}");
+        self.client.act(cx, about, ["kill", &signal, about.subject]).await?.success(about).map(drop)
+    }
+
+    /// A signal that somebody asks for. What is paused dies of KILL only once it goes on.
+    pub(crate) async fn signal_instance(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        let about = About { operation: "signal", subject: instance.as_str() };
+        self.send(cx, about, &signal.0.to_string()).await?;
+        if signal != Signal::KILL {
+            return Ok(());
+        }
+        match self.unpause(cx, about).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            thawed => thawed,
         }
     }
 
@@ -192,75 +222,18 @@ impl Podman {
         }
     }
 
-    pub(crate) async fn remove_instance(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        let about = About { operation: "remove", subject: &id.0 };
-        match self.client.act(cx, about, ["rm", "--volumes", &id.0]).await?.success(about) {
+    pub(crate) async fn remove_instance(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        let about = About { operation: "remove", subject: instance.as_str() };
+        match self.client.act(cx, about, ["rm", "--volumes", instance.as_str()]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
     }
-
-    /// The full document of one container, never of an image of that name.
-    pub(crate) async fn container(&self, cx: &OpContext, about: About<'_>) -> Result<Container> {
-        let documents: Vec<Container> =
-            self.client.document(cx, about, ["container", "inspect", about.subject]).await?;
-        documents.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, about.operation, format!("`{}`: podman's answer is empty", about.subject))
-        })
-    }
-
-    /// The document in the seam's words, with what this host knows beyond it.
-    pub(crate) async fn observed(&self, container: Container) -> Observed {
-        let exit = self.exit(&container).await;
-        let cgroup = container.state.cgroup_path.clone();
-        let mut observed = container.observed(exit);
-        if self.local.is_some() && matches!(observed.state, State::Running | State::Paused) {
-            let read = tokio::task::spawn_blocking(move || limits::in_force(&cgroup)).await;
-            read.unwrap_or_default().apply(&mut observed);
-        }
-        observed
-    }
-
-    async fn exit(&self, container: &Container) -> Option<Exit> {
-        self.local.as_ref()?;
-        let (state, log, id, exit) =
-            (container.state(), container.runtime_log(), container.id.clone(), container.exit());
-        let found = tokio::task::spawn_blocking(move || match exit {
-            Some(exit) => Some(evidence::with_oom(exit, &id)),
-            None if state == State::Created => evidence::failed_start(&log?),
-            None => None,
-        });
-        found.await.ok().flatten().or_else(|| container.exit())
-    }
-
-    pub(crate) async fn list_instances(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
-        let about = About { operation: "list", subject: "podman" };
-        let mut args: Vec<String> = ["ps", "--all", "--no-trunc", "--format=json"].map(str::to_owned).to_vec();
-        args.extend(filter.labels.iter().map(|(key, value)| format!("--filter=label={key}={value}")));
-        let rows: Vec<Row> = self.client.listing(cx, about, args).await?;
-        let mut listed: Vec<Listed> =
-            rows.into_iter().map(Row::listed).filter(|row| carries(&row.labels, &filter.labels)).collect();
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
-    }
 }
 
-/// It is ours, or it was adopted and is therefore named by its whole id.
-fn own(about: About<'_>, container: &Container) -> Result<()> {
-    if container.identity().is_some() || container.id == about.subject {
-        return Ok(());
-    }
-    let message = format!("`{}` carries no labels of Hythe; it is left alone", about.subject);
-    Err(Error::new(ErrorKind::Conflict, about.operation, message))
-}
-
-/// 64 hexadecimal digits; a name of that form would be an odd one.
-fn is_whole_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+/// 64 hexadecimal digits: Podman takes fewer for the beginning of an id, or for a name.
+fn is_whole(id: &InstanceId) -> bool {
+    id.0.len() == 64 && id.0.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn stop_signal(container: &Container) -> String {
@@ -273,7 +246,7 @@ fn stop_signal(container: &Container) -> String {
 
 /// Whether podman lost a race for a host port that it picked itself.
 fn lost_picked_port(plan: &Plan, finished: &Finished) -> bool {
-    let bridged = matches!(plan.network, PlanNetwork::Bridged { .. });
+    let bridged = matches!(plan.network, PlanNetwork::Networks { .. });
     let Some(taken) = error::taken_port(&finished.stderr) else {
         return false;
     };

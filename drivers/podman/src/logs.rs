@@ -1,6 +1,5 @@
 //! Logs: conmon's file read directly, since `podman logs` loses an unterminated last line; `podman logs` for other drivers.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -8,26 +7,30 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::StreamExt;
+use hythe_runtime::log_lines::in_time;
 use hythe_runtime::{
-    Error, ErrorKind, InstanceId, LogLine, LogOptions, LogStream, Logs, OpContext, Result, State, StdStream,
+    Error, ErrorKind, InstanceRef, LogLine, LogOptions, LogStream, LogTail, Logs, OpContext, OpenLine, Result, State,
+    StdStream,
 };
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::api_types::Container;
 use crate::client::{About, Invocation};
-use crate::document::Container;
 use crate::driver::Podman;
-use crate::logfile::Assembler;
-use crate::{error, process};
+use crate::k8s_file::LogParser;
+use crate::{error, pidfd};
 
 const CHUNK: usize = 64 * 1024;
-const QUEUE: usize = 256;
+/// Lines that wait for a reader; each may be as long as a line can be.
+const QUEUE: usize = 16;
+/// No time that podman writes is longer.
+const LONGEST_STAMP: usize = 64;
 /// Pause between looks at a log that just grew: short, so that no rotation falls between two looks.
 const BUSY: Duration = Duration::from_millis(5);
 /// How long the monitor of an ended instance may take for the rest of its last line.
@@ -36,9 +39,9 @@ const IDLE: Duration = Duration::from_millis(40);
 
 #[async_trait]
 impl Logs for Podman {
-    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
-        let about = About { operation: "logs", subject: &id.0 };
-        let container = self.container(cx, about).await?;
+    async fn logs(&self, cx: &OpContext, instance: &InstanceRef, options: &LogOptions) -> Result<LogStream> {
+        let about = About { operation: "logs", subject: instance.as_str() };
+        let container = self.container(cx, "logs", instance).await?;
         if container.state() == State::Created {
             return Ok(futures_util::stream::empty().boxed());
         }
@@ -74,10 +77,10 @@ struct Reader {
     follow: bool,
     /// Until when an unended last line may still be written to its end.
     linger: Option<Instant>,
-    assembler: Assembler,
+    parser: LogParser,
     sender: Sender,
     /// Lines held back for `tail`; `None` once they are out.
-    held: Option<VecDeque<LogLine>>,
+    held: Option<LogTail>,
 }
 
 /// Nobody listens any more.
@@ -94,9 +97,9 @@ impl Reader {
             path: PathBuf::from(&container.host_config.log_config.path),
             id: container.id.clone(),
             options: options.clone(),
-            assembler: Assembler::new(container.monitored()),
+            parser: LogParser::new(container.monitored()),
             sender,
-            held: options.tail.map(|_| VecDeque::new()),
+            held: options.tail.map(LogTail::new),
         }
     }
 
@@ -142,13 +145,13 @@ impl Reader {
     }
 
     fn is_over(&self) -> bool {
-        let late = self.options.until.is_some_and(|until| Timestamp::now() >= until);
+        let late = self.options.until.is_some_and(|until| hythe_runtime::Clock::system().now() >= until);
         late || self.monitor.as_ref().is_none_or(Monitor::is_over)
     }
 
     /// Whether the monitor of an ended instance may still be writing the rest of its last line.
     fn lingers(&self) -> bool {
-        self.assembler.is_open() && self.linger.is_some_and(|end| Instant::now() < end)
+        self.parser.is_open() && self.linger.is_some_and(|end| Instant::now() < end)
     }
 
     /// Reads to the end of the file; says whether there was anything.
@@ -162,7 +165,7 @@ impl Reader {
             }
             grown = true;
             let mut lines = Vec::new();
-            self.assembler.feed(&chunk[..length], &mut lines);
+            self.parser.feed(&chunk[..length], &mut lines);
             if self.pass(lines).await.is_err() {
                 return Ok(Err(Deaf));
             }
@@ -171,33 +174,27 @@ impl Reader {
 
     async fn pass(&mut self, lines: Vec<LogLine>) -> std::result::Result<(), Deaf> {
         for line in lines {
-            if !self.is_wanted(&line) {
+            if !in_time(&line, self.options.since, self.options.until) {
                 continue;
             }
-            match (&mut self.held, self.options.tail) {
-                (Some(held), Some(tail)) => hold(held, line, tail),
-                _ => self.send(line).await?,
+            match &mut self.held {
+                Some(held) => drop(held.push(line)),
+                None => self.send(line).await?,
             }
         }
         Ok(())
     }
 
-    fn is_wanted(&self, line: &LogLine) -> bool {
-        let after = self.options.since.is_none_or(|since| line.time.is_none_or(|time| time >= since));
-        let before = self.options.until.is_none_or(|until| line.time.is_none_or(|time| time < until));
-        after && before
-    }
-
     async fn finish(&mut self) -> std::result::Result<(), Deaf> {
         let mut open = Vec::new();
-        self.assembler.finish(&mut open);
+        self.parser.finish(&mut open);
         self.pass(open).await?;
         self.release().await
     }
 
     /// Lets the lines held back go; from now on each goes at once.
     async fn release(&mut self) -> std::result::Result<(), Deaf> {
-        for line in self.held.take().into_iter().flatten() {
+        for line in self.held.take().into_iter().flat_map(LogTail::into_lines) {
             self.send(line).await?;
         }
         Ok(())
@@ -205,13 +202,6 @@ impl Reader {
 
     async fn send(&self, line: LogLine) -> std::result::Result<(), Deaf> {
         self.sender.send(Ok(line)).await.map_err(|_| Deaf)
-    }
-}
-
-fn hold(held: &mut VecDeque<LogLine>, line: LogLine, tail: u64) {
-    held.push_back(line);
-    while u64::try_from(held.len()).is_ok_and(|length| length > tail) {
-        held.pop_front();
     }
 }
 
@@ -238,7 +228,7 @@ struct Monitor(OwnedFd);
 impl Monitor {
     /// `None` where it is gone already.
     fn of(conmon: u32) -> Option<Self> {
-        let process = process::open(conmon)?;
+        let process = pidfd::open(conmon)?;
         let name = std::fs::read_to_string(format!("/proc/{conmon}/comm")).ok()?;
         name.starts_with("conmon").then_some(Self(process))
     }
@@ -258,7 +248,7 @@ impl Podman {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let id = about.subject.to_owned();
         tokio::spawn(async move {
-            let (mut last_words, ended) = {
+            let (mut last_log_lines, ended) = {
                 let both = tokio::join!(
                     relay_lines(stdout, StdStream::Stdout, &sender),
                     relay_lines(stderr, StdStream::Stderr, &sender)
@@ -266,8 +256,8 @@ impl Podman {
                 (both.1, child.wait().await)
             };
             if !ended.is_ok_and(|status| status.success()) {
-                last_words.truncate(4096);
-                let failure = error::translate(About { operation: "logs", subject: &id }, 125, &last_words);
+                last_log_lines.truncate(4096);
+                let failure = error::translate(About { operation: "logs", subject: &id }, 125, &last_log_lines);
                 let _nobody_listens = sender.send(Err(failure)).await;
             }
         });
@@ -288,31 +278,109 @@ fn arguments(id: &str, options: &LogOptions) -> Vec<String> {
 
 /// Sends each line on; returns the last one that carried no time, which is podman's own word.
 async fn relay_lines(pipe: Option<impl AsyncRead + Unpin>, stream: StdStream, sender: &Sender) -> String {
-    let mut own_words = String::new();
-    let Some(pipe) = pipe else { return own_words };
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-        let terminated = line.last() == Some(&b'\n');
-        if terminated {
-            line.pop();
-        }
-        match stamped(&line) {
-            Some((time, bytes)) => {
-                let line = LogLine { stream, time: Some(time), line: Bytes::copy_from_slice(bytes), terminated };
-                if sender.send(Ok(line)).await.is_err() {
-                    break;
-                }
+    let mut relayed = Relayed { stream, stamp: None, line: OpenLine::default(), own_words: String::new() };
+    let Some(mut pipe) = pipe else { return String::new() };
+    let (mut chunk, mut rest) = (vec![0; CHUNK], Vec::new());
+    while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        rest.extend_from_slice(&chunk[..length]);
+        let mut lines = Vec::new();
+        relayed.take(&mut rest, false, &mut lines);
+        for line in lines {
+            if sender.send(Ok(line)).await.is_err() {
+                return relayed.own_words;
             }
-            None => own_words = String::from_utf8_lossy(&line).into_owned(),
         }
-        line.clear();
     }
-    own_words
+    let mut lines = Vec::new();
+    relayed.take(&mut rest, true, &mut lines);
+    for line in lines {
+        let _nobody_listens = sender.send(Ok(line)).await;
+    }
+    relayed.own_words
 }
 
-fn stamped(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+/// What `podman logs` prints on one of its streams, line by line.
+#[derive(Debug)]
+struct Relayed {
+    stream: StdStream,
+    /// Of the line that is being read; absent at its beginning, `Some(None)` in a line of podman's own.
+    stamp: Option<Option<Timestamp>>,
+    line: OpenLine,
+    own_words: String,
+}
+
+impl Relayed {
+    /// Takes what can be taken of the bytes; all of it at the end.
+    fn take(&mut self, bytes: &mut Vec<u8>, at_end: bool, lines: &mut Vec<LogLine>) {
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let feed = rest.iter().position(|byte| *byte == b'\n');
+            let stamp = match self.stamp {
+                Some(stamp) => stamp,
+                // Its time may not be there yet.
+                None if feed.is_none() && rest.len() < LONGEST_STAMP && !at_end => break,
+                None => {
+                    let stamped = stamped(&rest[..feed.unwrap_or(rest.len())]);
+                    rest = stamped.map_or(rest, |(_, length)| &rest[length..]);
+                    *self.stamp.insert(stamped.map(|(time, _)| time))
+                }
+            };
+            let feed = rest.iter().position(|byte| *byte == b'\n');
+            let text = &rest[..feed.unwrap_or(rest.len())];
+            match stamp {
+                Some(time) => self.line.push(self.stream, Some(time), text, lines),
+                None => self.own_words = String::from_utf8_lossy(text).into_owned(),
+            }
+            rest = &rest[text.len() + usize::from(feed.is_some())..];
+            if feed.is_some() {
+                self.stamp = None;
+                self.line.end(self.stream, true, lines);
+            }
+        }
+        let taken = bytes.len() - rest.len();
+        bytes.drain(..taken);
+        if at_end {
+            self.line.end(self.stream, false, lines);
+        }
+    }
+}
+
+/// The time at the beginning of a line, and the length of what comes before its text.
+fn stamped(line: &[u8]) -> Option<(Timestamp, usize)> {
     let space = line.iter().position(|byte| *byte == b' ').unwrap_or(line.len());
     let time = std::str::from_utf8(&line[..space]).ok()?.parse().ok()?;
-    Some((time, line.get(space + 1..).unwrap_or_default()))
+    Some((time, line.len().min(space + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use hythe_runtime::MAX_LOG_LINE;
+
+    use super::*;
+
+    fn relayed(text: &[u8], step: usize) -> (Vec<LogLine>, String) {
+        let stream = StdStream::Stdout;
+        let mut relayed = Relayed { stream, stamp: None, line: OpenLine::default(), own_words: String::new() };
+        let (mut lines, mut rest) = (Vec::new(), Vec::new());
+        for chunk in text.chunks(step) {
+            rest.extend_from_slice(chunk);
+            relayed.take(&mut rest, false, &mut lines);
+            assert!(rest.len() < LONGEST_STAMP, "no line is kept whole");
+        }
+        relayed.take(&mut rest, true, &mut lines);
+        (lines, relayed.own_words)
+    }
+
+    #[test]
+    fn relayed_lines_lose_their_time_and_long_ones_come_in_parts() {
+        let mut text = b"2026-11-22T09:57:36.5Z a\n2026-11-22T09:57:37Z \nError: own\n2026-11-22T09:57:38Z ".to_vec();
+        text.extend(vec![b'x'; 2 * MAX_LOG_LINE + 3]);
+        for step in [7, CHUNK] {
+            let (lines, own_words) = relayed(&text, step);
+            let got: Vec<_> = lines.iter().map(|line| (line.line.len(), line.terminated, line.partial)).collect();
+            let part = (MAX_LOG_LINE, false, true);
+            assert_eq!(got, [(1, true, false), (0, true, false), part, part, (3, false, false)]);
+            assert_eq!(own_words, "Error: own");
+        }
+    }
 }

@@ -6,25 +6,9 @@ use async_trait::async_trait;
 use hythe_runtime::{Error, ErrorKind, NetworkInfo, NetworkSpec, Networks, OpContext, Result, identity};
 use serde::Deserialize;
 
+use crate::api_types::NetworkDocument;
 use crate::client::About;
 use crate::driver::Podman;
-
-/// One element of `podman network ls --format json`.
-#[derive(Debug, Deserialize)]
-struct NetworkDocument {
-    name: String,
-    #[serde(default)]
-    driver: String,
-    #[serde(default)]
-    subnets: Option<Vec<Subnet>>,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Subnet {
-    subnet: String,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -68,7 +52,8 @@ impl Networks for Podman {
             made => return made.map(drop),
         };
         let existing = self.network(cx, about).await?.and_then(|network| network.labels).unwrap_or_default();
-        if same_owner(&existing, &spec.labels) { Ok(()) } else { Err(taken) }
+        identity::ensure_same_owner(about.operation, "network", &spec.name, &existing, &spec.labels)
+            .map_err(|refusal| refusal.source(taken))
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<NetworkInfo>> {
@@ -79,8 +64,14 @@ impl Networks for Podman {
         Ok(networks)
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
         let about = About { operation: "network remove", subject: name };
+        let there = match self.network(cx, about).await {
+            Err(error) if error.is_not_found() => None,
+            outcome => outcome?,
+        };
+        let Some(there) = there else { return Ok(()) };
+        identity::must_be_of(owner, about.operation, "network", name, &there.labels.unwrap_or_default())?;
         match self.client.act(cx, about, ["network", "rm", name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -104,10 +95,4 @@ impl NetworkDocument {
 
 pub(crate) fn label_args(labels: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
     labels.iter().map(|(key, value)| format!("--label={key}={value}"))
-}
-
-/// Whether an object belongs to the owner that the wanted labels name; without one nobody's object is taken over.
-pub(crate) fn same_owner(existing: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
-    let owner = wanted.get(identity::OWNER);
-    owner.is_some() && existing.get(identity::OWNER) == owner
 }

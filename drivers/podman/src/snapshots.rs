@@ -3,49 +3,48 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of};
+use hythe_runtime::podman::OWN_VARIABLES;
+use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of, unpaused_after};
 use hythe_runtime::{
-    Error, ErrorKind, ImageConfig, InstanceId, Observed, OpContext, Result, Runtime, Snapshot, Snapshots, State,
+    Error, ErrorKind, ImageConfig, InstanceRef, Observed, OpContext, Result, Runtime, Snapshot, Snapshots, State,
 };
 use hythe_spec::ImageRef;
 
-use crate::client::{About, Invocation, withdrawn};
+use crate::api_types::{GraphDriver, ImageDocument};
+use crate::client::{About, Invocation, until_deadline};
 use crate::driver::Podman;
-use crate::images::{GraphDriver, ImageDocument};
 use crate::translate::native_image;
 
 const COMMIT: &str = "snapshot-commit";
-/// What podman gives to every container by itself.
-const PODMANS_OWN: [&str; 4] = ["container", "HOME", "HOSTNAME", "TERM"];
 
 #[async_trait]
 impl Snapshots for Podman {
-    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+    async fn commit(&self, cx: &OpContext, instance: &InstanceRef, request: &SnapshotRequest) -> Result<Snapshot> {
         request.check_name()?;
         let name = native_image(&request.image);
         let about = About { operation: COMMIT, subject: &name };
         // Of two commits at once the later would take the name away from the other.
-        let naming = withdrawn(cx, about, Arc::clone(&self.image_names).lock_owned()).await?;
+        let naming = until_deadline(cx, about, Arc::clone(&self.image_names).lock_owned()).await?;
         if let Some(held) = self.held(cx, request).await? {
             return Ok(held);
         }
-        let instance = self.container(cx, About { operation: COMMIT, subject: &id.0 }).await?;
-        let instance = self.observed(instance).await;
-        let call = self.commit_call(cx, request, &name, &instance).await?;
-        let about = About { operation: COMMIT, subject: &id.0 };
+        let observed = self.observed(self.container(cx, COMMIT, instance).await?).await;
+        let call = self.commit_call(cx, request, &name, &observed).await?;
+        let about = About { operation: COMMIT, subject: instance.as_str() };
         let finished = self.client.act_holding(cx, about, call, naming).await;
         match finished.and_then(|finished| finished.success(about)) {
             Ok(_) => {}
             // It goes on, and thaws what it froze.
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => return Err(error),
             Err(error) => {
-                return Err(match self.thaw(cx, &instance).await {
-                    Ok(()) => error,
-                    Err(left) => error.with("left_behind", left),
-                });
+                let now = async { Ok(self.container(cx, COMMIT, instance).await?.state()) };
+                let unpause =
+                    async { self.client.act(cx, about, ["unpause", &observed.id.0]).await?.success(about).map(drop) };
+                return Err(unpaused_after(error, observed.state, now, unpause).await);
             }
         }
-        let vanished = || Error::new(ErrorKind::Unavailable, COMMIT, format!("`{name}` is gone again"));
+        let vanished =
+            || Error::new(ErrorKind::Unavailable, COMMIT, format!("the image `{name}` is missing after the commit"));
         self.held(cx, request).await?.ok_or_else(vanished)
     }
 
@@ -112,14 +111,17 @@ impl Podman {
         let base = self.image_document(cx, About { operation: COMMIT, subject: image }).await;
         let base = base.map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                let words = format!("the image of `{}` is gone from podman", instance.name);
+                let words = format!("the image of `{}` is missing in podman", instance.name);
                 Error::new(ErrorKind::Conflict, COMMIT, words).source(error)
             }
             _ => error,
         })?;
         let base = base.image().config.unwrap_or_default();
-        let changes = instructions(request, &copied(instance, &base), &base);
-        let mut args = vec!["commit".to_owned(), "--quiet".to_owned(), "--format=docker".to_owned()];
+        let mut changes = instructions(request, &copied(instance, &base), &base);
+        // Podman 5 drops it.
+        changes.extend(base.stop_signal.map(|signal| format!("STOPSIGNAL {}", signal.0)));
+        // Docker's format has a second configuration, which Podman 5 fills with the container's whole environment.
+        let mut args = vec!["commit".to_owned(), "--quiet".to_owned(), "--format=oci".to_owned()];
         // Without control groups of its own podman freezes nobody.
         args.push(format!("--pause={}", instance.state == State::Running && self.can_pause()));
         args.extend(changes.into_iter().map(|change| format!("--change={change}")));
@@ -130,25 +132,12 @@ impl Podman {
     fn can_pause(&self) -> bool {
         !Runtime::info(self).rootless
     }
-
-    /// A podman that was killed half-way leaves frozen what ran.
-    async fn thaw(&self, cx: &OpContext, before: &Observed) -> Result<()> {
-        if before.state != State::Running {
-            return Ok(());
-        }
-        let about = About { operation: COMMIT, subject: &before.id.0 };
-        let now = self.container(cx, about).await?;
-        if self.observed(now).await.state != State::Paused {
-            return Ok(());
-        }
-        self.client.act(cx, about, ["unpause", &before.id.0]).await?.success(about).map(drop)
-    }
 }
 
 /// The settings that podman copies.
 fn copied(instance: &Observed, base: &ImageConfig) -> ImageConfig {
-    let given = |key: &String| instance.given_env.as_ref().is_some_and(|given| given.contains(key));
-    let is_copied = |key: &String| base.env.contains_key(key) || given(key) || !PODMANS_OWN.contains(&key.as_str());
+    let given = |key: &String| instance.explicit_env.as_ref().is_some_and(|given| given.contains(key));
+    let is_copied = |key: &String| base.env.contains_key(key) || given(key) || !OWN_VARIABLES.contains(&key.as_str());
     let env = instance.env.iter().filter(|(key, _)| is_copied(key));
     ImageConfig {
         env: env.map(|(key, value)| (key.clone(), value.clone())).collect(),
@@ -159,7 +148,7 @@ fn copied(instance: &Observed, base: &ImageConfig) -> ImageConfig {
     }
 }
 
-fn is_snapshot(document: &ImageDocument) -> bool {
+pub(crate) fn is_snapshot(document: &ImageDocument) -> bool {
     document.labels.as_ref().and_then(snapshot_of).is_some()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Result, State, Stats, StatsSample};
+use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result, State, Stats, StatsSample};
 
 use crate::client::About;
 use crate::driver::Podman;
@@ -15,11 +15,11 @@ pub(crate) const NO_LIMIT: u64 = 1 << 62;
 
 #[async_trait]
 impl Stats for Podman {
-    async fn sample(&self, cx: &OpContext, id: &InstanceId) -> Result<StatsSample> {
-        let about = About { operation: "stats", subject: &id.0 };
-        let container = self.container(cx, about).await?;
+    async fn sample(&self, cx: &OpContext, instance: &InstanceRef) -> Result<StatsSample> {
+        let about = About { operation: "stats", subject: instance.as_str() };
+        let container = self.container(cx, "stats", instance).await?;
         if !matches!(container.state(), State::Running | State::Paused | State::Stopping) {
-            return Err(Error::new(ErrorKind::Conflict, "stats", format!("`{}` is not running", id.0)));
+            return Err(Error::new(ErrorKind::Conflict, "stats", format!("`{instance}` is not running")));
         }
         let (cgroup, pid) = (container.state.cgroup_path.clone(), container.state.pid);
         let read = tokio::task::spawn_blocking(move || sample(&cgroup, pid)).await.ok().flatten();

@@ -1,30 +1,15 @@
 //! Named volumes.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
-use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes};
-use serde::Deserialize;
+use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes, identity};
 
+use crate::api_types::VolumeDocument;
 use crate::client::About;
 use crate::driver::Podman;
-use crate::networks::{label_args, same_owner};
+use crate::networks::label_args;
 
 /// Length of the names that podman gives to volumes it makes by itself.
 const ANONYMOUS_NAME: usize = 64;
-
-/// One element of `podman volume ls` or `podman volume inspect`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct VolumeDocument {
-    name: String,
-    #[serde(default)]
-    mountpoint: String,
-    #[serde(default)]
-    labels: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    anonymous: bool,
-}
 
 impl Podman {
     /// The volume of that name; absent: `NotFound` naming it.
@@ -53,8 +38,9 @@ impl Volumes for Podman {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
             made => return made.map(drop),
         };
-        let existing = self.volume(cx, about).await?;
-        if same_owner(&existing.labels.unwrap_or_default(), &spec.labels) { Ok(()) } else { Err(taken) }
+        let existing = self.volume(cx, about).await?.labels.unwrap_or_default();
+        identity::ensure_same_owner(about.operation, "volume", &spec.name, &existing, &spec.labels)
+            .map_err(|refusal| refusal.source(taken))
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
@@ -66,8 +52,13 @@ impl Volumes for Podman {
         Ok(volumes)
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
         let about = About { operation: "volume remove", subject: name };
+        let there = match self.volume(cx, about).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            outcome => outcome?,
+        };
+        identity::must_be_of(owner, about.operation, "volume", name, &there.labels.unwrap_or_default())?;
         match self.client.act(cx, about, ["volume", "rm", name]).await?.success(about) {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) if error.kind() == ErrorKind::Conflict => {

@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hythe_runtime::{
-    Cursor, Error, ErrorKind, Event, EventKind, EventStream, Exit, Identity, InstanceId, OpContext, Result,
-};
+use hythe_runtime::kernel_log::with_oom;
+use hythe_runtime::podman::cgroup_scope;
+use hythe_runtime::{Cursor, Event, EventKind, EventStream, Exit, Identity, InstanceId, OpContext, Result, after_gap};
+use hythe_spec::Signal;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::client::About;
+use crate::connect;
 use crate::driver::Podman;
-use crate::follower::Follower;
-use crate::{connect, evidence};
+use crate::events_reader::EventsReader;
 
 /// How much earlier than its cursor a resumed watch begins.
 const SLACK: Duration = Duration::from_secs(1);
-const KILLED: i32 = 137;
 
 /// One line of `podman events --format json`.
 #[derive(Debug, Deserialize)]
@@ -31,6 +31,8 @@ pub(crate) struct Line {
     #[serde(default)]
     name: String,
     status: String,
+    /// Podman 4 writes `Time`, Podman 5 `timeNano` beside a `time` in whole seconds.
+    #[serde(alias = "timeNano", deserialize_with = "moment")]
     pub(crate) time: Timestamp,
     #[serde(rename = "Type")]
     kind: String,
@@ -44,25 +46,43 @@ pub(crate) struct Line {
     attributes: Option<BTreeMap<String, String>>,
 }
 
+/// An RFC 3339 text, or nanoseconds since 1970.
+fn moment<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<Timestamp, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Moment {
+        Text(Timestamp),
+        Nanos(i64),
+    }
+    match Moment::deserialize(source)? {
+        Moment::Text(time) => Ok(time),
+        Moment::Nanos(nanos) => Timestamp::from_nanosecond(nanos.into()).map_err(serde::de::Error::custom),
+    }
+}
+
 impl Podman {
     pub(crate) async fn watch_events(&self, cx: &OpContext, from: &Cursor) -> Result<EventStream> {
-        let follower = Follower::begin(self.client.clone(), beginning(from)?)?;
+        let now = hythe_runtime::Clock::system().now();
+        let known = from.0.as_deref().and_then(moment_of);
+        // Not a place in Podman's events: what followed it is not known.
+        let gap = (known.is_none() && *from != Cursor::START).then(|| Event::gap(cursor(now), now));
+        let reader = EventsReader::begin(self.client.clone(), known.map_or(now, with_slack))?;
         // `podman events` says nothing while nothing happens: whether podman works is asked beside it.
         connect::answers(self, cx, About { operation: "watch", subject: "podman" }).await?;
         let local = self.local.is_some();
         let mut verdicts = Verdicts::default();
-        let lines = follower.lines().filter(move |line| {
+        let lines = reader.lines().filter(move |line| {
             let news = line.as_ref().map_or(true, |line| verdicts.is_news(line));
             std::future::ready(news)
         });
         let events = lines.filter_map(move |line| async move {
             match line {
-                Ok(line) => with_evidence(event(line)?, local).await.map(Ok),
+                Ok(line) => with_oom_kill(event(line)?, local).await.map(Ok),
                 Err(gone) => Some(Err(gone)),
             }
         });
         let cancel = cx.cancel.clone();
-        Ok(events.take_until(async move { cancel.cancelled().await }).boxed())
+        Ok(after_gap(gap, events.take_until(async move { cancel.cancelled().await }).boxed()))
     }
 }
 
@@ -83,25 +103,28 @@ impl Verdicts {
     }
 }
 
-/// The moment from which podman's log is read.
-fn beginning(from: &Cursor) -> Result<Timestamp> {
-    let Some(place) = &from.0 else {
-        return Ok(Timestamp::now());
-    };
-    let wrong = || Error::new(ErrorKind::Invalid, "watch", format!("`{place}` is not a place in podman's events"));
-    let nanos: i128 = place.parse().map_err(|_| wrong())?;
-    let moment = Timestamp::from_nanosecond(nanos).map_err(|_| wrong())?;
-    Ok(moment.checked_sub(SLACK).unwrap_or(moment))
+/// The moment that a cursor names.
+fn moment_of(place: &str) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(place.parse().ok()?).ok()
 }
 
-/// The event with what this host knows beyond podman's word.
-async fn with_evidence(mut event: Event, local: bool) -> Option<Event> {
+fn cursor(moment: Timestamp) -> Cursor {
+    Cursor::at(moment.as_nanosecond().to_string())
+}
+
+/// The moment from which podman's log is read.
+fn with_slack(moment: Timestamp) -> Timestamp {
+    moment.checked_sub(SLACK).unwrap_or(moment)
+}
+
+/// The event with an OOM kill that podman does not report.
+async fn with_oom_kill(mut event: Event, local: bool) -> Option<Event> {
     if let EventKind::Stopped { exit } = &mut event.kind
         && local
-        && exit.code == KILLED
+        && exit.signal == Some(Signal::KILL)
     {
         let (known, id) = (exit.clone(), event.id.0.clone());
-        if let Ok(found) = tokio::task::spawn_blocking(move || evidence::with_oom(known, &id)).await {
+        if let Ok(found) = tokio::task::spawn_blocking(move || with_oom(known, &cgroup_scope(&id))).await {
             *exit = found;
         }
     }
@@ -120,7 +143,7 @@ fn event(line: Line) -> Option<Event> {
     };
     let identity = line.attributes.as_ref().and_then(Identity::from_labels);
     Some(Event {
-        cursor: Cursor::at(time.as_nanosecond().to_string()),
+        cursor: cursor(time),
         time,
         id: InstanceId(line.id),
         name: Some(line.name).filter(|name| !name.is_empty()),

@@ -2,7 +2,7 @@
 
 use hythe_runtime::{Cursor, EventKind, Exit};
 
-use super::{Line, Verdicts, beginning, event};
+use super::{Line, Verdicts, cursor, event, moment_of, with_slack};
 
 fn read(line: &str) -> Option<EventKind> {
     event(serde_json::from_str::<Line>(line).unwrap()).map(|event| event.kind)
@@ -23,10 +23,19 @@ fn real_lines_are_read() {
 }
 
 #[test]
+fn a_line_of_podman_5_has_the_same_time_to_the_nanosecond() {
+    let five = r#"{"ID":"7c05","Image":"localhost/t:1","Name":"ev","Status":"start","time":1795964945,"timeNano":1795964945208049854,"Type":"container","Attributes":null}"#;
+    let line: Line = serde_json::from_str(five).unwrap();
+    assert_eq!(line.time.as_nanosecond(), 1_795_964_945_208_049_854);
+    assert_eq!(event(line).unwrap().kind, EventKind::Started);
+}
+
+#[test]
 fn a_resumed_watch_begins_early() {
     let early: i128 = 1_795_341_455_162_605_102;
-    assert_eq!(beginning(&Cursor::at("1795341456162605102")).unwrap().as_nanosecond(), early);
-    assert!(beginning(&Cursor::at("yesterday")).is_err());
+    let moment = moment_of("1795341456162605102").unwrap();
+    assert_eq!((with_slack(moment).as_nanosecond(), cursor(moment)), (early, Cursor::at("1795341456162605102")));
+    assert_eq!(moment_of("yesterday"), None);
 }
 
 #[test]

@@ -2,19 +2,19 @@
 
 use std::process::Stdio;
 
-use hythe_runtime::{Error, ErrorKind, InstanceId, OpContext, Result};
+use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result};
 use tokio::io::AsyncWriteExt;
 
-use crate::client::{About, Invocation, withdrawn};
+use crate::client::{About, Invocation, until_deadline};
 use crate::driver::Podman;
 use crate::error;
 
 /// Puts the directory and its missing parents into the instance, owned by root, mode 0755.
-pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> Result<()> {
-    let about = About { operation: "start", subject: &id.0 };
-    let observed = podman.container(cx, about).await?.observed(None);
+pub(crate) async fn create(podman: &Podman, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+    let about = About { operation: "start", subject: instance.as_str() };
+    let observed = podman.container(cx, "start", instance).await?.observed(None);
     let path = observed.workdir.unwrap_or_default();
-    let target = format!("{}:/", id.0);
+    let target = format!("{instance}:/");
     let mut command = podman.client.command(&Invocation::from(["cp", "-", &target]));
     // Podman 4 leaves the copy it makes of its stdin behind: it goes with the directory.
     let scratch = tempfile::tempdir().map_err(|cause| podman.client.not_started(about, cause))?;
@@ -28,13 +28,17 @@ pub(crate) async fn create(podman: &Podman, cx: &OpContext, id: &InstanceId) -> 
         drop(scratch);
         output
     };
-    let ended = withdrawn(cx, about, copying).await?;
+    let ended = until_deadline(cx, about, copying).await?;
     let output = ended.map_err(|cause| podman.client.not_started(about, cause))?;
     if output.status.success() {
         return Ok(());
     }
     let words = error::words(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(ErrorKind::Invalid, "start", format!("`{}`: its working directory cannot be made: {words}", id.0)))
+    Err(Error::new(
+        ErrorKind::Invalid,
+        "start",
+        format!("`{instance}`: its working directory cannot be created: {words}"),
+    ))
 }
 
 /// A tar archive of a directory and its parents.

@@ -10,7 +10,7 @@ use hythe_runtime::InstanceId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::failure::{Failure, Outcome};
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 /// The word that makes this program [`answer_datagrams`].
 const ANSWER: &str = "answer-datagrams";
@@ -19,8 +19,8 @@ const ANSWER: &str = "answer-datagrams";
 pub(crate) struct EchoInside(Child);
 
 impl EchoInside {
-    pub(crate) async fn start(scene: &Scene, id: &InstanceId, number: u16) -> Outcome<Self> {
-        let pid = scene.inspect(id).await?.pid.ok_or_else(|| Failure::new("a running instance has no pid"))?;
+    pub(crate) async fn start(fixture: &Fixture, id: &InstanceId, number: u16) -> Outcome<Self> {
+        let pid = fixture.inspect(id).await?.pid.ok_or_else(|| Failure::new("a running instance has no pid"))?;
         let mut child = Command::new(std::env::current_exe()?)
             .args([ANSWER, &pid.to_string(), &number.to_string()])
             .stdout(Stdio::piped())

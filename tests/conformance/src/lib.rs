@@ -13,14 +13,15 @@
 )]
 
 mod echo;
+mod engine_cli;
 mod engines;
 mod environment;
 mod failure;
+mod fixture;
+mod isolation;
 mod matrix;
 mod need;
-mod outside;
 mod rootless;
-mod scene;
 mod subject;
 mod suite;
 mod trial;

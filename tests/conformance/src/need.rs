@@ -10,7 +10,7 @@ pub(crate) enum Need {
     /// A real engine with a kernel below it.
     Real,
     /// Somebody who can reach into the engine past the driver.
-    Outside,
+    EngineCli,
     /// A part of a plan that the runtime honours.
     Can(Feature),
     /// A part of a plan that the runtime refuses.
@@ -36,6 +36,16 @@ pub(crate) enum Need {
     Pause,
     /// Files can belong to any user.
     Owners,
+    /// Files of the image reach an empty volume past links that others put into it.
+    CopyUp,
+    /// The network of a build's commands is as asked.
+    NetworkedBuild,
+    /// A terminal has its size when its process starts.
+    SizedStart,
+    /// An attached terminal has its size before what is typed.
+    SizedAttach,
+    /// A C compiler that links statically.
+    Compiler,
 }
 
 impl Need {
@@ -44,7 +54,7 @@ impl Need {
         let runtime = &subject.runtime;
         let (met, reason) = match self {
             Self::Real => (subject.real, "needs a real engine".to_owned()),
-            Self::Outside => (subject.outside.is_some(), "nobody can reach into the engine".to_owned()),
+            Self::EngineCli => (subject.engine_cli.is_some(), "nobody can reach into the engine".to_owned()),
             Self::Can(feature) => return lacks(subject, feature),
             Self::Cannot(feature) => {
                 let can = runtime.capability().supports(feature);
@@ -64,9 +74,13 @@ impl Need {
                 (subject.registry_auth.is_some(), reason)
             }
             Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
-            Self::Pause | Self::Owners => {
+            Self::Pause | Self::Owners | Self::CopyUp | Self::NetworkedBuild | Self::SizedStart | Self::SizedAttach => {
                 let lacking = subject.without.iter().find(|(need, _)| *need == self);
                 (lacking.is_none(), lacking.map_or_else(String::new, |(_, why)| (*why).to_owned()))
+            }
+            Self::Compiler => {
+                let there = std::process::Command::new("cc").arg("--version").output().is_ok();
+                (there, "there is no `cc`".to_owned())
             }
             Self::Ipv6 => {
                 let bound = std::net::UdpSocket::bind("[::1]:0").is_ok();

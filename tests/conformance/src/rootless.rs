@@ -1,4 +1,4 @@
-//! The embedded runtime of ordinary users is judged by this program once more, as such a user; what comes of it goes into the same table.
+//! The embedded runtime of unprivileged users is judged by this program once more, as such a user; what comes of it goes into the same table.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,16 +6,22 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use hythe_traces::ordinary::{USER, give_ids, newuidmap};
+use hythe_host_leaks::unprivileged::{USER, give_ids, newuidmap};
 use libtest_mimic::Arguments;
 
 use crate::failure::Outcome;
+use crate::isolation;
 use crate::matrix::{Cell, Matrix};
 
 /// Of a user without other ids, and of one with those of `/etc/subuid`.
 const NAMES: [&str; 2] = ["embedded-rootless", "embedded-subuid"];
 /// Where such a process writes what came of its trials.
 const RESULTS: &str = "HYTHE_CONFORMANCE_RESULTS";
+/// Where it writes what it found out about isolation.
+pub(crate) fn facts(results: &Path) -> PathBuf {
+    results.with_extension("isolation.json")
+}
+
 /// Which of the names it is.
 const NAME: &str = "HYTHE_CONFORMANCE_ROOTLESS";
 
@@ -80,6 +86,7 @@ fn judge_one(name: &'static str, matrix: &Matrix) -> Outcome<bool> {
     for (trial, cell) in cells {
         matrix.note(&trial, name, cell);
     }
+    isolation::merge(serde_json::from_slice(&fs::read(facts(&results))?).map_err(std::io::Error::other)?);
     Ok(status.success())
 }
 

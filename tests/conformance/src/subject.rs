@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use hythe_driver_memory::Memory;
 use hythe_runtime::Runtime;
 use hythe_runtime::layers::{Settings, standard};
-use hythe_runtime::memory::Memory;
 use hythe_spec::ImageRef;
 
+use crate::engine_cli::{EngineCli, MemoryHand};
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::need::Need;
-use crate::outside::{MemoryHand, Outside};
 
 /// A connection of its own that can be broken.
 pub(crate) struct Breakable {
@@ -30,13 +30,13 @@ pub(crate) struct Subject {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) real: bool,
     pub(crate) image: ImageRef,
-    pub(crate) outside: Option<Box<dyn Outside>>,
+    pub(crate) engine_cli: Option<Box<dyn EngineCli>>,
     pub(crate) breakable: Option<MakeBreakable>,
     /// `host:port`.
     pub(crate) registry: Option<String>,
     pub(crate) registry_auth: Option<String>,
     /// What it has not, and why.
-    pub(crate) without: &'static [(Need, &'static str)],
+    pub(crate) without: Vec<(Need, &'static str)>,
 }
 
 /// A runtime, or why it could not be connected.
@@ -72,11 +72,11 @@ fn memory(image: ImageRef) -> Subject {
         name: "memory",
         runtime: standard(memory.clone(), &Settings::default()),
         real: false,
-        outside: Some(Box::new(MemoryHand::new(memory.control()))),
+        engine_cli: Some(Box::new(MemoryHand::new(memory.control()))),
         breakable: Some(Box::new(move || Box::pin(std::future::ready(Ok(breakable_memory(&broken)))))),
         registry: Some(REGISTRY.to_owned()),
         registry_auth: Some(REGISTRY_AUTH.to_owned()),
-        without: &[],
+        without: Vec::new(),
         image,
     }
 }

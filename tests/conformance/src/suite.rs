@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use hythe_host_leaks::{retry, slow};
 use libtest_mimic::{Arguments, Completion, Failed};
 use tokio::runtime::Runtime as Tokio;
 
 use crate::environment::Environment;
 use crate::failure::{Outcome, keep_panics};
+use crate::isolation;
 use crate::matrix::{Cell, Matrix};
 use crate::rootless;
 use crate::subject::{self, Connected, Subject};
 use crate::trial::Trial;
 use crate::trials;
 
-/// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
-const THREADS: usize = 2;
+/// Trials at once, unless `--test-threads` says otherwise. They wait for engines more than they compute; with more, two processors are the limit.
+const THREADS: usize = 3;
 
 /// Runs the suite with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -47,16 +49,34 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
     let tests = connected.into_iter().flat_map(|subject| tests_of(subject, &trials, &tokio, &matrix)).collect();
     keep_panics();
     let conclusion = libtest_mimic::run(arguments, tests);
+    retry::lines().iter().for_each(|line| println!("{line}"));
+    trials::isolation::clean();
     let rootless = rootless::judge(arguments, &matrix, &mut names)?;
     if let Some(path) = rootless::results() {
-        std::fs::write(path, serde_json::to_vec(&matrix.cells()).map_err(std::io::Error::other)?)?;
+        std::fs::write(&path, serde_json::to_vec(&matrix.cells()).map_err(std::io::Error::other)?)?;
+        let facts = serde_json::to_vec(&isolation::collected()).map_err(std::io::Error::other)?;
+        std::fs::write(rootless::facts(&path), facts)?;
         return Ok(conclusion.exit_code());
     }
     for (reason, count) in matrix.reasons() {
         println!("skipped {count} x {reason}");
     }
+    slow::lines().iter().for_each(|line| println!("{line}"));
     write_matrix(&matrix, &trials, &names)?;
-    Ok(if rootless { conclusion.exit_code() } else { ExitCode::FAILURE })
+    let isolated = judge_isolation()?;
+    Ok(if rootless && isolated { conclusion.exit_code() } else { ExitCode::FAILURE })
+}
+
+/// Whether the embedded runtime is at least as tight as the others of this run; the table goes where `HYTHE_ISOLATION` says.
+fn judge_isolation() -> Outcome<bool> {
+    let looser = isolation::looser_rows();
+    for row in &looser {
+        println!("isolation: {row}");
+    }
+    if let (Some(path), Some(page)) = (std::env::var_os("HYTHE_ISOLATION"), isolation::markdown()) {
+        std::fs::write(path, page)?;
+    }
+    Ok(looser.is_empty())
 }
 
 fn tests_of(
@@ -80,13 +100,15 @@ fn tests_of(
 fn test_of(trial: Trial, subject: &Arc<Subject>, tokio: &Arc<Tokio>, matrix: &Arc<Matrix>) -> libtest_mimic::Trial {
     let (subject, tokio, matrix) = (Arc::clone(subject), Arc::clone(tokio), Arc::clone(matrix));
     let title = format!("{}::{}", subject.name, trial.title());
+    let name = title.clone();
     libtest_mimic::Trial::ignorable_test(title, move || {
         let note = |cell| matrix.note(&trial.title(), subject.name, cell);
         if let Some(reason) = trial.skipped(&subject) {
             note(Cell::Skip(reason.clone()));
             return Ok(Completion::ignored_with(reason));
         }
-        match tokio.block_on(trial.run(&subject)) {
+        let run = || retry::once_more(&name, || tokio.block_on(trial.run(&subject)));
+        match slow::timed(&name, run) {
             Ok(()) => {
                 note(Cell::Pass);
                 Ok(Completion::Completed)

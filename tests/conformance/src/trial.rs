@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::failure::{Failure, Outcome, caught};
+use crate::fixture::Fixture;
 use crate::need::Need;
-use crate::scene::Scene;
 use crate::subject::Subject;
 
 /// Longest time for a trial.
@@ -21,7 +21,7 @@ pub(crate) struct Trial {
     pub(crate) area: &'static str,
     pub(crate) name: &'static str,
     pub(crate) needs: &'static [Need],
-    pub(crate) act: fn(&Scene) -> BoxFuture<'_, Outcome>,
+    pub(crate) act: fn(&Fixture) -> BoxFuture<'_, Outcome>,
 }
 
 /// Lists trials: the area, then each function with what it needs.
@@ -32,7 +32,7 @@ macro_rules! trials {
                 area: $area,
                 name: stringify!($name),
                 needs: &[$($need),*],
-                act: |scene| Box::pin($name(scene)),
+                act: |fixture| Box::pin($name(fixture)),
             }),*]
         }
     };
@@ -52,10 +52,10 @@ impl Trial {
 
     /// Runs it and cleans up, whatever happened.
     pub(crate) async fn run(&self, subject: &Arc<Subject>) -> Outcome {
-        let scene = Scene::new(subject);
-        let outcome = tokio::time::timeout(LIMIT, caught((self.act)(&scene))).await;
+        let fixture = Fixture::new(subject);
+        let outcome = tokio::time::timeout(LIMIT, caught((self.act)(&fixture))).await;
         let outcome = outcome.unwrap_or_else(|_| Err(late("the trial", LIMIT)));
-        let cleaned = tokio::time::timeout(CLEANUP, scene.clean()).await;
+        let cleaned = tokio::time::timeout(CLEANUP, fixture.clean()).await;
         let cleaned = cleaned.unwrap_or_else(|_| Err(late("cleaning up", CLEANUP)));
         match (outcome, cleaned) {
             (Err(first), Err(second)) => Err(Failure::new(format!("{first}\nand then cleaning up: {second}"))),

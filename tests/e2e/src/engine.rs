@@ -148,9 +148,9 @@ impl Engine {
     }
 
     /// What is left on the machine of a runtime that has nothing any more, where it can be told from what others leave.
-    pub(crate) fn remains(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         match self {
-            Self::Embedded(root) => root.remains(),
+            Self::Embedded(root) => root.leftovers(),
             Self::Memory | Self::Program(_) => Vec::new(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::files::IMAGE;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 /// It runs, unless a trial ended it.
 pub(crate) struct Foreign {
@@ -13,8 +13,8 @@ pub(crate) struct Foreign {
 
 impl Foreign {
     /// Starts one that runs this script, with further words for `run`.
-    pub(crate) fn start(scene: &Scene<'_>, name: &str, options: &[&str], script: &str) -> Self {
-        let engine = scene.engine().clone();
+    pub(crate) fn start(fixture: &Fixture<'_>, name: &str, options: &[&str], script: &str) -> Self {
+        let engine = fixture.engine().clone();
         let words = [&["run", "-d", "--name", name], options, &[IMAGE, "sh", "-c", script]].concat();
         let out = engine.run(&words);
         let id = out.lines().last().unwrap_or_default().trim().to_owned();

@@ -26,6 +26,25 @@ fn fetch(address: &str, path: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A registry's manifest gets another name too.
+pub(crate) fn copy_manifest(address: &str, from: &str, to: &str) {
+    let answer = get(address, from);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("`{from}`: {answer}"));
+    let kind = head.lines().find_map(|line| line.strip_prefix("Content-Type: "));
+    let kind = kind.unwrap_or_else(|| panic!("`{from}` has no type: {head}"));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "PUT {to} HTTP/1.0\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 201"), "`{to}`: {answer}");
+}
+
 /// A TCP port of the loopback address that nobody holds now, and another one each time.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());

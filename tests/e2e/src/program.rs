@@ -11,6 +11,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::wait;
+
 /// A command that takes longer hangs.
 const LONGEST: Duration = Duration::from_secs(120);
 
@@ -32,9 +34,16 @@ fn build() -> PathBuf {
 /// A command that sees nothing of the settings of whoever runs the tests.
 pub(crate) fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for name in
-        ["HYTHE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "COLUMNS", "CLICOLOR_FORCE", "HYTHE_LOG"]
-    {
+    for name in [
+        "HYTHE_HOST",
+        "HYTHE_TOKEN_FILE",
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "CONTAINER_HOST",
+        "COLUMNS",
+        "CLICOLOR_FORCE",
+        "HYTHE_LOG",
+    ] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -152,6 +161,45 @@ impl Running {
         // It may have ended by itself.
         let _ = self.child.kill();
         self.end()
+    }
+}
+
+/// A command that follows something and prints JSON lines, which can be read while it runs.
+pub(crate) struct Following {
+    words: String,
+    child: Child,
+    output: tempfile::NamedTempFile,
+}
+
+impl Following {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let output = tempfile::NamedTempFile::new().unwrap();
+        let words = words(command);
+        let spawned = command.stdout(output.reopen().unwrap()).spawn();
+        let child = spawned.unwrap_or_else(|error| panic!("{words}: {error}"));
+        Self { words, child, output }
+    }
+
+    /// The whole lines so far.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.output.path()).unwrap();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until one of its lines has this kind.
+    #[track_caller]
+    pub(crate) fn wait_for_kind(&self, kind: &str) -> Vec<Value> {
+        let what = format!("`{}` prints `{kind}`", self.words);
+        wait::until(&what, || self.lines(), |lines| lines.iter().any(|line| line["kind"] == kind))
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hythe_host_leaks::{retry, slow};
 use libtest_mimic::{Arguments, Completion, Failed};
 
 use crate::environment::Environment;
@@ -30,6 +31,8 @@ pub fn main() -> ExitCode {
     for (reason, count) in skips.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         println!("skipped {count} x {reason}");
     }
+    retry::lines().iter().for_each(|line| println!("{line}"));
+    slow::lines().iter().for_each(|line| println!("{line}"));
     conclusion.exit_code()
 }
 
@@ -53,13 +56,17 @@ fn test_of(
 ) -> libtest_mimic::Trial {
     let (environment, skips) = (Arc::clone(environment), Arc::clone(skips));
     let title = format!("{runtime}::{}::{}", trial.area, trial.name);
+    let name = title.clone();
     libtest_mimic::Trial::ignorable_test(title, move || {
         let runnable = match trial.skipped(runtime, &environment) {
             Some(reason) => Err(reason),
             None => caught(|| subject(&environment))?,
         };
         match runnable {
-            Ok(subject) => trial.run(&environment, &subject).map(|()| Completion::Completed).map_err(Failed::from),
+            Ok(subject) => {
+                let run = || retry::once_more(&name, || trial.run(&environment, &subject));
+                slow::timed(&name, run).map(|()| Completion::Completed).map_err(Failed::from)
+            }
             Err(reason) => {
                 *skips.lock().unwrap_or_else(PoisonError::into_inner).entry(reason.clone()).or_default() += 1;
                 Ok(Completion::ignored_with(reason))

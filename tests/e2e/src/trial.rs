@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use hythe_traces::ordinary::newuidmap;
+use hythe_host_leaks::unprivileged::newuidmap;
 
 use crate::environment::Environment;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::subject::{Subject, clock_library};
 
 /// Where a trial runs.
@@ -34,7 +34,7 @@ pub(crate) enum On {
     Docker,
     /// Every one, where the agent can be given a clock of its own.
     Clock,
-    /// As [`On::Memory`], where root can give an ordinary user other ids.
+    /// As [`On::Memory`], where root can give an unprivileged user other ids.
     Ids,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Trial {
     pub(crate) area: &'static str,
     pub(crate) name: &'static str,
     pub(crate) on: On,
-    pub(crate) act: fn(&mut Scene<'_>),
+    pub(crate) act: fn(&mut Fixture<'_>),
 }
 
 /// Lists trials: the area, then each function and where it runs.
@@ -93,10 +93,10 @@ impl Trial {
 
     /// Runs it and cleans up; why it failed.
     pub(crate) fn run(&self, environment: &Environment, subject: &Subject) -> Result<(), String> {
-        let mut scene = caught(|| Scene::new(environment, subject))?;
-        let outcome = caught(|| (self.act)(&mut scene));
-        let log = scene.agent.log();
-        let cleaned = scene.clean();
+        let mut fixture = caught(|| Fixture::new(environment, subject))?;
+        let outcome = caught(|| (self.act)(&mut fixture));
+        let log = fixture.agent.log();
+        let cleaned = fixture.clean();
         match (outcome, cleaned) {
             (Ok(()), Ok(())) => Ok(()),
             (Err(first), Err(second)) => Err(format!("{first}\nand then: {second}\n--- end of the agent's log\n{log}")),

@@ -95,7 +95,7 @@ impl Agent {
             if began.elapsed() > PATIENCE {
                 return Err(Failure::new(format!(
                     "the agent did not connect to every engine; its log says:\n{}",
-                    self.last_words()
+                    self.last_log_lines()
                 )));
             }
             sleep(PAUSE);
@@ -110,7 +110,7 @@ impl Agent {
         runtimes.iter().filter(healthy).count()
     }
 
-    fn last_words(&self) -> String {
+    fn last_log_lines(&self) -> String {
         let mut text = String::new();
         if let Ok(mut file) = fs::File::open(&self.log) {
             let _ = file.read_to_string(&mut text);

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::contest::quietly;
+use super::rounds::quietly;
 use crate::failure::{Context, Failure, Result};
 use crate::run;
 
@@ -119,7 +119,7 @@ impl Bundle {
     }
 
     /// What a failed start left in the output.
-    pub(crate) fn last_words(&self) -> Failure {
+    pub(crate) fn last_log_lines(&self) -> Failure {
         Failure::new(fs::read_to_string(self.directory.join("output")).unwrap_or_default())
     }
 

@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::agent::Agent;
-use super::bed::Bed;
-use super::contest::{Contender, hold, quietly, time_all};
 use super::engine::Engine;
+use super::harness::Harness;
 use super::report::Table;
+use super::rounds::{Contender, hold, quietly, time_all};
 use crate::failure::{Context, Failure, Result};
 
 pub(super) const COMMAND: [&str; 2] = ["sleep", "3600"];
@@ -29,13 +29,13 @@ pub(super) enum Mode {
 }
 
 /// A table for each engine and mode.
-pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
+pub(crate) fn measure(harness: &Harness) -> Result<Vec<Table>> {
     let port = free_port()?;
     let mut tables = Vec::new();
-    for engine in &bed.engines {
-        let agent = bed.agent(&[engine])?;
+    for engine in &harness.engines {
+        let agent = harness.agent(&[engine])?;
         for mode in [Mode::None, Mode::Port(port), Mode::Service] {
-            let compared = compare(bed, &agent, engine, mode);
+            let compared = compare(harness, &agent, engine, mode);
             tables.push(compared.unwrap_or_else(|failure| unmeasured(engine, mode, &failure)));
         }
     }
@@ -53,9 +53,9 @@ fn unmeasured(engine: &Engine, mode: Mode, failure: &Failure) -> Table {
     }
 }
 
-fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Table> {
+fn compare(harness: &Harness, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Table> {
     let undeploy = || quietly(agent.command(&["undeploy", "bench"]));
-    let file = bed.file("bench", &service(&bed.image, engine, mode))?;
+    let file = harness.file("bench", &service(&harness.image, engine, mode))?;
     let file = file.to_string_lossy();
     let contenders = [
         Contender {
@@ -65,21 +65,21 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine, mode: Mode) -> Result<Tabl
         },
         Contender {
             labels: vec![format!("{} run --detach", engine.name)],
-            act: Box::new(|| Ok(vec![time_all(peer(bed, engine, mode))?])),
+            act: Box::new(|| Ok(vec![time_all(peer(harness, engine, mode))?])),
             tidy: Box::new(|| tidy(engine, mode)),
         },
     ];
     Ok(Table {
         title: mode.title(engine),
         note: mode.note(engine),
-        rows: hold(&contenders, bed.runs)?,
+        rows: hold(&contenders, harness.runs)?,
         figures: Vec::new(),
         plot: None,
     })
 }
 
 /// The same container by the engine's own command line.
-pub(super) fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
+pub(super) fn peer(harness: &Harness, engine: &Engine, mode: Mode) -> Vec<Command> {
     let publish = match mode {
         Mode::Port(port) => {
             let network = engine.default_network.map(|name| format!("--network={name}"));
@@ -89,7 +89,7 @@ pub(super) fn peer(bed: &Bed, engine: &Engine, mode: Mode) -> Vec<Command> {
         Mode::Service => vec!["--network=peer".to_owned()],
     };
     let mut run = engine.command(&["run", "--detach", "--name=peer"]);
-    run.args(publish).arg(&bed.image).args(COMMAND);
+    run.args(publish).arg(&harness.image).args(COMMAND);
     match mode {
         Mode::Service => vec![engine.command(&["network", "create", "peer"]), run],
         Mode::None | Mode::Port(_) => vec![run],

@@ -6,8 +6,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::agent::Agent;
-use super::bed::Bed;
 use super::engine::Engine;
+use super::harness::Harness;
 use super::ps;
 use super::report::Table;
 use crate::failure::{Context, Result};
@@ -19,28 +19,28 @@ const MEBIBYTE: f64 = 1024.0;
 const SUPERVISORS: [&str; 3] = ["conmon", "containerd-shim-runc-v2", "hythe shim"];
 
 /// A table for an agent with nothing to do, and one for each engine.
-pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
-    let mut tables = vec![idle(bed)?];
-    for engine in bed.engines.iter().chain([&bed.embedded()]) {
-        tables.push(busy(bed, engine)?);
+pub(crate) fn measure(harness: &Harness) -> Result<Vec<Table>> {
+    let mut tables = vec![idle(harness)?];
+    for engine in harness.engines.iter().chain([&harness.embedded()]) {
+        tables.push(busy(harness, engine)?);
     }
     Ok(tables)
 }
 
-fn idle(bed: &Bed) -> Result<Table> {
-    let engines: Vec<_> = bed.engines.iter().collect();
-    let agent = bed.agent(&engines)?;
+fn idle(harness: &Harness) -> Result<Table> {
+    let engines: Vec<_> = harness.engines.iter().collect();
+    let agent = harness.agent(&engines)?;
     sleep(SETTLE);
     let names: Vec<_> = engines.iter().map(|engine| engine.name).collect();
     table(format!("no workloads, {}", names.join(" and ")), usage(&agent))
 }
 
-fn busy(bed: &Bed, engine: &Engine) -> Result<Table> {
-    let agent = bed.agent(&[engine])?;
-    let filled = ps::fill(bed, &agent, engine);
+fn busy(harness: &Harness, engine: &Engine) -> Result<Table> {
+    let agent = harness.agent(&[engine])?;
+    let filled = ps::fill(harness, &agent, engine);
     sleep(SETTLE);
     let figures = usage(&agent).map(|mut figures| {
-        figures.extend(supervisors(bed));
+        figures.extend(supervisors(harness));
         figures
     });
     ps::empty(&agent)?;
@@ -51,7 +51,7 @@ fn busy(bed: &Bed, engine: &Engine) -> Result<Table> {
 fn table(what: String, figures: Result<Vec<(String, String)>>) -> Result<Table> {
     Ok(Table {
         title: format!("Memory of the agent: {what}"),
-        note: "Resident and proportional set size; processes that the agent keeps running are listed apart, and so are those that stand beside each container.".to_owned(),
+        note: "Resident and proportional set size; processes that the agent keeps running are listed separately, and so are those that run beside each container.".to_owned(),
         rows: Vec::new(),
         figures: figures?,
         plot: None,
@@ -67,14 +67,14 @@ fn usage(agent: &Agent) -> Result<Vec<(String, String)>> {
 }
 
 /// Processes that stand beside containers, of private engines only, and the mean of what each holds.
-fn supervisors(bed: &Bed) -> Vec<(String, String)> {
+fn supervisors(harness: &Harness) -> Vec<(String, String)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let mut found: BTreeMap<&str, Vec<[f64; 2]>> = BTreeMap::new();
     for process in processes {
         let Ok(line) = fs::read_to_string(format!("/proc/{process}/cmdline")) else { continue };
         let kind = SUPERVISORS.iter().find(|kind| stands_beside(&line, kind));
-        let private = bed.places().iter().any(|place| line.contains(&*place.to_string_lossy()));
+        let private = harness.places().iter().any(|place| line.contains(&*place.to_string_lossy()));
         if let (Some(kind), true, Ok(sizes)) = (kind, private, sizes(process)) {
             found.entry(kind).or_default().push(sizes);
         }

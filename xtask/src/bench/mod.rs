@@ -10,22 +10,22 @@ use crate::env::{self, checkout};
 use crate::failure::{Context, Failure, Result};
 
 mod agent;
-mod bed;
 mod containerd;
-mod contest;
 mod deploy;
 mod engine;
-mod facts;
+mod harness;
+mod host;
 mod memory;
 mod ps;
 mod pull;
 mod report;
+mod rounds;
 mod scale;
 mod start;
 mod startup;
 mod summary;
 
-use self::bed::Bed;
+use self::harness::Harness;
 use self::report::{Report, Table};
 
 pub(crate) const USAGE: &str = "\
@@ -42,7 +42,7 @@ const RUNS: usize = 15;
 /// Below this a quartile means nothing.
 const FEWEST_RUNS: usize = 5;
 
-type Measure = fn(&Bed) -> Result<Vec<Table>>;
+type Measure = fn(&Harness) -> Result<Vec<Table>>;
 
 const MEASURES: [(&str, Measure); 7] = [
     ("startup", startup::measure),
@@ -69,8 +69,8 @@ struct Options {
 pub(crate) fn main(words: &[String]) -> Result<()> {
     let options = Options::parse(words)?;
     let description = env::up_all()?;
-    let measured =
-        Bed::make(&description, options.engine.as_deref(), options.runs).and_then(|bed| measure(&bed, &options));
+    let measured = Harness::make(&description, options.engine.as_deref(), options.runs)
+        .and_then(|harness| measure(&harness, &options));
     if !options.keep {
         env::down()?;
     }
@@ -86,15 +86,15 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
     }
 }
 
-fn measure(bed: &Bed, options: &Options) -> Result<Report> {
+fn measure(harness: &Harness, options: &Options) -> Result<Report> {
     let mut tables = Vec::new();
     for (name, measure) in MEASURES {
         if options.wants(name) {
             eprintln!("xtask: measuring {name}");
-            tables.extend(measure(bed)?);
+            tables.extend(measure(harness)?);
         }
     }
-    Ok(Report { facts: facts::gather(bed), tables })
+    Ok(Report { facts: host::gather(harness), tables })
 }
 
 fn write_all(report: &Report, path: &Path) -> Result<()> {

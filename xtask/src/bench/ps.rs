@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::agent::Agent;
-use super::bed::Bed;
-use super::contest::{Contender, hold, quietly, time};
 use super::engine::Engine;
+use super::harness::Harness;
 use super::report::Table;
+use super::rounds::{Contender, hold, quietly, time};
 use crate::failure::{Failure, Result};
 use crate::run;
 
@@ -14,19 +14,19 @@ const SERVICES: usize = 10;
 const COMPONENTS: usize = 10;
 
 /// A table for each engine.
-pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
+pub(crate) fn measure(harness: &Harness) -> Result<Vec<Table>> {
     let mut tables = Vec::new();
-    for engine in &bed.engines {
-        let agent = bed.agent(&[engine])?;
-        let filled = fill(bed, &agent, engine).and_then(|()| count(engine));
-        let measured = filled.and_then(|()| compare(bed, &agent, engine));
+    for engine in &harness.engines {
+        let agent = harness.agent(&[engine])?;
+        let filled = fill(harness, &agent, engine).and_then(|()| count(engine));
+        let measured = filled.and_then(|()| compare(harness, &agent, engine));
         empty(&agent)?;
         tables.push(measured?);
     }
     Ok(tables)
 }
 
-fn compare(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<Table> {
+fn compare(harness: &Harness, agent: &Agent, engine: &Engine) -> Result<Table> {
     let contenders = [
         Contender::plain("hythe ps", || time(agent.command(&["ps"]))),
         Contender::plain("hythe ps --json", || time(agent.command(&["ps", "--json"]))),
@@ -35,17 +35,17 @@ fn compare(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<Table> {
     Ok(Table {
         title: format!("List {} containers: {}", SERVICES * COMPONENTS, engine.name),
         note: format!("{SERVICES} services of {COMPONENTS} components, all running; both list the same containers."),
-        rows: hold(&contenders, bed.runs)?,
+        rows: hold(&contenders, harness.runs)?,
         figures: Vec::new(),
         plot: None,
     })
 }
 
 /// Deploys a hundred workloads.
-pub(crate) fn fill(bed: &Bed, agent: &Agent, engine: &Engine) -> Result<()> {
+pub(crate) fn fill(harness: &Harness, agent: &Agent, engine: &Engine) -> Result<()> {
     for number in 0..SERVICES {
-        let text = service(bed, engine, number);
-        let file = bed.file(&format!("many{number}"), &text)?;
+        let text = service(harness, engine, number);
+        let file = harness.file(&format!("many{number}"), &text)?;
         quietly(agent.command(&["deploy", &file.to_string_lossy()]))?;
     }
     Ok(())
@@ -64,13 +64,13 @@ pub(crate) fn empty(agent: &Agent) -> Result<()> {
     (0..SERVICES).try_for_each(|number| quietly(agent.command(&["undeploy", &format!("many{number}")])))
 }
 
-fn service(bed: &Bed, engine: &Engine, number: usize) -> String {
+fn service(harness: &Harness, engine: &Engine, number: usize) -> String {
     let mut text = format!("name = \"many{number}\"\nruntime = \"{}\"\n", engine.name);
     for component in 0..COMPONENTS {
         let _ = write!(
             text,
             "\n[[components]]\nname = \"c{component}\"\nimage = \"{}\"\ncommand = [\"sleep\", \"3600\"]\nnetwork = \"none\"\nstop_grace = \"0s\"\n",
-            bed.image_for(engine)
+            harness.image_for(engine)
         );
     }
     text

@@ -1,9 +1,9 @@
 //! Fetching and unpacking an image from a registry on loopback.
 
 use super::agent::Agent;
-use super::bed::Bed;
-use super::contest::{Contender, hold, quietly, time};
+use super::harness::Harness;
 use super::report::Table;
+use super::rounds::{Contender, hold, quietly, time};
 use crate::env::{Archive, Registry, push_layers};
 use crate::failure::Result;
 
@@ -14,23 +14,23 @@ const FILES: u64 = 300;
 const FILE: usize = (30 << 20) / 300;
 
 /// One table.
-pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
-    let registry = Registry { address: &bed.registry, repository: REPOSITORY, authorization: None };
+pub(crate) fn measure(harness: &Harness) -> Result<Vec<Table>> {
+    let registry = Registry { address: &harness.registry, repository: REPOSITORY, authorization: None };
     if !registry.has_image() {
         push_layers(registry, &(0..LAYERS).map(layer).collect::<Vec<_>>())?;
     }
-    let image = format!("{}/{REPOSITORY}:1", bed.registry);
-    let agent = bed.agent(&[&bed.embedded()])?;
-    Ok(vec![compare(bed, &agent, &image)?])
+    let image = format!("{}/{REPOSITORY}:1", harness.registry);
+    let agent = harness.agent(&[&harness.embedded()])?;
+    Ok(vec![compare(harness, &agent, &image)?])
 }
 
-fn compare(bed: &Bed, agent: &Agent, image: &str) -> Result<Table> {
+fn compare(harness: &Harness, agent: &Agent, image: &str) -> Result<Table> {
     let mut contenders = vec![Contender {
         labels: vec!["hythe pull, embedded".to_owned()],
         act: Box::new(|| Ok(vec![time(agent.command(&["pull", image]))?])),
         tidy: Box::new(|| quietly(agent.command(&["images", "remove", image]))),
     }];
-    for engine in &bed.engines {
+    for engine in &harness.engines {
         let words = match engine.name {
             "podman" => vec!["pull", "--tls-verify=false", image],
             _ => vec!["pull", image],
@@ -41,7 +41,7 @@ fn compare(bed: &Bed, agent: &Agent, image: &str) -> Result<Table> {
             tidy: Box::new(move || quietly(engine.command(&["rmi", image]))),
         });
     }
-    if let Some(containerd) = &bed.containerd {
+    if let Some(containerd) = &harness.containerd {
         contenders.push(Contender {
             labels: vec!["ctr images pull".to_owned()],
             act: Box::new(|| Ok(vec![time(containerd.pull(image))?])),
@@ -50,8 +50,8 @@ fn compare(bed: &Bed, agent: &Agent, image: &str) -> Result<Table> {
     }
     Ok(Table {
         title: "Pull an image of 10 layers, 300 MiB".to_owned(),
-        note: "From a registry on loopback, to unpacked; what was pulled is removed again, not timed. Half of each file is noise, so that it halves in compression.".to_owned(),
-        rows: hold(&contenders, bed.runs)?,
+        note: "From a registry on loopback, to unpacked; removing the image afterwards is not timed. Half of each file is random data, so it compresses to half.".to_owned(),
+        rows: hold(&contenders, harness.runs)?,
         figures: Vec::new(),
         plot: None,
     })

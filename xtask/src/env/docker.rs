@@ -10,7 +10,7 @@ use super::http::Endpoint;
 use super::process;
 use super::session::Session;
 use super::state::Socket;
-use super::{firewall, image, links, traces};
+use super::{firewall, host_changes, image, links};
 use crate::failure::{Context, Failure, Result};
 use crate::packages::Need;
 use crate::run;
@@ -97,7 +97,7 @@ fn start(session: &mut Session, socket: &Path) -> Result<()> {
     let directory = session.layout.docker();
     let shims = directory.join("bin");
     let bridge = format!("hyd-{}", session.layout.id());
-    traces::enable_forwarding();
+    host_changes::enable_forwarding();
     firewall::write_shims(&shims, &session.layout.id())?;
     links::ensure_bridge(&bridge, &session.state.pool.docker_bridge())?;
     let settings = directory.join("daemon.json");

@@ -84,7 +84,7 @@ pub(crate) fn sweep(id: &str, pool: Pool) {
 }
 
 /// What is left of this environment, for a leak report.
-pub(crate) fn remains(id: &str, pool: Pool) -> Vec<String> {
+pub(crate) fn leftovers(id: &str, pool: Pool) -> Vec<String> {
     TOOLS
         .iter()
         .flat_map(|tool| {

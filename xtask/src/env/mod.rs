@@ -10,25 +10,25 @@ use crate::packages::{self, Need};
 
 mod docker;
 mod firewall;
+mod host_changes;
 mod http;
 mod image;
 mod layout;
+mod leftovers;
 mod links;
 mod podman;
 mod pool;
 mod process;
 mod registry;
-mod remains;
 mod session;
 mod state;
 mod sweep;
 mod tar;
-mod traces;
 
 pub(crate) use self::image::{Registry, push_layers};
 use self::layout::Layout;
 pub(crate) use self::layout::checkout;
-pub(crate) use self::remains::{Remains, all as remains};
+pub(crate) use self::leftovers::{Leftovers, all as leftovers};
 use self::session::Session;
 pub(crate) use self::tar::Archive;
 

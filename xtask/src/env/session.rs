@@ -4,13 +4,13 @@ use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
+use super::host_changes::Before;
 use super::image;
 use super::image::Image;
 use super::layout::Layout;
 use super::pool::Pool;
 use super::process::{self, Process};
 use super::state::{Description, State};
-use super::traces::Before;
 use crate::failure::Result;
 
 /// Exclusive use of an environment's directory.

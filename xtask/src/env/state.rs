@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::host_changes::Before;
 use super::layout::Layout;
 use super::pool::Pool;
 use super::process::Process;
-use super::traces::Before;
 use crate::failure::{Context, Result};
 
 /// The shape of `env.json`; an engine that is not up is absent.

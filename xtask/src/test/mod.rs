@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace against real, private engines, and proof that nothing stays behind.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::env;
 use crate::failure::{Failure, Result};
@@ -9,27 +10,35 @@ use crate::packages::{self, Need};
 
 mod interrupt;
 mod matrix;
+mod root;
 mod stage;
-mod tally;
+mod summary;
 
 use self::interrupt::Interrupt;
 use self::matrix::Matrix;
+use self::root::Programs;
 pub(crate) use self::stage::program;
 use self::stage::{STAGES, Stage};
-use self::tally::Tally;
+use self::summary::Summary;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask test [--only unit|conformance|e2e] [--keep] [--accept] [filter]
+cargo xtask test [--only unit|conformance|e2e] [--whole] [--in trixie] [--keep] [--accept] [--no-retry] [filter]
     Brings private engines up, runs the tests, looks for leaks, takes the engines down.
     --only STAGE   run one stage
+    --whole        kill the agent at every step on Podman and Docker too; else at a third of them, another each day
+    --in SUITE     conformance and e2e against the engines of that Debian, in a root and namespaces of their own
     --keep         leave the engines up afterwards
-    --accept       commit the conformance matrix of this run to docs/reference/conformance.md";
+    --no-retry     a trial that fails once fails the run; else it is run again, and told as flaky where it then passes
+    --accept       commit the conformance matrix and the isolation table of this run to docs/reference";
 
 #[derive(Debug, Default)]
 struct Options {
     only: Option<&'static Stage>,
+    whole: bool,
     keep: bool,
     accept: bool,
+    no_retry: bool,
+    suite: Option<String>,
     filter: Option<String>,
 }
 
@@ -43,20 +52,30 @@ const NEEDS: &[Need] = &[
     ("newuidmap", "uidmap"),
 ];
 
+/// Chooses the crash points that are tried on engines; the e2e suite says how.
+const CRASH_SEED: &str = "HYTHE_CRASH_SEED";
+
 /// Everything one run found out.
 #[derive(Debug, Default)]
 struct Findings {
-    tally: Tally,
+    summary: Summary,
     problems: Vec<String>,
     skipped: Vec<(String, String)>,
+    /// How long each stage took, compiling included.
+    times: Vec<(&'static str, Duration)>,
 }
 
 /// Runs `test` with the words after it.
 pub(crate) fn main(words: &[String]) -> Result<()> {
     let options = Options::parse(words)?;
+    let programs = Programs::handed_over();
+    if let (Some(suite), None) = (&options.suite, &programs) {
+        let built = stage::built()?;
+        return if root::enter(suite, &built, words)? { Ok(()) } else { Err(Failure::already_reported()) };
+    }
     let interrupt = Interrupt::listen()?;
     let mut findings = Findings::default();
-    if let Err(failure) = with_engines(&options, &interrupt, &mut findings) {
+    if let Err(failure) = with_engines(&options, programs.as_ref(), &interrupt, &mut findings) {
         findings.problems.push(failure.to_string());
     }
     if !options.keep {
@@ -66,56 +85,73 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
     if findings.is_good() {
         return Ok(());
     }
-    Err(Failure::already_told())
+    Err(Failure::already_reported())
 }
 
-fn with_engines(options: &Options, interrupt: &Interrupt, findings: &mut Findings) -> Result<()> {
+fn with_engines(
+    options: &Options,
+    programs: Option<&Programs>,
+    interrupt: &Interrupt,
+    findings: &mut Findings,
+) -> Result<()> {
     let description = env::up_all()?;
     findings.skipped = env::skipped();
     if let Some(reason) = packages::ensure(NEEDS)? {
         println!("some trials will be skipped: {reason}");
     }
     interrupt.check()?;
-    let before = leaks::on_the_machine()?;
-    let ran = run_stages(options, interrupt, description, findings);
-    for leak in leaks::since(&before, leaks::on_the_machine, leaks::is_the_engines_own)? {
-        findings.problems.push(format!("left behind by the tests: {leak}"));
+    let before = leaks::on_the_host()?;
+    let ran = run_stages(options, programs, interrupt, description, findings);
+    for leak in leaks::since(&before, leaks::on_the_host, leaks::is_the_engines_own)? {
+        findings.problems.push(format!("leaked by the tests: {leak}"));
     }
     ran
 }
 
-fn run_stages(options: &Options, interrupt: &Interrupt, description: PathBuf, findings: &mut Findings) -> Result<()> {
+#[expect(clippy::disallowed_methods, reason = "the day chooses which crash points are tried")]
+fn run_stages(
+    options: &Options,
+    programs: Option<&Programs>,
+    interrupt: &Interrupt,
+    description: PathBuf,
+    findings: &mut Findings,
+) -> Result<()> {
     let mut variables = vec![("HYTHE_TEST_ENV", description), ("HYTHE_TEST_BUSYBOX", env::busybox()?)];
-    let stages: Vec<_> = STAGES.iter().filter(|stage| options.wants(stage)).collect();
+    if !options.no_retry {
+        variables.push(("HYTHE_TEST_RETRY", PathBuf::from("1")));
+    }
+    let runs = |stage: &&Stage| options.wants(stage) && programs.is_none_or(|programs| stage.is_built_in(programs));
+    let stages: Vec<_> = STAGES.iter().filter(runs).collect();
     let complete = options.filter.is_none() && findings.skipped.is_empty();
-    let matrix = (complete && stages.iter().any(|stage| stage.writes_matrix)).then(Matrix::new);
-    if let Some(matrix) = &matrix {
-        variables.push(("HYTHE_MATRIX", matrix.path().to_path_buf()));
+    let writes = complete && stages.iter().any(|stage| stage.writes_matrix);
+    let pages = if writes { Matrix::all(options.suite.as_deref()) } else { Vec::new() };
+    variables.extend(pages.iter().map(Matrix::variable));
+    if !options.whole && std::env::var_os(CRASH_SEED).is_none() {
+        let days = jiff::Timestamp::now().as_second() / 86_400;
+        println!("crash points on engines: a third of them, {CRASH_SEED}={days}");
+        variables.push((CRASH_SEED, PathBuf::from(days.to_string())));
     }
     for stage in stages {
         println!("== {}", stage.name);
-        if !stage.run(options.filter.as_deref(), &variables, interrupt, &mut findings.tally)? {
+        let began = Instant::now();
+        if !stage.run(options.filter.as_deref(), programs, &variables, interrupt, &mut findings.summary)? {
             findings.problems.push(format!("stage {} failed", stage.name));
         }
+        findings.times.push((stage.name, began.elapsed()));
         interrupt.check()?;
     }
-    match matrix {
-        Some(matrix) => matrix.settle(options.accept),
-        None if options.accept => {
-            Err(Failure::new("no matrix to accept: it needs every engine, the conformance stage and no filter"))
-        }
-        None => Ok(()),
+    if pages.is_empty() && options.accept {
+        return Err(Failure::new("no matrix to accept: it needs every engine, the conformance stage and no filter"));
     }
+    pages.iter().try_for_each(|page| page.settle(options.accept))
 }
 
 fn take_down(findings: &mut Findings) {
     if let Err(failure) = env::down() {
         findings.problems.push(format!("taking the engines down: {failure}"));
     }
-    match leaks::since(&env::Remains::new(), env::remains, |_| false) {
-        Ok(leaked) => {
-            findings.problems.extend(leaked.into_iter().map(|leak| format!("left behind by the engines: {leak}")))
-        }
+    match leaks::since(&env::Leftovers::new(), env::leftovers, |_| false) {
+        Ok(leaked) => findings.problems.extend(leaked.into_iter().map(|leak| format!("leaked by the engines: {leak}"))),
         Err(failure) => findings.problems.push(failure.to_string()),
     }
 }
@@ -126,8 +162,11 @@ impl Options {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
+                "--whole" => options.whole = true,
                 "--keep" => options.keep = true,
                 "--accept" => options.accept = true,
+                "--no-retry" => options.no_retry = true,
+                "--in" => options.suite = Some(words.next().cloned().unwrap_or_default()),
                 "--only" => options.only = Some(Stage::named(words.next().map_or("", String::as_str))?),
                 flag if flag.starts_with('-') => {
                     return Err(Failure::usage(format!("no option `{flag}`\n{USAGE}")));
@@ -148,7 +187,7 @@ impl Options {
 
 impl Findings {
     fn is_good(&self) -> bool {
-        self.problems.is_empty() && self.tally.failed == 0
+        self.problems.is_empty() && self.summary.failed == 0
     }
 
     /// The closing summary; its last line is the count.
@@ -157,16 +196,22 @@ impl Findings {
         for (engine, reason) in &self.skipped {
             println!("skipped engine {engine}: {reason}");
         }
-        for (reason, count) in &self.tally.reasons {
+        for (reason, count) in &self.summary.reasons {
             println!("skipped {count}: {reason}");
         }
-        for name in &self.tally.failures {
+        for name in &self.summary.flaky {
+            println!("flaky, passed at the second go: {name}");
+        }
+        for name in &self.summary.failures {
             println!("failed: {name}");
         }
         for problem in &self.problems {
             println!("problem: {problem}");
         }
-        let Tally { passed, failed, skipped, .. } = &self.tally;
+        for (stage, time) in &self.times {
+            println!("stage {stage}: {} s", time.as_secs());
+        }
+        let Summary { passed, failed, skipped, .. } = &self.summary;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }
 }

@@ -11,7 +11,7 @@ use super::message::Message;
 
 /// Bytes of what a failing program says that are kept.
 const KEPT: usize = 512;
-/// Time for its last words once it has ended: a child of its own may still hold the pipe.
+/// Time to read its last output once it has ended: a child of its own may still have the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Ends the program and all that it started, whoever stops waiting for it.
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_has_the_status_and_the_last_words() {
+    async fn a_failure_has_the_status_and_the_last_log_lines() {
         assert_eq!(shell("echo no such channel >&2; exit 3").await.unwrap_err(), "exit status: 3: no such channel");
         let error = run(&["/does/not/exist".to_owned()], &message()).await.unwrap_err();
         assert!(error.starts_with("cannot be run"), "{error}");
@@ -132,7 +132,7 @@ mod tests {
         run(&["true".to_owned()], &large).await.unwrap();
         let begun = Instant::now();
         shell("sleep 30 & exit 0").await.unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(3), "waited for what it left behind");
+        assert!(begun.elapsed() < Duration::from_secs(3), "waited for its child processes");
     }
 
     #[tokio::test]

@@ -1,20 +1,21 @@
-//! The `[[alerts]]` of the configuration file, checked whole: every fault is told, not the first.
+//! The `[[alerts]]` of the configuration file, checked whole: every fault is reported, not the first.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::http::Uri;
-use hythe_controller::alerts::{Flapping, Kind, Rule};
 use hythe_spec::Millis;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
+
+use super::rules::{Flapping, Kind, Rule};
 
 const COOLDOWN: Duration = Duration::from_secs(300);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
 const LOST_AFTER: Duration = Duration::from_secs(30);
 
-/// When to tell, and how.
+/// When to alert, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Hook {
     pub(crate) rule: Rule,
@@ -53,12 +54,12 @@ fn hook(fields: &mut Fields<'_>) -> Option<Hook> {
         fields.fault("command", "names no program");
     }
     if command.is_none() && webhook.is_none() && !fields.has_faults_at(&["command", "webhook"]) {
-        fields.fault("", "tells nobody: give it a `command` or a `webhook`");
+        fields.fault("", "has no receiver: give it a `command` or a `webhook`");
     }
     let webhook = webhook.and_then(|url| url_of(&url, fields));
     let timeout = fields.duration("timeout").unwrap_or(TIMEOUT);
     if timeout.is_zero() || timeout > LONGEST_TIMEOUT {
-        fields.fault("timeout", format!("must be more than nothing and at most {} s", LONGEST_TIMEOUT.as_secs()));
+        fields.fault("timeout", format!("must be greater than 0 and at most {} s", LONGEST_TIMEOUT.as_secs()));
     }
     if rule.service.is_some() && rule.on.contains(&Kind::RuntimeLost) {
         fields.fault("service", "a runtime belongs to no service: give `runtime-lost` an alert of its own");
@@ -103,7 +104,7 @@ fn flapping(fields: &mut Fields<'_>) -> Flapping {
         inner.fault("restarts", "must be from 1 to 1000");
     }
     if flapping.within.is_zero() {
-        inner.fault("within", "must be more than nothing");
+        inner.fault("within", "must be greater than 0");
     }
     inner.refuse_others();
     flapping
@@ -153,7 +154,7 @@ impl Fields<'_> {
     fn refuse_others(&mut self) {
         let others: Vec<String> = self.table.keys().cloned().collect();
         for key in others {
-            self.fault(&key, "is no key that is known here");
+            self.fault(&key, "is not a known key");
         }
     }
 
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_with_its_place() {
+    fn every_fault_is_reported_with_its_place() {
         let problems = parsed(
             "[[alerts]]\non = ['flaping']\ncommand = []\ncooldown = 'long'\ntimout = '1s'\nflapping = { restarts = 0, times = 1 }\n\
              [[alerts]]\nwebhook = 'ftp://x'\ntimeout = '0s'\n[[alerts]]\non = ['runtime-lost']\nservice = 'shop'",
@@ -218,13 +219,13 @@ mod tests {
             "`alerts[0].on` `flaping` is none of",
             "`alerts[0].cooldown` `long` is not a duration",
             "`alerts[0].flapping.restarts` must be",
-            "`alerts[0].flapping.times` is no key",
+            "`alerts[0].flapping.times` is not a known key",
             "`alerts[0].command` names no program",
-            "`alerts[0].timout` is no key",
+            "`alerts[0].timout` is not a known key",
             "`alerts[1].on` is missing",
             "`alerts[1].webhook` `ftp://x` is no",
             "`alerts[1].timeout` must be",
-            "`alerts[2]` tells nobody",
+            "`alerts[2]` has no receiver",
             "`alerts[2].service` a runtime belongs to no service",
         ];
         assert_eq!(problems.len(), expected.len(), "{problems:#?}");

@@ -1,11 +1,11 @@
 //! An alert as hooks get it: one JSON document, and its main facts as variables.
 
-use hythe_controller::alerts::Alert;
 use serde_json::json;
 
+use super::rules::Alert;
 use crate::view;
 
-/// What a hook is told.
+/// What a hook gets.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) json: String,
@@ -23,7 +23,7 @@ impl Message {
             Some(("HYTHE_TIME", alert.time.to_string())),
             Some(("HYTHE_AGENT", agent.to_owned())),
             Some(("HYTHE_CURSOR", event.cursor.to_string())),
-            Some(("HYTHE_EVENT", event.kind.clone())),
+            Some(("HYTHE_EVENT", event.kind.to_string())),
             named("HYTHE_SERVICE", &event.service),
             named("HYTHE_WORKLOAD", &event.workload),
             named("HYTHE_RUNTIME", &event.runtime),

@@ -10,10 +10,11 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use hythe_spec::causes::with_causes;
 
 use super::message::Message;
 
-/// Bytes of an answer that are read; of a refusal some of them are told.
+/// Bytes of an answer that are read; of a refusal some of them are reported.
 const READ: usize = 16 << 10;
 const SHOWN: usize = 200;
 
@@ -26,7 +27,7 @@ pub(super) async fn post(url: &Uri, message: &Message) -> Result<String, String>
         .header(USER_AGENT, concat!("hythe/", env!("CARGO_PKG_VERSION")))
         .body(Full::new(Bytes::from(message.json.clone())))
         .map_err(|error| error.to_string())?;
-    let answer = client()?.request(request).await.map_err(|error| chain(&error))?;
+    let answer = client()?.request(request).await.map_err(|error| with_causes(&error))?;
     let status = answer.status();
     if status.is_success() {
         return Ok(status.to_string());
@@ -53,18 +54,13 @@ fn client() -> Result<&'static Http, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_provider_and_platform_verifier(provider)
-        .map_err(|error| format!("TLS cannot be used: {error}"))?
+        .map_err(|error| format!("TLS cannot be used: {}", with_causes(&error)))?
         .https_or_http()
         .enable_http1()
         .build();
     // Rare calls gain nothing from connections that are kept.
     let made = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
     Ok(CLIENT.get_or_init(|| made))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

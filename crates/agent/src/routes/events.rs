@@ -14,7 +14,7 @@ use hythe_store::EventFilter;
 
 use super::follower::{Follower, gap_event};
 use crate::error::ApiResult;
-use crate::listen::Peer;
+use crate::serve::Peer;
 use crate::{App, view};
 
 pub(crate) async fn list(
@@ -29,8 +29,8 @@ pub(crate) async fn list(
     let filter =
         EventFilter { after: after.unwrap_or(0), service: query.service, workload: query.workload, limit: query.limit };
     if !query.follow {
-        let events: Vec<_> = hub.read(&filter)?.into_iter().map(view::event).collect();
-        return Ok(Json(events).into_response());
+        let read = move |_: &App| Ok(hub.read(&filter)?.into_iter().map(view::event).collect::<Vec<_>>());
+        return Ok(Json(super::apart(app, read).await?).into_response());
     }
     // Listening begins before the bounds are read, so that nothing falls between.
     let live = hub.listen();

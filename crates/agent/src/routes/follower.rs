@@ -1,6 +1,6 @@
 //! One reader of the event stream: a task reads the store in batches and hands out no faster than the reader takes.
 //!
-//! A reader that takes nothing while much happens, or that retention has overtaken, is told so by a `gap` event and cut off: nothing is
+//! A reader that takes nothing while much happens, or that retention has overtaken, gets a `gap` event and is disconnected: nothing is
 //! ever skipped in silence, and no reader costs more than a few events of memory.
 
 use std::pin::Pin;
@@ -11,13 +11,14 @@ use std::time::Duration;
 use axum::response::sse::Event;
 use futures_util::Stream;
 use hythe_controller::EventHub;
-use hythe_store::{EventFilter, EventRecord};
+use hythe_runtime::Clock;
+use hythe_store::{EventFilter, EventKind, EventRecord};
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::listen::Peer;
+use crate::serve::Peer;
 use crate::view;
 
 /// Events read from the store at once.
@@ -35,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(30);
 enum End {
     /// Nobody reads any more, or the agent ends.
     Left,
-    /// Its reader was told of a gap.
+    /// Its reader got a gap event.
     CutOff,
 }
 
@@ -69,7 +70,7 @@ impl Follower {
         peer: Option<Peer>,
         closing: CancellationToken,
     ) -> Events {
-        // One place is kept for the gap, so that it can always be told.
+        // One place is kept for the gap, so that it can always be sent.
         let (out, events) = mpsc::channel(AHEAD + 1);
         let taken = CancellationToken::new();
         let guard = taken.clone().drop_guard();
@@ -117,11 +118,11 @@ impl Follower {
         }
     }
 
-    /// Waits for something new; false when there is nobody to tell.
+    /// Waits for something new; false when there is no reader.
     async fn more(&mut self) -> bool {
         tokio::select! {
             () = self.out.closed() => false,
-            told = self.live.recv() => !matches!(told, Err(RecvError::Closed)),
+            news = self.live.recv() => !matches!(news, Err(RecvError::Closed)),
         }
     }
 
@@ -161,7 +162,7 @@ fn sse(record: EventRecord) -> Event {
     let event = view::event(record);
     Event::default()
         .id(event.cursor.to_string())
-        .event(&event.kind)
+        .event(event.kind.as_str())
         .data(serde_json::to_string(&event).unwrap_or_default())
 }
 
@@ -169,20 +170,20 @@ fn sse(record: EventRecord) -> Event {
 /// The cursor is where that is.
 pub(super) fn gap_event(from: u64, to: u64, lost: bool) -> Event {
     let (cursor, message) = if lost {
-        (to, format!("events after {from} up to {to} were forgotten before they were read"))
+        (to, format!("events after {from} up to {to} were removed before they were read"))
     } else {
-        (from, format!("this reader takes nothing and is cut off; events after {from} are there for whoever resumes"))
+        (from, format!("this reader does not read and is disconnected; it can resume after {from}"))
     };
     let gap = hythe_api::Event {
         cursor,
-        time: jiff::Timestamp::now(),
+        time: Clock::system().now(),
         runtime: None,
         service: None,
         workload: None,
-        kind: "gap".to_owned(),
+        kind: EventKind::Gap.into(),
         message,
         details: json!({ "from": from, "to": to, "lost": lost }),
     };
     let data = serde_json::to_string(&gap).unwrap_or_default();
-    Event::default().id(cursor.to_string()).event("gap").data(data)
+    Event::default().id(cursor.to_string()).event(EventKind::Gap.as_str()).data(data)
 }

@@ -1,4 +1,4 @@
-//! Everything that runs on the machine, ours or not.
+//! Every instance on the host, managed by Hythe or not.
 
 use std::convert::Infallible;
 
@@ -8,9 +8,8 @@ use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use futures_util::{Stream, StreamExt, stream};
 use hythe_api::{InstanceChange, InstanceEvent, InstanceQuery, InstanceSnapshot};
-use hythe_controller::{Heard, Reader};
+use hythe_discovery::{InstanceStream, StreamItem};
 use hythe_runtime::{Error, ErrorKind};
-use jiff::Timestamp;
 
 use crate::App;
 use crate::error::ApiResult;
@@ -20,12 +19,13 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<InstanceQue
     if let Some(name) = &query.runtime {
         app.controller.runtimes().is_configured(name)?;
     }
-    let view = View { all: query.all, foreign: query.foreign, runtime: query.runtime };
+    let InstanceQuery { all, foreign, runtime, follow: _, show_secrets } = query.clone();
+    let view = View { all, foreign, runtime, show_secrets };
     if !query.follow {
-        let snapshot = view.snapshot(&app.controller.instances().snapshot().await);
+        let snapshot = view.snapshot(&app.discovery.snapshot().await);
         return Ok(Json(answered(snapshot)?).into_response());
     }
-    let reader = app.controller.instances().follow().await;
+    let reader = app.discovery.follow().await;
     let closing = app.closing.clone().cancelled_owned();
     let events = events(reader, view).map(|event| sse(&event)).take_until(closing).map(Ok::<_, Infallible>);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
@@ -46,13 +46,13 @@ fn answered(snapshot: InstanceSnapshot) -> Result<InstanceSnapshot, Error> {
 }
 
 struct Feed {
-    reader: Reader,
+    reader: InstanceStream,
     view: View,
     last: u64,
 }
 
 /// The snapshot, then what changes; after a gap nothing.
-fn events(reader: Reader, view: View) -> impl Stream<Item = InstanceEvent> {
+fn events(reader: InstanceStream, view: View) -> impl Stream<Item = InstanceEvent> {
     let snapshot = &reader.snapshot;
     let change = InstanceChange::Snapshot(Box::new(view.snapshot(snapshot)));
     let first = InstanceEvent { id: snapshot.id, after: None, time: snapshot.time, change };
@@ -65,13 +65,15 @@ impl Feed {
     async fn next(&mut self) -> Option<InstanceEvent> {
         loop {
             let (id, time, change) = match self.reader.next().await? {
-                Heard::Told(told) => match self.view.change(&told.change) {
-                    Some(change) => (told.id, told.time, change),
+                StreamItem::Event(event) => match self.view.change(&event.change) {
+                    Some(change) => (event.id, event.time, change),
                     None => continue,
                 },
-                Heard::Gap(missed) => {
-                    (self.last.saturating_add(missed), Timestamp::now(), InstanceChange::Gap { missed })
-                }
+                StreamItem::Gap(missed) => (
+                    self.last.saturating_add(missed),
+                    hythe_runtime::Clock::system().now(),
+                    InstanceChange::Gap { missed },
+                ),
             };
             let after = Some(std::mem::replace(&mut self.last, id));
             return Some(InstanceEvent { id, after, time, change });

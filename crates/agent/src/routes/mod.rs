@@ -4,9 +4,10 @@ mod events;
 mod follower;
 mod images;
 mod instances;
-mod keep;
+mod maintenance;
 mod operations;
 mod runtimes;
+mod secrets;
 mod services;
 mod sessions;
 mod snapshots;
@@ -22,13 +23,14 @@ use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use hythe_runtime::{Error, ErrorKind};
 
 use crate::App;
 use crate::error::ApiError;
+use crate::guard::guarded;
 
-/// Processor time of each instance when it was last asked for, so that use can be told as a rate.
+/// Processor time of each instance when it was last asked for, so that use can be reported as a rate.
 pub(crate) type Samples = Arc<Mutex<BTreeMap<String, (Instant, u64)>>>;
 
 /// The agent's routes; held against [`hythe_api::OPERATIONS`] by a test.
@@ -44,18 +46,23 @@ pub fn router(app: App) -> Router {
         .route("/v1/explain", post(services::explain))
         .route("/v1/workloads", get(workloads::list))
         .route("/v1/events", get(events::list))
+        .route("/v1/secrets", get(secrets::list))
+        .route("/v1/secrets/{name}", get(secrets::show).put(secrets::set).delete(secrets::remove))
         .route("/v1/instances", get(instances::list))
         .route("/v1/operations", get(operations::list))
         .route("/v1/operations/{id}", get(operations::show).delete(operations::cancel))
         .route("/v1/operations/{id}/progress", get(operations::progress))
         .route("/v1/images", get(images::list).delete(images::remove))
+        .route("/v1/images/local", get(images::show))
         .route("/v1/images/remote", get(images::remote))
         .route("/v1/images/pull", post(images::pull))
         .route("/v1/images/push", post(images::push))
         .route("/v1/images/build", post(images::build))
         .route("/v1/images/load", post(images::load))
+        .route("/v1/images/prune", post(images::prune))
         .route("/v1/images/tag", post(images::tag))
         .fallback(no_such_path)
+        .layer(from_fn_with_state(app.clone(), guarded))
         .with_state(app)
 }
 
@@ -67,22 +74,33 @@ fn engine_routes() -> Router<App> {
         .route("/v1/services/{name}/stop", post(services::stop))
         .route("/v1/services/{name}/start", post(services::start))
         .route("/v1/services/{name}/restart", post(services::restart))
-        .route("/v1/adopt", post(keep::adopt))
-        .route("/v1/purge", post(keep::purge))
-        .route("/v1/gc", get(keep::garbage).post(keep::collect))
+        .route("/v1/services/{name}/kill", post(services::kill))
+        .route("/v1/adopt", post(maintenance::adopt))
+        .route("/v1/purge", post(maintenance::purge))
+        .route("/v1/gc", get(maintenance::garbage).post(maintenance::collect))
         .route("/v1/snapshots", get(snapshots::list).post(snapshots::create))
         .route("/v1/snapshots/{name}", get(snapshots::show).delete(snapshots::remove))
         .route("/v1/workloads/{name}", get(workloads::show))
         .route("/v1/workloads/{name}/logs", get(workloads::logs))
         .route("/v1/workloads/{name}/stats", get(workloads::stats))
-        .route("/v1/workloads/{name}/exec", any(sessions::exec))
-        .route("/v1/workloads/{name}/attach", any(sessions::attach))
+        .route("/v1/workloads/{name}/exec", get(sessions::exec))
+        .route("/v1/workloads/{name}/attach", get(sessions::attach))
 }
 
 /// Right after a start no engine is connected yet, which is no answer to whoever asks then.
 async fn once_engines_were_tried(State(app): State<App>, request: Request, next: Next) -> Response {
     app.controller.runtimes().tried().await;
     next.run(request).await
+}
+
+/// Reads what may be much on a thread that no other request waits for.
+async fn apart<T: Send + 'static>(
+    app: App,
+    read: impl FnOnce(&App) -> Result<T, Error> + Send + 'static,
+) -> Result<T, ApiError> {
+    let read = tokio::task::spawn_blocking(move || read(&app)).await;
+    read.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal, "request", "the answer was given up")))
+        .map_err(Into::into)
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

@@ -16,7 +16,8 @@ use crate::error::ApiResult;
 use crate::{App, view};
 
 pub(crate) async fn list(State(app): State<App>) -> ApiResult<Json<Vec<Operation>>> {
-    Ok(Json(app.controller.operations().all()?.iter().map(view::operation).collect()))
+    let all = super::apart(app, |app| Ok(app.controller.operations().all()?.iter().map(view::operation).collect()));
+    all.await.map(Json)
 }
 
 pub(crate) async fn show(State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<Operation>> {

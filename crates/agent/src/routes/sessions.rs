@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
@@ -20,6 +21,8 @@ use crate::error::problem;
 
 /// Largest message; bigger writes are split by the client.
 const LARGEST: usize = 1 << 20;
+/// Time that the first message may take: until then a session is no more than a request.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
@@ -36,7 +39,7 @@ pub(crate) async fn attach(State(app): State<App>, Path(name): Path<String>, upg
 }
 
 async fn begin_exec(app: &App, name: &str, start: ExecStart) -> Result<Session, Error> {
-    let (runtime, id) = app.controller.instance(name)?;
+    let (runtime, id) = app.controller.instance(name).await?;
     let request = ExecRequest {
         command: start.command,
         env: start.env,
@@ -45,20 +48,17 @@ async fn begin_exec(app: &App, name: &str, start: ExecStart) -> Result<Session, 
         tty: start.tty,
         stdin: start.stdin,
         size: start.size.map(terminal_size),
+        timeout: None,
     };
     let facet = runtime.exec().ok_or_else(|| unsupported(&runtime.info().name))?;
     facet.exec(&OpContext::new("exec"), &id, &request).await
 }
 
 async fn begin_attach(app: &App, name: &str, start: &AttachStart) -> Result<Session, Error> {
-    let (runtime, id) = app.controller.instance(name)?;
+    let (runtime, id) = app.controller.instance(name).await?;
     let facet = runtime.exec().ok_or_else(|| unsupported(&runtime.info().name))?;
-    let session = facet.attach(&OpContext::new("attach"), &id, &AttachRequest { stdin: start.stdin }).await?;
-    if let (Some(size), Some(resize)) = (start.size, &session.resize) {
-        // A terminal that is gone needs no size.
-        let _ = resize.send(terminal_size(size)).await;
-    }
-    Ok(session)
+    let request = AttachRequest { stdin: start.stdin, size: start.size.map(terminal_size) };
+    facet.attach(&OpContext::new("attach"), &id, &request).await
 }
 
 fn unsupported(runtime: &str) -> Error {
@@ -99,11 +99,12 @@ where
 
 async fn first_message<S: DeserializeOwned>(socket: &mut WebSocket) -> Result<S, Error> {
     let wrong = |text: String| Error::new(ErrorKind::Invalid, "session", text);
-    match socket.recv().await {
-        Some(Ok(Message::Text(text))) => {
+    match tokio::time::timeout(PATIENCE, socket.recv()).await {
+        Ok(Some(Ok(Message::Text(text)))) => {
             serde_json::from_str(&text).map_err(|error| wrong(format!("the first message cannot be read: {error}")))
         }
-        _ => Err(wrong("the first message must be text".to_owned())),
+        Ok(_) => Err(wrong("the first message must be text".to_owned())),
+        Err(_) => Err(wrong(format!("there was no first message within {} s", PATIENCE.as_secs()))),
     }
 }
 

@@ -9,18 +9,18 @@ use hythe_controller::SnapshotOn;
 
 use super::services::accepted;
 use crate::App;
-use crate::error::{ApiResult, bad_request, problem};
+use crate::error::{ApiResult, problem};
 
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<SnapshotQuery>) -> ApiResult<Json<Vec<Snapshot>>> {
     let all = app.controller.snapshots(query.runtime.as_deref(), query.service.as_deref()).await?;
-    Ok(Json(all.into_iter().map(told).collect()))
+    Ok(Json(all.into_iter().map(snapshot_of).collect()))
 }
 
 pub(crate) async fn create(
     State(app): State<App>,
     body: Result<Json<CreateSnapshot>, JsonRejection>,
 ) -> ApiResult<(StatusCode, Json<Operation>)> {
-    let Json(asked) = body.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let Json(asked) = body?;
     accepted(app.controller.snapshot(&asked.workload, asked.name.as_deref()))
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn show(
         let hythe_runtime::SnapshotMount { kind, source, options } = mount;
         SnapshotMount { kind, source, options }
     };
-    Ok(Json(SnapshotDetail { snapshot: told(found), mounts: mounts.into_iter().map(mount).collect(), problem }))
+    Ok(Json(SnapshotDetail { snapshot: snapshot_of(found), mounts: mounts.into_iter().map(mount).collect(), problem }))
 }
 
 pub(crate) async fn remove(
@@ -50,7 +50,7 @@ pub(crate) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn told(found: SnapshotOn) -> Snapshot {
+fn snapshot_of(found: SnapshotOn) -> Snapshot {
     let SnapshotOn { runtime, snapshot } = found;
     let hythe_runtime::Snapshot { name, id, identity, size, created } = snapshot;
     Snapshot {

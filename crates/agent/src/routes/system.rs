@@ -8,6 +8,7 @@ use hythe_api::{Condition, Health, HealthReason, Version};
 use serde_json::Value;
 
 use crate::App;
+use crate::error::ApiResult;
 
 /// Degraded is no reason to restart an agent, so only one whose store cannot be read answers with a failure.
 pub(crate) async fn healthz(State(app): State<App>) -> (StatusCode, Json<Health>) {
@@ -30,8 +31,9 @@ fn reasons(app: &App) -> Vec<HealthReason> {
     faults.into_iter().map(|fault| HealthReason { subject: fault.subject, message: fault.message }).collect()
 }
 
-pub(crate) async fn metrics(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], crate::metrics::render(&app))
+pub(crate) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoResponse> {
+    let page = super::apart(app, |app| Ok(crate::metrics::render(app))).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page))
 }
 
 pub(crate) async fn version(State(app): State<App>) -> Json<Version> {

@@ -1,5 +1,6 @@
 //! Workloads: look, logs, resource use.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::PoisonError;
 use std::time::Instant;
@@ -9,19 +10,26 @@ use axum::extract::{Path, Query, State};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::{Stream, StreamExt};
-use hythe_api::{LogLine, LogQuery, Stats, Workload, WorkloadDetail};
+use hythe_api::{LogLine, LogQuery, SecretsQuery, Stats, Workload, WorkloadDetail};
+use hythe_controller::WorkloadState;
 use hythe_runtime::{Error, ErrorKind, LogOptions, OpContext, StatsSample, StdStream};
+use hythe_store::ImageCheck;
 
 use crate::error::{ApiResult, problem};
-use crate::{App, view};
+use crate::{App, masked, view};
 
-pub(crate) async fn list(State(app): State<App>) -> Json<Vec<Workload>> {
-    Json(app.controller.workloads().iter().map(view::workload).collect())
+pub(crate) async fn list(State(app): State<App>) -> ApiResult<Json<Vec<Workload>>> {
+    super::apart(app, |app| Ok(app.controller.each_workload(view::workload))).await.map(Json)
 }
 
-pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<WorkloadDetail>> {
-    let cell = app.controller.workload(&name)?;
-    let seen = match app.controller.instance(&name) {
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(query): Query<SecretsQuery>,
+) -> ApiResult<Json<WorkloadDetail>> {
+    let shown = query.show_secrets;
+    let state = app.controller.workload(&name)?;
+    let seen = match app.controller.instance(&name).await {
         Ok((runtime, id)) => runtime.inspect(&OpContext::new("inspect"), &id).await.map(Some),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
         Err(error) => Err(error),
@@ -30,12 +38,20 @@ pub(crate) async fn show(State(app): State<App>, Path(name): Path<String>) -> Ap
         Ok(seen) => (seen.and_then(|seen| serde_json::to_value(seen).ok()), None),
         Err(error) => (None, Some(problem(&error))),
     };
+    let check = state.observed.current.as_ref().and_then(|current| current.image_check.clone());
+    let (image_health, image_health_error) = match check {
+        Some(ImageCheck::Found(health)) => (Some(health), None),
+        Some(ImageCheck::Unfit(reason)) => (None, Some(reason)),
+        Some(ImageCheck::Absent) | None => (None, None),
+    };
     Ok(Json(WorkloadDetail {
-        workload: view::workload(&cell),
-        placement: view::placement(&cell.desired.placement),
-        plan_hash: cell.desired.recipe.hash,
-        desired: cell.desired.recipe.component,
-        observed,
+        image_health: masked::unless(shown, image_health)?,
+        image_health_error,
+        workload: view::workload(&state),
+        placement: view::placement(&state.desired.placement),
+        plan_hash: state.desired.spec.hash,
+        desired: masked::unless(shown, state.desired.spec.component)?,
+        observed: observed.map(|observed| masked::document_unless(shown, observed)),
         observed_error,
     }))
 }
@@ -45,7 +61,7 @@ pub(crate) async fn logs(
     Path(name): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let (runtime, id) = app.controller.instance(&name)?;
+    let (runtime, id) = app.controller.instance(&name).await?;
     let unsupported =
         || Error::new(ErrorKind::Unsupported, "logs", format!("runtime `{}` keeps no logs", runtime.info().name));
     let facet = runtime.logs().ok_or_else(unsupported)?;
@@ -72,7 +88,8 @@ fn wire_line(line: hythe_runtime::LogLine) -> LogLine {
         StdStream::Stdout => hythe_api::StdStream::Stdout,
         StdStream::Stderr => hythe_api::StdStream::Stderr,
     };
-    LogLine { stream, time: line.time, text, base64, terminated: line.terminated }
+    let hythe_runtime::LogLine { stream: _, time, line: _, terminated, partial, after_gap } = line;
+    LogLine { stream, time, text, base64, terminated, partial, after_gap }
 }
 
 /// An SSE event whose data is JSON.
@@ -81,12 +98,12 @@ pub(super) fn event<T: serde::Serialize>(name: &str, data: &T) -> Event {
 }
 
 pub(crate) async fn stats(State(app): State<App>, Path(name): Path<String>) -> ApiResult<Json<Stats>> {
-    let (runtime, id) = app.controller.instance(&name)?;
+    let (runtime, id) = app.controller.instance(&name).await?;
     let unsupported =
         || Error::new(ErrorKind::Unsupported, "stats", format!("runtime `{}` has no statistics", runtime.info().name));
     let facet = runtime.stats().ok_or_else(unsupported)?;
     let sample = facet.sample(&OpContext::new("stats"), &id).await?;
-    let rate = rate(&app, &id.0, &sample);
+    let rate = rate(&app, id.as_str(), &sample);
     Ok(Json(Stats {
         workload: name,
         cpu_nanos: sample.cpu_nanos,
@@ -104,12 +121,8 @@ pub(crate) async fn stats(State(app): State<App>, Path(name): Path<String>) -> A
 /// Processor use since the sample before; instances that are gone are forgotten.
 fn rate(app: &App, id: &str, sample: &StatsSample) -> Option<u64> {
     let now = Instant::now();
-    let alive: Vec<String> = app
-        .controller
-        .workloads()
-        .into_iter()
-        .filter_map(|cell| cell.observed.current.and_then(|current| current.id))
-        .collect();
+    let id_of = |state: &WorkloadState| state.observed.current.as_ref().and_then(|current| current.id.clone());
+    let alive: BTreeSet<String> = app.controller.each_workload(id_of).into_iter().flatten().collect();
     let mut samples = app.samples.lock().unwrap_or_else(PoisonError::into_inner);
     samples.retain(|known, _| alive.contains(known));
     let (then, before) = samples.insert(id.to_owned(), (now, sample.cpu_nanos))?;

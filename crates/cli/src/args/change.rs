@@ -18,7 +18,7 @@ pub(crate) struct Scope {
 pub(crate) struct Stop {
     #[command(flatten)]
     pub(crate) scope: Scope,
-    /// Time until KILL, over the component's own grace
+    /// Time until SIGKILL; overrides the component's `stop_grace`
     #[arg(long, value_name = "DURATION", value_parser = millis)]
     pub(crate) grace: Option<hythe_spec::Millis>,
 }
@@ -37,12 +37,28 @@ pub(crate) struct Start {
 pub(crate) struct Restart {
     #[command(flatten)]
     pub(crate) scope: Scope,
-    /// Time until KILL, over the component's own grace
+    /// Time until SIGKILL; overrides the component's `stop_grace`
     #[arg(long, value_name = "DURATION", value_parser = millis)]
     pub(crate) grace: Option<hythe_spec::Millis>,
 }
 
-/// Remove a service; its snapshots stay, and its named volumes unless asked otherwise
+/// Send a signal to a service or component; default KILL
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe kill shop/web
+  hythe kill shop/web --signal HUP
+  hythe kill shop -s USR1
+
+A process that exits is restarted according to its restart policy, as after a crash. To stop it, use `hythe stop`.")]
+pub(crate) struct Kill {
+    #[command(flatten)]
+    pub(crate) scope: Scope,
+    /// Name or number of the signal
+    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL", value_parser = signal)]
+    pub(crate) signal: hythe_spec::Signal,
+}
+
+/// Remove a service; snapshots stay, and named volumes unless --volumes is given
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe undeploy shop\n  hythe undeploy shop --volumes")]
 pub(crate) struct Undeploy {
@@ -56,7 +72,7 @@ pub(crate) struct Undeploy {
     pub(crate) wait: Wait,
 }
 
-/// List what the agent is doing and has done; join or cancel it
+/// List running and past operations of the agent; join or cancel one
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "ops",
@@ -72,17 +88,17 @@ pub(crate) struct Operations {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum OperationsCommand {
-    /// Follow an operation from its beginning until it ends
+    /// Show the progress of an operation from its beginning until it ends
     #[command(after_help = "Examples:\n  hythe operations join 42")]
     Join {
         /// Its id
         #[arg(value_name = "ID")]
         id: String,
-        /// Wait at most so long, then fail; the agent goes on
+        /// Maximum time to wait, then fail; the agent continues
         #[arg(long, value_name = "DURATION", value_parser = millis)]
         timeout: Option<hythe_spec::Millis>,
     },
-    /// Ask an operation to stop
+    /// Cancel an operation
     #[command(after_help = "Examples:\n  hythe operations cancel 42")]
     Cancel {
         /// Its id
@@ -91,20 +107,28 @@ pub(crate) enum OperationsCommand {
     },
 }
 
-/// How long to stay with an operation.
+/// How long to wait for an operation.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct Wait {
-    /// Wait for the outcome (the default)
+    /// Wait for the result (default)
     #[arg(long, conflicts_with = "detach")]
     pub(crate) wait: bool,
-    /// Return as soon as the agent has accepted
-    #[arg(long, short)]
+    /// Return as soon as the agent has accepted the request
+    #[arg(long, short, visible_alias = "no-wait")]
     pub(crate) detach: bool,
-    /// Wait at most so long, then fail; the agent goes on
+    /// Maximum time to wait, then fail; the agent continues
     #[arg(long, value_name = "DURATION", conflicts_with = "detach", value_parser = millis)]
     pub(crate) timeout: Option<hythe_spec::Millis>,
 }
 
-fn millis(text: &str) -> Result<hythe_spec::Millis, hythe_spec::ParseError> {
+pub(super) fn millis(text: &str) -> Result<hythe_spec::Millis, hythe_spec::ParseError> {
     text.parse()
+}
+
+fn signal(text: &str) -> Result<hythe_spec::Signal, String> {
+    let message = |error: hythe_spec::ParseError| match error.hint {
+        Some(hint) => format!("{}; {hint}", error.message),
+        None => error.message,
+    };
+    text.parse().map_err(message)
 }

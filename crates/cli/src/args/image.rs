@@ -11,6 +11,8 @@ use super::change::Wait;
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
   hythe images
+  hythe images --dangling        images that nothing refers to
+  hythe images prune --older-than 7d
   hythe images tag shop:dev registry.example.com/shop:1.2
   hythe images remove shop:dev
   hythe image pack target/release/shop -t shop:dev -o shop.tar
@@ -19,22 +21,48 @@ use super::change::Wait;
 pub(crate) struct Images {
     #[command(subcommand)]
     pub(crate) command: Option<ImagesCommand>,
+    /// Only images that no tag, no instance and no component refers to
+    #[arg(long)]
+    pub(crate) dangling: bool,
     #[command(flatten)]
     pub(crate) on: OnRuntime,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImagesCommand {
-    /// Remove an image's name
-    #[command(visible_alias = "rm", after_help = "Examples:\n  hythe images remove shop:dev")]
-    Remove {
+    /// List images, as `hythe images` does
+    #[command(visible_alias = "list", after_help = "Examples:\n  hythe image ls --dangling")]
+    Ls {
+        /// Only images that no tag, no instance and no component refers to
+        #[arg(long)]
+        dangling: bool,
+        #[command(flatten)]
+        on: OnRuntime,
+    },
+    /// Show an image and its process configuration; secret-looking values are masked
+    #[command(
+        after_help = "Examples:\n  hythe image inspect shop:dev\n  hythe image inspect shop:dev --json | jq .labels"
+    )]
+    Inspect {
         /// The image
         #[arg(value_name = "IMAGE")]
         image: hythe_spec::ImageRef,
         #[command(flatten)]
         on: OnRuntime,
     },
-    /// Give an image one more name
+    /// Remove names of images; an image is removed with its last name
+    #[command(visible_alias = "rm", after_help = "Examples:\n  hythe images remove shop:dev shop:old")]
+    Remove {
+        /// The images
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<hythe_spec::ImageRef>,
+        /// Ignore missing images
+        #[arg(long)]
+        ignore_missing: bool,
+        #[command(flatten)]
+        on: OnRuntime,
+    },
+    /// Add a name to an image
     #[command(after_help = "Examples:\n  hythe images tag shop:dev shop:1.2")]
     Tag {
         /// The image
@@ -47,31 +75,62 @@ pub(crate) enum ImagesCommand {
         on: OnRuntime,
     },
     Load(LoadImages),
+    Prune(PruneImages),
     #[cfg(feature = "agent")]
     Pack(PackImage),
 }
 
-/// Take the images of an archive that `docker save`, `podman save` or `hythe image pack` wrote
+/// Load the images of an archive of `docker save`, `podman save` or `hythe image pack`
 ///
-/// The archive is read on the agent's machine. The images have the names they have in it.
+/// The archive is read on the agent's host. Images keep their names; --name is for an image without one.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe image load shop.tar
+  hythe image load --name shop:dev unnamed.tar
   hythe image load --runtime docker shop.tar --json")]
 pub(crate) struct LoadImages {
     /// The archive
     #[arg(value_name = "FILE")]
     pub(crate) file: std::path::PathBuf,
+    /// Name for the one image that has no name in the archive
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<hythe_spec::ImageRef>,
     #[command(flatten)]
     pub(crate) on: OnRuntime,
     #[command(flatten)]
     pub(crate) wait: Wait,
 }
 
-/// Make a minimal image of ELF programs, the shared libraries they need, and given files
+/// Remove images that no instance and no component uses
 ///
-/// Programs go to /usr/bin and are read, never run. Their interpreter and libraries are found as the dynamic linker finds them; what a
-/// program opens by itself while running is not seen: give it with --file. The same files give the same digest.
+/// Without --all, only untagged images. Images of any instance stay, running or not, managed by Hythe or not; so do
+/// snapshots and the images of deployed components. On a terminal it asks for confirmation.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe images prune --dry-run
+  hythe images prune --older-than 24h
+  hythe images prune --all --runtime docker --yes")]
+pub(crate) struct PruneImages {
+    /// Also remove tagged images
+    #[arg(long, short)]
+    pub(crate) all: bool,
+    /// Minimum age of an image, since its build or, if later, since Hythe pulled it; images of unknown age stay
+    #[arg(long, value_name = "DURATION", value_parser = super::change::millis)]
+    pub(crate) older_than: Option<hythe_spec::Millis>,
+    /// Only show what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask for confirmation
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) on: OnRuntime,
+}
+
+/// Create a minimal image of ELF programs, their shared libraries, and given files
+///
+/// Programs go to /usr/bin. They are parsed, never executed. Their interpreter and libraries are found as the dynamic linker does. Files that a
+/// program opens while it runs are not detected: add them with --file. The same files give the same digest.
 #[cfg(feature = "agent")]
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -79,13 +138,13 @@ pub(crate) struct LoadImages {
   hythe image pack ./shop --file ./shop.conf:/etc/shop.conf --env MODE=dev --entrypoint '/usr/bin/shop --listen :80' -t shop:dev -o shop.tar
   docker load -i shop.tar")]
 pub(crate) struct PackImage {
-    /// The programs; the first one is run
+    /// The programs; the first one is the entrypoint
     #[arg(value_name = "BINARY", required = true)]
     pub(crate) binaries: Vec<std::path::PathBuf>,
-    /// A file, or a directory with all that is in it, and its absolute place in the image
+    /// A file or directory, and its absolute path in the image
     #[arg(long = "file", value_name = "SOURCE:PATH")]
     pub(crate) files: Vec<String>,
-    /// What is run instead of the first program, split as a shell does
+    /// Entrypoint instead of the first program; split into words as by a shell
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
     /// A variable of the image
@@ -94,10 +153,10 @@ pub(crate) struct PackImage {
     /// Name of the image
     #[arg(long = "tag", short = 't', value_name = "NAME")]
     pub(crate) name: hythe_spec::ImageRef,
-    /// Write an archive and ask no agent; without it the image is loaded into an engine, by the agent of this machine
+    /// Write an archive, without an agent; otherwise the local agent loads the image into an engine
     #[arg(long, short, value_name = "FILE", conflicts_with = "runtime")]
     pub(crate) output: Option<std::path::PathBuf>,
-    /// How the archive is written
+    /// Format of the archive
     #[arg(long, value_name = "FORMAT", default_value = "oci")]
     pub(crate) format: ArchiveFormat,
     #[command(flatten)]
@@ -109,7 +168,7 @@ pub(crate) struct PackImage {
 pub(crate) enum ArchiveFormat {
     /// An OCI layout that `docker load` reads too
     Oci,
-    /// As `docker save` writes it
+    /// The format of `docker save`
     Docker,
 }
 
@@ -124,12 +183,15 @@ pub(crate) struct OnRuntime {
 /// Pull an image
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hythe pull alpine:3.20\n  hythe pull --runtime docker registry.example.com/shop:1.2"
+    after_help = "Examples:\n  hythe pull alpine:3.20\n  hythe pull --runtime docker registry.example.com/shop:1.2\n  hythe pull --platform linux/arm64 alpine:3.20"
 )]
 pub(crate) struct Pull {
     /// The image
     #[arg(value_name = "IMAGE")]
     pub(crate) image: hythe_spec::ImageRef,
+    /// Platform of the image (`linux/arm64`) [default: the host's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<hythe_spec::Platform>,
     #[command(flatten)]
     pub(crate) on: OnRuntime,
     #[command(flatten)]

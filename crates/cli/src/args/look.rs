@@ -8,14 +8,17 @@ use clap::Args;
     visible_alias = "list",
     after_help = "Examples:
   hythe ps
-  hythe ps -a --service shop
+  hythe ps -a shop
   hythe ps --json | jq -r '.[].name'"
 )]
 pub(crate) struct Ps {
-    /// Also those that are stopped or completed
+    /// `shop`, `shop/web` or `shop-web`; all when absent
+    #[arg(value_name = "SERVICE|WORKLOAD")]
+    pub(crate) targets: Vec<String>,
+    /// Also stopped and completed ones
     #[arg(long, short)]
     pub(crate) all: bool,
-    /// Only this service's
+    /// Only of this service
     #[arg(long, short, value_name = "SERVICE")]
     pub(crate) service: Option<String>,
 }
@@ -25,16 +28,16 @@ pub(crate) struct Ps {
 #[command(after_help = "Examples:\n  hythe services")]
 pub(crate) struct Services {}
 
-/// Compare what is desired with what is there
+/// Compare desired with observed state
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hythe status\n  hythe status shop")]
+#[command(after_help = "Examples:\n  hythe status\n  hythe status shop\n  hythe status shop/web blog")]
 pub(crate) struct Status {
-    /// Only this service
-    #[arg(value_name = "SERVICE")]
-    pub(crate) service: Option<String>,
+    /// `shop`, `shop/web` or `shop-web`; all services when absent
+    #[arg(value_name = "SERVICE|WORKLOAD")]
+    pub(crate) targets: Vec<String>,
 }
 
-/// Print what workloads wrote, their stdout to stdout and their stderr to stderr
+/// Print the logs of workloads, stdout to stdout and stderr to stderr
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe logs shop                 all components, by time
@@ -45,21 +48,27 @@ pub(crate) struct Logs {
     /// `shop`, `shop/web` or `shop-web`
     #[arg(value_name = "SERVICE|WORKLOAD", required = true)]
     pub(crate) targets: Vec<String>,
-    /// Go on until the workloads end
+    /// Follow until the workloads end, over restarts and replacements
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// Only the last so many lines of each workload
+    /// Only logs from before the last start
+    #[arg(long, short, conflicts_with = "follow")]
+    pub(crate) previous: bool,
+    /// Only the last lines of each workload
     #[arg(long, short = 'n', value_name = "LINES")]
     pub(crate) tail: Option<u64>,
-    /// Put the time in front of each line
+    /// Prefix each line with its time
     #[arg(long, short)]
     pub(crate) timestamps: bool,
-    /// Only lines at or after this: RFC 3339, or so long ago (`10m`)
+    /// Only lines at or after this time: RFC 3339, or an age (`10m`)
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Only lines before this
+    /// Only lines before this time
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    /// Do not escape control characters on a terminal
+    #[arg(long)]
+    pub(crate) raw: bool,
 }
 
 /// Show everything about a workload
@@ -69,33 +78,39 @@ pub(crate) struct Inspect {
     /// `shop-web`, `shop/web`, or `shop` where that is one workload
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,
+    /// Show secrets instead of `********`
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
 }
 
-/// Show what happened
+/// Show events
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe events --limit 20
-  hythe events -f --service shop
+  hythe events -f shop
   hythe events -f --after 4711 --json")]
 pub(crate) struct Events {
-    /// Go on with what happens from now
+    /// `shop`, `shop/web` or `shop-web`; everything when absent
+    #[arg(value_name = "SERVICE|WORKLOAD")]
+    pub(crate) targets: Vec<String>,
+    /// Follow new events
     #[arg(long, short)]
     pub(crate) follow: bool,
     /// Only events after this cursor
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<u64>,
-    /// Only this service's
+    /// Only of this service
     #[arg(long, short, value_name = "SERVICE")]
     pub(crate) service: Option<String>,
-    /// Only this workload's
+    /// Only of this workload
     #[arg(long, short, value_name = "WORKLOAD")]
     pub(crate) workload: Option<String>,
-    /// At most so many of the newest
+    /// Number of newest events
     #[arg(long, short = 'n', value_name = "COUNT", conflicts_with = "follow")]
     pub(crate) limit: Option<u32>,
 }
 
-/// List everything that runs on this machine, ours or not
+/// List everything that runs on this host, managed by Hythe or not
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe instances
@@ -103,34 +118,37 @@ pub(crate) struct Events {
   hythe instances --json | jq -r '.instances[] | .display_name + \" \" + .owner'
   hythe instances -f --json | jq -r 'select(.kind == \"started\") | .instance.display_name'")]
 pub(crate) struct Instances {
-    /// Also those that do not run
+    /// Also those that are not running
     #[arg(long, short)]
     pub(crate) all: bool,
-    /// Go on with what starts, stops and changes
+    /// Follow changes
     #[arg(long, short)]
     pub(crate) follow: bool,
-    /// Only those of this runtime
+    /// Only of this runtime
     #[arg(long, value_name = "NAME")]
     pub(crate) runtime: Option<String>,
-    /// Only those that are not this agent's
+    /// Only those that are not managed by this agent
     #[arg(long)]
     pub(crate) foreign: bool,
+    /// Show secrets in labels instead of `********`
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
 }
 
 /// Show resource use
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe stats\n  hythe stats shop-web --json")]
 pub(crate) struct Stats {
-    /// Only these; all that run when absent
+    /// Only these; all running ones when absent
     #[arg(value_name = "SERVICE|WORKLOAD")]
     pub(crate) targets: Vec<String>,
 }
 
-/// List runtimes with health, version and what they can honour
+/// List runtimes with health, version and supported features
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe runtimes\n  hythe runtimes --features")]
 pub(crate) struct Runtimes {
-    /// Which features each one supports, and why not
+    /// Show which features each one supports, and why not
     #[arg(long, short)]
     pub(crate) features: bool,
 }

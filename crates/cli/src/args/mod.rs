@@ -3,28 +3,32 @@
 mod change;
 mod file;
 mod image;
-mod keep;
 mod look;
+mod maintenance;
+mod secret;
 mod session;
 mod snapshot;
 mod system;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 
-pub(crate) use change::{Operations, OperationsCommand, Restart, Start, Stop, Undeploy, Wait};
-pub(crate) use file::{Build, Deploy, Explain, Validate};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub(crate) use change::{Kill, Operations, OperationsCommand, Restart, Start, Stop, Undeploy, Wait};
+pub(crate) use file::{Build, Deploy, Explain, PullWhen, Validate};
 #[cfg(feature = "agent")]
 pub(crate) use image::{ArchiveFormat, PackImage};
-pub(crate) use image::{Images, ImagesCommand, LoadImages, OnRuntime, Pull, Push};
-pub(crate) use keep::{Adopt, Gc, Purge, Sync};
+pub(crate) use image::{Images, ImagesCommand, LoadImages, OnRuntime, PruneImages, Pull, Push};
 pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, Stats, Status};
+pub(crate) use maintenance::{Adopt, Gc, Purge, Sync};
+pub(crate) use secret::{InspectSecret, RemoveSecrets, Secret, SecretCommand, SetSecret};
 pub(crate) use session::{Attach, Exec};
 pub(crate) use snapshot::{CreateSnapshot, InspectSnapshot, ListSnapshots, RemoveSnapshots, Snapshot, SnapshotCommand};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
 pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};
 
-/// Runs a described workload on whatever runtime a machine has.
+/// Runs a described workload on whatever container runtime a host has.
 #[derive(Debug, Parser)]
 #[command(
     name = "hythe",
@@ -33,11 +37,11 @@ pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openap
     disable_help_subcommand = true,
     after_help = "Examples:
   hythe deploy shop.toml      run what the file describes
-  hythe ps                    what runs
-  hythe logs -f shop          what it says
-  hythe undeploy shop         take it away
+  hythe ps                    list workloads
+  hythe logs -f shop          follow its logs
+  hythe undeploy shop         remove it
 
-Exit codes: 0 done, 1 the workload failed, 2 wrong use or an invalid file, 3 not found, 4 conflict, 5 no agent or runtime."
+Exit codes: 0 done, 1 the workload failed, 2 wrong usage or an invalid file, 3 not found, 4 conflict, 5 no agent or runtime."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -49,10 +53,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Agent to talk to: a socket's path, or tcp://host:port [default: the socket of this user's agent, which is started when needed]
+    /// Address of the agent: a socket's path, or tcp://host:port [default: the socket of this user's agent, which is started when needed]
     #[arg(long, global = true, value_name = "ADDRESS", env = "HYTHE_HOST", hide_env_values = true)]
     pub(crate) host: Option<String>,
-    /// Print JSON: one document, or one document a line where things arrive over time
+    /// File with the token of an agent at tcp://host:port [default: `token` in the state directory of this user's agent]
+    #[arg(long, global = true, value_name = "FILE", env = "HYTHE_TOKEN_FILE", hide_env_values = true, value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print JSON: one document, or one document a line for a stream
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// When to use colours
@@ -86,6 +93,7 @@ pub(crate) enum Command {
     Stop(Stop),
     Start(Start),
     Restart(Restart),
+    Kill(Kill),
     Undeploy(Undeploy),
     Stats(Stats),
     Validate(Validate),
@@ -96,6 +104,7 @@ pub(crate) enum Command {
     Push(Push),
     Build(Build),
     Snapshot(Snapshot),
+    Secret(Secret),
     Operations(Operations),
     Demo(Demo),
     Agent(Agent),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-/// Run a process inside a workload; its exit code becomes this command's
+/// Run a process in a workload; its exit code is this command's
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe exec shop-web ls /
@@ -10,21 +10,22 @@ use clap::Args;
   hythe exec -i shop-db psql -U app < dump.sql
   hythe exec -e LANG=C -w /tmp shop-web env
 
-In a terminal, ctrl-p ctrl-q leaves the process running.")]
+In a terminal, ctrl-p ctrl-q detaches; the process goes on. With -it stdin must be a terminal; -i alone forwards a pipe
+and its end-of-file.")]
 pub(crate) struct Exec {
-    /// Connect stdin
+    /// Forward stdin
     #[arg(long, short)]
     pub(crate) interactive: bool,
-    /// Give the process a terminal
+    /// Allocate a terminal
     #[arg(long, short)]
     pub(crate) tty: bool,
-    /// As this user
+    /// Run as this user
     #[arg(long, short, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
-    /// In this directory
+    /// Working directory
     #[arg(long, short, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
-    /// With this variable; without `=` its value here is passed on
+    /// Variable of the process; without `=` the caller's value is used
     #[arg(long, short, value_name = "KEY[=VALUE]")]
     pub(crate) env: Vec<String>,
     /// `shop-web`, `shop/web`, or `shop` where that is one workload
@@ -35,15 +36,16 @@ pub(crate) struct Exec {
     pub(crate) command: Vec<String>,
 }
 
-/// Connect to a workload's main process
+/// Attach to a workload's main process
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe attach shop-web
   hythe attach --no-stdin shop/web
 
-In a terminal, ctrl-p ctrl-q leaves the workload running.")]
+In a terminal, ctrl-p ctrl-q detaches; the workload goes on. Where the workload has a terminal and an open stdin, stdin must be a
+terminal too.")]
 pub(crate) struct Attach {
-    /// Only listen
+    /// Do not forward stdin
     #[arg(long)]
     pub(crate) no_stdin: bool,
     /// `shop-web`, `shop/web`, or `shop` where that is one workload

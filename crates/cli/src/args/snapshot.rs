@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::change::Wait;
 use super::image::OnRuntime;
 
-/// Keep the files of a workload as an image to go back to
+/// Save the files of a workload as an image, to go back to
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "snapshots",
@@ -31,9 +31,9 @@ pub(crate) enum SnapshotCommand {
     Rm(RemoveSnapshots),
 }
 
-/// Keep what the files of a workload's instance hold now; volumes and other mounts are no part of it
+/// Save the current files of a workload's instance, without volumes and other mounts
 ///
-/// The instance may run: it is held still while its files are copied, where the engine can. The image is on the workload's runtime and nowhere else.
+/// A running instance is paused while its files are copied, where the engine supports it. The image is on the workload's runtime only.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe snapshot create shop/web                       as localhost/hythe/shop/web:1, then :2, ...
@@ -54,14 +54,14 @@ pub(crate) struct CreateSnapshot {
 #[derive(Debug, Args)]
 #[command(visible_alias = "list", after_help = "Examples:\n  hythe snapshot ls\n  hythe snapshot ls shop --json")]
 pub(crate) struct ListSnapshots {
-    /// Only this service's
+    /// Only of this service
     #[arg(value_name = "SERVICE")]
     pub(crate) service: Option<String>,
     #[command(flatten)]
     pub(crate) on: OnRuntime,
 }
 
-/// Show a snapshot and the mount with which the machine can look at its files
+/// Show a snapshot and the mount command with which the host can read its files
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hythe snapshot inspect shop/web:1\n  hythe snapshot inspect shop/web:1 --json")]
 pub(crate) struct InspectSnapshot {
@@ -72,7 +72,7 @@ pub(crate) struct InspectSnapshot {
     pub(crate) on: OnRuntime,
 }
 
-/// Remove snapshots; what a workload is made of is refused and stays
+/// Remove snapshots; one that a workload uses is refused and stays
 #[derive(Debug, Args)]
 #[command(visible_alias = "remove", after_help = "Examples:\n  hythe snapshot rm shop/web:1 shop/web:2")]
 pub(crate) struct RemoveSnapshots {

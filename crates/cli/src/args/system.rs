@@ -4,25 +4,25 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-/// Deploy a small website and show it, on the best runtime here
+/// Deploy a small website and show it, on the best runtime of this host
 ///
 /// The program packs itself into an image, deploys two components of it (a page, and a counter with a volume) with health checks, and prints the
-/// page, its URL, status and logs. It runs on until `hythe demo --clean`. Nothing is fetched.
-/// With `--runtime memory`, and where no other runtime answers, a private agent in this process plays a deploy instead: nothing real is started.
+/// page, its URL, status and logs. It goes on until `hythe demo --clean`. Nothing is downloaded.
+/// With `--runtime memory`, and where no other runtime answers, a private agent in this process simulates a deploy: no process is started.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hythe demo
   hythe demo --runtime docker
-  hythe demo --clean              take away what it deployed
+  hythe demo --clean              remove what it deployed
   hythe demo --file               the service file that is deployed")]
 pub(crate) struct Demo {
     /// Name of the runtime, as `hythe runtimes` shows it
     #[arg(long, short, value_name = "RUNTIME")]
     pub(crate) runtime: Option<String>,
-    /// Take away what an earlier demonstration deployed
+    /// Remove what an earlier demo deployed
     #[arg(long, conflicts_with = "runtime")]
     pub(crate) clean: bool,
-    /// Print the service file instead
+    /// Print the service file of the demo instead
     #[arg(long)]
     pub(crate) file: bool,
     /// What the demonstration's containers run
@@ -37,7 +37,7 @@ pub(crate) enum DemoRole {
     Counter,
     /// Shows the page.
     Web,
-    /// Asks the server in the same container whether it is well.
+    /// Asks the server in the same container whether it is healthy.
     Probe,
 }
 
@@ -66,13 +66,14 @@ pub(crate) struct Agent {
     /// Directory for its database
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) state_dir: Option<PathBuf>,
-    /// How to write its log
+    /// Format of its log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
     /// Leave the terminal of the command that started it
     #[arg(long, hide = true)]
     pub(crate) background_child: bool,
-    /// Print the names of the places where a test can end it (`HYTHE_CRASH_AT`), and end
+    /// Print the names of the crash points (`HYTHE_CRASH_AT`), and exit
+    #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
     pub(crate) crash_points: bool,
 }

@@ -16,7 +16,7 @@ pub(super) async fn run(args: args::Adopt, printer: Printer<'_>) -> Outcome {
         return printer.json(&adopted);
     }
     printer.talk(format_args!(
-        "took over `{}` as workload `{}` on {}; keep what follows as its service file",
+        "took over `{}` as workload `{}` on {}; its service file follows",
         asked.instance, adopted.workload, adopted.runtime
     ));
     printer.data(hythe_spec::render(&adopted.service, &[]))

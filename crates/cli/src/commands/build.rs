@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hythe_api::{BuildImage, Operation, PushImage};
 use hythe_client::Client;
-use hythe_spec::{Build, ImageRef};
+use hythe_spec::{Build, BuildNetwork, ImageRef};
 
 use super::connect;
 use crate::args;
@@ -19,13 +19,14 @@ pub(super) struct Job<'a> {
     build: &'a Build,
     args: BTreeMap<String, String>,
     no_cache: bool,
+    network: BuildNetwork,
     runtime: Option<String>,
 }
 
 impl<'a> Job<'a> {
     /// As the file says it, without arguments.
     pub(super) const fn of(build: &'a Build, runtime: Option<String>) -> Self {
-        Self { build, args: BTreeMap::new(), no_cache: false, runtime }
+        Self { build, args: BTreeMap::new(), no_cache: false, network: BuildNetwork::Default, runtime }
     }
 }
 
@@ -37,7 +38,8 @@ pub(super) async fn run(args: args::Build, printer: Printer<'_>) -> Outcome {
     let mut built = Vec::new();
     for build in builds {
         let args_of_build = args.args.iter().cloned().collect();
-        let job = Job { build, args: args_of_build, no_cache: args.no_cache, runtime: args.on.runtime.clone() };
+        let (network, runtime) = (args.network, args.on.runtime.clone());
+        let job = Job { build, args: args_of_build, no_cache: args.no_cache, network, runtime };
         built.push(self::build(&client, &job, printer).await?);
         if args.push {
             push(&client, &job, printer).await?;
@@ -79,6 +81,7 @@ async fn build(client: &Client, job: &Job<'_>, printer: Printer<'_>) -> Outcome<
         dockerfile: job.build.dockerfile.clone(),
         args: job.args.clone(),
         no_cache: job.no_cache,
+        network: job.network,
         runtime: job.runtime.clone(),
     };
     let begun = client.build(&request).await?;

@@ -9,5 +9,5 @@ use crate::report::Outcome;
 pub(super) fn run(args: &Completions, printer: Printer<'_>) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "hythe", &mut script);
-    printer.data(script)
+    printer.bytes(script)
 }

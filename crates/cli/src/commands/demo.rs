@@ -2,9 +2,9 @@
 
 #[cfg(feature = "agent")]
 mod real;
-mod server;
 #[cfg(feature = "agent")]
-mod stage;
+mod sandbox;
+mod server;
 #[cfg(feature = "agent")]
 mod tour;
 
@@ -14,24 +14,30 @@ use crate::output::Printer;
 use crate::report::Outcome;
 
 const SERVICE_FILE: &str = include_str!("demo/site.toml");
+/// What is deployed on the in-process runtime.
+const IN_PROCESS_FILE: &str = include_str!("demo/demo.toml");
+
+/// What is deployed on that runtime; `None`: on one that starts real things.
+fn service_file(runtime: Option<&str>) -> &'static str {
+    if runtime == Some(IN_PROCESS) { IN_PROCESS_FILE } else { SERVICE_FILE }
+}
 
 pub(super) fn run(args: Demo, printer: Printer<'_>) -> Outcome {
     match args.serve {
         Some(role) => wait(server::run(role, printer)),
-        None if args.file => printer.data(SERVICE_FILE),
+        None if args.file => printer.data(service_file(args.runtime.as_deref())),
         None => show(&args, printer),
     }
 }
 
 /// Name of the runtime that needs no engine and starts nothing.
-#[cfg(feature = "agent")]
 const IN_PROCESS: &str = "memory";
 
 #[cfg(feature = "agent")]
 fn show(args: &Demo, printer: Printer<'_>) -> Outcome {
     let asked = args.runtime.as_deref();
     if asked == Some(IN_PROCESS) && !args.clean {
-        return stage::run(printer.settings);
+        return sandbox::run(printer.settings);
     }
     let mut chosen = None;
     wait(async {
@@ -48,8 +54,8 @@ fn show(args: &Demo, printer: Printer<'_>) -> Outcome {
     if chosen.is_some() || args.clean {
         return Ok(());
     }
-    printer.talk("No runtime that starts real things answers here (`hythe runtimes` says why).");
-    stage::run(printer.settings)
+    printer.talk("No runtime for real containers answers on this host (`hythe runtimes` says why).");
+    sandbox::run(printer.settings)
 }
 
 #[cfg(not(feature = "agent"))]

@@ -17,10 +17,11 @@ use crate::terminal;
 pub(super) use console::{Console, converse};
 
 pub(super) async fn run(args: Exec, printer: Printer<'_>) -> Outcome {
+    let console = Console { stdin: args.interactive, tty: args.tty };
+    console.must_fit("leave out -t: `hythe exec -i` forwards a pipe and its end-of-file")?;
     let client = connect(printer).await?;
     let workloads = client.workloads().await?;
     let workload = target::one(&args.workload, &workloads)?;
-    let console = Console { stdin: args.interactive, tty: args.tty };
     let start = ExecStart {
         command: args.command,
         env: variables(&args.env),

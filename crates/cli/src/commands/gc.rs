@@ -1,27 +1,28 @@
-//! `hythe gc`: what is left behind, and removing it.
+//! `hythe gc`: shows and removes orphaned objects.
 
-use comfy_table::{Cell, Color};
-use hythe_api::{Collected, Garbage, Gc, NotCollected};
+use comfy_table::Color;
+use hythe_api::{Collected, Garbage, Gc, GcQuery, NotCollected};
 use hythe_client::ClientError;
-use jiff::Timestamp;
+use hythe_spec::Millis;
 
 use super::connect;
 use crate::args;
-use crate::output::Printer;
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::report::{Failure, Outcome};
-use crate::words;
 
-const HEAD: [&str; 8] = ["KIND", "NAME", "RUNTIME", "SERVICE", "UNWANTED", "LOOKS", "STATE", "REASON"];
+const HEAD: [&str; 8] = ["KIND", "NAME", "RUNTIME", "SERVICE", "ORPHANED", "SCANS", "STATE", "REASON"];
 
 pub(super) async fn run(args: &args::Gc, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
+    let images_older_than = args.images_older_than.map(whole_millis);
     if args.dry_run {
-        let mut found = client.garbage().await?;
+        let mut found = client.garbage(&GcQuery { images_older_than }).await?;
         found.retain(|garbage| args.volumes || garbage.kind != "volume");
-        let state = |garbage: &Garbage| if garbage.ripe { "ripe" } else { "waiting" };
+        let state = |garbage: &Garbage| if garbage.ripe { "eligible" } else { "waiting" };
         return printer.list(&found, &HEAD, |garbage| row(garbage, state(garbage)));
     }
-    let collected = client.collect(&Gc { volumes: args.volumes }).await?;
+    let collected = client.collect(&Gc { volumes: args.volumes, images_older_than }).await?;
     if printer.settings.json {
         printer.json(&collected)?;
     } else {
@@ -29,6 +30,10 @@ pub(super) async fn run(args: &args::Gc, printer: Printer<'_>) -> Outcome {
     }
     let problems = collected.failed.into_iter().map(|failed| Failure::from(ClientError::from(failed.problem)));
     Failure::all(problems.collect())
+}
+
+pub(super) fn whole_millis(duration: Millis) -> u64 {
+    u64::try_from(duration.duration().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn show(collected: &Collected, printer: Printer<'_>) -> Outcome {
@@ -41,12 +46,12 @@ fn show(collected: &Collected, printer: Printer<'_>) -> Outcome {
         .chain(waiting.iter().map(|garbage| row(garbage, "waiting")))
         .collect();
     if rows.is_empty() {
-        printer.talk("nothing is left behind");
+        printer.talk("nothing is orphaned");
         return Ok(());
     }
     printer.table(&HEAD, rows)?;
     if !waiting.is_empty() {
-        printer.talk("what waits was not seen unwanted often or long enough yet; the agent looks again by itself");
+        printer.talk("waiting: not yet seen orphaned often or long enough; the agent scans again");
     }
     Ok(())
 }
@@ -57,13 +62,13 @@ fn row(garbage: &Garbage, state: &str) -> Vec<Cell> {
         "waiting" => Color::Yellow,
         _ => Color::Green,
     };
-    let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| words::NOTHING.to_owned());
+    let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| format::NOTHING.to_owned());
     vec![
         Cell::new(&garbage.kind),
         Cell::new(&garbage.name),
         Cell::new(or_nothing(&garbage.runtime)),
         Cell::new(or_nothing(&garbage.service)),
-        Cell::new(words::age(garbage.first_seen, Timestamp::now())),
+        Cell::new(format::age(garbage.first_seen, hythe_host::now())),
         Cell::new(garbage.looks),
         Cell::new(state).fg(color),
         Cell::new(&garbage.reason),

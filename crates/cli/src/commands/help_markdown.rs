@@ -42,7 +42,7 @@ fn command(this: &Command, path: &str, level: usize, out: &mut String) -> fmt::R
     Ok(())
 }
 
-/// Global options are told once, at the root.
+/// Global options are printed once, at the root.
 fn arguments(this: &Command, is_root: bool, out: &mut String) -> fmt::Result {
     let shown = |arg: &&Arg| {
         !arg.is_hide_set() && (is_root || !arg.is_global_set()) && !matches!(arg.get_id().as_str(), "help" | "version")

@@ -1,6 +1,5 @@
-//! `hythe instances`: everything that runs on this machine, ours or not, and what changes.
+//! `hythe instances`: everything that runs on this host, managed by Hythe or not, and what changes.
 
-use comfy_table::Cell;
 use futures_util::StreamExt;
 use hythe_api::{FoundInstance, InstanceChange, InstanceEvent, InstanceQuery, InstanceSnapshot, PortBinding};
 use hythe_client::Client;
@@ -8,17 +7,19 @@ use jiff::Timestamp;
 
 use super::connect;
 use crate::args::Instances;
-use crate::output::Printer;
+use crate::escape::{Allow, escape};
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::report::Outcome;
-use crate::words;
 
 const HEAD: [&str; 8] = ["NAME", "RUNTIME", "STATE", "OWNER", "IMAGE", "PORTS", "NETWORKS", "UP"];
 
 pub(super) async fn run(args: Instances, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
-    let query = InstanceQuery { all: args.all, foreign: args.foreign, runtime: args.runtime, follow: args.follow };
+    let Instances { all, follow, runtime, foreign, show_secrets } = args;
+    let query = InstanceQuery { all, foreign, runtime, follow, show_secrets };
     if query.follow {
-        return follow(&client, &query, printer).await;
+        return self::follow(&client, &query, printer).await;
     }
     let mut snapshot = client.instances(&query).await?;
     if printer.settings.json {
@@ -26,7 +27,7 @@ pub(super) async fn run(args: Instances, printer: Printer<'_>) -> Outcome {
     }
     warn(&snapshot, printer);
     snapshot.instances.sort_by(|a, b| (&a.display_name, &a.runtime).cmp(&(&b.display_name, &b.runtime)));
-    let now = Timestamp::now();
+    let now = hythe_host::now();
     printer.table(&HEAD, snapshot.instances.iter().map(|found| row(found, now)).collect())
 }
 
@@ -58,18 +59,18 @@ fn row(found: &FoundInstance, now: Timestamp) -> Vec<Cell> {
         Cell::new(&found.runtime),
         Cell::new(state(found)),
         Cell::new(&found.owner),
-        Cell::new(words::image(&found.image)),
+        Cell::new(format::image(&found.image)),
         Cell::new(ports(found)),
         Cell::new(or_nothing(
             found.networks.iter().map(|network| network.name.as_str()).collect::<Vec<_>>().join(", "),
         )),
-        Cell::new(live.map_or_else(|| words::NOTHING.to_owned(), |started| words::age(started, now))),
+        Cell::new(live.map_or_else(|| format::NOTHING.to_owned(), |started| format::age(started, now))),
     ]
 }
 
 /// Its state, with the engine's own verdict or the exit code.
 fn state(found: &FoundInstance) -> String {
-    let state = words::of(&found.state);
+    let state = format::of(&found.state);
     match (&found.health, found.exit_code) {
         (Some(health), _) => format!("{state} ({health})"),
         (None, Some(code)) => format!("{state} ({code})"),
@@ -88,25 +89,26 @@ fn ports(found: &FoundInstance) -> String {
             protocol: port.protocol,
         })
         .collect();
-    words::ports(&bindings)
+    format::ports(&bindings)
 }
 
 fn or_nothing(text: String) -> String {
-    if text.is_empty() { words::NOTHING.to_owned() } else { text }
+    if text.is_empty() { format::NOTHING.to_owned() } else { text }
 }
 
 /// A snapshot is a line for each instance and each runtime that does not answer; everything else is one line.
 fn lines(event: &InstanceEvent) -> String {
     let time = event.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let line = |kind: &str, runtime: &str, name: &str, text: &str| {
-        format!("{time}  {kind:12}  {runtime:10}  {name:24}  {text}").trim_end().to_owned() + "\n"
+        let line = format!("{time}  {kind:12}  {runtime:10}  {name:24}  {text}");
+        escape(line.trim_end(), Allow::Nothing) + "\n"
     };
     let about = |kind: &str, found: &FoundInstance, text: &str| line(kind, &found.runtime, &found.display_name, text);
     match &event.change {
         InstanceChange::Snapshot(snapshot) => {
             let down = snapshot.runtimes.iter().filter(|runtime| !runtime.connected);
             let down = down.map(|runtime| {
-                line("disconnected", &runtime.name, words::NOTHING, runtime.error.as_deref().unwrap_or_default())
+                line("disconnected", &runtime.name, format::NOTHING, runtime.error.as_deref().unwrap_or_default())
             });
             down.chain(snapshot.instances.iter().map(|found| about("there", found, &state(found)))).collect()
         }
@@ -116,15 +118,15 @@ fn lines(event: &InstanceEvent) -> String {
         InstanceChange::Updated { instance, what } => about("updated", instance, what),
         InstanceChange::Created { instance }
         | InstanceChange::Started { instance }
-        | InstanceChange::Removed { instance } => about(event.change.kind(), instance, &words::image(&instance.image)),
+        | InstanceChange::Removed { instance } => about(event.change.kind(), instance, &format::image(&instance.image)),
         InstanceChange::RuntimeDisconnected { runtime, reason } => {
-            line("disconnected", runtime, words::NOTHING, reason)
+            line("disconnected", runtime, format::NOTHING, reason)
         }
-        InstanceChange::RuntimeReconnected { runtime } => line("reconnected", runtime, words::NOTHING, ""),
+        InstanceChange::RuntimeReconnected { runtime } => line("reconnected", runtime, format::NOTHING, ""),
         InstanceChange::Gap { missed } => line(
             "gap",
-            words::NOTHING,
-            words::NOTHING,
+            format::NOTHING,
+            format::NOTHING,
             &format!("{missed} changes were missed; what there is now follows"),
         ),
     }
@@ -133,7 +135,7 @@ fn lines(event: &InstanceEvent) -> String {
 /// The cause of death, as far as it is known.
 fn end(found: &FoundInstance, signal: Option<&str>, oom: bool) -> String {
     match (oom, signal, found.exit_code) {
-        (true, ..) => "out of memory".to_owned(),
+        (true, ..) => "OOM-killed".to_owned(),
         (false, Some(signal), _) => signal.to_owned(),
         (false, None, Some(code)) => format!("exit {code}"),
         (false, None, None) => String::new(),

@@ -1,6 +1,6 @@
-//! `hythe stop|start|restart|undeploy`: one change of a service, followed to its end.
+//! `hythe stop|start|restart|kill|undeploy`: one change of a service, followed to its end.
 
-use hythe_api::{Operation, Scope, Undeploy};
+use hythe_api::{Kill, Operation, Scope, Undeploy};
 use hythe_client::Client;
 use hythe_spec::Millis;
 
@@ -29,6 +29,13 @@ pub(super) async fn restart(args: args::Restart, printer: Printer<'_>) -> Outcom
     let client = connect(printer).await?;
     let (service, scope) = scope(&args.scope.target, args.grace, &client).await?;
     let operation = client.restart(&service, &scope).await?;
+    see(&client, operation, args.scope.wait, printer).await
+}
+
+pub(super) async fn kill(args: args::Kill, printer: Printer<'_>) -> Outcome {
+    let client = connect(printer).await?;
+    let (service, scope) = scope(&args.scope.target, None, &client).await?;
+    let operation = client.kill(&service, &Kill { component: scope.component, signal: args.signal }).await?;
     see(&client, operation, args.scope.wait, printer).await
 }
 

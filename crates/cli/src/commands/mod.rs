@@ -23,6 +23,7 @@ mod pack;
 mod ps;
 mod purge;
 mod runtimes;
+mod secret;
 mod services;
 mod snapshot;
 mod stats;
@@ -60,6 +61,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Images(args) => wait(images::run(args, printer)),
         Command::Inspect(args) => wait(inspect::run(args, printer)),
         Command::Instances(args) => wait(instances::run(args, printer)),
+        Command::Kill(args) => wait(lifecycle::kill(args, printer)),
         Command::Logs(args) => wait(logs::run(args, printer)),
         Command::Openapi(_) => printer.json(&hythe_api::document()),
         Command::Operations(args) => wait(operations::run(args, printer)),
@@ -70,6 +72,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Restart(args) => wait(lifecycle::restart(args, printer)),
         Command::Runtimes(args) => wait(runtimes::run(args, printer)),
         Command::Schema(_) => printer.json(&hythe_spec::json_schema()),
+        Command::Secret(args) => wait(secret::run(args, printer)),
         Command::Services(_) => wait(services::run(printer)),
         Command::Snapshot(args) => wait(snapshot::run(args, printer)),
         Command::Start(args) => wait(lifecycle::start(args, printer)),

@@ -1,16 +1,16 @@
 //! `hythe operations`: what the agent does and has done; join it, cancel it.
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use hythe_api::{Operation, OperationState};
 use hythe_spec::Millis;
 use jiff::Timestamp;
 
 use super::connect;
 use crate::args::{Operations, OperationsCommand};
-use crate::output::Printer;
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::progress;
 use crate::report::{Failure, Outcome};
-use crate::words;
 
 const HEAD: [&str; 6] = ["ID", "KIND", "SUBJECT", "STATE", "STARTED", "TOOK"];
 
@@ -23,7 +23,7 @@ pub(super) async fn run(args: Operations, printer: Printer<'_>) -> Outcome {
         }
         Some(OperationsCommand::Cancel { id }) => print(Ok(client.cancel(&id).await?), printer),
         None => {
-            let now = Timestamp::now();
+            let now = hythe_host::now();
             printer.list(&client.operations().await?, &HEAD, |operation| row(operation, now))
         }
     }
@@ -45,11 +45,11 @@ pub(super) fn print(outcome: Outcome<Operation>, printer: Printer<'_>) -> Outcom
 fn row(operation: &Operation, now: Timestamp) -> Vec<Cell> {
     vec![
         Cell::new(&operation.id),
-        Cell::new(words::of(&operation.kind)),
+        Cell::new(format::of(&operation.kind)),
         Cell::new(&operation.subject),
         state(operation.state),
-        Cell::new(format_args!("{} ago", words::age(operation.started, now))),
-        Cell::new(words::age(operation.started, operation.finished.unwrap_or(now))),
+        Cell::new(format_args!("{} ago", format::age(operation.started, now))),
+        Cell::new(format::age(operation.started, operation.finished.unwrap_or(now))),
     ]
 }
 
@@ -60,5 +60,5 @@ fn state(state: OperationState) -> Cell {
         OperationState::Failed => Color::Red,
         OperationState::Cancelled => Color::DarkGrey,
     };
-    Cell::new(words::of(&state)).fg(color)
+    Cell::new(format::of(&state)).fg(color)
 }

@@ -6,9 +6,9 @@ use hythe_oci::{Format, Pack, Store, Stored};
 use serde::Serialize;
 
 use crate::args::{ArchiveFormat, LoadImages, PackImage, Wait};
+use crate::format;
 use crate::output::Printer;
 use crate::report::{Failure, Outcome};
-use crate::words;
 
 /// What was made.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,8 @@ pub(super) async fn run(args: PackImage, printer: Printer<'_>) -> Outcome {
     let file = args.output.clone().unwrap_or_else(|| home.path().join("image.tar"));
     store.export(&args.name, &file, format).await?;
     if args.output.is_none() {
-        return super::transfer::load(LoadImages { file, on: args.on, wait: Wait::default() }, printer).await;
+        return super::transfer::load(LoadImages { file, name: None, on: args.on, wait: Wait::default() }, printer)
+            .await;
     }
     show(&stored, args.name.to_string(), file, printer)
 }
@@ -58,7 +59,7 @@ fn show(stored: &Stored, name: String, file: PathBuf, printer: Printer<'_>) -> O
         let (id, digest) = (stored.id.clone(), stored.digest.clone());
         return printer.json(&Packed { name, id, digest, size: stored.size, file });
     }
-    let (size, file) = (words::bytes(stored.size), file.display());
-    printer.talk(format_args!("packed `{name}` into `{file}` ({size}); `hythe image load {file}` takes it in"));
+    let (size, file) = (format::bytes(stored.size), file.display());
+    printer.talk(format_args!("packed `{name}` into `{file}` ({size}); `hythe image load {file}` loads it"));
     printer.data(format!("{}\n", stored.digest))
 }

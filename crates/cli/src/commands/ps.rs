@@ -1,21 +1,24 @@
 //! `hythe ps`: one row for each workload.
 
-use comfy_table::Cell;
 use hythe_api::{Workload, WorkloadState};
 use jiff::Timestamp;
 
 use super::connect;
 use crate::args::Ps;
-use crate::output::{self, Printer};
+use crate::format;
+use crate::output::{self, Cell, Printer};
 use crate::report::Outcome;
-use crate::words;
+use crate::target;
 
 const HEAD: [&str; 8] = ["NAME", "STATE", "HEALTH", "RUNTIME", "IMAGE", "PORTS", "UPTIME", "RESTARTS"];
 
 pub(super) async fn run(args: Ps, printer: Printer<'_>) -> Outcome {
     let mut workloads = connect(printer).await?.workloads().await?;
-    workloads.retain(|workload| is_wanted(workload, &args));
-    let now = Timestamp::now();
+    let named = target::all_named(&args.targets, &workloads)?;
+    workloads.retain(|workload| {
+        is_wanted(workload, &args) && named.as_ref().is_none_or(|named| named.contains(&workload.name))
+    });
+    let now = hythe_host::now();
     printer.list(&workloads, &HEAD, |workload| row(workload, now))
 }
 
@@ -29,11 +32,11 @@ fn row(workload: &Workload, now: Timestamp) -> Vec<Cell> {
     vec![
         Cell::new(&workload.name),
         output::state(workload),
-        output::health(workload.health),
+        output::health(workload),
         Cell::new(&workload.runtime),
-        Cell::new(words::image(&workload.image)),
-        Cell::new(words::ports(&workload.ports)),
-        Cell::new(words::uptime(workload, now)),
+        Cell::new(format::image(&workload.image)),
+        Cell::new(format::ports(&workload.ports)),
+        Cell::new(format::uptime(workload, now)),
         Cell::new(workload.restarts),
     ]
 }
@@ -44,7 +47,7 @@ mod tests {
     use crate::sample::workload;
 
     fn shown(state: WorkloadState, all: bool, service: Option<&str>) -> bool {
-        let args = Ps { all, service: service.map(str::to_owned) };
+        let args = Ps { targets: Vec::new(), all, service: service.map(str::to_owned) };
         is_wanted(&Workload { state, ..workload("shop", "web") }, &args)
     }
 

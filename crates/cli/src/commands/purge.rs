@@ -1,16 +1,16 @@
 //! `hythe purge`: the services that no file describes go, if they are at rest.
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use hythe_api::{Operation, Purge, PurgeOutcome, Purged};
 use hythe_client::{Client, ClientError};
 use serde::Serialize;
 
 use super::connect;
 use crate::args::{self, Wait};
-use crate::output::Printer;
+use crate::output::{Cell, Printer};
 use crate::progress;
 use crate::report::{Failure, Outcome};
-use crate::{service_file, words};
+use crate::{format, service_file};
 
 /// What became of one service.
 #[derive(Debug, Serialize)]
@@ -57,13 +57,13 @@ async fn follow(client: &Client, purged: &Purged, wait: Wait, printer: Printer<'
 fn row(row: &Row) -> Vec<Cell> {
     let Row { purged, result } = row;
     let (outcome, color) = match (purged.outcome, result) {
-        (PurgeOutcome::Refused, _) => ("refused: it runs, or nobody can say", Color::Red),
+        (PurgeOutcome::Refused, _) => ("refused: it runs, or its engine does not answer", Color::Red),
         (PurgeOutcome::Planned, _) => ("would be removed", Color::Yellow),
         (PurgeOutcome::Accepted, None) => ("being removed", Color::Yellow),
         (PurgeOutcome::Accepted, Some(result)) if result.error.is_none() => ("removed", Color::Green),
         (PurgeOutcome::Accepted, Some(_)) => ("failed", Color::Red),
     };
-    let joined = |names: &[String]| if names.is_empty() { words::NOTHING.to_owned() } else { names.join(", ") };
+    let joined = |names: &[String]| if names.is_empty() { format::NOTHING.to_owned() } else { names.join(", ") };
     vec![
         Cell::new(&purged.service),
         Cell::new(outcome).fg(color),

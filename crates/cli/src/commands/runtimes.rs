@@ -1,13 +1,13 @@
 //! `hythe runtimes`: what can run a workload here, and what each can honour.
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use hythe_api::{FeatureSupport, Runtime};
 
 use super::connect;
 use crate::args::Runtimes;
-use crate::output::Printer;
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::report::Outcome;
-use crate::words;
 
 const HEAD: [&str; 6] = ["NAME", "KIND", "HEALTH", "ENGINE", "ENDPOINT", "REMARKS"];
 
@@ -32,21 +32,21 @@ fn row(runtime: &Runtime) -> Vec<Cell> {
         Cell::new(runtime.kind),
         if runtime.healthy { Cell::new("healthy").fg(Color::Green) } else { Cell::new("down").fg(Color::Red) },
         Cell::new(engine(runtime)),
-        Cell::new(runtime.endpoint.as_deref().unwrap_or(words::NOTHING)),
+        Cell::new(runtime.endpoint.as_deref().unwrap_or(format::NOTHING)),
         Cell::new(remarks(runtime)),
     ]
 }
 
 fn engine(runtime: &Runtime) -> String {
     let parts: Vec<_> = [&runtime.engine, &runtime.version].into_iter().flatten().map(String::as_str).collect();
-    if parts.is_empty() { words::NOTHING.to_owned() } else { parts.join(" ") }
+    if parts.is_empty() { format::NOTHING.to_owned() } else { parts.join(" ") }
 }
 
 fn remarks(runtime: &Runtime) -> String {
     let rootless = runtime.rootless.then(|| "rootless".to_owned());
     let all = rootless.into_iter().chain(runtime.error.clone()).chain(gathered(&runtime.warnings));
     let all: Vec<_> = all.collect();
-    if all.is_empty() { words::NOTHING.to_owned() } else { all.join("; ") }
+    if all.is_empty() { format::NOTHING.to_owned() } else { all.join("; ") }
 }
 
 /// One remark for all that have the same reason (`what: reason`).
@@ -60,10 +60,10 @@ fn gathered(warnings: &[String]) -> Vec<String> {
             None => remarks.push((vec![what], reason)),
         }
     }
-    let told = |(what, reason): (Vec<&str>, Option<&str>)| {
+    let remark = |(what, reason): (Vec<&str>, Option<&str>)| {
         [Some(what.join(", ").as_str()), reason].into_iter().flatten().collect::<Vec<_>>().join(": ")
     };
-    remarks.into_iter().map(told).collect()
+    remarks.into_iter().map(remark).collect()
 }
 
 /// Features down, runtimes across; below it why not.

@@ -2,17 +2,16 @@
 
 use std::fmt::Write;
 
-use comfy_table::Cell;
 use hythe_api::{CreateSnapshot, Operation, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
 use hythe_client::Client;
 use jiff::Timestamp;
 
 use super::connect;
 use crate::args::{self, SnapshotCommand};
-use crate::output::Printer;
+use crate::output::{Cell, Printer};
 use crate::progress;
 use crate::report::{Failure, Outcome};
-use crate::{target, words};
+use crate::{format, target};
 
 const HEAD: [&str; 6] = ["SNAPSHOT", "WORKLOAD", "RUNTIME", "GENERATION", "SIZE", "CREATED"];
 
@@ -48,7 +47,7 @@ fn image_of(operation: &Operation) -> Option<&str> {
 
 async fn list(client: &Client, args: args::ListSnapshots, printer: Printer<'_>) -> Outcome {
     let query = SnapshotQuery { runtime: args.on.runtime, service: args.service };
-    let now = Timestamp::now();
+    let now = hythe_host::now();
     printer.list(&client.snapshots(&query).await?, &HEAD, |snapshot| row(snapshot, now))
 }
 
@@ -58,13 +57,13 @@ fn row(snapshot: &Snapshot, now: Timestamp) -> Vec<Cell> {
         Cell::new(&snapshot.workload),
         Cell::new(&snapshot.runtime),
         Cell::new(snapshot.generation),
-        Cell::new(words::bytes(snapshot.size)),
+        Cell::new(format::bytes(snapshot.size)),
         Cell::new(age(snapshot, now)),
     ]
 }
 
 fn age(snapshot: &Snapshot, now: Timestamp) -> String {
-    snapshot.created.map_or_else(|| words::NOTHING.to_owned(), |at| format!("{} ago", words::age(at, now)))
+    snapshot.created.map_or_else(|| format::NOTHING.to_owned(), |at| format!("{} ago", format::age(at, now)))
 }
 
 async fn inspect(client: &Client, args: args::InspectSnapshot, printer: Printer<'_>) -> Outcome {
@@ -72,7 +71,7 @@ async fn inspect(client: &Client, args: args::InspectSnapshot, printer: Printer<
     if printer.settings.json {
         return printer.json(&found);
     }
-    printer.data(shown(&found, Timestamp::now()))?;
+    printer.data(shown(&found, hythe_host::now()))?;
     if let Some(problem) = &found.problem {
         printer.warn(format_args!("no mount shows its files: {problem}"));
     }
@@ -88,7 +87,7 @@ fn shown(found: &SnapshotDetail, now: Timestamp) -> String {
         ("of", from),
         ("runtime", snapshot.runtime.clone()),
         ("id", snapshot.id.clone()),
-        ("size", words::bytes(snapshot.size)),
+        ("size", format::bytes(snapshot.size)),
         ("created", age(snapshot, now)),
     ];
     let mut text = String::new();

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use comfy_table::Cell;
 use futures_util::future::try_join_all;
 use hythe_api::{Stats, Workload, WorkloadState};
 use hythe_client::{Client, ClientError};
 
 use super::connect;
 use crate::args;
-use crate::output::Printer;
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::report::Outcome;
 use crate::target;
-use crate::words;
 
 const HEAD: [&str; 8] = ["NAME", "CPU", "MEMORY", "LIMIT", "PIDS", "NET RX / TX", "BLOCK READ / WRITE", "CPU TIME"];
 /// Processor use is a difference: where the agent has no sample yet, two are taken so far apart.
@@ -51,13 +50,13 @@ async fn sample(client: &Client, name: &str) -> Result<Stats, ClientError> {
 }
 
 fn row(stats: &Stats) -> Vec<Cell> {
-    let bytes = |amount: Option<u64>| amount.map_or_else(nothing, words::bytes);
+    let bytes = |amount: Option<u64>| amount.map_or_else(nothing, format::bytes);
     vec![
         Cell::new(&stats.workload),
         Cell::new(
             stats.cpu_millicores.map_or_else(nothing, |millicores| format!("{}.{}%", millicores / 10, millicores % 10)),
         ),
-        Cell::new(words::bytes(stats.memory_bytes)),
+        Cell::new(format::bytes(stats.memory_bytes)),
         Cell::new(bytes(stats.memory_limit)),
         Cell::new(stats.pids.map_or_else(nothing, |pids| pids.to_string())),
         Cell::new(format_args!("{} / {}", bytes(stats.network_rx_bytes), bytes(stats.network_tx_bytes))),
@@ -67,5 +66,5 @@ fn row(stats: &Stats) -> Vec<Cell> {
 }
 
 fn nothing() -> String {
-    words::NOTHING.to_owned()
+    format::NOTHING.to_owned()
 }

@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-use comfy_table::{Cell, Color};
-use hythe_api::{Deploy, DeployOutcome, DeployQuery, Operation, Problem};
+use comfy_table::Color;
+use hythe_api::{ComponentAction, Deploy, DeployOutcome, DeployQuery, Operation, Problem};
 use hythe_client::{Client, ClientError};
 use serde::Serialize;
 
-use super::connect;
-use super::deploy::{images, last_words, plan};
+use super::deploy::{images, last_log_lines, plan, quotes_its_log};
+use super::{connect, secret};
 use crate::args::{self, Wait};
-use crate::output::Printer;
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::progress;
 use crate::report::{Failure, Outcome};
 use crate::service_file::{self, Loaded};
-use crate::words;
 
 /// What became of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,10 +42,13 @@ struct Row {
 
 pub(super) async fn run(args: args::Sync, printer: Printer<'_>) -> Outcome {
     let services = service_file::load_all(service_file::spread(&args.files)?, printer)?;
+    let secrets: Vec<_> = services.iter().map(|(_, loaded)| secret::read(&loaded.secrets)).collect::<Outcome<_>>()?;
     let client = connect(printer).await?;
-    let planned = plan_all(&client, &services).await?;
+    let pull = args.pull.map(args::PullWhen::policy);
+    let asked = DeployQuery { show_secrets: args.show_secrets, pull, ..DeployQuery::default() };
+    let planned = plan_all(&client, &services, &asked).await?;
     if !args.no_build {
-        for (_, Loaded { service, builds }) in &services {
+        for (_, Loaded { service, builds, .. }) in &services {
             let wanted = images::Wanted { service, component: None, builds };
             images::provide(&client, &wanted, args.dry_run, printer).await?;
         }
@@ -53,10 +56,14 @@ pub(super) async fn run(args: args::Sync, printer: Printer<'_>) -> Outcome {
     if args.dry_run {
         return show_plan(planned, &services, printer);
     }
+    for values in secrets {
+        secret::send(&client, values).await?;
+    }
     // All are accepted before any is waited for: they are brought up side by side.
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (file, loaded) in &services {
-        let deploy = client.deploy(&loaded.service.name, &loaded.service, &DeployQuery::default()).await;
+        let query = DeployQuery { pull, ..DeployQuery::default() };
+        let deploy = client.deploy(&loaded.service.name, &loaded.service, &query).await;
         rows.push(accepted(file, loaded, deploy, &mut failures)?);
     }
     for row in &mut rows {
@@ -67,10 +74,11 @@ pub(super) async fn run(args: args::Sync, printer: Printer<'_>) -> Outcome {
 }
 
 /// What the agent would do with each, or why it refuses any: then nothing is done at all.
-async fn plan_all(client: &Client, services: &[(PathBuf, Loaded)]) -> Outcome<Vec<Deploy>> {
-    let query = DeployQuery { dry_run: true, ..DeployQuery::default() };
+async fn plan_all(client: &Client, services: &[(PathBuf, Loaded)], asked: &DeployQuery) -> Outcome<Vec<Deploy>> {
     let (mut planned, mut failures) = (Vec::new(), Vec::new());
-    for (_, Loaded { service, .. }) in services {
+    for (_, Loaded { service, secrets, .. }) in services {
+        let to_be_set = secret::names(secrets);
+        let query = DeployQuery { dry_run: true, to_be_set, ..asked.clone() };
         match client.deploy(&service.name, service, &query).await {
             Ok(deploy) => planned.push(deploy),
             Err(error @ ClientError::Problem(_)) => failures.push(Failure::from(error)),
@@ -145,13 +153,17 @@ async fn conclude(
     failures: &mut Vec<Failure>,
 ) -> Outcome {
     row.deploy.iter().flat_map(|deploy| &deploy.warnings).for_each(|warning| printer.warn(warning));
-    let Some(id) = row.deploy.as_ref().and_then(|deploy| deploy.operation.as_ref()) else { return Ok(()) };
+    let Some(deploy) = &row.deploy else { return Ok(()) };
+    let Some(id) = &deploy.operation else { return Ok(()) };
+    // It was waited for only because it had not become well yet.
+    let is_unchanged = deploy.components.iter().all(|component| component.action == ComponentAction::Keep);
     let Some(followed) = progress::wait(client, id, wait, printer).await? else { return Ok(()) };
-    for workload in &followed.failed {
-        last_words(client, workload, printer).await;
+    for workload in followed.failed.iter().filter(|_| !quotes_its_log(&followed.operation)) {
+        last_log_lines(client, workload, printer).await;
     }
     row.result = Some(followed.operation.clone());
     row.outcome = match followed.outcome() {
+        Ok(_) if is_unchanged => Fate::Unchanged,
         Ok(_) => Fate::Deployed,
         Err(failure) => {
             failures.push(failure);
@@ -172,8 +184,8 @@ fn cells(row: &Row) -> Vec<Cell> {
     let actions: Vec<String> = components.map(|one| format!("{} {}", one.action, one.component)).collect();
     vec![
         Cell::new(&row.service),
-        Cell::new(words::of(&row.outcome)).fg(color),
-        Cell::new(if actions.is_empty() { words::NOTHING.to_owned() } else { actions.join(", ") }),
+        Cell::new(format::of(&row.outcome)).fg(color),
+        Cell::new(if actions.is_empty() { format::NOTHING.to_owned() } else { actions.join(", ") }),
         Cell::new(row.file.display()),
     ]
 }

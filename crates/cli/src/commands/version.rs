@@ -1,7 +1,7 @@
 //! `hythe version`: this program's version, and the agent's where one answers. None is started for it.
 
 use hythe_api::Version;
-use hythe_client::{Client, ClientError};
+use hythe_client::ClientError;
 use serde::Serialize;
 
 use crate::output::Printer;
@@ -14,7 +14,7 @@ struct Versions {
 }
 
 pub(super) async fn run(printer: Printer<'_>) -> Outcome {
-    let agent = match Client::new(printer.settings.endpoint.clone()).version().await {
+    let agent = match printer.settings.client()?.version().await {
         Ok(version) => Some(version),
         Err(ClientError::Unreachable { .. }) => None,
         Err(error) => return Err(error.into()),

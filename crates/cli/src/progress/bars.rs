@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use hythe_api::Progress;
+use hythe_api::{Progress, ProgressPhase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::lines::said;
+use crate::escape::{Allow, escape};
 
 /// Templates with and without colours.
 type Look = (&'static str, &'static str);
@@ -55,14 +56,19 @@ impl Bars {
     fn show_workload(&mut self, workload: String, progress: &Progress) {
         let (all, color) = (&self.all, self.color);
         let bar = self.workloads.entry(workload).or_insert_with_key(|name| {
-            let bar =
-                all.add(ProgressBar::new_spinner()).with_prefix(name.clone()).with_finish(ProgressFinish::AndLeave);
+            let bar = all
+                .add(ProgressBar::new_spinner())
+                .with_prefix(escape(name, Allow::Nothing))
+                .with_finish(ProgressFinish::AndLeave);
             bar.set_style(style(color, WORKLOAD));
             bar.enable_steady_tick(TICK);
             bar
         });
-        bar.set_message(said(progress));
-        if matches!(progress.phase.as_str(), "done" | "failed" | "running" | "healthy") {
+        bar.set_message(escape(&said(progress), Allow::Nothing));
+        if matches!(
+            progress.phase.known(),
+            Some(ProgressPhase::Failed | ProgressPhase::Running | ProgressPhase::Healthy)
+        ) {
             bar.disable_steady_tick();
         }
     }
@@ -70,11 +76,11 @@ impl Bars {
     fn show_item(&mut self, workload: String, progress: &Progress) {
         let (all, color) = (&self.all, self.color);
         let bar = self.items.entry((workload, progress.item.clone())).or_insert_with(|| {
-            let bar = all.add(ProgressBar::new(0)).with_prefix(progress.item.clone());
+            let bar = all.add(ProgressBar::new(0)).with_prefix(escape(&progress.item, Allow::Nothing));
             bar.set_style(style(color, if progress.total.is_some() { COUNTING } else { ITEM }));
             bar
         });
-        bar.set_message(said(progress));
+        bar.set_message(escape(&said(progress), Allow::Nothing));
         if let Some(total) = progress.total {
             bar.set_style(style(color, COUNTING));
             bar.set_length(total);

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use hythe_api::Progress;
+use hythe_api::{Progress, ProgressPhase};
 
-const FAILED: &str = "failed";
+use crate::format;
 
 /// What was said last of each thing.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ impl Lines {
     /// The line to print; `None`: nothing new.
     pub(super) fn line(&mut self, progress: &Progress) -> Option<String> {
         let counting = matches!((progress.current, progress.total), (Some(current), Some(total)) if current < total);
-        let news = if counting { progress.phase.clone() } else { said(progress) };
+        let news = if counting { progress.phase.to_string() } else { said(progress) };
         let key = (progress.workload.clone(), progress.item.clone());
         if self.last.get(&key) == Some(&news) {
             return None;
@@ -38,23 +38,26 @@ impl Lines {
 }
 
 /// The message, which says what is done; the phase where there is none, and where it is bad news.
+/// On one line: what follows it, such as the last log lines of a failure, is in the error at the end.
 pub(super) fn said(progress: &Progress) -> String {
-    let (phase, message) = (progress.phase.as_str(), progress.message.trim_end());
-    match (phase, message) {
-        (_, "") => phase.to_owned(),
-        (FAILED, _) => format!("{phase}: {message}"),
+    let (phase, message) = (&progress.phase, format::first_line(&progress.message));
+    match (phase.known(), message) {
+        (_, "") => phase.to_string(),
+        (Some(ProgressPhase::Failed), _) => format!("{phase}: {message}"),
         (_, _) => message.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hythe_api::OpenEnum;
+
     use super::*;
 
     fn pulling(current: u64) -> Progress {
         Progress {
             workload: Some("shop-web".into()),
-            phase: "pulling".into(),
+            phase: ProgressPhase::Pulling.into(),
             item: "layer".into(),
             message: format!("{current} of 10"),
             current: Some(current),
@@ -71,10 +74,11 @@ mod tests {
 
     #[test]
     fn the_phase_is_said_where_there_is_no_message_or_no_success() {
-        let shown =
-            |phase: &str, message: &str| said(&Progress { phase: phase.into(), message: message.into(), ..pulling(0) });
+        let shown = |phase: &str, message: &str| {
+            said(&Progress { phase: OpenEnum::read(phase), message: message.into(), ..pulling(0) })
+        };
         assert_eq!(shown("starting", "starting on podman"), "starting on podman");
         assert_eq!(shown("removed", ""), "removed");
-        assert_eq!(shown("failed", "exit code 1"), "failed: exit code 1");
+        assert_eq!(shown("failed", "exit code 1\nits last log lines:\n  x"), "failed: exit code 1");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::labels::is_keepers;
+use hythe_runtime::labels::is_managers;
 use hythe_runtime::{Error, ErrorKind, ImageConfig, NetworkMode, Observed, ObservedMount, ObservedSeccomp};
 use hythe_spec::{
     ByteSize, Component, ImageRef, Mount, MountSource, Network, Permissions, Resources, Restart, Seccomp, Signal,
+    TmpfsOptions, sysctl,
 };
 
 /// Variables that engines set by themselves.
@@ -28,10 +29,10 @@ impl Warnings {
         self.0.push(format!("no service file can say: {what}"));
     }
 
-    /// What the engine says, else the reading that allows least.
-    fn told<T>(&mut self, what: &str, told: Option<T>, assumed: T) -> T {
-        told.unwrap_or_else(|| {
-            self.0.push(format!("its engine does not say {what}: a replacement has what a new instance has"));
+    /// What the engine reports, else the most restrictive value, with a warning.
+    fn reported<T>(&mut self, what: &str, reported: Option<T>, assumed: T) -> T {
+        reported.unwrap_or_else(|| {
+            self.0.push(format!("its engine does not report {what}: a replacement has what a new instance has"));
             assumed
         })
     }
@@ -47,7 +48,7 @@ pub(super) fn describe(
     let none = ImageConfig::default();
     let base = config.unwrap_or(&none);
     let mut warnings = Warnings::default();
-    seen.beyond.iter().for_each(|what| warnings.lost(what));
+    seen.unmodelled.iter().for_each(|what| warnings.lost(what));
     let (entrypoint, command) = words(seen, config);
     let mut mounts: Vec<Mount> = seen.mounts.iter().filter_map(|seen| mount(seen, &mut warnings)).collect();
     mounts.sort();
@@ -61,16 +62,22 @@ pub(super) fn describe(
         workdir: seen.workdir.clone().filter(|dir| base.workdir.as_ref() != Some(dir) && dir != "/"),
         hostname: seen.hostname.clone().filter(|host| host != name && seen.network_mode != NetworkMode::Host),
         network: network(seen)?,
-        dns: warnings.told("its name servers", seen.dns.clone(), Vec::new()),
-        extra_hosts: warnings.told("the lines of its hosts file", seen.extra_hosts.clone(), Vec::new()),
+        dns: warnings.reported("its name servers", seen.dns.clone(), Vec::new()),
+        extra_hosts: warnings.reported("its extra hosts", seen.extra_hosts.clone(), Vec::new()),
+        // Engines that do not say these count what they know of them among what no service file can say.
+        dns_search: seen.dns_search.clone().unwrap_or_default(),
+        dns_options: seen.dns_options.clone().unwrap_or_default(),
+        group_add: seen.group_add.clone().unwrap_or_default(),
+        sysctls: sysctls(seen, &mut warnings),
+        devices: seen.devices.clone().unwrap_or_default(),
         restart: restart(seen, &mut warnings),
         stop_signal: seen.stop_signal.filter(|signal| *signal != base.stop_signal.unwrap_or(Signal::TERM)),
         stop_grace: seen.stop_grace.unwrap_or(Component::DEFAULT_STOP_GRACE),
         resources: resources(&seen.resources),
         read_only: seen.read_only,
-        init: warnings.told("whether an init is its pid 1", seen.init, false),
-        tty: warnings.told("whether it has a terminal", seen.tty, false),
-        stdin: warnings.told("whether its stdin is open", seen.stdin, false),
+        init: warnings.reported("whether an init is its pid 1", seen.init, false),
+        tty: warnings.reported("whether it has a terminal", seen.tty, false),
+        stdin: warnings.reported("whether its stdin is open", seen.stdin, false),
         labels: labels(seen, base),
         permissions: permissions(seen, &mut warnings),
         ..Component::new(name, image.clone())
@@ -78,8 +85,20 @@ pub(super) fn describe(
     Ok((component, warnings.0))
 }
 
+fn sysctls(seen: &Observed, warnings: &mut Warnings) -> BTreeMap<String, String> {
+    let mut own = seen.sysctls.clone().unwrap_or_default();
+    own.retain(|name, value| {
+        let is_own = sysctl::check(name, value).is_ok();
+        if !is_own {
+            warnings.lost(&format!("kernel parameter `{name}`"));
+        }
+        is_own
+    });
+    own
+}
+
 fn restart(seen: &Observed, warnings: &mut Warnings) -> Restart {
-    let policy = warnings.told("whether it restarts it by itself", seen.engine_restart.as_deref(), "no");
+    let policy = warnings.reported("whether it restarts it by itself", seen.engine_restart.as_deref(), "no");
     policy.parse().unwrap_or_else(|_| {
         warnings.lost(&format!("restart policy `{policy}`"));
         Restart::No
@@ -111,7 +130,7 @@ fn env(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
 
 /// The user's own: not the image's, and not what the tool that made it put there.
 fn labels(seen: &Observed, image: &ImageConfig) -> BTreeMap<String, String> {
-    let is_own = |key: &String, value: &String| image.labels.get(key) != Some(value) && !is_keepers(key);
+    let is_own = |key: &String, value: &String| image.labels.get(key) != Some(value) && !is_managers(key);
     let built = |key: &String| key.starts_with("io.buildah.");
     seen.labels
         .iter()
@@ -131,8 +150,8 @@ fn network(seen: &Observed) -> Result<Network, Error> {
         NetworkMode::Host => Ok(Network::Host),
         NetworkMode::None => Ok(Network::None),
         NetworkMode::Other(word) if word.contains(':') || names.is_empty() => refused(word),
-        NetworkMode::Bridged if names.is_empty() => refused("bridged, without a network"),
-        NetworkMode::Bridged | NetworkMode::Other(_) => Ok(Network::Named { names }),
+        NetworkMode::Networks if names.is_empty() => refused("bridged, without a network"),
+        NetworkMode::Networks | NetworkMode::Other(_) => Ok(Network::Named { names }),
     }
 }
 
@@ -155,9 +174,21 @@ fn mount(seen: &ObservedMount, warnings: &mut Warnings) -> Option<Mount> {
         },
         "tmpfs" => {
             let value = |key: &str| seen.options.iter().find_map(|word| word.strip_prefix(key));
+            let number = |key: &str| value(key).and_then(|text| text.parse().ok());
+            let has = |word: &str| seen.options.iter().any(|option| option == word);
+            let share = value("size=").and_then(|text| text.strip_suffix('%'));
             MountSource::Tmpfs {
                 size: value("size=").and_then(|text| text.parse::<ByteSize>().ok()),
                 mode: value("mode=").and_then(|text| u32::from_str_radix(text, 8).ok()),
+                options: TmpfsOptions {
+                    percent: share.and_then(|text| text.parse().ok()).filter(|share| (1..=100).contains(share)),
+                    uid: number("uid="),
+                    gid: number("gid="),
+                    inodes: value("nr_inodes=").and_then(|text| text.parse().ok()).filter(|count| *count > 0),
+                    exec: has("exec"),
+                    suid: has("suid"),
+                    dev: has("dev"),
+                },
             }
         }
         other => {
@@ -185,15 +216,15 @@ fn permissions(seen: &Observed, warnings: &mut Warnings) -> Permissions {
     let set = &seen.security;
     let standard = Permissions::standard();
     // A filter of one's own stands among what no service file can say.
-    let seccomp = match warnings.told("its system call filter", set.seccomp, ObservedSeccomp::Default) {
+    let seccomp = match warnings.reported("its seccomp profile", set.seccomp, ObservedSeccomp::Default) {
         ObservedSeccomp::Unconfined => Seccomp::Unconfined,
         ObservedSeccomp::Default | ObservedSeccomp::Profile => Seccomp::Default,
     };
     let own = Permissions {
-        capabilities: warnings.told("its capabilities", set.capabilities.clone(), standard.capabilities.clone()),
+        capabilities: warnings.reported("its capabilities", set.capabilities.clone(), standard.capabilities.clone()),
         seccomp,
-        no_new_privileges: warnings.told("whether it may gain privileges", set.no_new_privileges, true),
-        privileged: warnings.told("whether it is privileged", set.privileged, false),
+        no_new_privileges: warnings.reported("whether it may gain privileges", set.no_new_privileges, true),
+        privileged: warnings.reported("whether it is privileged", set.privileged, false),
         ..standard.clone()
     };
     if own == standard { own } else { Permissions { profile: "inline".to_owned(), ..own } }
@@ -245,7 +276,7 @@ mod tests {
             workdir: Some("/".to_owned()),
             hostname: Some("web".to_owned()),
             resources: Resources { pids: Some(2048), shm_size: Some(ByteSize(65_536_000)), ..Resources::default() },
-            network_mode: NetworkMode::Bridged,
+            network_mode: NetworkMode::Networks,
             dns: Some(Vec::new()),
             extra_hosts: Some(Vec::new()),
             init: Some(false),
@@ -309,10 +340,10 @@ mod tests {
     }
 
     #[test]
-    fn what_no_file_can_say_is_told_or_refused() {
+    fn what_no_file_can_say_is_reported_or_refused() {
         let (reference, config) = image();
         let mut odd = seen();
-        odd.beyond = vec!["1 devices".to_owned()];
+        odd.unmodelled = vec!["1 devices".to_owned()];
         odd.mounts[0].source = "a".repeat(64);
         odd.mounts[1].kind = "image".to_owned();
         let (component, lost) = describe("web", &odd, &reference, Some(&config)).unwrap();
@@ -340,7 +371,7 @@ mod tests {
         let (component, warnings) = describe("web", &silent, &image().0, None).unwrap();
         assert_eq!(component.permissions, Permissions::standard());
         assert_eq!((component.init, component.restart, warnings.len()), (false, Restart::No, 6), "{warnings:?}");
-        assert!(warnings.iter().any(|warning| warning.contains("does not say its capabilities")), "{warnings:?}");
+        assert!(warnings.iter().any(|warning| warning.contains("does not report its capabilities")), "{warnings:?}");
     }
 
     #[test]

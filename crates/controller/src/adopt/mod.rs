@@ -1,4 +1,4 @@
-//! Taking over a container of somebody else as it runs: nothing is asked of its engine but what it is.
+//! Adopts a running container of another tool: the engine is only asked to inspect it.
 //!
 //! Its labels cannot be changed, so that it is ours stands in the store alone: a lost store forgets it, and nobody touches it then.
 
@@ -6,15 +6,18 @@ mod describe;
 
 use std::sync::{Arc, PoisonError};
 
-use hythe_runtime::{Compose, Error, ErrorKind, Image, InstanceId, Observed, OpContext, Owner, Runtime, State};
+use hythe_runtime::{
+    Compose, Error, ErrorKind, Filter, Image, InstanceId, InstanceRef, Observed, OpContext, Owner, Runtime, State,
+};
+use hythe_spec::vocabulary::EventKind;
 use hythe_spec::{Component, ImageRef, Service};
 use hythe_store::{Desired, DesiredRecord, InstanceRecord, ObservedRecord, Phase, ServiceRecord, Transaction};
-use jiff::Timestamp;
 use serde_json::json;
 
 use crate::Controller;
 use crate::event::workload_event;
-use crate::worker::{Message, with_details};
+use crate::message::Message;
+use crate::model::with_details;
 
 const OPERATION: &str = "adopt";
 
@@ -61,7 +64,7 @@ impl Controller {
     /// Takes over an existing container, which goes on running as it does.
     ///
     /// # Errors
-    /// `NotFound` where no runtime has it; `Conflict` where it does not run, where it is somebody else's, or where the name of the workload is
+    /// `NotFound` where no runtime has it; `Conflict` where it does not run, where another tool manages it, or where the name of the workload is
     /// taken; `Unsupported` where it cannot be described. Nothing is changed then.
     pub async fn adopt(self: &Arc<Self>, options: &AdoptOptions) -> Result<Adopted, Error> {
         let (runtime, seen) = self.find_container(options).await?;
@@ -78,15 +81,15 @@ impl Controller {
         Ok(adopted)
     }
 
-    /// What happened to it between the look and the moment its task began to listen is told to the task.
+    /// Inspects it again, so that the task learns what happened before it began to listen.
     async fn look_again(&self, runtime: &Arc<dyn Runtime>, adopted: &Adopted) {
-        let rows = match runtime.inspect(&OpContext::new(OPERATION), &adopted.instance).await {
+        let rows = match runtime.inspect(&OpContext::new(OPERATION), &adopted.instance.to_ref()).await {
             Ok(seen) => vec![seen.listed()],
             Err(error) if error.is_not_found() => Vec::new(),
             // The watcher of an engine that does not answer looks once it does.
             Err(_) => return,
         };
-        if let Some(handle) = self.directory.get(&adopted.workload) {
+        if let Some(handle) = self.registry.get(&adopted.workload) {
             handle.send(Message::Listed(rows));
         }
     }
@@ -94,11 +97,10 @@ impl Controller {
     /// The container, on the runtime named or on the only one that has it.
     async fn find_container(&self, options: &AdoptOptions) -> Result<(Arc<dyn Runtime>, Observed), Error> {
         let names = options.runtime.clone().map_or_else(|| self.runtimes.names(), |name| vec![name]);
-        let id = InstanceId(options.instance.clone());
         let (mut found, mut silent) = (Vec::new(), None);
         for name in &names {
             let seen = match self.runtimes.get(name) {
-                Ok(runtime) => runtime.inspect(&OpContext::new(OPERATION), &id).await.map(|seen| (runtime, seen)),
+                Ok(runtime) => inspect(runtime.as_ref(), &options.instance).await.map(|seen| (runtime, seen)),
                 Err(error) => Err(error),
             };
             match seen {
@@ -109,12 +111,14 @@ impl Controller {
         }
         match (found.len(), silent) {
             (0, Some(error)) => Err(error),
-            (0, None) => Err(Error::new(ErrorKind::NotFound, OPERATION, format!("no runtime has `{id}`"))
-                .hint("name a container as its engine does, by name or id")),
+            (0, None) => {
+                Err(Error::new(ErrorKind::NotFound, OPERATION, format!("no runtime has `{}`", options.instance))
+                    .hint("name a container as its engine does, by name or id"))
+            }
             (1, _) => Ok(found.remove(0)),
             (_, _) => {
                 let places: Vec<&str> = found.iter().map(|(runtime, _)| runtime.info().name.as_str()).collect();
-                let text = format!("several runtimes have `{id}`: {}", places.join(", "));
+                let text = format!("several runtimes have `{}`: {}", options.instance, places.join(", "));
                 Err(conflict(text).hint("choose one with `--runtime`"))
             }
         }
@@ -122,9 +126,9 @@ impl Controller {
 
     /// No workload has it already.
     fn must_be_free(&self, seen: &Observed) -> Result<(), Error> {
-        let holder = self.directory.all().into_iter().find(|handle| {
-            let cell = handle.cell.borrow();
-            let mut known = cell.observed.current.iter().chain(&cell.observed.previous);
+        let holder = self.registry.all().into_iter().find(|handle| {
+            let state = handle.state.borrow();
+            let mut known = state.observed.current.iter().chain(&state.observed.previous);
             known.any(|instance| instance.id.as_ref() == Some(&seen.id.0))
         });
         let Some(holder) = holder else { return Ok(()) };
@@ -138,24 +142,25 @@ impl Controller {
         self.must_be_free(&found.seen)?;
         let service = self.service_with(&found)?;
         self.check(&service)?;
-        let recipe = crate::deploy::recipe(&service, &found.component);
+        let spec = crate::action::spec(&service, &found.component);
         let workload = service.workload_name(&found.component.name);
         let generation = self.store.tombstone(&workload).map_err(crate::store_error)?.unwrap_or_default() + 1;
         let Found { seen, runtime, warnings, .. } = found;
-        let desired = DesiredRecord::new(&service.name, recipe.clone(), generation, Desired::Running, &runtime);
-        let found = InstanceRecord::found(&runtime, seen.name.clone(), recipe, generation, 1);
+        let desired = DesiredRecord::new(&service.name, spec.clone(), generation, Desired::Running, &runtime);
+        let found = InstanceRecord::found(&runtime, seen.name.clone(), spec, generation, 1);
         let current = InstanceRecord { adopted: true, ..found };
-        let now = Timestamp::now();
+        let now = self.now();
         let observed = ObservedRecord {
             phase: Phase::Running,
             attempt: 1,
             generation,
-            asked: 1,
+            requests_seen: 1,
             current: Some(with_details(current, &seen)),
             ..ObservedRecord::new(now)
         };
         let details = json!({ "instance": seen.name, "id": seen.id, "warnings": warnings });
-        let event = workload_event(&desired, "adopted", format!("took over `{}` as it runs", seen.name), details);
+        let event =
+            workload_event(now, &desired, EventKind::Adopted, format!("took over `{}` as it runs", seen.name), details);
         let changes = Transaction {
             services: vec![ServiceRecord { desired: service.clone(), updated: now, removing: None }],
             desired: vec![desired.clone()],
@@ -172,7 +177,7 @@ impl Controller {
     fn service_with(&self, found: &Found) -> Result<Service, Error> {
         let component = &found.component;
         let workload = hythe_spec::service::workload_name(&found.service, &component.name);
-        if let Some(handle) = self.directory.get(&workload) {
+        if let Some(handle) = self.registry.get(&workload) {
             let text = format!("workload `{workload}` exists already, in service `{}`", handle.read().desired.service);
             return Err(conflict(text).hint("give another name with `--service` or `--component`"));
         }
@@ -207,12 +212,13 @@ fn conflict(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::Conflict, OPERATION, text)
 }
 
-/// Whether it may be taken over at all; what was overridden is told.
+/// Whether it may be adopted; returns what `force` overrode.
 fn permitted(seen: &Observed, agent: &str, force: bool) -> Result<Vec<String>, Error> {
     let name = &seen.name;
     if seen.state != State::Running {
-        let state = format!("{:?}", seen.state).to_lowercase();
-        return Err(conflict(format!("`{name}` is {state}")).hint("only what runs can be taken over: start it first"));
+        return Err(
+            conflict(format!("`{name}` is {}", seen.state)).hint("only what runs can be taken over: start it first")
+        );
     }
     let mut overridden = Vec::new();
     let mut unless_forced = |what: String, hint: &str| {
@@ -223,11 +229,11 @@ fn permitted(seen: &Observed, agent: &str, force: bool) -> Result<Vec<String>, E
         Err(conflict(what).hint(format!("{hint}, or take it over all the same with `--force`")))
     };
     let owner = Owner::of(&seen.labels, agent);
-    if let Some((tool, called)) = owner.keeper() {
+    if let Some((tool, called)) = owner.manager() {
         let text = format!("`{name}` belongs to {tool} (`{called}`)");
         // What Compose made it leaves alone until a user runs it again.
         if !matches!(owner, Owner::Compose(_)) {
-            return Err(conflict(text).hint("what somebody else keeps is not taken from them"));
+            return Err(conflict(text).hint("a container that another tool manages is not adopted"));
         }
         unless_forced(text, "stop using Compose for it")?;
     }
@@ -243,7 +249,7 @@ fn permitted(seen: &Observed, agent: &str, force: bool) -> Result<Vec<String>, E
 
 fn engine_policy_hint(name: &str, policy: &str) -> String {
     format!(
-        "tell the engine not to (`update --restart=no {name}`) and write `restart = \"{policy}\"` in the service file"
+        "turn the engine's policy off (`update --restart=no {name}`) and write `restart = \"{policy}\"` in the service file"
     )
 }
 
@@ -307,6 +313,25 @@ async fn image_of(
     let moved = moved.ok_or_else(unnamed)?;
     warnings.push(format!("`{moved}` names another image by now: a replacement would run that one"));
     Ok((moved, None))
+}
+
+/// What a user calls it: its name, its id, or the first digits of its id, as the engines' own programs take them.
+async fn inspect(runtime: &dyn Runtime, named: &str) -> Result<Observed, Error> {
+    let cx = OpContext::new(OPERATION);
+    let absent = match runtime.inspect(&cx, &InstanceRef::name(named)).await {
+        Err(error) if error.is_not_found() && !named.is_empty() => error,
+        found => return found,
+    };
+    let rows = runtime.list(&cx, &Filter::default()).await?;
+    let mut fits = rows.iter().filter(|row| row.id.0.starts_with(named));
+    match (fits.next(), fits.next()) {
+        (Some(row), None) => runtime.inspect(&cx, &row.id.to_ref()).await,
+        (Some(_), Some(_)) => {
+            let text = format!("several containers of `{}` have an id that begins with `{named}`", runtime.info().name);
+            Err(conflict(text).hint("write more digits of it"))
+        }
+        (None, _) => Err(absent),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The image an instance runs, and what a plan leaves to it.
 
 use hythe_runtime::{Image, ImageConfig, Observed};
+use hythe_spec::vocabulary::DriftCause;
 use hythe_spec::{ImageRef, Signal};
 use serde_json::json;
 
-use super::Cause;
 use super::found::Found;
 
 /// The image's name means another image by now, or the instance was made from another name.
@@ -16,13 +16,13 @@ pub(super) fn moved(name: &ImageRef, seen: &Observed, image: Option<&Image>, fou
         return;
     }
     if is_named(name, &seen.image) {
-        found.push("image", json!(image.id), json!(runs), Cause::ImageMoved);
+        found.push("image", json!(image.id), json!(runs), DriftCause::ImageMoved);
     } else {
-        found.push("image", json!(name.to_string()), json!(seen.image), Cause::ChangedByHand);
+        found.push("image", json!(name.to_string()), json!(seen.image), DriftCause::Modified);
     }
 }
 
-/// Whether the words an engine keeps of an image say this name; where they are an id, nobody can tell.
+/// Whether the words an engine keeps of an image say this name; where they are an id, that is unknown.
 fn is_named(name: &ImageRef, words: &str) -> bool {
     let Ok(other) = words.parse::<ImageRef>() else {
         return true;

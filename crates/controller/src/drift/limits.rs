@@ -1,10 +1,10 @@
 //! Limits.
 
-use hythe_runtime::Observed;
+use hythe_runtime::{DEFAULT_PIDS, Observed};
+use hythe_spec::vocabulary::DriftCause;
 use hythe_spec::{Resources, Ulimit};
 use serde_json::json;
 
-use super::Cause;
 use super::found::Found;
 
 pub(super) fn limits(desired: &Resources, seen: &Observed, found: &mut Found) {
@@ -12,10 +12,12 @@ pub(super) fn limits(desired: &Resources, seen: &Observed, found: &mut Found) {
     let have = &seen.resources;
     found.same("memory", memory, &have.memory);
     found.same("cpus", cpus, &have.cpus);
-    if pids.is_some() || !seen.own_limits {
+    // Unasked, an instance has our default, or none of an earlier version.
+    let is_default = have.pids.is_none_or(|pids| pids == DEFAULT_PIDS);
+    if pids.is_some() || !(seen.default_limits_unknown || is_default) {
         found.same("pids", pids, &have.pids);
     }
-    // Unasked, the size of shared memory and the limits of processes are the engine's, which may be configured.
+    // Unasked, the size of shared memory and the pids limits are the engine's, which may be configured.
     if shm_size.is_some() {
         found.same("shm_size", shm_size, &have.shm_size);
     }
@@ -33,6 +35,6 @@ fn ulimit(desired: &Ulimit, have: &[Ulimit], found: &mut Found) {
     // An engine gives for `unlimited` the most it may.
     let fits = |desired: i64, observed: i64| desired == -1 || desired == observed;
     if !fits(desired.soft, observed.soft) || !fits(desired.hard, observed.hard) {
-        found.push(field, words(desired), words(observed), Cause::ChangedByHand);
+        found.push(field, words(desired), words(observed), DriftCause::Modified);
     }
 }

@@ -1,10 +1,10 @@
-//! Mounts, by target. Relabelling for SELinux leaves no trace that engines tell.
+//! Mounts, by target. Engines do not report relabelling for SELinux.
 
 use hythe_runtime::{Observed, ObservedMount};
+use hythe_spec::vocabulary::DriftCause;
 use hythe_spec::{ByteSize, Mount, MountSource};
 use serde_json::{Value, json};
 
-use super::Cause;
 use super::found::Found;
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "rshared", "rslave", "shared", "slave"];
@@ -15,13 +15,13 @@ pub(super) fn mounts(desired: &[Mount], seen: &Observed, found: &mut Found) {
         let field = format!("mounts.{}", mount.target);
         match seen.mounts.iter().find(|other| other.target == mount.target) {
             None => found.missing(field, asked(mount)),
-            Some(other) if !fits(mount, other) => found.push(field, asked(mount), have(other), Cause::ChangedByHand),
+            Some(other) if !fits(mount, other) => found.push(field, asked(mount), have(other), DriftCause::Modified),
             Some(_) => {}
         }
     }
     let is_asked = |target: &str| desired.iter().any(|mount| mount.target == target);
     for other in seen.mounts.iter().filter(|other| other.given && !is_asked(&other.target)) {
-        found.extra(format!("mounts.{}", other.target), have(other));
+        found.unexpected(format!("mounts.{}", other.target), have(other));
     }
 }
 
@@ -31,13 +31,14 @@ fn fits(mount: &Mount, other: &ObservedMount) -> bool {
         MountSource::Bind { path, propagation, selinux: _ } => {
             let asked = propagation.as_deref().unwrap_or(DEFAULT_PROPAGATION);
             let same = |word: &String| word.trim_start_matches('r') == asked.trim_start_matches('r');
-            let told = other.options.iter().find(|option| PROPAGATIONS.contains(&option.as_str()));
-            other.kind == "bind" && other.source == *path && told.is_none_or(same)
+            let reported = other.options.iter().find(|option| PROPAGATIONS.contains(&option.as_str()));
+            other.kind == "bind" && other.source == *path && reported.is_none_or(same)
         }
-        MountSource::Tmpfs { size, mode } => {
+        MountSource::Tmpfs { size, mode, options } => {
+            let words_fit = options.words().iter().all(|word| other.options.contains(word));
             let size_fits = size.is_none_or(|size| option(other, "size").is_some_and(|text| bytes(text) == Some(size)));
             let mode_fits = mode.is_none_or(|mode| option(other, "mode").is_some_and(|text| octal(text) == Some(mode)));
-            other.kind == "tmpfs" && size_fits && mode_fits
+            other.kind == "tmpfs" && size_fits && mode_fits && words_fit
         }
     };
     source && mount.read_only == other.read_only
@@ -61,10 +62,11 @@ fn asked(mount: &Mount) -> Value {
         MountSource::Bind { path, propagation, selinux: _ } => {
             ("bind", path.as_str(), propagation.clone().unwrap_or_default())
         }
-        MountSource::Tmpfs { size, mode } => {
+        MountSource::Tmpfs { size, mode, options } => {
             let size = size.map(|size| format!("size={}", size.0));
             let mode = mode.map(|mode| format!("mode={mode:o}"));
-            ("tmpfs", "", [size, mode].into_iter().flatten().collect::<Vec<_>>().join(","))
+            let words = [size, mode].into_iter().flatten().chain(options.words());
+            ("tmpfs", "", words.collect::<Vec<_>>().join(","))
         }
     };
     shown(kind, source, mount.read_only, &options)

@@ -13,7 +13,7 @@ pub(super) fn networks(desired: &PlanNetwork, seen: &Observed, found: &mut Found
     let (mode, attachments) = match desired {
         PlanNetwork::None => (NetworkMode::None, [].as_slice()),
         PlanNetwork::Host => (NetworkMode::Host, [].as_slice()),
-        PlanNetwork::Bridged { attachments } => (NetworkMode::Bridged, attachments.as_slice()),
+        PlanNetwork::Networks { attachments } => (NetworkMode::Networks, attachments.as_slice()),
     };
     found.same("network", &mode, &seen.network_mode);
     if mode != seen.network_mode {
@@ -37,7 +37,7 @@ pub(super) fn networks(desired: &PlanNetwork, seen: &Observed, found: &mut Found
 /// Published ports; an engine holds them while the instance runs.
 pub(super) fn ports(network: &PlanNetwork, desired: &[Port], seen: &Observed, found: &mut Found) {
     let held = matches!(seen.state, State::Running | State::Paused | State::Stopping);
-    if !held || !matches!(network, PlanNetwork::Bridged { .. }) || seen.network_mode != NetworkMode::Bridged {
+    if !held || !matches!(network, PlanNetwork::Networks { .. }) || seen.network_mode != NetworkMode::Networks {
         return;
     }
     let field = |port: &Port| format!("ports.{}/{}", port.container_port, port.protocol);
@@ -45,7 +45,7 @@ pub(super) fn ports(network: &PlanNetwork, desired: &[Port], seen: &Observed, fo
         found.missing(field(port), json!(port.to_string()));
     }
     for other in seen.ports.iter().filter(|other| !desired.iter().any(|port| serves(port, other))) {
-        found.extra(field(other), json!(other.to_string()));
+        found.unexpected(field(other), json!(other.to_string()));
     }
 }
 
@@ -63,7 +63,24 @@ fn everywhere(address: Option<IpAddr>) -> bool {
 /// Unasked, name servers are the engine's, which may be configured; without a network there are none.
 pub(super) fn dns(network: &PlanNetwork, desired: &Vec<IpAddr>, seen: &Observed, found: &mut Found) {
     if !desired.is_empty() && *network != PlanNetwork::None {
-        found.same_if_told("dns", desired, seen.dns.as_ref());
+        found.same_if_reported("dns", desired, seen.dns.as_ref());
+    }
+}
+
+/// As name servers: unasked, the engine's.
+pub(super) fn resolver(
+    network: &PlanNetwork,
+    search: &Vec<String>,
+    options: &Vec<String>,
+    seen: &Observed,
+    found: &mut Found,
+) {
+    let is_asked = |words: &Vec<String>| !words.is_empty() && *network != PlanNetwork::None;
+    if is_asked(search) {
+        found.same_if_reported("dns_search", search, seen.dns_search.as_ref());
+    }
+    if is_asked(options) {
+        found.same_if_reported("dns_options", options, seen.dns_options.as_ref());
     }
 }
 
@@ -82,6 +99,6 @@ pub(super) fn hosts(desired: &[ExtraHost], seen: &Observed, found: &mut Found) {
         }
     }
     for other in have.iter().filter(|other| !desired.iter().any(|asked| asked.name == other.name)) {
-        found.extra(format!("extra_hosts.{}", other.name), json!(other.to_string()));
+        found.unexpected(format!("extra_hosts.{}", other.name), json!(other.to_string()));
     }
 }

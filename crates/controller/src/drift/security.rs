@@ -13,17 +13,17 @@ pub(super) fn security(desired: &Security, seen: &ObservedSecurity, found: &mut 
         seccomp: has_seccomp,
         no_new_privileges: has_no_new_privileges,
     } = seen;
-    found.same_if_told("permissions.privileged", privileged, is_privileged.as_ref());
-    found.same_if_told("permissions.no_new_privileges", no_new_privileges, has_no_new_privileges.as_ref());
+    found.same_if_reported("permissions.privileged", privileged, is_privileged.as_ref());
+    found.same_if_reported("permissions.no_new_privileges", no_new_privileges, has_no_new_privileges.as_ref());
     // Privileged is more than every other word.
     if *privileged || *is_privileged == Some(true) {
         return;
     }
-    found.same_if_told("permissions.capabilities", capabilities, has_capabilities.as_ref());
+    found.same_if_reported("permissions.capabilities", capabilities, has_capabilities.as_ref());
     let seccomp = match seccomp {
         Seccomp::Default => ObservedSeccomp::Default,
         Seccomp::Unconfined => ObservedSeccomp::Unconfined,
         Seccomp::File(_) => ObservedSeccomp::Profile,
     };
-    found.same_if_told("permissions.seccomp", &seccomp, has_seccomp.as_ref());
+    found.same_if_reported("permissions.seccomp", &seccomp, has_seccomp.as_ref());
 }

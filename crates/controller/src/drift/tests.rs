@@ -6,11 +6,14 @@ use hythe_runtime::{
     Attachment, Identity, Image, ImageConfig, InstanceId, NetworkMode, Observed, ObservedMount, ObservedNetwork,
     ObservedSeccomp, ObservedSecurity, Plan, PlanNetwork, Security, State,
 };
-use hythe_spec::{ByteSize, Inbound, Millicores, Millis, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit};
+use hythe_spec::vocabulary::DriftCause;
+use hythe_spec::{
+    ByteSize, Inbound, LogLimits, Millicores, Millis, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit,
+};
 use serde_json::json;
 
 use super::compare::compare;
-use super::{Cause, Difference};
+use crate::model::Difference;
 
 const IMAGE: &str = "localhost/web:1";
 const IMAGE_ID: &str = "sha256:one";
@@ -47,19 +50,31 @@ fn plan() -> Plan {
         entrypoint: Some(strings(&["sh", "-c"])),
         command: Some(strings(&["serve"])),
         env: pairs(&[("API_KEY", "secret"), ("MODE", "fast")]),
-        labels: pairs(&[("team", "ops")]),
+        annotations: pairs(&[("team", "ops")]),
         ports: ports(&["127.0.0.1:8080:80", "81/udp"]),
+        secrets: Vec::new(),
         mounts: vec![
-            mount("/cache", MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: None }),
+            mount(
+                "/cache",
+                MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: None, options: Default::default() },
+            ),
             mount("/conf", MountSource::Bind { path: "/srv".to_owned(), propagation: None, selinux: None }),
             mount("/data", MountSource::Volume { name: "shop_data".to_owned(), external: false }),
         ],
         user: Some("1000".to_owned()),
         workdir: Some("/work".to_owned()),
         hostname: "web".to_owned(),
-        network: PlanNetwork::Bridged { attachments: vec![attachment] },
+        network: PlanNetwork::Networks { attachments: vec![attachment] },
         dns: vec!["10.0.0.53".parse().unwrap()],
         extra_hosts: vec!["gate:10.1.2.3".parse().unwrap(), "me:host-gateway".parse().unwrap()],
+        dns_search: strings(&["example.com"]),
+        dns_options: strings(&["ndots:2"]),
+        group_add: strings(&["video"]),
+        sysctls: pairs(&[("net.core.somaxconn", "1024")]),
+        devices: vec!["/dev/kvm".parse().unwrap()],
+        platform: Some("linux/arm64".parse().unwrap()),
+        health: None,
+        logs: Some(LogLimits { max_size: Some(ByteSize(1 << 20)), max_files: Some(3) }),
         stop_signal: Some(Signal(2)),
         stop_grace: Millis(1500),
         resources: Resources {
@@ -100,7 +115,7 @@ fn seen() -> Observed {
     let plan = plan();
     let mut env = plan.env.clone();
     env.extend(pairs(&[("PATH", "/bin"), ("container", "engine")]));
-    let mut labels = plan.all_labels();
+    let mut labels = plan.labels_and_annotations();
     labels.extend(pairs(&[("made.by", "somebody")]));
     Observed {
         id: InstanceId("c1".to_owned()),
@@ -125,19 +140,25 @@ fn seen() -> Observed {
         ],
         entrypoint: strings(&["sh", "-c"]),
         command: strings(&["serve"]),
-        given_env: Some(plan.env.keys().cloned().collect::<BTreeSet<_>>()),
+        explicit_env: Some(plan.env.keys().cloned().collect::<BTreeSet<_>>()),
         env,
         user: Some("1000".to_owned()),
         workdir: Some("/work/".to_owned()),
         hostname: Some("web".to_owned()),
-        network_mode: NetworkMode::Bridged,
+        network_mode: NetworkMode::Networks,
         dns: Some(plan.dns.clone()),
+        dns_search: Some(plan.dns_search.clone()),
+        dns_options: Some(plan.dns_options.clone()),
+        group_add: Some(plan.group_add.clone()),
+        sysctls: Some(plan.sysctls.clone()),
+        devices: Some(plan.devices.clone()),
+        logs: plan.logs,
         extra_hosts: Some(vec!["gate:10.1.2.3".parse().unwrap(), "me:192.0.2.1".parse().unwrap()]),
         resources: Resources {
             ulimits: vec![Ulimit::parse("nofile", "512:1024").unwrap(), Ulimit::parse("nproc", "9").unwrap()],
             ..plan.resources
         },
-        own_limits: true,
+        default_limits_unknown: true,
         read_only: true,
         init: Some(true),
         tty: Some(false),
@@ -162,6 +183,7 @@ fn image() -> Image {
         digests: Vec::new(),
         size: 0,
         created: None,
+        platform: None,
         config: Some(ImageConfig {
             entrypoint: strings(&["entry"]),
             command: strings(&["run"]),
@@ -170,11 +192,12 @@ fn image() -> Image {
             workdir: Some("/work".to_owned()),
             user: Some("app".to_owned()),
             stop_signal: None,
+            health: None,
         }),
     }
 }
 
-fn short(found: &[Difference]) -> Vec<(&str, Cause)> {
+fn short(found: &[Difference]) -> Vec<(&str, DriftCause)> {
     found.iter().map(|difference| (difference.field.as_str(), difference.cause)).collect()
 }
 
@@ -186,62 +209,92 @@ fn what_engines_add_is_no_difference() {
 
 type Change = fn(&mut Observed);
 
-const CHANGES: &[(Change, &str, Cause)] = &[
-    (|seen| seen.entrypoint.clear(), "entrypoint", Cause::ChangedByHand),
-    (|seen| seen.command.push("more".to_owned()), "command", Cause::ChangedByHand),
-    (|seen| _ = seen.env.insert("MODE".to_owned(), "slow".to_owned()), "env.MODE", Cause::ChangedByHand),
-    (|seen| _ = seen.env.remove("MODE"), "env.MODE", Cause::Missing),
-    (|seen| give(seen, "DEBUG"), "env.DEBUG", Cause::Extra),
-    (|seen| _ = seen.labels.insert("team".to_owned(), "dev".to_owned()), "labels.team", Cause::ChangedByHand),
-    (|seen| _ = seen.labels.remove("team"), "labels.team", Cause::Missing),
-    (|seen| _ = seen.labels.insert("x".to_owned(), "y".to_owned()), "labels.x", Cause::Extra),
-    (|seen| seen.user = None, "user", Cause::ChangedByHand),
-    (|seen| seen.workdir = Some("/".to_owned()), "workdir", Cause::ChangedByHand),
-    (|seen| seen.hostname = Some("other".to_owned()), "hostname", Cause::ChangedByHand),
-    (|seen| seen.network_mode = NetworkMode::Host, "network", Cause::ChangedByHand),
-    (|seen| seen.networks.clear(), "networks.hythe-shop", Cause::Missing),
-    (|seen| seen.networks.push(network("other")), "networks.other", Cause::Extra),
-    (|seen| seen.networks[0].aliases = Some(strings(&["web"])), "networks.hythe-shop.aliases.shop-web", Cause::Missing),
-    (|seen| _ = seen.ports.remove(0), "ports.80/tcp", Cause::Missing),
-    (|seen| seen.ports.extend(ports(&["9:9"])), "ports.9/tcp", Cause::Extra),
-    (|seen| seen.mounts[2].read_only = true, "mounts./data", Cause::ChangedByHand),
-    (|seen| seen.mounts[1].source = "/etc".to_owned(), "mounts./conf", Cause::ChangedByHand),
-    (|seen| seen.mounts[1].options = strings(&["rshared"]), "mounts./conf", Cause::ChangedByHand),
-    (|seen| seen.mounts[0].options = strings(&["size=2m"]), "mounts./cache", Cause::ChangedByHand),
-    (|seen| _ = seen.mounts.remove(1), "mounts./conf", Cause::Missing),
-    (|seen| seen.mounts.push(mounted("/more", "bind", "/", &[])), "mounts./more", Cause::Extra),
-    (|seen| seen.dns = Some(Vec::new()), "dns", Cause::ChangedByHand),
-    (|seen| hosts(seen, &["gate:10.9.9.9", "me:192.0.2.1"]), "extra_hosts.gate", Cause::ChangedByHand),
-    (|seen| hosts(seen, &["gate:10.1.2.3"]), "extra_hosts.me", Cause::Missing),
-    (|seen| hosts(seen, &["gate:10.1.2.3", "me:192.0.2.1", "x:10.1.1.1"]), "extra_hosts.x", Cause::Extra),
-    (|seen| seen.stop_signal = None, "stop_signal", Cause::ChangedByHand),
-    (|seen| seen.stop_grace = Some(Millis(9000)), "stop_grace", Cause::ChangedByHand),
-    (|seen| seen.resources.memory = None, "memory", Cause::ChangedByHand),
-    (|seen| seen.resources.cpus = Some(Millicores(700)), "cpus", Cause::ChangedByHand),
-    (|seen| seen.resources.pids = Some(9), "pids", Cause::ChangedByHand),
-    (|seen| seen.resources.shm_size = None, "shm_size", Cause::ChangedByHand),
-    (|seen| seen.resources.ulimits[0].soft = 9, "ulimits.nofile", Cause::ChangedByHand),
-    (|seen| _ = seen.resources.ulimits.remove(0), "ulimits.nofile", Cause::Missing),
-    (|seen| seen.read_only = false, "read_only", Cause::ChangedByHand),
-    (|seen| seen.init = Some(false), "init", Cause::ChangedByHand),
-    (|seen| seen.tty = Some(true), "tty", Cause::ChangedByHand),
-    (|seen| seen.stdin = Some(false), "stdin", Cause::ChangedByHand),
+const CHANGES: &[(Change, &str, DriftCause)] = &[
+    (|seen| seen.entrypoint.clear(), "entrypoint", DriftCause::Modified),
+    (|seen| seen.command.push("more".to_owned()), "command", DriftCause::Modified),
+    (|seen| _ = seen.env.insert("MODE".to_owned(), "slow".to_owned()), "env.MODE", DriftCause::Modified),
+    (|seen| _ = seen.env.remove("MODE"), "env.MODE", DriftCause::Missing),
+    (|seen| give(seen, "DEBUG"), "env.DEBUG", DriftCause::Unexpected),
+    (|seen| _ = seen.labels.insert("team".to_owned(), "dev".to_owned()), "labels.team", DriftCause::Modified),
+    (|seen| _ = seen.labels.remove("team"), "labels.team", DriftCause::Missing),
+    (|seen| _ = seen.labels.insert("x".to_owned(), "y".to_owned()), "labels.x", DriftCause::Unexpected),
+    (|seen| seen.user = None, "user", DriftCause::Modified),
+    (|seen| seen.workdir = Some("/".to_owned()), "workdir", DriftCause::Modified),
+    (|seen| seen.hostname = Some("other".to_owned()), "hostname", DriftCause::Modified),
+    (|seen| seen.network_mode = NetworkMode::Host, "network", DriftCause::Modified),
+    (|seen| seen.networks.clear(), "networks.hythe-shop", DriftCause::Missing),
+    (|seen| seen.networks.push(network("other")), "networks.other", DriftCause::Unexpected),
+    (
+        |seen| seen.networks[0].aliases = Some(strings(&["web"])),
+        "networks.hythe-shop.aliases.shop-web",
+        DriftCause::Missing,
+    ),
+    (|seen| _ = seen.ports.remove(0), "ports.80/tcp", DriftCause::Missing),
+    (|seen| seen.ports.extend(ports(&["9:9"])), "ports.9/tcp", DriftCause::Unexpected),
+    (|seen| seen.mounts[2].read_only = true, "mounts./data", DriftCause::Modified),
+    (|seen| seen.mounts[1].source = "/etc".to_owned(), "mounts./conf", DriftCause::Modified),
+    (|seen| seen.mounts[1].options = strings(&["rshared"]), "mounts./conf", DriftCause::Modified),
+    (|seen| seen.mounts[0].options = strings(&["size=2m"]), "mounts./cache", DriftCause::Modified),
+    (|seen| _ = seen.mounts.remove(1), "mounts./conf", DriftCause::Missing),
+    (|seen| seen.mounts.push(mounted("/more", "bind", "/", &[])), "mounts./more", DriftCause::Unexpected),
+    (|seen| seen.dns = Some(Vec::new()), "dns", DriftCause::Modified),
+    (|seen| seen.dns_search = Some(Vec::new()), "dns_search", DriftCause::Modified),
+    (|seen| seen.dns_options = Some(Vec::new()), "dns_options", DriftCause::Modified),
+    (|seen| seen.group_add = Some(Vec::new()), "group_add", DriftCause::Modified),
+    (|seen| seen.sysctls = Some(pairs(&[])), "sysctls.net.core.somaxconn", DriftCause::Missing),
+    (
+        |seen| _ = sysctls(seen).insert("net.core.somaxconn".to_owned(), "1".to_owned()),
+        "sysctls.net.core.somaxconn",
+        DriftCause::Modified,
+    ),
+    (
+        |seen| _ = sysctls(seen).insert("kernel.sem".to_owned(), "1".to_owned()),
+        "sysctls.kernel.sem",
+        DriftCause::Unexpected,
+    ),
+    (|seen| seen.devices = Some(Vec::new()), "devices./dev/kvm:/dev/kvm:rwm", DriftCause::Missing),
+    (
+        |seen| seen.devices.as_mut().unwrap().push("/dev/mem".parse().unwrap()),
+        "devices./dev/mem:/dev/mem:rwm",
+        DriftCause::Unexpected,
+    ),
+    (|seen| seen.logs.as_mut().unwrap().max_size = None, "logs.max_size", DriftCause::Modified),
+    (|seen| seen.logs.as_mut().unwrap().max_files = Some(9), "logs.max_files", DriftCause::Modified),
+    (|seen| hosts(seen, &["gate:10.9.9.9", "me:192.0.2.1"]), "extra_hosts.gate", DriftCause::Modified),
+    (|seen| hosts(seen, &["gate:10.1.2.3"]), "extra_hosts.me", DriftCause::Missing),
+    (|seen| hosts(seen, &["gate:10.1.2.3", "me:192.0.2.1", "x:10.1.1.1"]), "extra_hosts.x", DriftCause::Unexpected),
+    (|seen| seen.stop_signal = None, "stop_signal", DriftCause::Modified),
+    (|seen| seen.stop_grace = Some(Millis(9000)), "stop_grace", DriftCause::Modified),
+    (|seen| seen.resources.memory = None, "memory", DriftCause::Modified),
+    (|seen| seen.resources.cpus = Some(Millicores(700)), "cpus", DriftCause::Modified),
+    (|seen| seen.resources.pids = Some(9), "pids", DriftCause::Modified),
+    (|seen| seen.resources.shm_size = None, "shm_size", DriftCause::Modified),
+    (|seen| seen.resources.ulimits[0].soft = 9, "ulimits.nofile", DriftCause::Modified),
+    (|seen| _ = seen.resources.ulimits.remove(0), "ulimits.nofile", DriftCause::Missing),
+    (|seen| seen.read_only = false, "read_only", DriftCause::Modified),
+    (|seen| seen.init = Some(false), "init", DriftCause::Modified),
+    (|seen| seen.tty = Some(true), "tty", DriftCause::Modified),
+    (|seen| seen.stdin = Some(false), "stdin", DriftCause::Modified),
     (
         |seen| seen.security.capabilities = Some(strings(&["CHOWN", "SYS_ADMIN"])),
         "permissions.capabilities",
-        Cause::ChangedByHand,
+        DriftCause::Modified,
     ),
-    (|seen| seen.security.privileged = Some(true), "permissions.privileged", Cause::ChangedByHand),
-    (|seen| seen.security.seccomp = Some(ObservedSeccomp::Unconfined), "permissions.seccomp", Cause::ChangedByHand),
-    (|seen| seen.security.no_new_privileges = Some(false), "permissions.no_new_privileges", Cause::ChangedByHand),
-    (|seen| seen.engine_restart = Some("always".to_owned()), "restart", Cause::ChangedByHand),
-    (|seen| seen.image_id = Some("sha256:other".to_owned()), "image", Cause::ImageMoved),
-    (|seen| other_image(seen), "image", Cause::ChangedByHand),
+    (|seen| seen.security.privileged = Some(true), "permissions.privileged", DriftCause::Modified),
+    (|seen| seen.security.seccomp = Some(ObservedSeccomp::Unconfined), "permissions.seccomp", DriftCause::Modified),
+    (|seen| seen.security.no_new_privileges = Some(false), "permissions.no_new_privileges", DriftCause::Modified),
+    (|seen| seen.engine_restart = Some("always".to_owned()), "restart", DriftCause::Modified),
+    (|seen| seen.image_id = Some("sha256:other".to_owned()), "image", DriftCause::ImageMoved),
+    (|seen| other_image(seen), "image", DriftCause::Modified),
 ];
 
 fn give(seen: &mut Observed, name: &str) {
     seen.env.insert(name.to_owned(), "1".to_owned());
-    seen.given_env.as_mut().unwrap().insert(name.to_owned());
+    seen.explicit_env.as_mut().unwrap().insert(name.to_owned());
+}
+
+fn sysctls(seen: &mut Observed) -> &mut BTreeMap<String, String> {
+    seen.sysctls.as_mut().unwrap()
 }
 
 fn network(name: &str) -> ObservedNetwork {
@@ -269,8 +322,10 @@ fn each_change_is_one_difference() {
 #[test]
 fn what_an_engine_does_not_say_is_not_compared() {
     let mut seen = seen();
-    seen.given_env = None;
+    seen.explicit_env = None;
     (seen.hostname, seen.dns, seen.extra_hosts) = (None, None, None);
+    (seen.dns_search, seen.dns_options, seen.group_add) = (None, None, None);
+    (seen.sysctls, seen.devices, seen.logs) = (None, None, None);
     (seen.init, seen.tty, seen.stdin, seen.stop_grace) = (None, None, None, None);
     (seen.engine_restart, seen.image_id) = (None, None);
     seen.security = ObservedSecurity::default();
@@ -297,15 +352,17 @@ fn what_a_plan_leaves_open_is_the_images() {
 #[test]
 fn limits_nobody_asked_for_are_the_engines_where_it_has_such() {
     let open = Plan { resources: Resources::default(), ..plan() };
-    let limited = |own_limits| {
-        let resources = Resources { pids: Some(2048), shm_size: Some(ByteSize(64_000_000)), ..Resources::default() };
-        Observed { own_limits, resources, ..seen() }
+    let limited_to = |pids, default_limits_unknown| {
+        let resources = Resources { pids: Some(pids), shm_size: Some(ByteSize(64_000_000)), ..Resources::default() };
+        Observed { default_limits_unknown, resources, ..seen() }
     };
+    let limited = |default_limits_unknown| limited_to(60, default_limits_unknown);
+    assert_eq!(compare(&open, &limited_to(2048, false), None), [], "that is our default");
     assert_eq!(compare(&open, &limited(true), None), []);
-    assert_eq!(short(&compare(&open, &limited(false), None)), [("pids", Cause::ChangedByHand)]);
+    assert_eq!(short(&compare(&open, &limited(false), None)), [("pids", DriftCause::Modified)]);
     assert_eq!(
         short(&compare(&open, &seen(), None)),
-        [("memory", Cause::ChangedByHand), ("cpus", Cause::ChangedByHand)]
+        [("memory", DriftCause::Modified), ("cpus", DriftCause::Modified)]
     );
 }
 
@@ -320,6 +377,6 @@ fn secrets_are_not_shown() {
     let mut seen = seen();
     seen.env.insert("API_KEY".to_owned(), "other".to_owned());
     let found = compare(&plan(), &seen, None);
-    assert_eq!(short(&found), [("env.API_KEY", Cause::ChangedByHand)]);
+    assert_eq!(short(&found), [("env.API_KEY", DriftCause::Modified)]);
     assert_eq!((&found[0].desired, &found[0].observed), (&json!("********"), &json!("********")));
 }

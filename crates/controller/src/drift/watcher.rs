@@ -1,8 +1,8 @@
-//! Decides when which workload is compared, and tells when what differs has changed.
+//! Decides when which workload is compared, and reports when its differences have changed.
 //!
 //! One comparison at a time. A round every interval asks each runtime for its list of instances and of images, and has compared
-//! what changed there, what differed before, and a few more in turn, because a list does not show everything. What an engine
-//! tells of a workload has it compared soon after.
+//! what changed there, what differed before, and a few more in turn, because a list does not show everything. A workload
+//! is compared soon after its engine reports an event of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hythe_runtime::{Filter, Image, Listed, OpContext};
+use hythe_spec::vocabulary::{DriftCause, EventKind};
 use hythe_store::{Desired, EventFilter, NewEvent, Phase, Transaction};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -17,28 +18,27 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use super::heal::{Healing, fields};
-use super::look::{Look, Shared};
-use super::{Cause, Difference};
+use super::inspect::{Inspection, Shared};
 use crate::Controller;
-use crate::directory::Cell;
 use crate::event::workload_event;
+use crate::model::{Difference, WorkloadState};
 
-/// One change by hand makes several events, and the workload's own task acts on them first.
-const SETTLES: Duration = Duration::from_secs(1);
+/// One out-of-band change causes several events, and the workload's own task acts on them first.
+const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Between two comparisons of a round, so that many cost no burst.
 const PACE: Duration = Duration::from_millis(200);
 /// Compared in every round although their list shows nothing new.
-const IN_TURN: usize = 2;
+const PER_ROUND: usize = 2;
 /// Events of a workload in which the last one about drift is looked for.
-const REMEMBERED: u32 = 100;
-/// What an engine tells of changes.
-const TELLING: [&str; 4] = ["updated", "paused", "started", "created"];
+const HISTORY: u32 = 100;
+/// Events after which a workload is compared.
+const CHANGE_EVENTS: [EventKind; 4] = [EventKind::Updated, EventKind::Paused, EventKind::Started, EventKind::Created];
 
 /// What is remembered of a workload.
 #[derive(Debug)]
 struct Known {
-    /// The differences told last, as they were told.
-    told: Value,
+    /// The differences in the last event, as JSON.
+    reported: Value,
     /// What lists showed of it last.
     shown: u64,
     looked: Instant,
@@ -50,13 +50,13 @@ pub(crate) struct Watcher {
     controller: Arc<Controller>,
     known: BTreeMap<String, Known>,
     healing: Healing,
-    /// To be compared because something was told of them.
+    /// To be compared because of an event.
     urgent: VecDeque<String>,
     /// To be compared because a round chose them.
     queue: VecDeque<String>,
     /// What this round asked of the engines already, and since when.
     asked: (Timestamp, Arc<Shared>),
-    /// The newest event that was looked at.
+    /// The newest event that was read.
     cursor: u64,
 }
 
@@ -64,7 +64,7 @@ impl Watcher {
     /// Begins with what happens from now on.
     pub(crate) fn new(controller: Arc<Controller>) -> Self {
         let cursor = controller.events.bounds().map_or(0, |(_, newest)| newest);
-        let asked = (Timestamp::now(), Arc::default());
+        let asked = (controller.now(), Arc::default());
         Self {
             controller,
             known: BTreeMap::new(),
@@ -78,7 +78,7 @@ impl Watcher {
 
     /// Watches as long as the controller lives.
     pub(crate) async fn run(mut self, every: Duration) {
-        let mut news = self.controller.events.listen();
+        let mut events = self.controller.events.listen();
         let mut rounds = interval_at(Instant::now() + every, every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut soon: Option<Instant> = None;
@@ -86,8 +86,8 @@ impl Watcher {
         loop {
             tokio::select! {
                 biased;
-                told = news.recv(), if soon.is_none() => match told {
-                    Ok(_) | Err(RecvError::Lagged(_)) => soon = Some(Instant::now() + SETTLES),
+                news = events.recv(), if soon.is_none() => match news {
+                    Ok(_) | Err(RecvError::Lagged(_)) => soon = Some(Instant::now() + DEBOUNCE),
                     Err(RecvError::Closed) => return,
                 },
                 () = until(soon) => {
@@ -97,14 +97,14 @@ impl Watcher {
                 }
                 _ = rounds.tick() => self.round().await,
                 () = sleep_until(next), if !(self.urgent.is_empty() && self.queue.is_empty()) => {
-                    self.look_at_next().await;
+                    self.compare_next().await;
                     next = Instant::now() + PACE;
                 }
             }
         }
     }
 
-    /// Workloads of which something was told come first.
+    /// Workloads with an event come first.
     fn read_news(&mut self) {
         let filter = EventFilter { after: self.cursor, ..EventFilter::default() };
         let Ok(events) = self.controller.events.read(&filter) else {
@@ -113,7 +113,7 @@ impl Watcher {
         for record in events {
             self.cursor = self.cursor.max(record.cursor);
             let event = record.event;
-            if let Some(name) = event.workload.filter(|_| TELLING.contains(&event.kind.as_str())) {
+            if let Some(name) = event.workload.filter(|_| CHANGE_EVENTS.iter().any(|kind| event.kind == *kind)) {
                 self.queue.retain(|queued| *queued != name);
                 self.urgent.retain(|queued| *queued != name);
                 self.urgent.push_back(name);
@@ -123,14 +123,14 @@ impl Watcher {
 
     /// Queues what seems changed, what differed, and a few in turn.
     async fn round(&mut self) {
-        let cells: Vec<Cell> = self.controller.workloads().into_iter().filter(is_watched).collect();
-        let begun = (Timestamp::now(), Arc::default());
+        let states: Vec<WorkloadState> = self.controller.workloads().into_iter().filter(is_watched).collect();
+        let begun = (self.controller.now(), Arc::default());
         let earlier = std::mem::replace(&mut self.asked, begun).1;
-        let is_known = |name: &str| self.controller.directory.get(name).is_some();
+        let is_known = |name: &str| self.controller.registry.get(name).is_some();
         self.known.retain(|name, _| is_known(name));
         self.healing.retain(is_known);
         for runtime in self.controller.runtimes.names() {
-            let placed: Vec<&Cell> = cells.iter().filter(|cell| is_on(cell, &runtime)).collect();
+            let placed: Vec<&WorkloadState> = states.iter().filter(|state| is_on(state, &runtime)).collect();
             if placed.is_empty() {
                 continue;
             }
@@ -142,7 +142,7 @@ impl Watcher {
     }
 
     /// What the lists of a runtime show of each workload; `None` where it does not answer.
-    async fn shown(&self, name: &str, cells: &[&Cell], earlier: &Shared) -> Option<BTreeMap<String, u64>> {
+    async fn shown(&self, name: &str, states: &[&WorkloadState], earlier: &Shared) -> Option<BTreeMap<String, u64>> {
         let runtime = self.controller.runtimes.get(name).ok()?;
         let cx = OpContext::new("drift");
         let rows = runtime.list(&cx, &Filter::owned_by(self.controller.owner())).await.ok()?;
@@ -150,7 +150,7 @@ impl Watcher {
             Some(images) => images.list(&cx).await.unwrap_or_default(),
             None => Vec::new(),
         };
-        let shown = cells.iter().map(|cell| (cell.desired.name.clone(), signature(cell, &rows, &images))).collect();
+        let shown = states.iter().map(|state| (state.desired.name.clone(), signature(state, &rows, &images))).collect();
         self.asked.1.learn(name, rows, &images, earlier);
         Some(shown)
     }
@@ -159,7 +159,7 @@ impl Watcher {
         let mut quiet = Vec::new();
         for (name, shown) in shown {
             match self.known.get_mut(name) {
-                Some(known) if known.shown == *shown && differs_in_nothing(&known.told) => {
+                Some(known) if known.shown == *shown && differs_in_nothing(&known.reported) => {
                     quiet.push((known.looked, name.clone()));
                 }
                 known => {
@@ -171,7 +171,7 @@ impl Watcher {
             }
         }
         quiet.sort();
-        quiet.into_iter().take(IN_TURN).for_each(|(_, name)| self.queue_up(name));
+        quiet.into_iter().take(PER_ROUND).for_each(|(_, name)| self.queue_up(name));
     }
 
     fn queue_up(&mut self, name: String) {
@@ -180,27 +180,27 @@ impl Watcher {
         }
     }
 
-    async fn look_at_next(&mut self) {
+    async fn compare_next(&mut self) {
         if let Some(name) = self.urgent.pop_front() {
-            self.look(&name, Arc::default()).await;
+            self.compare(&name, Arc::default()).await;
         } else if let Some(name) = self.queue.pop_front() {
             let (since, shared) = self.asked.clone();
-            let older = self.controller.workload(&name).is_ok_and(|cell| cell.observed.updated < since);
-            self.look(&name, if older { shared } else { Arc::default() }).await;
+            let older = self.controller.workload(&name).is_ok_and(|state| state.observed.updated < since);
+            self.compare(&name, if older { shared } else { Arc::default() }).await;
         }
     }
 
-    /// Compares one workload and tells what is new.
-    async fn look(&mut self, name: &str, shared: Arc<Shared>) {
-        let Some(handle) = self.controller.directory.get(name) else {
+    /// Compares one workload and reports what has changed.
+    async fn compare(&mut self, name: &str, shared: Arc<Shared>) {
+        let Some(handle) = self.controller.registry.get(name) else {
             return;
         };
-        let cell = handle.read();
-        let watched = is_watched(&cell);
-        let found = if watched { Look::new(&self.controller, shared).at(&cell).await } else { Vec::new() };
-        // Its own task acts: what it does is no drift, and the next round takes another look.
-        let busy = self.controller.snapshots.is_held(name) || handle.read() != cell;
-        let unclear = busy || found.iter().any(|difference| difference.cause == Cause::Unreachable);
+        let state = handle.read();
+        let watched = is_watched(&state);
+        let found = if watched { Inspection::new(&self.controller, shared).at(&state).await } else { Vec::new() };
+        // Its own task acts: what it does is no drift, and the next round compares again.
+        let busy = self.controller.snapshots.is_frozen(name) || handle.read() != state;
+        let unclear = busy || found.iter().any(|difference| difference.cause == DriftCause::Unreachable);
         if !watched || unclear {
             if let Some(known) = self.known.get_mut(name) {
                 known.shown = 0;
@@ -208,40 +208,40 @@ impl Watcher {
             return;
         }
         let found: Vec<Difference> = found.into_iter().filter(is_drift).collect();
-        let told = self.known.get(name).map_or_else(|| self.told_last(name), |known| known.told.clone());
+        let reported = self.known.get(name).map_or_else(|| self.last_reported(name), |known| known.reported.clone());
         let now = json!(found);
-        if now != told {
-            self.tell(&cell, &found);
+        if now != reported {
+            self.report(&state, &found);
         }
-        let due = self.healing.due(&cell, &found);
+        let due = self.healing.due(&state, &found);
         if !due.is_empty() {
             self.controller.heal(name, &due);
         }
         let shown = self.known.get(name).map_or(0, |known| known.shown);
-        self.known.insert(name.to_owned(), Known { told: now, shown, looked: Instant::now() });
+        self.known.insert(name.to_owned(), Known { reported: now, shown, looked: Instant::now() });
     }
 
-    /// What was told before this agent was started. What a workload's own task tells of has no end that is told.
-    fn told_last(&self, name: &str) -> Value {
-        let filter = EventFilter { workload: Some(name.to_owned()), limit: Some(REMEMBERED), ..EventFilter::default() };
+    /// The differences in the last event before this agent started. A workload's own task reports drift without its end.
+    fn last_reported(&self, name: &str) -> Value {
+        let filter = EventFilter { workload: Some(name.to_owned()), limit: Some(HISTORY), ..EventFilter::default() };
         let events = self.controller.events.read(&filter).unwrap_or_default();
-        let own = |event: &NewEvent| event.kind == "drift" && event.details.get("cleared").is_some();
-        let told = events.iter().rev().find(|record| own(&record.event));
-        told.and_then(|record| record.event.details.get("differences").cloned()).unwrap_or_else(|| json!([]))
+        let own = |event: &NewEvent| event.kind == EventKind::Drift && event.details.get("cleared").is_some();
+        let last = events.iter().rev().find(|record| own(&record.event));
+        last.and_then(|record| record.event.details.get("differences").cloned()).unwrap_or_else(|| json!([]))
     }
 
-    fn tell(&self, cell: &Cell, found: &[Difference]) {
+    fn report(&self, state: &WorkloadState, found: &[Difference]) {
         let message = match found {
             [] => "is as desired again".to_owned(),
             found => format!("differs from what is desired: {}", fields(found)),
         };
-        let instance = cell.observed.current.as_ref().map(|current| &current.name);
+        let instance = state.observed.current.as_ref().map(|current| &current.name);
         let details = json!({ "instance": instance, "differences": found, "cleared": found.is_empty() });
-        let event = workload_event(&cell.desired, "drift", message, details);
+        let event = workload_event(self.controller.now(), &state.desired, EventKind::Drift, message, details);
         if let Err(error) =
             self.controller.events.commit(&Transaction { events: vec![event], ..Transaction::default() })
         {
-            tracing::warn!(workload = cell.desired.name, %error, "drift was not told");
+            tracing::warn!(workload = state.desired.name, %error, "a drift event was not stored");
         }
     }
 }
@@ -254,32 +254,32 @@ async fn until(time: Option<Instant>) {
 }
 
 /// It should run and, as far as is known, does.
-fn is_watched(cell: &Cell) -> bool {
-    cell.desired.desired == Desired::Running && matches!(cell.observed.phase, Phase::Running | Phase::Paused)
+fn is_watched(state: &WorkloadState) -> bool {
+    state.desired.desired == Desired::Running && matches!(state.observed.phase, Phase::Running | Phase::Paused)
 }
 
-fn is_on(cell: &Cell, runtime: &str) -> bool {
-    cell.observed.current.as_ref().is_some_and(|current| current.runtime == runtime)
+fn is_on(state: &WorkloadState, runtime: &str) -> bool {
+    state.observed.current.as_ref().is_some_and(|current| current.runtime == runtime)
 }
 
 /// What the agent itself did or is about to do has events of its own.
 fn is_drift(difference: &Difference) -> bool {
-    !matches!(difference.cause, Cause::NotYet | Cause::RolledBack | Cause::Unreachable)
+    !matches!(difference.cause, DriftCause::Pending | DriftCause::RolledBack | DriftCause::Unreachable)
 }
 
-fn differs_in_nothing(told: &Value) -> bool {
-    told.as_array().is_none_or(Vec::is_empty)
+fn differs_in_nothing(reported: &Value) -> bool {
+    reported.as_array().is_none_or(Vec::is_empty)
 }
 
 /// Everything that lists show of a workload: its instances, and the image its image's name means.
-fn signature(cell: &Cell, rows: &[Listed], images: &[Image]) -> u64 {
+fn signature(state: &WorkloadState, rows: &[Listed], images: &[Image]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let own = |row: &&Listed| row.identity.as_ref().is_some_and(|found| found.workload() == cell.desired.name);
+    let own = |row: &&Listed| row.identity.as_ref().is_some_and(|found| found.workload() == state.desired.name);
     for row in rows.iter().filter(own) {
         serde_json::to_string(row).unwrap_or_default().hash(&mut hasher);
     }
-    let recipe = cell.observed.current.as_ref().map_or(&cell.desired.recipe, |current| &current.recipe);
-    let name = recipe.component.image.to_string();
+    let spec = state.observed.current.as_ref().map_or(&state.desired.spec, |current| &current.spec);
+    let name = spec.component.image.to_string();
     let named = images.iter().find(|image| image.tags.contains(&name) || image.digests.contains(&name));
     named.map(|image| &image.id).hash(&mut hasher);
     hasher.finish()

@@ -1,11 +1,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use hythe_runtime::memory::Memory;
+use hythe_driver_memory::Memory;
 
 use super::*;
 
 /// Names of slots whose engine does not answer.
-type Silent = watch::Sender<BTreeSet<String>>;
+type Silent = watched::Sender<BTreeSet<String>>;
 
 /// Slots of these names, each with its way to an in-process engine.
 fn runtimes(slots: &[(&str, &str)]) -> (Runtimes, Silent) {

@@ -1,39 +1,31 @@
 //! Snapshots: the files of a workload's instance, kept as an image on its runtime under a name of ours.
 //!
-//! The engine is the only witness of them: the store knows none. A workload's own task keeps its files, so that nothing else is done to the instance meanwhile.
+//! The engine is the source of truth: the store has no snapshots. A workload's own task takes them, so that nothing else is done to the instance meanwhile.
 
-mod naming;
+pub(crate) mod naming;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hythe_runtime::{
-    Error, ErrorKind, InstanceId, OpContext, Runtime, Snapshot, SnapshotMount, SnapshotRequest, Snapshots, State,
+    Error, ErrorKind, InstanceRef, OpContext, Runtime, Snapshot, SnapshotMount, SnapshotRequest, Snapshots, State,
 };
 use hythe_spec::ImageRef;
+use hythe_spec::vocabulary::{EventKind, OperationKind};
 use hythe_store::{DesiredRecord, NewEvent, OperationRecord, Transaction};
-use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::worker::{Keep, Message};
+use crate::message::{Message, TakeSnapshot};
+use crate::model::WorkloadState;
 use crate::{Controller, OperationHandle};
-pub(crate) use naming::{Name, Underway, is_of_a_snapshot};
+pub use naming::SnapshotOn;
+use naming::{Name, OPERATION};
 
-const OPERATION: &str = "snapshot";
 /// Longest time that an engine is given for what an agent that died asked of it.
 const LEFT: Duration = Duration::from_secs(600);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// A snapshot of ours and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotOn {
-    /// Name of the runtime.
-    pub runtime: String,
-    /// The snapshot.
-    pub snapshot: Snapshot,
-}
 
 /// What the runtime must have.
 pub(crate) fn facet(runtime: &dyn Runtime) -> Result<&dyn Snapshots, Error> {
@@ -50,36 +42,36 @@ impl Controller {
     /// `NotFound` for the workload, `Conflict` where it has no instance, `Unavailable` where its runtime does not answer, `Unsupported` where it keeps none,
     /// `Invalid` for the name. A name that is taken fails the operation with `AlreadyExists`. Nothing is changed then.
     pub fn snapshot(self: &Arc<Self>, workload: &str, name: Option<&str>) -> Result<Arc<OperationHandle>, Error> {
-        let (runtime, _) = self.instance(workload)?;
+        let (runtime, _) = self.current(workload)?;
         facet(runtime.as_ref())?;
         let desired = self.workload(workload)?.desired;
-        naming::image(&desired.service, &desired.recipe.component.name, name.unwrap_or("1"))?;
+        naming::image(&desired.service, &desired.spec.component.name, name.unwrap_or("1"))?;
         self.store.has_room().map_err(crate::store_error)?;
         let (controller, name) = (self.clone(), name.map(str::to_owned));
-        self.operations.spawn(OPERATION, workload, |operation| async move {
+        self.operations.spawn(OperationKind::Snapshot, workload, |operation| async move {
             let name = controller.free_name(&operation, &runtime, &desired, name.as_deref()).await?;
-            let kept = controller.keep(&desired.name, operation, name).await?;
+            let kept = controller.take_snapshot(&desired.name, operation, name).await?;
             let SnapshotOn { runtime, snapshot } = kept;
             Ok(Some(json!({ "image": snapshot.name, "runtime": runtime, "id": snapshot.id, "size": snapshot.size })))
         })
     }
 
-    /// Whose files an earlier agent was keeping when it died is held: its engine may go on with that, and keep the instance paused so long, which nobody did by hand.
-    pub(crate) fn hold_what_was_kept(self: &Arc<Self>, interrupted: &[OperationRecord]) {
-        let earliest = Timestamp::now() - LEFT;
+    /// An engine may go on with a snapshot after the agent died, and pause the instance meanwhile: such a workload is not drift.
+    pub(crate) fn freeze_interrupted(self: &Arc<Self>, interrupted: &[OperationRecord]) {
+        let earliest = self.now() - LEFT;
         let may_go_on = |operation: &&OperationRecord| {
-            operation.kind == OPERATION && operation.finished.is_some_and(|finished| finished > earliest)
+            operation.kind == OperationKind::Snapshot && operation.finished.is_some_and(|finished| finished > earliest)
         };
         let workloads: BTreeSet<_> = interrupted.iter().filter(may_go_on).map(|found| found.subject.clone()).collect();
         for workload in workloads {
             let controller = self.clone();
-            let held = self.snapshots.hold(&workload);
+            let frozen = self.snapshots.freeze(&workload);
             self.spawn(async move {
                 let over = controller.runs_or_is_gone(&workload);
                 if tokio::time::timeout(LEFT, over).await.is_err() {
-                    tracing::warn!(workload, "is still paused, long after the agent that kept its files died");
+                    tracing::warn!(workload, "is still paused, long after the agent that took its snapshot died");
                 }
-                drop(held);
+                drop(frozen);
             });
         }
     }
@@ -87,7 +79,7 @@ impl Controller {
     async fn runs_or_is_gone(&self, workload: &str) {
         let cx = OpContext::new(format!("{OPERATION} {workload}"));
         loop {
-            let state = match self.instance(workload) {
+            let state = match self.instance(workload).await {
                 Ok((runtime, id)) => runtime.inspect(&cx, &id).await.map(|seen| seen.state),
                 Err(error) => Err(error),
             };
@@ -119,28 +111,33 @@ impl Controller {
                 Err(error) => tracing::debug!(runtime = name, %error, "names on it were not looked at"),
             }
         }
-        self.snapshots.take((&desired.service, &desired.recipe.component.name), asked, taken)
+        self.snapshots.take((&desired.service, &desired.spec.component.name), asked, taken)
     }
 
     /// Hands the work to the workload's task.
-    async fn keep(&self, workload: &str, operation: Arc<OperationHandle>, name: Name) -> Result<SnapshotOn, Error> {
+    async fn take_snapshot(
+        &self,
+        workload: &str,
+        operation: Arc<OperationHandle>,
+        name: Name,
+    ) -> Result<SnapshotOn, Error> {
         let (reply, outcome) = oneshot::channel();
         let gone = || Error::new(ErrorKind::Conflict, OPERATION, format!("workload `{workload}` is gone"));
-        let handle = self.directory.get(workload).ok_or_else(gone)?;
-        handle.send(Message::Keep(Keep { name, operation, reply }));
+        let handle = self.registry.get(workload).ok_or_else(gone)?;
+        handle.send(Message::Snapshot(TakeSnapshot { name, operation, reply }));
         outcome.await.map_err(|_| gone())?
     }
 
-    /// Asks the engine, and tells that it is done. An answer that was lost is looked for.
+    /// Asks the engine and reports the event. After a lost answer it looks for the snapshot.
     pub(crate) async fn commit_snapshot(
         &self,
         cx: &OpContext,
         runtime: &Arc<dyn Runtime>,
-        id: &InstanceId,
+        instance: &InstanceRef,
         request: &SnapshotRequest,
     ) -> Result<SnapshotOn, Error> {
         let snapshots = facet(runtime.as_ref())?;
-        let snapshot = match snapshots.commit(cx, id, request).await {
+        let snapshot = match snapshots.commit(cx, instance, request).await {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_not_found() => {
                 let words = format!("the instance of `{}` is gone: {}", request.identity.workload(), error.message());
@@ -156,7 +153,7 @@ impl Controller {
             Err(error) => return Err(error),
         };
         let kept = SnapshotOn { runtime: runtime.info().name.clone(), snapshot };
-        self.tell("snapshot.created", format!("files kept as {}", kept.snapshot.name), &kept);
+        self.report(EventKind::SnapshotCreated, format!("files kept as {}", kept.snapshot.name), &kept);
         Ok(kept)
     }
 
@@ -202,16 +199,16 @@ impl Controller {
         self.must_be_unused(&image, &found.runtime)?;
         let runtime = self.runtimes.get(&found.runtime)?;
         facet(runtime.as_ref())?.remove(&OpContext::new(OPERATION), &image).await?;
-        self.tell("snapshot.removed", format!("removed {image}"), &found);
+        self.report(EventKind::SnapshotRemoved, format!("removed {image}"), &found);
         Ok(())
     }
 
     /// An instance that is gone must come back, and one that was replaced too.
     fn must_be_unused(&self, image: &ImageRef, runtime: &str) -> Result<(), Error> {
-        let uses = |cell: &crate::Cell| {
-            let wanted = cell.desired.placement.runtime == runtime && cell.desired.recipe.component.image == *image;
-            let mut there = cell.observed.current.iter().chain(&cell.observed.previous);
-            wanted || there.any(|one| one.runtime == runtime && one.recipe.component.image == *image)
+        let uses = |state: &WorkloadState| {
+            let wanted = state.desired.placement.runtime == runtime && state.desired.spec.component.image == *image;
+            let mut there = state.observed.current.iter().chain(&state.observed.previous);
+            wanted || there.any(|one| one.runtime == runtime && one.spec.component.image == *image)
         };
         let Some(user) = self.workloads().into_iter().find(uses) else { return Ok(()) };
         let words = format!("`{image}` is the image of workload `{}`", user.desired.name);
@@ -279,16 +276,16 @@ impl Controller {
         Ok((all, silent))
     }
 
-    /// What is done is done, told or not.
-    fn tell(&self, kind: &str, message: String, kept: &SnapshotOn) {
+    /// Commits an event; a failure changes nothing of the snapshot.
+    fn report(&self, kind: EventKind, message: String, kept: &SnapshotOn) {
         let SnapshotOn { runtime, snapshot } = kept;
         let identity = &snapshot.identity;
         let event = NewEvent {
-            time: Timestamp::now(),
+            time: self.now(),
             runtime: Some(runtime.clone()),
             service: Some(identity.service.clone()),
             workload: Some(identity.workload()),
-            kind: kind.to_owned(),
+            kind: kind.into(),
             message,
             details: json!({ "image": snapshot.name, "id": snapshot.id, "instance": identity.instance_name() }),
         };

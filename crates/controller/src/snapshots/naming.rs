@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hythe_runtime::{Error, ErrorKind};
+use hythe_runtime::{Error, ErrorKind, Snapshot};
 use hythe_spec::ImageRef;
+use hythe_spec::vocabulary::OperationKind;
 
-use super::OPERATION;
-
+pub(super) const OPERATION: &str = OperationKind::Snapshot.as_str();
 /// Begins the name of every snapshot; nobody can have a registry there.
 const HOST: &str = "localhost";
 const DIRECTORY: &str = "hythe/";
@@ -47,13 +47,22 @@ fn next(repository: &str, taken: &BTreeSet<String>) -> u64 {
     tags.filter_map(|tag| tag.parse::<u64>().ok()).max().unwrap_or_default().saturating_add(1)
 }
 
-/// Names that are about to be used, and workloads that are held meanwhile.
+/// A snapshot of ours and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotOn {
+    /// Name of the runtime.
+    pub runtime: String,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+}
+
+/// Names that are about to be used, and workloads that may be frozen meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Underway {
-    /// Held while a name is chosen, so that what is taken does not change meanwhile.
+    /// Locked while a name is chosen, so that what is taken does not change meanwhile.
     pub(super) choosing: tokio::sync::Mutex<()>,
     names: Mutex<BTreeSet<String>>,
-    held: Mutex<BTreeSet<String>>,
+    frozen: Mutex<BTreeSet<String>>,
 }
 
 impl Underway {
@@ -82,14 +91,14 @@ impl Underway {
         Ok(Name { image, underway: self.clone() })
     }
 
-    /// Says that the engine may hold a workload's instance still; nobody else did that.
-    pub(crate) fn hold(self: &Arc<Self>, workload: &str) -> Held {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(workload.to_owned());
-        Held { workload: workload.to_owned(), underway: self.clone() }
+    /// Notes that the engine may freeze a workload's instance for a snapshot, so that this is no drift.
+    pub(crate) fn freeze(self: &Arc<Self>, workload: &str) -> Frozen {
+        self.frozen.lock().unwrap_or_else(PoisonError::into_inner).insert(workload.to_owned());
+        Frozen { workload: workload.to_owned(), underway: self.clone() }
     }
 
-    pub(crate) fn is_held(&self, workload: &str) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(workload)
+    pub(crate) fn is_frozen(&self, workload: &str) -> bool {
+        self.frozen.lock().unwrap_or_else(PoisonError::into_inner).contains(workload)
     }
 }
 
@@ -106,16 +115,16 @@ impl Drop for Name {
     }
 }
 
-/// A workload that is held.
+/// A workload whose instance the engine may freeze; until dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Frozen {
     workload: String,
     underway: Arc<Underway>,
 }
 
-impl Drop for Held {
+impl Drop for Frozen {
     fn drop(&mut self) {
-        self.underway.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.workload);
+        self.underway.frozen.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.workload);
     }
 }
 

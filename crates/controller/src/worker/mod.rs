@@ -1,122 +1,139 @@
-//! The one writer of a workload: a task that asks the machine of [`crate::lifecycle`] what is next, does it, and tells it what came of it.
+//! The one writer of a workload: a task that asks the state machine of [`crate::lifecycle`] for the next step, takes it, and applies the outcome.
 //!
 //! For: committing before and after each step, answering who waits, waking up in time. Not for: deciding (see `lifecycle`).
 
+mod clock;
+mod execute;
+mod fetch;
+mod follow;
 mod gate;
-mod instance;
-mod keep;
-mod perform;
-mod tell;
-mod watchdog;
+mod image_check;
+mod last_lines;
+mod order;
+mod progress;
+mod signal;
+mod snapshot;
+mod timers;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hythe_runtime::{Error, Event, InstanceId, Listed, OpContext, Runtime};
-use hythe_store::{DesiredRecord, Life, NewEvent, ObservedRecord, Phase, Supply, Transaction};
+use hythe_runtime::{Error, Feature, OpContext, Runtime, watched};
+use hythe_store::{DesiredRecord, Life, ObservedRecord, Phase, Prerequisites, Transaction};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
+use crate::Controller;
 use crate::crash::Moment;
-use crate::directory::{Cell, Handle};
 use crate::event::workload_event;
 use crate::lifecycle::{self, Facts, Input, Next, Note, Step};
-use crate::{Controller, OperationHandle};
-
-pub(crate) use instance::{is_same, reference, with_details};
-pub(crate) use keep::Keep;
-
-type Reply = oneshot::Sender<Result<(), Error>>;
+use crate::message::{Fetched, Message, Request, TakeSnapshot};
+use crate::model::WorkloadState;
+use crate::registry::WorkloadHandle;
 
 /// Time between two tries to commit while the store cannot be written.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 /// Events kept in memory while the store cannot be written.
 const UNSTORED: usize = 100;
-/// A clock that is set back does not make a workload wait longer than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// What a workload's task is told.
-#[derive(Debug)]
-pub(crate) enum Message {
-    /// Something else is desired; somebody waits until it is true.
-    Asked(Request),
-    /// Its engine reported something about one of its instances.
-    Engine(Event),
-    /// Its engine (again) answers and has these instances of it.
-    Listed(Vec<Listed>),
-    /// Its engine no longer answers.
-    Lost(String),
-    /// A probe of this instance had this result.
-    Probed(InstanceId, Result<(), String>),
-    /// It was found to differ from what is desired, in these fields.
-    Drifted(String),
-    /// The files of its current instance are to be kept.
-    Keep(Keep),
-}
-
-/// Someone who waits for the outcome.
-#[derive(Debug)]
-pub(crate) struct Request {
-    pub(crate) operation: Arc<OperationHandle>,
-    pub(crate) reply: Reply,
-}
 
 /// The task of one workload.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) controller: Arc<Controller>,
-    pub(crate) cell: Arc<watch::Sender<Cell>>,
+    pub(crate) state: Arc<watched::Sender<WorkloadState>>,
     inbox: mpsc::UnboundedReceiver<Message>,
-    desires: watch::Receiver<Cell>,
+    desires: watched::Receiver<WorkloadState>,
     /// What is known; ahead of the store while that cannot be written.
     observed: ObservedRecord,
     unstored: Vec<Note>,
     dirty: bool,
-    /// The next try as the records say it, and when it is due whatever is done to the machine's clock.
+    /// The next try as the records say it, and when it is due whatever is done to the host's clock.
     due: Option<(Timestamp, Instant)>,
     request: Option<Request>,
-    keeps: VecDeque<Keep>,
-    gate: gate::Patience,
-    watchdog: watchdog::Watchdog,
+    snapshots: VecDeque<TakeSnapshot>,
+    own: mpsc::UnboundedSender<Message>,
+    fetch: Option<fetch::Fetch>,
+    fetched: VecDeque<Fetched>,
+    gate: gate::DependencyWait,
+    /// A dependency that was changed by a request and is not back yet.
+    followed: Option<watched::Receiver<WorkloadState>>,
+    /// One that must stop first.
+    dependents: Option<watched::Receiver<WorkloadState>>,
+    timers: timers::Timers,
 }
 
 impl Controller {
     /// Starts the task of a workload and makes it known.
-    pub(crate) fn spawn_worker(self: &Arc<Self>, desired: DesiredRecord, observed: Option<ObservedRecord>) -> Handle {
+    pub(crate) fn spawn_worker(
+        self: &Arc<Self>,
+        desired: DesiredRecord,
+        observed: Option<ObservedRecord>,
+    ) -> WorkloadHandle {
+        let (handle, worker) = self.new_worker(desired, observed);
+        self.spawn(worker.run());
+        handle
+    }
+
+    /// Starts the tasks of all these workloads, once each is known to the others.
+    pub(crate) fn spawn_workers(self: &Arc<Self>, workloads: Vec<(DesiredRecord, Option<ObservedRecord>)>) {
+        let workers: Vec<Worker> =
+            workloads.into_iter().map(|(desired, observed)| self.new_worker(desired, observed).1).collect();
+        for worker in workers {
+            self.spawn(worker.run());
+        }
+    }
+
+    fn new_worker(
+        self: &Arc<Self>,
+        desired: DesiredRecord,
+        observed: Option<ObservedRecord>,
+    ) -> (WorkloadHandle, Worker) {
         let name = desired.name.clone();
         let observed = resumed(observed.unwrap_or_else(|| ObservedRecord::new(self.now())));
-        let cell = Arc::new(watch::channel(Cell { desired, observed: observed.clone() }).0);
+        let state = Arc::new(watched::channel(WorkloadState { desired, observed: observed.clone() }).0);
         let (sender, inbox) = mpsc::unbounded_channel();
         let worker = Worker {
             controller: self.clone(),
-            desires: cell.subscribe(),
-            cell: cell.clone(),
+            desires: state.subscribe(),
+            state: state.clone(),
             inbox,
             observed,
             unstored: Vec::new(),
             dirty: false,
             due: None,
             request: None,
-            keeps: VecDeque::new(),
-            gate: gate::Patience::default(),
-            watchdog: watchdog::Watchdog::new(sender.clone()),
+            snapshots: VecDeque::new(),
+            own: sender.clone(),
+            fetch: None,
+            fetched: VecDeque::new(),
+            gate: gate::DependencyWait::default(),
+            followed: None,
+            dependents: None,
+            timers: timers::Timers::new(sender.clone()),
         };
-        let handle = Handle { cell, inbox: sender };
-        self.directory.insert(name, handle.clone());
-        self.spawn(worker.run());
-        handle
+        let handle = WorkloadHandle { state, inbox: sender, request: 0 };
+        self.registry.insert(name, handle.clone());
+        (handle, worker)
     }
 }
 
 /// Whether the engine was still asked for an instance when the agent ended, only the engine knows.
 pub(crate) fn resumed(mut observed: ObservedRecord) -> ObservedRecord {
     for instance in observed.current.iter_mut().chain(&mut observed.previous) {
-        if instance.life == Life::Intended && instance.tried {
+        if instance.life == Life::Pending && instance.create_attempted {
             instance.life = Life::Unknown;
         }
     }
     observed
+}
+
+/// Another workload changes, or goes; never where none is watched.
+async fn moved(watched: &mut Option<watched::Receiver<WorkloadState>>) {
+    match watched {
+        Some(watched) => drop(watched.changed().await),
+        None => std::future::pending().await,
+    }
 }
 
 impl Worker {
@@ -126,27 +143,31 @@ impl Worker {
                 self.take(message);
             }
             self.take_withdrawal();
-            if let Some(keep) = self.keeps.pop_front() {
-                self.keep(keep).await;
+            if let Some(fetched) = self.fetched.pop_front() {
+                self.end_fetch(fetched).await;
+            }
+            if let Some(snapshot) = self.snapshots.pop_front() {
+                self.snapshot(snapshot).await;
                 continue;
             }
             let next = self.decide();
+            self.drop_fetch();
             // Looking is all that may be done while what is known is not stored.
-            if !self.is_stored() && next != Next::Do(Step::Look) {
+            if !self.is_stored() && next != Next::Do(Step::Inspect) {
                 self.rest(Some(Instant::now() + STORE_AGAIN)).await;
                 continue;
             }
-            self.watch_over();
+            self.update_prober();
             match next {
                 Next::Do(step) => self.step(step).await,
                 Next::Wait(until) => {
                     self.answer_if_done();
                     let due = until.map(|until| self.moment(until));
-                    let wake = due.into_iter().chain(self.watchdog.due()).min();
+                    let wake = due.into_iter().chain(self.timers.due()).min();
                     self.rest(wake).await;
                 }
             }
-            if self.observed.phase == Phase::Removing && self.controller.directory.get(&self.desired().name).is_none() {
+            if self.observed.phase == Phase::Removing && self.controller.registry.get(&self.desired().name).is_none() {
                 self.answer(Ok(()));
                 return;
             }
@@ -156,15 +177,19 @@ impl Worker {
     /// One step: its intent is committed already, its outcome is committed before the next.
     async fn step(&mut self, step: Step) {
         let desired = self.desired();
-        self.tell_step(step, &desired);
+        self.report_step(step, &desired);
+        if step == Step::Pull && self.fetches_beside(&desired) {
+            return self.begin_fetch().await;
+        }
         self.controller.pass_step(step, Moment::Intended).await;
-        let outcome = self.perform(step, &desired).await;
+        let outcome = self.execute(step, &desired).await;
         self.controller.pass_step(step, Moment::Acted).await;
+        let outcome = self.ask_image(step, outcome).await;
         if let Err(error) = &outcome {
             tracing::debug!(workload = desired.name, step = step.name(), %error, "a step failed");
         }
         self.observe(Input::Ended(step, outcome));
-        self.watchdog.stepped(step);
+        self.timers.stepped(step);
         if self.is_stored() {
             self.controller.pass_step(step, Moment::Stored).await;
         }
@@ -177,10 +202,12 @@ impl Worker {
         notes.extend(warnings);
         let mut observed = self.observed.clone();
         let down = self.controller.runtimes.down();
-        let first_of_service = self.observed.supply != Supply::Complete && self.is_first_of_service();
-        let facts = Facts { gate, now: self.time(), first_of_service, ..self.facts(&down) };
-        let next = lifecycle::decide(&desired, &mut observed, &facts, &mut notes);
-        self.become_(observed, notes);
+        let first_of_service = self.observed.prerequisites != Prerequisites::Complete && self.is_first_of_service();
+        let dependent = self.dependent(&desired);
+        let follow = self.follow(&desired);
+        let facts = Facts { gate, follow, now: self.time(), first_of_service, dependent, ..self.facts(&down) };
+        let next = lifecycle::plan_step(&desired, &mut observed, &facts, &mut notes);
+        self.become_known(observed, notes);
         next
     }
 
@@ -189,18 +216,29 @@ impl Worker {
         let mut observed = self.observed.clone();
         let mut notes = Vec::new();
         let facts = self.facts(&[]);
-        lifecycle::observe(&desired, &mut observed, input, &facts, &mut notes);
-        self.become_(observed, notes);
+        lifecycle::apply(&desired, &mut observed, input, &facts, &mut notes);
+        self.become_known(observed, notes);
     }
 
     fn facts<'a>(&'a self, down: &'a [(String, String)]) -> Facts<'a> {
         Facts {
             now: self.controller.now(),
             boot: &self.controller.settings.boot,
-            gate: lifecycle::Gate::Open,
+            gate: lifecycle::DependencyGate::Open,
+            follow: lifecycle::Follow::None,
             first_of_service: false,
+            fetching: self.fetch.is_some(),
+            dependent: None,
+            restarts_in_place: self.restarts_in_place(),
             down,
         }
+    }
+
+    /// Where the runtime does not answer, nothing is started either.
+    fn restarts_in_place(&self) -> bool {
+        let current = self.observed.current.as_ref();
+        let runtime = current.and_then(|current| self.controller.runtimes.get(&current.runtime).ok());
+        runtime.is_none_or(|runtime| runtime.capability().supports(Feature::RestartInPlace))
     }
 
     fn take(&mut self, message: Message) {
@@ -210,11 +248,13 @@ impl Worker {
             Message::Listed(rows) => {
                 let (state, strays) = self.compare(&rows);
                 self.observe(Input::Listed(state, strays));
-                self.watchdog.listed();
+                self.timers.listed();
             }
             Message::Lost(reason) => self.observe(Input::Lost(reason)),
+            Message::Signalled(sent) => self.observe(Input::Signalled(sent)),
             Message::Drifted(reason) => self.observe(Input::Drifted(reason)),
-            Message::Keep(keep) => self.keeps.push_back(keep),
+            Message::Fetched(fetched) => self.fetched.push_back(fetched),
+            Message::Snapshot(snapshot) => self.snapshots.push_back(snapshot),
             Message::Probed(id, result) => {
                 if let Some((state, reason)) = self.probed(&id, result) {
                     self.observe(Input::Health(state, reason));
@@ -224,7 +264,7 @@ impl Worker {
     }
 
     /// What is known becomes this, is committed with its events, then shown.
-    fn become_(&mut self, observed: ObservedRecord, notes: Vec<Note>) {
+    fn become_known(&mut self, observed: ObservedRecord, notes: Vec<Note>) {
         if observed == self.observed && notes.is_empty() {
             return;
         }
@@ -235,7 +275,7 @@ impl Worker {
         self.unstored.drain(..surplus);
         self.dirty = true;
         self.store();
-        self.cell.send_modify(|cell| cell.observed = self.observed.clone());
+        self.state.send_modify(|state| state.observed = self.observed.clone());
     }
 
     /// Whether what is known is committed; without that nothing is done.
@@ -248,9 +288,10 @@ impl Worker {
 
     fn store(&mut self) {
         let desired = self.desired();
+        let now = self.controller.now();
         let event = |note: &Note| {
-            let event = workload_event(&desired, note.kind, note.message.clone(), note.details.clone());
-            NewEvent { time: note.time.unwrap_or(event.time), ..event }
+            let time = note.time.unwrap_or(now);
+            workload_event(time, &desired, note.kind, note.message.clone(), note.details.clone())
         };
         let changes = Transaction {
             observed: Some((desired.name.clone(), self.observed.clone())),
@@ -285,45 +326,28 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
+        // One that has gone has stopped.
+        let stopped = moved(&mut self.dependents);
+        let followed = moved(&mut self.followed);
         let message = tokio::select! {
             biased;
             message = self.inbox.recv() => message,
-            _ = self.desires.wait_for(|cell| cell.desired != desired) => None,
+            () = stopped => None,
+            () = followed => None,
+            _ = self.desires.wait_for(|state| state.desired != desired) => None,
             () = withdrawn => None,
             () = self.gate.moved() => None,
             () = sleep => None,
         };
         if let Some(message) = message {
             self.take(message);
-        } else if self.watchdog.is_due(self.observed.current.as_ref()) {
+        } else if self.timers.is_due(self.observed.current.as_ref()) {
             self.observe(Input::Stale);
         }
     }
 
-    /// The time, and at least that of a try whose wait is over.
-    fn time(&self) -> Timestamp {
-        let now = self.controller.now();
-        match self.due {
-            Some((at, due)) if self.observed.next_try == Some(at) && Instant::now() >= due => now.max(at),
-            _ => now,
-        }
-    }
-
-    /// A time of the records as one of this process, near whatever the machine's clock says, and the same as long as it is waited for.
-    fn moment(&mut self, at: Timestamp) -> Instant {
-        match self.due {
-            Some((known, due)) if known == at => due,
-            _ => {
-                let wait = Duration::try_from(at.duration_since(self.controller.now())).unwrap_or_default();
-                let due = Instant::now() + wait.min(LONGEST_WAIT);
-                self.due = Some((at, due));
-                due
-            }
-        }
-    }
-
     pub(crate) fn desired(&self) -> DesiredRecord {
-        self.cell.borrow().desired.clone()
+        self.state.borrow().desired.clone()
     }
 
     pub(crate) fn runtime(&self, name: &str) -> Result<Arc<dyn Runtime>, Error> {

@@ -15,6 +15,8 @@ use crate::rng::Rng;
 pub(crate) struct Chaos {
     rng: Mutex<Rng>,
     active: AtomicBool,
+    /// The registry answers.
+    reached: AtomicBool,
     pub(crate) faults: AtomicU64,
 }
 
@@ -32,11 +34,20 @@ enum Fate {
 impl Chaos {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let rng = Mutex::new(Rng::new(seed ^ 0x00c0_ffee));
-        Arc::new(Self { rng, active: AtomicBool::new(true), faults: AtomicU64::new(0) })
+        Arc::new(Self { rng, active: AtomicBool::new(true), reached: AtomicBool::new(true), faults: AtomicU64::new(0) })
     }
 
     pub(crate) fn rage(&self, active: bool) {
         self.active.store(active, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reach(&self, reached: bool) {
+        self.reached.store(reached, Ordering::Relaxed);
+    }
+
+    /// The registry goes, or comes back.
+    pub(crate) fn reach_otherwise(&self) -> bool {
+        !self.reached.fetch_xor(true, Ordering::Relaxed)
     }
 
     /// How late it is before and after it acts, and what becomes of it.
@@ -64,6 +75,9 @@ impl Policy for Around {
     {
         let (before, fate, after) = self.0.fate(call.operation);
         tokio::time::sleep(before).await;
+        if call.operation == Operation::Pull && !self.0.reached.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unavailable, "pull", "the registry cannot be reached"));
+        }
         let error = |kind| Error::new(kind, call.operation.name(), "a simulated fault");
         match fate {
             Fate::Fails(kind) => Err(error(kind)),

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hythe_controller::{DeployPlan, WorkloadState};
 use hythe_runtime::{Event, EventKind, State};
-use hythe_store::{Desired, Phase};
+use hythe_spec::vocabulary::ComponentAction as Action;
+use hythe_spec::{Condition, Dependency};
+use hythe_store::{Desired, HealthState, Phase};
 
 use crate::world::World;
 
@@ -41,22 +44,99 @@ pub(crate) fn history(events: &[Event], silences: &[Silence]) {
     }
 }
 
+/// A generation of web that waits for a generation of the job, both accepted at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Need {
+    web: u64,
+    job: u64,
+    /// Where the store was lost, generations are counted anew.
+    since: jiff::Timestamp,
+}
+
+impl Need {
+    pub(crate) fn of(plan: &DeployPlan, since: jiff::Timestamp) -> Option<Self> {
+        let new = |name: &str| {
+            let is = |action| matches!(action, Action::Create | Action::Replace);
+            let mut all = plan.components.iter().map(|component| (component.action, &component.desired));
+            all.find(|(action, desired)| is(*action) && desired.spec.component.name == name).map(|(_, desired)| desired)
+        };
+        let (web, job) = (new("web")?, new("job")?);
+        web.spec.component.depends_on.get("job")?;
+        Some(Self { web: web.generation, job: job.generation, since })
+    }
+}
+
+/// Never does web run in a generation whose job has not done its work.
+pub(crate) fn order(events: &[Event], needs: &[Need]) -> Result<(), String> {
+    let mut done = 0;
+    for event in events {
+        let Some(identity) = &event.identity else { continue };
+        match (identity.component.as_str(), &event.kind) {
+            ("job", EventKind::Stopped { exit }) if exit.code == Some(0) => done = identity.generation.max(done),
+            ("web", EventKind::Started) => {
+                let early = needs
+                    .iter()
+                    .find(|need| need.web == identity.generation && need.job > done && need.since <= event.time);
+                if let Some(need) = early {
+                    return Err(format!("generation {} of web runs at {} without {need:?}", need.web, event.time));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is said to be deployed is.
+pub(crate) fn deployed(world: &World) -> Result<(), String> {
+    for state in world.controller().workloads() {
+        let runs = state.observed.current.as_ref().map(|current| current.generation);
+        if state.desired.desired == Desired::Running && runs != Some(state.desired.generation) {
+            let (name, newest) = (&state.desired.name, state.desired.generation);
+            return Err(format!("`{name}` is deployed, and generation {runs:?} runs of {newest}"));
+        }
+    }
+    Ok(())
+}
+
+/// Nothing stays behind for want of a dependency that is as it must be.
+fn is_held_back(state: &WorkloadState, states: &[WorkloadState]) -> Result<(), String> {
+    let failure = state.observed.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default();
+    if state.desired.desired != Desired::Running || !failure.starts_with("its dependency") {
+        return Ok(());
+    }
+    let is_met = |(name, dependency): (&String, &Dependency)| {
+        let of = states.iter().find(|state| state.desired.spec.component.name == *name);
+        let Some(of) = of else { return false };
+        let current = of.observed.current.as_ref().is_some_and(|current| current.generation == of.desired.generation);
+        let up = of.observed.phase == Phase::Running;
+        current
+            && match dependency.condition {
+                Condition::Started => up,
+                Condition::Healthy => up && of.observed.health == HealthState::Healthy,
+                Condition::Completed => of.observed.phase == Phase::Completed,
+            }
+    };
+    let all = state.desired.spec.component.depends_on.iter().all(is_met);
+    if all { Err(format!("`{}` stays behind: {failure}", state.desired.name)) } else { Ok(()) }
+}
+
 /// At rest: what runs is what is desired.
 pub(crate) fn at_rest(world: &World) -> Result<(), String> {
     let seen = world.memory.control().observed();
-    let cells = world.controller().workloads();
-    for cell in &cells {
-        let name = &cell.desired.name;
+    let states = world.controller().workloads();
+    for state in &states {
+        let name = &state.desired.name;
         let mine: Vec<_> = seen
             .iter()
             .filter(|row| row.identity.as_ref().is_some_and(|identity| identity.workload() == *name))
             .collect();
         let running = mine.iter().filter(|row| matches!(row.state, State::Running | State::Paused)).count();
-        let phase = cell.observed.phase;
-        let waits = cell.observed.current.as_ref().is_some_and(|current| !current.proven);
-        let wanted = match (cell.desired.desired, phase) {
+        let phase = state.observed.phase;
+        let waits = state.observed.current.as_ref().is_some_and(|current| !current.ready_once);
+        let wanted = match (state.desired.desired, phase) {
             // Paused by hand before it has proven good: what it replaces stays.
-            (Desired::Running, Phase::Paused) if waits && cell.observed.previous.is_some() => running.clamp(1, 2),
+            (Desired::Running, Phase::Paused) if waits && state.observed.previous.is_some() => running.clamp(1, 2),
             (Desired::Running, Phase::Running | Phase::Paused) => 1,
             (Desired::Running, Phase::Completed | Phase::Failed | Phase::Restarting) => running.min(1),
             (Desired::Running, _) => return Err(format!("`{name}` is {phase:?}")),
@@ -66,12 +146,17 @@ pub(crate) fn at_rest(world: &World) -> Result<(), String> {
         if running != wanted {
             return Err(format!("{running} instances of `{name}` run, which is {phase:?}"));
         }
-        let kept = cell.observed.current.iter().chain(&cell.observed.previous).count();
+        is_held_back(state, &states)?;
+        let behind = state.desired.follow.iter().any(|(on, count)| state.observed.followed.get(on) < Some(count));
+        if behind && phase == Phase::Running && !state.observed.follow_stalled {
+            return Err(format!("`{name}` was not restarted after a dependency: {:?}", state.desired.follow));
+        }
+        let kept = state.observed.current.iter().chain(&state.observed.previous).count();
         if mine.len() > kept {
             return Err(format!("{} instances of `{name}` are there, {kept} known", mine.len()));
         }
     }
-    let known: BTreeSet<String> = cells.iter().map(|cell| cell.desired.name.clone()).collect();
+    let known: BTreeSet<String> = states.iter().map(|state| state.desired.name.clone()).collect();
     let stray =
         seen.iter().find(|row| row.identity.as_ref().is_some_and(|identity| !known.contains(&identity.workload())));
     stray.map_or(Ok(()), |row| Err(format!("`{}` belongs to no workload", row.name)))

@@ -6,28 +6,30 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hythe_controller::OperationHandle;
-use hythe_runtime::memory::Memory;
-use hythe_spec::{
-    Component, Condition, Drift, Health, Millis, Mount, MountSource, OnFailure, Probe, Restart, Service, Signal,
-};
+use hythe_spec::{Component, Signal};
 use hythe_store::{Desired, HealthState, Phase};
 
 use crate::Lived;
 use crate::check::{self, Silence};
 use crate::rng::Rng;
+use crate::specs::{self, COMPONENTS, NAME};
 use crate::world::World;
 
-const NAME: &str = "shop";
-const COMPONENTS: [&str; 2] = ["db", "web"];
 /// Long enough for every back-off and probe to come to an end.
 const LONG: Duration = Duration::from_secs(900);
+/// Happenings of one history, at most.
+pub(crate) const LONGEST: u64 = 27;
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(7300);
 
-struct Life {
-    world: World,
-    rng: Rng,
-    version: u64,
+pub(crate) struct Life {
+    pub(crate) world: World,
+    pub(crate) rng: Rng,
+    pub(crate) version: u64,
+    /// Deploys so far that lacked something.
+    pub(crate) wants: u64,
+    /// What was deployed last.
+    components: Vec<Component>,
     requests: u64,
     stopped: BTreeMap<String, jiff::Timestamp>,
     silences: Vec<Silence>,
@@ -41,12 +43,14 @@ pub(crate) async fn live(seed: u64) -> Lived {
         world,
         rng: Rng::new(seed),
         version: 0,
+        wants: 0,
+        components: Vec::new(),
         requests: 0,
         stopped: BTreeMap::new(),
         silences: Vec::new(),
         in_haste: false,
     };
-    let length = 4 + life.rng.below(24);
+    let length = 4 + life.rng.below(LONGEST - 3);
     for _ in 0..length {
         life.happen().await;
         let wait = life.rng.while_();
@@ -64,68 +68,16 @@ pub(crate) async fn live(seed: u64) -> Lived {
     lived
 }
 
-fn component(rng: &mut Rng, name: &str, version: u64) -> Component {
-    let mut component = Component::new(name, Memory::TEST_IMAGE.parse().unwrap());
-    let scripts = ["sleep 100000", "sleep 100000", "trap exit TERM; sleep 100000 & wait", "sleep 40; exit 3", "exit 5"];
-    let script = *rng.pick(&scripts);
-    component.command = Some(["sh", "-c", script].map(str::to_owned).to_vec());
-    component.env.insert("VERSION".to_owned(), version.to_string());
-    component.stop_grace = Millis(*rng.pick(&[0, 200, 3000]));
-    component.restart =
-        *rng.pick(&[Restart::Always, Restart::UnlessStopped, Restart::No, Restart::OnFailure { max_retries: Some(2) }]);
-    if rng.once_in(2) {
-        let command = if rng.once_in(4) { "false" } else { "true" };
-        component.health = Some(health(command, rng));
-    }
-    if rng.once_in(3) {
-        component.mounts = vec![data()];
-    }
-    if rng.once_in(3) {
-        component.ports = vec![if name == "db" { "7000:1" } else { "7001:1" }.parse().unwrap()];
-    }
-    component
-}
-
-fn health(command: &str, rng: &mut Rng) -> Health {
-    Health {
-        probe: Probe::Exec { command: vec![command.to_owned()] },
-        interval: Millis(500),
-        timeout: Millis(2000),
-        retries: 2,
-        start_period: Millis(0),
-        on_failure: if rng.once_in(2) { OnFailure::Restart } else { OnFailure::None },
-    }
-}
-
-fn data() -> Mount {
-    let source = MountSource::Volume { name: "data".to_owned(), external: false };
-    Mount { target: "/data".to_owned(), source, read_only: false }
-}
-
-fn good(name: &str, version: u64) -> Component {
-    let mut component = Component::new(name, Memory::TEST_IMAGE.parse().unwrap());
-    component.command = Some(["sh", "-c", "sleep 100000"].map(str::to_owned).to_vec());
-    component.env.insert("VERSION".to_owned(), version.to_string());
-    component.stop_grace = Millis(100);
-    component.mounts = vec![data()];
-    component.health = Some(health("true", &mut Rng::new(version)));
-    component
-}
-
-fn service(components: Vec<Component>) -> Service {
-    let name = NAME.to_owned();
-    Service { name, node: None, labels: BTreeMap::new(), active: true, drift: Drift::Report, components }
-}
-
 impl Life {
     async fn happen(&mut self) {
-        match self.rng.below(27) {
+        match self.rng.below(31) {
             0..=5 => self.deploy().await,
             6 | 7 => self.stop().await,
             8 => self.begin("start").await,
             9 => self.begin("restart").await,
             10 => self.undeploy().await,
-            11 | 12 => self.happens_to_one("kill"),
+            11 => self.happens_to_one("kill"),
+            12 => self.signal().await,
             13 => self.happens_to_one("out of memory"),
             14 => self.remove_by_hand().await,
             15 => self.happens_to_one("pause"),
@@ -138,6 +90,12 @@ impl Life {
             }
             21..=24 => self.dies_in_a_request().await,
             25 => self.rest("for a while").await,
+            26 => self.wanting().await,
+            30 => self.following().await,
+            27 | 28 => {
+                let reached = self.world.chaos.reach_otherwise();
+                self.world.say(format_args!("the registry can be reached: {reached}"));
+            }
             _ => {
                 self.world.say("the store is lost");
                 self.world.lose_store().await;
@@ -166,9 +124,10 @@ impl Life {
     }
 
     /// Everything works for long enough that all comes to rest.
-    async fn rest(&mut self, why: &str) {
+    pub(crate) async fn rest(&mut self, why: &str) {
         self.world.say(format_args!("everything works, {why}"));
         self.world.chaos.rage(false);
+        self.world.chaos.reach(true);
         self.world.memory.control().up();
         tokio::time::sleep(LONG).await;
         let mut resting = check::at_rest(&self.world);
@@ -184,7 +143,7 @@ impl Life {
     }
 
     /// Somebody asks for something to run: a silence ends.
-    fn break_silence(&mut self, component: Option<&str>) {
+    pub(crate) fn break_silence(&mut self, component: Option<&str>) {
         let to = self.world.now();
         let ended = |workload: &str| component.is_none_or(|only| workload.ends_with(only));
         let over: Vec<String> = self.stopped.keys().filter(|workload| ended(workload)).cloned().collect();
@@ -198,16 +157,24 @@ impl Life {
     async fn deploy(&mut self) {
         self.version += 1;
         let version = self.version;
-        let mut components: Vec<Component> =
-            COMPONENTS.into_iter().map(|name| component(&mut self.rng, name, version)).collect();
-        if self.rng.once_in(2) {
-            components[1].depends_on.insert("db".to_owned(), Condition::Healthy);
-            components[0].health.get_or_insert(health("true", &mut self.rng));
+        let known = std::mem::take(&mut self.components);
+        let mut components = Vec::new();
+        for name in COMPONENTS {
+            let kept = known.iter().find(|component| component.name == name).filter(|_| self.rng.once_in(4));
+            components.push(match kept {
+                Some(kept) => kept.clone(),
+                None => specs::component(&mut self.rng, name, version),
+            });
         }
+        specs::depend(&mut self.rng, &mut components);
+        self.components.clone_from(&components);
         self.world.say(format_args!("deploy version {version}"));
         self.break_silence(None);
-        let accepted = self.world.deploy(&service(components));
-        self.follow(accepted.map(|operation| operation.into_iter().collect())).await;
+        let accepted = self.world.deploy(&specs::service(components));
+        let outcome = self.follow(accepted.map(|operation| operation.into_iter().collect())).await;
+        if outcome == Some(Ok(())) {
+            self.complain(check::deployed(&self.world));
+        }
     }
 
     async fn stop(&mut self) {
@@ -219,9 +186,9 @@ impl Life {
             let now = self.world.now();
             for name in COMPONENTS.iter().filter(|name| component.is_none_or(|only| only == **name)) {
                 let workload = format!("{NAME}-{name}");
-                let cell = self.world.controller().workload(&workload);
+                let state = self.world.controller().workload(&workload);
                 // Only what is deployed was stopped.
-                if cell.is_ok_and(|cell| cell.desired.desired == Desired::Stopped) {
+                if state.is_ok_and(|state| state.desired.desired == Desired::Stopped) {
                     self.stopped.entry(workload).or_insert(now);
                 }
             }
@@ -237,6 +204,15 @@ impl Life {
             "start" => controller.start_service(NAME, component),
             _ => controller.restart(NAME, component, None),
         };
+        self.follow(accepted.map(|operation| vec![operation])).await;
+    }
+
+    /// A signal on request; what it ends is started again as after a crash.
+    async fn signal(&mut self) {
+        let component = self.rng.once_in(2).then(|| *self.rng.pick(&COMPONENTS));
+        let signal = *self.rng.pick(&[Signal::KILL, Signal::TERM, Signal(1)]);
+        self.world.say(format_args!("{signal} to {component:?}"));
+        let accepted = self.world.controller().kill(NAME, component, signal);
         self.follow(accepted.map(|operation| vec![operation])).await;
     }
 
@@ -318,10 +294,11 @@ impl Life {
         self.world.chaos.rage(false);
         self.deploy_good().await;
         let events = self.world.memory.control().history();
-        let told = self.told_by_the_engine();
+        let told = self.reported_by_the_engine();
         self.world.lines.extend(told);
         self.break_silence(None);
         check::history(&events, &self.silences);
+        self.complain(check::order(&events, &self.world.needs));
         let gone = self.world.controller().undeploy(NAME, true).unwrap();
         let outcome = self.world.outcome(&gone).await;
         assert_eq!(outcome, Some(Ok(())));
@@ -334,7 +311,7 @@ impl Life {
 
     async fn deploy_good(&mut self) {
         self.version += 1;
-        let good = service(COMPONENTS.map(|name| good(name, self.version)).to_vec());
+        let good = specs::service(COMPONENTS.map(|name| specs::good(name, self.version)).to_vec());
         self.break_silence(None);
         let operation = self.world.deploy(&good);
         let outcome = match operation {
@@ -344,26 +321,29 @@ impl Life {
         };
         self.complain(outcome.unwrap_or_else(|| Err("no outcome".to_owned())));
         for name in COMPONENTS {
-            let cell = self.world.controller().workload(&format!("{NAME}-{name}")).unwrap();
-            let differences = self.world.controller().differences(&cell).await;
-            let well = cell.observed.phase == Phase::Running && cell.observed.health == HealthState::Healthy;
+            let state = self.world.controller().workload(&format!("{NAME}-{name}")).unwrap();
+            let differences = self.world.controller().differences(&state).await;
+            let well = match name {
+                "job" => state.observed.phase == Phase::Completed,
+                _ => state.observed.phase == Phase::Running && state.observed.health == HealthState::Healthy,
+            };
             let instances = self.world.memory.control().observed().len();
             if !well || !differences.is_empty() || instances != COMPONENTS.len() {
-                self.complain(Err(format!("{name}: {instances} instances, {differences:?}, {:#?}", cell.observed)));
+                self.complain(Err(format!("{name}: {instances} instances, {differences:?}, {:#?}", state.observed)));
             }
         }
     }
 
-    fn complain(&self, outcome: Result<(), String>) {
+    pub(crate) fn complain(&self, outcome: Result<(), String>) {
         if let Err(reason) = outcome {
-            let cells = self.world.controller().workloads();
-            let observed: Vec<_> = cells.iter().map(|cell| (&cell.desired.name, &cell.observed)).collect();
-            let lines = [self.told_by_the_engine(), self.world.lines.clone()].concat().join("\n");
+            let states = self.world.controller().workloads();
+            let observed: Vec<_> = states.iter().map(|state| (&state.desired.name, &state.observed)).collect();
+            let lines = [self.reported_by_the_engine(), self.world.lines.clone()].concat().join("\n");
             panic!("{reason}\n{observed:#?}\n{lines}");
         }
     }
 
-    fn told_by_the_engine(&self) -> Vec<String> {
+    fn reported_by_the_engine(&self) -> Vec<String> {
         let line = |event: &hythe_runtime::Event| {
             format!("engine: {} {} {:?}", event.time, event.name.as_deref().unwrap_or_default(), event.kind)
         };

@@ -6,8 +6,11 @@
 
 mod chaos;
 mod check;
+mod following;
 mod history;
 mod rng;
+mod specs;
+mod wanting;
 mod world;
 
 use std::io::Write;
@@ -16,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Histories lived unless the environment says otherwise.
-const HISTORIES: u64 = 2000;
+/// Histories lived unless the environment says otherwise: what a debug build lives in about two minutes on two cores.
+const HISTORIES: u64 = 400;
 
 /// What one history amounted to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -30,7 +33,7 @@ struct Lived {
 }
 
 /// A history takes milliseconds; one that takes so long goes round in circles.
-const ENDLESS: Duration = Duration::from_secs(30);
+const ENDLESS: Duration = Duration::from_secs(600);
 
 #[expect(clippy::print_stderr, clippy::exit, reason = "nothing else ends a thread that goes round in circles")]
 fn live(seed: u64) -> Lived {

@@ -4,16 +4,22 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use hythe_controller::{Connector, Controller, DeployOptions, OperationHandle, Settings};
+use hythe_driver_memory::Memory;
 use hythe_runtime::layers::Layered;
-use hythe_runtime::memory::Memory;
 use hythe_runtime::{Clock, Error, OpContext, Runtime};
 use hythe_spec::{RuntimeKind, Service};
 use hythe_store::{OperationState, Store};
 use jiff::Timestamp;
 
 use crate::chaos::{Around, Chaos};
+use crate::check::Need;
+use crate::history::LONGEST;
 
 const OWNER: &str = "sim";
+/// A registry that has images which the engine has not.
+pub(crate) const REGISTRY: &str = "registry.test";
+/// So many versions of one, so that some are had already.
+pub(crate) const VERSIONS: u64 = 8;
 
 /// Counts down to a crash in the middle of a step.
 type Fuse = Arc<Mutex<Option<u64>>>;
@@ -25,6 +31,8 @@ pub(crate) struct World {
     store: Arc<Store>,
     controller: Option<Arc<Controller>>,
     fuse: Fuse,
+    /// Accepted generations of web, and the one of the job that each waits for.
+    pub(crate) needs: Vec<Need>,
     pub(crate) crashes: u64,
     pub(crate) lines: Vec<String>,
 }
@@ -32,13 +40,16 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new(seed: u64) -> Self {
         let clock = Clock::simulated("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
+        let known = (0..VERSIONS).map(|version| format!("app:{version}"));
+        let images = known.chain((1..=LONGEST).map(|number| format!("new:{number}")));
         let mut world = Self {
-            memory: Memory::builder().clock(clock.clone()).build(),
+            memory: Memory::builder().clock(clock.clone()).registry(REGISTRY, images).build(),
             chaos: Chaos::new(seed),
             clock,
             store: Arc::new(Store::in_memory().unwrap()),
             controller: None,
             fuse: Fuse::default(),
+            needs: Vec::new(),
             crashes: 0,
             lines: Vec::new(),
         };
@@ -124,12 +135,16 @@ impl World {
         self.controller().shutdown();
         tokio::task::yield_now().await;
         self.store = Arc::new(Store::in_memory().unwrap());
+        // Generations that were accepted and never made are counted anew.
+        self.needs.clear();
         self.start();
         self.controller().runtimes().tried().await;
     }
 
-    pub(crate) fn deploy(&self, service: &Service) -> Result<Option<Arc<OperationHandle>>, Error> {
-        Ok(self.controller().deploy(service, &DeployOptions::default())?.operation)
+    pub(crate) fn deploy(&mut self, service: &Service) -> Result<Option<Arc<OperationHandle>>, Error> {
+        let deployed = self.controller().deploy(service, &DeployOptions::default())?;
+        self.needs.extend(Need::of(&deployed.plan, self.now()));
+        Ok(deployed.operation)
     }
 
     /// How an operation ends; `None`: the agent died first, or it takes very long.

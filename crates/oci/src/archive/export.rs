@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::digest::{Digest, Hashing};
 use crate::error::Local as _;
-use crate::store::{LAYOUT, Store, Stored, blocking, check};
+use crate::store::{Bounded, LAYOUT, Store, Stored, blocking, check};
 use crate::unpack::inflate;
 use crate::{Error, Kind};
 
@@ -87,7 +87,7 @@ impl Store {
         let source = inflate(File::open(&path).local("open", &path)?).local("read", &path)?;
         let plain = self.temporary()?;
         let mut source = Hashing::new(source);
-        io::copy(&mut source, &mut plain.as_file()).local("inflate", &path)?;
+        io::copy(&mut source, &mut Bounded::new(plain.as_file(), self.space())).local("inflate", &path)?;
         let (_, found, size) = source.finish();
         check(diff, size, &found, size)?;
         Ok(plain)

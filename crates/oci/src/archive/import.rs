@@ -1,18 +1,22 @@
 //! Reading images that other tools saved: OCI layouts, in a directory or in an archive, and what `docker save` writes.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use hythe_spec::ImageRef;
 use oci_spec::image::{Descriptor, ImageIndex};
+use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::digest::Digest;
+use crate::document::{Shape, shape};
 use crate::error::Local as _;
 use crate::pull::platform;
-use crate::store::{Store, Stored, blocking, parse_config, parse_manifest};
+use crate::store::{DOCUMENT_LIMIT, LAYERS, Store, Stored, blocking, parse_config, parse_manifest};
 use crate::unpack::Folder;
 use crate::{Error, Kind};
 
@@ -21,9 +25,9 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Full names, written by containerd and docker.
 const FULL_NAME: &str = "io.containerd.image.name";
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Tables of contents, manifests and configurations are never larger.
-const DOCUMENT_LIMIT: u64 = 16 << 20;
 const INDEX_DEPTH: usize = 3;
+/// Images that one archive may hold, and names that all of them may have.
+const IMAGES: usize = 1000;
 
 /// What was found in an archive: a manifest in the store, and what it is called there.
 struct Found {
@@ -41,13 +45,22 @@ impl Store {
     pub async fn import(&self, archive: &Path, name: Option<&ImageRef>) -> Result<Vec<Stored>, Error> {
         let _using = self.using_async().await?;
         let (store, archive, name) = (self.clone(), archive.to_owned(), name.map(ImageRef::to_string));
-        blocking(move || Import { store: &store, path: &archive }.run(name)).await
+        blocking(move || {
+            let import =
+                Import { store: &store, path: &archive, layers: RefCell::default(), whole: RefCell::default() };
+            import.run(name)
+        })
+        .await
     }
 }
 
 struct Import<'a> {
     store: &'a Store,
     path: &'a Path,
+    /// Layers that were copied already, by their name in the archive.
+    layers: RefCell<HashMap<String, serde_json::Value>>,
+    /// Content that is known to be here and undamaged: an archive may name it many times.
+    whole: RefCell<HashSet<Digest>>,
 }
 
 impl Import<'_> {
@@ -69,16 +82,26 @@ impl Import<'_> {
         };
         if let Some(name) = name {
             let [only] = found.as_mut_slice() else {
-                return Err(self.invalid(&format!("it holds {} images for one name", found.len())));
+                return Err(self.invalid(&format!("it has {} images for one name", found.len())));
             };
             only.names = vec![name];
         }
+        self.bounded("names", found.iter().map(|found| found.names.len()).sum())?;
         found.into_iter().map(|found| self.take_in(found)).collect()
+    }
+
+    /// Refuses a table of contents that no tool writes before any of it is looked at.
+    fn bounded(&self, what: &str, count: usize) -> Result<(), Error> {
+        if count <= IMAGES {
+            return Ok(());
+        }
+        Err(self.invalid(&format!("it has {count} {what}, more than {IMAGES}")))
     }
 
     /// Unpacked before it is named: what cannot be unpacked never appears.
     fn take_in(&self, found: Found) -> Result<Stored, Error> {
         let stored = self.store.load_manifest(&found.digest, &found.media_type)?;
+        platform::check(&stored.config, found.names.first().unwrap_or(&stored.id))?;
         self.store.layers(&stored)?;
         if found.names.is_empty() {
             self.store.name(&stored, None)?;
@@ -98,17 +121,14 @@ impl Import<'_> {
             return Err(self.invalid("it has neither `index.json` nor `manifest.json`"));
         };
         let rows: Vec<Row> = self.parse(&table, "manifest.json")?;
+        self.bounded("images", rows.len())?;
         rows.iter().map(|row| self.docker_image(folder, row)).collect()
     }
 
     fn find_oci(&self, folder: &Folder, index: &ImageIndex) -> Result<Vec<Found>, Error> {
-        let foreign = |row: &&Descriptor| {
-            row.platform().as_ref().is_some_and(|platform| {
-                platform.architecture().to_string() != platform::architecture() || platform.os().to_string() != "linux"
-            })
-        };
+        self.bounded("images", index.manifests().len())?;
         let mut images: Vec<Found> = Vec::new();
-        for row in index.manifests().iter().filter(|row| !foreign(row)) {
+        for row in index.manifests().iter().filter(|row| !is_foreign(row)) {
             let found = self.oci_image(folder, row)?;
             match images.iter_mut().find(|other| other.digest == found.digest) {
                 Some(other) => other.names.extend(found.names),
@@ -126,40 +146,52 @@ impl Import<'_> {
 
     fn oci_image(&self, folder: &Folder, row: &Descriptor) -> Result<Found, Error> {
         let names = names(row)?;
-        let mut row = row.clone();
+        let (mut row, mut index) = (row.clone(), None);
         for _ in 0..INDEX_DEPTH {
             let digest = Digest::parse(row.digest().as_ref())?;
             let media_type = row.media_type().to_string();
-            if !media_type.contains("image.index.v1") && !media_type.contains("manifest.list.v2") {
-                self.copy_image(folder, &row, &digest)?;
+            let bytes = self.document(folder, &blob_name(&digest))?;
+            let bytes = bytes.ok_or_else(|| match &index {
+                Some(index) => self.lacks_child(index, &digest),
+                None => self.lacks(&digest),
+            })?;
+            if Digest::of(&bytes) != digest || bytes.len() as u64 != row.size() {
+                return Err(self.invalid(&format!("content `{digest}` is damaged")));
+            }
+            let shape = shape(&bytes, Some(&media_type));
+            if shape.map_err(|why| self.invalid(&format!("content `{digest}` cannot be used: {why}")))?
+                == Shape::Manifest
+            {
+                self.copy_image(folder, &bytes, &digest)?;
                 return Ok(Found { digest, media_type, names });
             }
-            let bytes = self.document(folder, &blob_name(&digest))?.ok_or_else(|| self.lacks(&digest))?;
-            let index: ImageIndex = self.parse(&bytes, "an index")?;
-            let chosen = platform::choose(&index).cloned();
+            let document: ImageIndex = self.parse(&bytes, "an index")?;
+            let chosen = platform::choose(&document, None).cloned();
             row = chosen.ok_or_else(|| {
                 let own = platform::architecture();
-                self.invalid(&format!("it has no image for `linux/{own}`, only for: {}", platform::offered(&index)))
+                self.invalid(&format!("it has no image for `linux/{own}`, only for: {}", platform::offered(&document)))
             })?;
+            index = Some(digest);
         }
         Err(self.invalid("its indexes are nested too deep"))
     }
 
     /// The manifest goes last: it refers to the others.
-    fn copy_image(&self, folder: &Folder, row: &Descriptor, digest: &Digest) -> Result<(), Error> {
-        let bytes = self.document(folder, &blob_name(digest))?.ok_or_else(|| self.lacks(digest))?;
-        if Digest::of(&bytes) != *digest || bytes.len() as u64 != row.size() {
-            return Err(self.invalid(&format!("content `{digest}` is damaged")));
-        }
-        let manifest = parse_manifest(&bytes, digest)?;
+    fn copy_image(&self, folder: &Folder, bytes: &[u8], digest: &Digest) -> Result<(), Error> {
+        let manifest = parse_manifest(bytes, digest)?;
         for part in manifest.layers().iter().chain([manifest.config()]) {
             let wanted = Digest::parse(part.digest().as_ref())?;
+            if self.whole.borrow().contains(&wanted) {
+                continue;
+            }
             if !self.store.has_blob(&wanted, part.size()) || self.store.discard_damaged(&wanted)? {
                 let mut file = self.open(folder, &blob_name(&wanted))?.ok_or_else(|| self.lacks(&wanted))?;
+                self.store.check_room(part.size(), &format!("content `{wanted}`"))?;
                 self.store.copy_blob(&mut file, Some((&wanted, part.size())))?;
             }
+            self.whole.borrow_mut().insert(wanted);
         }
-        self.store.put_blob(&bytes)?;
+        self.store.put_blob(bytes)?;
         Ok(())
     }
 
@@ -168,13 +200,17 @@ impl Import<'_> {
         let config = self.document(folder, &row.config)?;
         let config = config.ok_or_else(|| self.invalid(&format!("it lacks `{}`", row.config)))?;
         let id = self.store.put_blob(&config)?;
-        let diffs = parse_config(&config, &id)?.rootfs().diff_ids().clone();
+        let parsed = parse_config(&config, &id)?;
+        let diffs = parsed.rootfs().diff_ids();
         if diffs.len() != row.layers.len() {
             return Err(self.invalid(&format!(
                 "an image of it has {} layers and {} diff ids",
                 row.layers.len(),
                 diffs.len()
             )));
+        }
+        if row.layers.len() > LAYERS {
+            return Err(self.invalid(&format!("an image of it has {} layers, more than {LAYERS}", row.layers.len())));
         }
         let layers: Result<Vec<_>, _> = row.layers.iter().map(|name| self.docker_layer(folder, name)).collect();
         let manifest = json!({
@@ -189,7 +225,12 @@ impl Import<'_> {
     }
 
     fn docker_layer(&self, folder: &Folder, name: &str) -> Result<serde_json::Value, Error> {
+        if let Some(known) = self.layers.borrow().get(name) {
+            return Ok(known.clone());
+        }
         let file = self.open(folder, name)?.ok_or_else(|| self.invalid(&format!("it lacks the layer `{name}`")))?;
+        let size = file.metadata().local("look at", self.path)?.len();
+        self.store.check_room(size, &format!("layer `{name}` of `{}`", self.path.display()))?;
         let mut file = BufReader::new(file);
         let head = io::BufRead::fill_buf(&mut file).local("read", self.path)?;
         let suffix = match head {
@@ -199,7 +240,9 @@ impl Import<'_> {
         };
         let (digest, size) = self.store.copy_blob(&mut file, None)?;
         let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
-        Ok(json!({"mediaType": media_type, "digest": digest.as_str(), "size": size}))
+        let layer = json!({"mediaType": media_type, "digest": digest.as_str(), "size": size});
+        self.layers.borrow_mut().insert(name.to_owned(), layer.clone());
+        Ok(layer)
     }
 
     /// A small file of the archive; `None` where it has none of that name.
@@ -216,9 +259,13 @@ impl Import<'_> {
     }
 
     fn open(&self, folder: &Folder, name: &str) -> Result<Option<File>, Error> {
-        folder
-            .file(Path::new(name))
-            .map_err(|error| crate::error::failed("read", &self.path.join(name).display(), &error))
+        folder.file(Path::new(name)).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            // What is no file, or is reached by a link that leads nowhere good, is the archive's doing.
+            None | Some(Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG | Errno::INVAL | Errno::NXIO) => {
+                self.invalid(&format!("its `{name}` cannot be read: {error}"))
+            }
+            Some(_) => crate::error::failed("read", &self.path.join(name).display(), &error),
+        })
     }
 
     fn parse<'t, T: Deserialize<'t>>(&self, bytes: &'t [u8], what: &str) -> Result<T, Error> {
@@ -229,24 +276,37 @@ impl Import<'_> {
         self.invalid(&format!("it lacks content `{digest}`"))
     }
 
+    fn lacks_child(&self, index: &Digest, child: &Digest) -> Error {
+        let own = platform::architecture();
+        self.invalid(&format!("its index `{index}` names an image for `linux/{own}`, `{child}`, which it lacks"))
+            .hint("save the image again with this platform")
+    }
+
     fn invalid(&self, what: &str) -> Error {
         Error::new(Kind::Invalid, format!("`{}` cannot be imported: {what}", self.path.display()))
             .hint("an `oci-archive`, a `docker-archive` or an OCI layout directory is wanted")
     }
 }
 
+/// Made for another machine.
+pub(super) fn is_foreign(row: &Descriptor) -> bool {
+    row.platform().as_ref().is_some_and(|platform| {
+        platform.architecture().to_string() != platform::architecture() || platform.os().to_string() != "linux"
+    })
+}
+
 /// A row of `manifest.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Row {
+pub(super) struct Row {
     config: String,
     #[serde(rename = "RepoTags")]
-    tags: Option<Vec<String>>,
+    pub(super) tags: Option<Vec<String>>,
     layers: Vec<String>,
 }
 
 /// Only names that are references count: many tools write a bare tag, which names nothing.
-fn names(row: &Descriptor) -> Result<Vec<String>, Error> {
+pub(super) fn names(row: &Descriptor) -> Result<Vec<String>, Error> {
     let note = |key| row.annotations().as_ref().and_then(|notes| notes.get(key));
     let full = note(FULL_NAME).or_else(|| note(REF_NAME).filter(|name| name.contains(['/', ':'])));
     full.map(|name| full_name(name)).transpose().map(|name| name.into_iter().collect())

@@ -92,7 +92,7 @@ fn gather(request: &Pack) -> Result<(Files, &'static str), Error> {
     for binary in &request.binaries {
         let object = Object::read(binary)?;
         if *machine.get_or_insert(object.machine) != object.machine {
-            let message = format!("`{}` is for another machine than the first program", binary.display());
+            let message = format!("`{}` is for another architecture than the first program", binary.display());
             return Err(Error::new(Kind::Invalid, message));
         }
         closure::add(&mut files, binary, Path::new(&program(binary)?), object)?;
@@ -102,7 +102,7 @@ fn gather(request: &Pack) -> Result<(Files, &'static str), Error> {
     }
     let machine = machine.ok_or_else(|| Error::new(Kind::Invalid, "there is no program to pack"))?;
     let architecture = machine.architecture();
-    let unknown = || Error::new(Kind::Invalid, "the first program is for a machine that images have no name for");
+    let unknown = || Error::new(Kind::Invalid, "the first program is for an architecture that has no platform name");
     Ok((files, architecture.ok_or_else(unknown)?))
 }
 

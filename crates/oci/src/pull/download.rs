@@ -7,15 +7,14 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use super::partial::{Partial, Write};
+use super::pace::Pace;
+use super::resume::{Resume, Write};
 use super::source::Source;
-use crate::answer::text;
 use crate::digest::Digest;
+use crate::response::text;
 use crate::store::{Store, blocking};
 use crate::{Error, Kind};
 
-/// How long a registry may send nothing.
-const STALL: Duration = Duration::from_secs(30);
 /// Chunks between the network and the disk.
 const QUEUE: usize = 16;
 /// Pauses between attempts that brought nothing; an attempt that brought something counts anew.
@@ -38,7 +37,7 @@ pub(crate) struct Download<'a> {
 
 impl Download<'_> {
     /// The partial file, unless the blob is in the store already: perhaps because somebody else just fetched it.
-    pub(crate) async fn begin(&self) -> Result<Option<Partial>, Error> {
+    pub(crate) async fn begin(&self) -> Result<Option<Resume>, Error> {
         let Wanted { digest, size } = self.wanted.clone();
         if self.store.has_blob(&digest, size) {
             return Ok(None);
@@ -49,13 +48,13 @@ impl Download<'_> {
             if store.has_blob(&digest, size) {
                 return Ok(None);
             }
-            Partial::open(&store, &digest, size, turn).map(Some)
+            Resume::open(&store, &digest, size, turn).map(Some)
         })
         .await
     }
 
     /// Fetches what is missing, checks the whole and puts it into its place.
-    pub(crate) async fn run(&self, partial: Partial) -> Result<(), Error> {
+    pub(crate) async fn run(&self, partial: Resume) -> Result<(), Error> {
         let resumed = partial.length > 0;
         match self.fill(partial).await {
             // What an earlier process left may be damaged by a crash of the machine.
@@ -67,7 +66,7 @@ impl Download<'_> {
         }
     }
 
-    async fn fill(&self, partial: Partial) -> Result<(), Error> {
+    async fn fill(&self, partial: Resume) -> Result<(), Error> {
         let (send, receive) = mpsc::channel(QUEUE);
         let mut sink = Sink { send, length: partial.length, wanted: self.wanted, report: self.report };
         let writer = blocking(move || partial.write(receive));
@@ -82,31 +81,32 @@ impl Download<'_> {
 
     async fn fetch(&self, sink: &mut Sink<'_>) -> Result<(), Error> {
         let mut pauses = PAUSES.into_iter();
+        let mut pace = Pace::new(self.source.exchange.registry.time_limit());
         while sink.length < self.wanted.size {
             let before = sink.length;
-            let error = match self.attempt(sink).await {
+            let error = match self.attempt(sink, &mut pace).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if sink.length > before {
                 pauses = PAUSES.into_iter();
             }
-            match pauses.next().filter(|_| error.is_temporary()) {
-                Some(pause) => tokio::time::sleep(pause).await,
+            match pauses.next().filter(|_| error.is_temporary() && !pace.is_still()) {
+                Some(pause) => pace.pause(pause).await,
                 None => return Err(error),
             }
         }
         Ok(())
     }
 
-    async fn attempt(&self, sink: &mut Sink<'_>) -> Result<(), Error> {
+    async fn attempt(&self, sink: &mut Sink<'_>, pace: &mut Pace) -> Result<(), Error> {
         let url = self.source.url(&format!("blobs/{}", self.wanted.digest));
         let range = (sink.length > 0).then(|| format!("bytes={}-", sink.length));
         let asked = self.source.send(Method::GET, &url, |request| match &range {
             Some(range) => request.header(RANGE, range),
             None => request,
         });
-        let answer = stalled(self.source, asked).await??;
+        let answer = pace.next(asked).await.ok_or_else(|| self.still())??;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT if begins_at(answer.headers(), sink.length) => {}
             StatusCode::OK if range.is_none() => {}
@@ -118,17 +118,24 @@ impl Download<'_> {
             }
             _ => return Err(self.source.refused(answer).await),
         }
-        self.stream(answer, sink).await
+        self.stream(answer, sink, pace).await
     }
 
-    async fn stream(&self, mut answer: Response, sink: &mut Sink<'_>) -> Result<(), Error> {
+    async fn stream(&self, mut answer: Response, sink: &mut Sink<'_>, pace: &mut Pace) -> Result<(), Error> {
         let exchange = &self.source.exchange;
-        while let Some(chunk) =
-            stalled(self.source, answer.chunk()).await?.map_err(|error| exchange.unreachable(&error))?
-        {
+        loop {
+            let chunk = pace.next(answer.chunk()).await.ok_or_else(|| self.still())?;
+            let Some(chunk) = chunk.map_err(|error| exchange.unreachable(&error))? else {
+                return Ok(());
+            };
+            pace.received(chunk.len());
             sink.append(chunk).await?;
         }
-        Ok(())
+    }
+
+    fn still(&self) -> Error {
+        let seconds = self.source.exchange.registry.time_limit().as_secs_f32();
+        self.source.exchange.broke(&format!("it sent next to nothing for {seconds} s"))
     }
 }
 
@@ -169,9 +176,4 @@ impl Sink<'_> {
 fn begins_at(headers: &HeaderMap, offset: u64) -> bool {
     let range = text(headers, &CONTENT_RANGE);
     range.is_some_and(|range| range.starts_with(&format!("bytes {offset}-")))
-}
-
-async fn stalled<T>(source: &Source<'_>, next: impl Future<Output = T>) -> Result<T, Error> {
-    let silent = |_| source.exchange.broke(&format!("it sent nothing for {} s", STALL.as_secs()));
-    tokio::time::timeout(STALL, next).await.map_err(silent)
 }

@@ -6,10 +6,11 @@ use hythe_spec::ImageRef;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
-use crate::answer::{manifest_type, media_type_within, text};
 use crate::digest::Digest;
+use crate::document::{Shape, shape};
 use crate::exchange::{DIGEST, Exchange, MANIFEST_TYPES};
 use crate::registry::{Registry, retried};
+use crate::response::{manifest_type, media_type_within, text};
 use crate::token::Authorization;
 use crate::{Error, Kind};
 
@@ -18,6 +19,7 @@ pub(crate) struct Document {
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
+    pub(crate) shape: Shape,
 }
 
 pub(crate) struct Source<'a> {
@@ -32,8 +34,8 @@ impl<'a> Source<'a> {
         image: &'a ImageRef,
         actions: &'static str,
     ) -> Result<Self, Error> {
-        let exchange = Exchange { actions, ..Exchange::new(registry, image) };
-        let authorization = registry.bounded(image, retried(|| exchange.ping())).await?;
+        let open = retried(|| Exchange::open(registry, image, actions));
+        let (exchange, authorization) = registry.bounded(image, open).await?;
         Ok(Self { exchange, authorization: Mutex::new(authorization) })
     }
 
@@ -57,7 +59,7 @@ impl<'a> Source<'a> {
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let Some(again) = self.exchange.authorize(answer.headers()).await? else {
+        let Some(again) = self.exchange.authorize(&answer).await? else {
             return Ok(answer);
         };
         *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(again);
@@ -70,9 +72,10 @@ impl<'a> Source<'a> {
         url: &str,
         shape: impl Fn(RequestBuilder) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let authorization = self.authorization();
-        let shaped = |request| match authorization {
-            Some(authorization) => shape(request).header(AUTHORIZATION, authorization.header),
+        // A place to upload to may be on another host, which has no business with the registry's credentials.
+        let authorization = self.authorization().filter(|_| self.exchange.is_own_text(url));
+        let shaped = |request| match &authorization {
+            Some(authorization) => shape(request).header(AUTHORIZATION, authorization.header.clone()),
             None => shape(request),
         };
         self.exchange.send(method, url, shaped).await
@@ -88,13 +91,13 @@ impl<'a> Source<'a> {
         self.exchange.refused(answer, with_credentials).await
     }
 
-    /// A manifest or index by tag or digest, checked against the digest.
-    pub(crate) async fn document(&self, version: &str) -> Result<Document, Error> {
-        let question = retried(|| self.document_once(version));
+    /// A manifest or index by tag or digest, checked against the digest and against the type that a descriptor gives it.
+    pub(crate) async fn document(&self, version: &str, claimed: Option<&str>) -> Result<Document, Error> {
+        let question = retried(|| self.document_once(version, claimed));
         self.exchange.registry.bounded(self.exchange.image, question).await
     }
 
-    async fn document_once(&self, version: &str) -> Result<Document, Error> {
+    async fn document_once(&self, version: &str, claimed: Option<&str>) -> Result<Document, Error> {
         let url = self.url(&format!("manifests/{version}"));
         let answer = self.send(Method::GET, &url, |request| request.header(ACCEPT, MANIFEST_TYPES)).await?;
         if !answer.status().is_success() {
@@ -109,10 +112,17 @@ impl<'a> Source<'a> {
                 return Err(self.exchange.invalid(&format!("the manifest has digest `{digest}`, not `{said}`")));
             }
         }
-        let media_type = media_type_within(&bytes).or_else(|| manifest_type(&headers));
-        let media_type = media_type.unwrap_or_else(|| guess_type(&bytes).to_owned());
-        self.check_type(&media_type, &bytes)?;
-        Ok(Document { bytes, digest, media_type })
+        let (within, told) = (media_type_within(&bytes), manifest_type(&headers));
+        self.check_type(within.as_deref().or(told.as_deref()).unwrap_or_default(), &bytes)?;
+        let shaped = |claimed| {
+            shape(&bytes, claimed)
+                .map_err(|why| self.exchange.invalid(&format!("its answer `{digest}` cannot be used: {why}")))
+        };
+        shaped(claimed)?;
+        let shape = shaped(told.as_deref())?;
+        // An OCI document need not say what it is.
+        let media_type = within.or(told).unwrap_or_else(|| plain_type(shape).to_owned());
+        Ok(Document { bytes, digest, media_type, shape })
     }
 
     fn check_type(&self, media_type: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -127,11 +137,9 @@ impl<'a> Source<'a> {
     }
 }
 
-/// An OCI manifest need not say what it is.
-fn guess_type(bytes: &[u8]) -> &'static str {
-    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    match value.get("manifests") {
-        Some(_) => "application/vnd.oci.image.index.v1+json",
-        None => "application/vnd.oci.image.manifest.v1+json",
+fn plain_type(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Index => "application/vnd.oci.image.index.v1+json",
+        Shape::Manifest => "application/vnd.oci.image.manifest.v1+json",
     }
 }

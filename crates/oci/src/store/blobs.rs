@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::Store;
+use super::{Bounded, DOCUMENT_LIMIT, Store, invalid_image};
 use crate::digest::{Digest, Hashing};
 use crate::error::Local as _;
 use crate::{Error, Kind};
@@ -28,6 +28,9 @@ impl Store {
     /// A small blob, whole and undamaged.
     pub(crate) fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
         let path = self.blob_path(digest);
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() > DOCUMENT_LIMIT) {
+            return Err(invalid_image(digest, "it is larger than any manifest or configuration"));
+        }
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::new(Kind::NotFound, format!("the image store has no content `{digest}`"))
@@ -68,7 +71,11 @@ impl Store {
     pub(crate) fn new_blob(&self) -> Result<BlobWriter, Error> {
         let path = TempPath::try_from_path(self.session().path()).local("use", &self.blobs())?;
         let file = File::create_new(&path).local("make", &path)?;
-        Ok(BlobWriter { store: self.clone(), path, writer: Hashing::new(BufWriter::new(file)) })
+        Ok(BlobWriter {
+            store: self.clone(),
+            path,
+            writer: Hashing::new(BufWriter::new(Bounded::new(file, self.space()))),
+        })
     }
 
     /// Copies `source` into the store; `expected` is what it must be.
@@ -95,7 +102,7 @@ impl Store {
 pub(crate) struct BlobWriter {
     store: Store,
     path: TempPath,
-    writer: Hashing<BufWriter<File>>,
+    writer: Hashing<BufWriter<Bounded<File>>>,
 }
 
 impl BlobWriter {
@@ -105,7 +112,7 @@ impl BlobWriter {
         if let Some((wanted, wanted_size)) = expected {
             check(wanted, wanted_size, &digest, size)?;
         }
-        self.store.publish_blob(file.get_ref(), &self.path, &digest)?;
+        self.store.publish_blob(file.get_ref().get_ref(), &self.path, &digest)?;
         Ok((digest, size))
     }
 }

@@ -15,7 +15,7 @@ const KEEP_PARTIAL: Duration = Duration::from_secs(24 * 3600);
 
 /// What [`Store::gc`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct Pruned {
     /// Images that had no name left.
     pub images: u64,
     /// Manifests, configurations and compressed layers.
@@ -41,11 +41,11 @@ impl Store {
     ///
     /// # Errors
     /// `Internal`: the disk. What was removed until then stays removed.
-    pub fn gc(&self, in_use: impl Fn(&str) -> bool) -> Result<Freed, Error> {
+    pub fn gc(&self, in_use: impl Fn(&str) -> bool) -> Result<Pruned, Error> {
         let Some(_alone) = Lock::try_exclusive(&self.lock_path("users"))? else {
-            return Ok(Freed { postponed: true, ..Freed::default() });
+            return Ok(Pruned { postponed: true, ..Pruned::default() });
         };
-        let mut freed = Freed::default();
+        let mut freed = Pruned::default();
         let mut kept = Kept::default();
         freed.images = self.change_rows(|rows| {
             let before = rows.len();
@@ -76,7 +76,7 @@ impl Store {
         true
     }
 
-    fn sweep_blobs(&self, kept: &Kept, freed: &mut Freed) -> Result<(), Error> {
+    fn sweep_blobs(&self, kept: &Kept, freed: &mut Pruned) -> Result<(), Error> {
         let path = self.blobs();
         for entry in std::fs::read_dir(&path).local("read", &path)? {
             let entry = entry.local("read", &path)?;
@@ -91,7 +91,7 @@ impl Store {
         Ok(())
     }
 
-    fn sweep_layers(&self, kept: &Kept, in_use: &impl Fn(&str) -> bool, freed: &mut Freed) -> Result<(), Error> {
+    fn sweep_layers(&self, kept: &Kept, in_use: &impl Fn(&str) -> bool, freed: &mut Pruned) -> Result<(), Error> {
         for home in self.layer_homes()? {
             let name = file_name(&home);
             if !kept.layers.contains(name) && !in_use(&format!("sha256:{name}")) {

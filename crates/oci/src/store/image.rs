@@ -8,7 +8,15 @@ use oci_spec::image::{ImageConfiguration, ImageManifest};
 use super::Store;
 use super::index::{Row, name_of, release};
 use crate::digest::{Digest, chain};
+use crate::document::{Shape, is_config_type, shape};
 use crate::{Error, Kind};
+
+/// Manifests, indexes and configurations are never larger.
+pub(crate) const DOCUMENT_LIMIT: u64 = 16 << 20;
+/// As many layers as overlayfs of the kernel stacks at most.
+pub(crate) const LAYERS: usize = 500;
+/// No part of an image is larger; sums of sizes stay far from overflowing.
+const PART_LIMIT: u64 = 1 << 40;
 
 /// Fewer digits of an id are too likely to be a mistake.
 const SHORT_ID: usize = 6;
@@ -29,6 +37,8 @@ pub struct Stored {
     pub size: u64,
     /// What the image says about running it.
     pub config: ImageConfiguration,
+    /// `Healthcheck` of its configuration, which Docker's format has and OCI's has not; null where absent.
+    pub healthcheck: serde_json::Value,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
     /// The manifest's media type.
@@ -127,6 +137,14 @@ impl Store {
             return Ok(());
         }
         let digest = image.digest.is_some().then(|| self.get(image)).transpose()?.ok_or_else(|| absent(&name))?.digest;
+        self.unname(&digest)
+    }
+
+    /// Takes all names of the image with this manifest away.
+    ///
+    /// # Errors
+    /// `Internal`: the disk.
+    pub fn unname(&self, digest: &str) -> Result<(), Error> {
         self.change_rows(|rows| {
             for row in rows.iter_mut().filter(|row| row.manifest.as_str() == digest) {
                 row.name = None;
@@ -134,6 +152,16 @@ impl Store {
             rows.dedup();
             Ok(())
         })
+    }
+
+    /// Gives an image without a name its first one; another image that had it loses it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Internal` for the disk.
+    pub fn first_name(&self, image: &Stored, name: &ImageRef) -> Result<Stored, Error> {
+        let _using = self.using()?;
+        self.name(image, Some(name_of(name)))?;
+        self.get(name)
     }
 
     pub(crate) fn name(&self, image: &Stored, name: Option<String>) -> Result<(), Error> {
@@ -189,7 +217,8 @@ impl Store {
         let bytes = self.read_blob(digest)?;
         let manifest = parse_manifest(&bytes, digest)?;
         let id = Digest::parse(manifest.config().digest().as_ref())?;
-        let config = parse_config(&self.read_blob(&id)?, &id)?;
+        let document = self.read_blob(&id)?;
+        let config = parse_config(&document, &id)?;
         let layers = layers(&manifest, &config, digest)?;
         let of_layers: u64 = layers.iter().map(|layer| layer.size).sum();
         Ok(Stored {
@@ -199,6 +228,7 @@ impl Store {
             names: Vec::new(),
             size: of_layers + manifest.config().size() + bytes.len() as u64,
             config,
+            healthcheck: healthcheck(&document),
             layers,
             media_type: media_type.to_owned(),
         })
@@ -225,13 +255,44 @@ fn layers(manifest: &ImageManifest, config: &ImageConfiguration, digest: &Digest
 }
 
 pub(crate) fn parse_manifest(bytes: &[u8], digest: &Digest) -> Result<ImageManifest, Error> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| invalid_image(digest, &format!("its manifest cannot be read: {error}")))
+    match shape(bytes, None).map_err(|why| invalid_image(digest, &why))? {
+        Shape::Manifest => {}
+        Shape::Index => return Err(invalid_image(digest, "it is an index where a manifest is wanted")),
+    }
+    let manifest: ImageManifest = serde_json::from_slice(bytes)
+        .map_err(|error| invalid_image(digest, &format!("its manifest cannot be read: {error}")))?;
+    check_bounds(&manifest).map_err(|why| invalid_image(digest, &why))?;
+    Ok(manifest)
+}
+
+/// What no honest image exceeds, judged before anything is done for it.
+fn check_bounds(manifest: &ImageManifest) -> Result<(), String> {
+    let config = manifest.config();
+    let kind = config.media_type().to_string();
+    if !is_config_type(&kind) {
+        return Err(format!("it is no container image but something else in a registry, of type `{kind}`"));
+    }
+    if config.size() > DOCUMENT_LIMIT {
+        return Err(format!("its configuration is larger than {DOCUMENT_LIMIT} bytes"));
+    }
+    let layers = manifest.layers();
+    if layers.len() > LAYERS {
+        return Err(format!("it has {} layers, and the kernel stacks {LAYERS} at most", layers.len()));
+    }
+    match layers.iter().find(|layer| layer.size() > PART_LIMIT) {
+        Some(layer) => Err(format!("its layer `{}` claims {} bytes", layer.digest(), layer.size())),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn parse_config(bytes: &[u8], digest: &Digest) -> Result<ImageConfiguration, Error> {
     serde_json::from_slice(bytes)
         .map_err(|error| invalid_image(digest, &format!("its configuration cannot be read: {error}")))
+}
+
+fn healthcheck(config: &[u8]) -> serde_json::Value {
+    let mut document: serde_json::Value = serde_json::from_slice(config).unwrap_or_default();
+    document.pointer_mut("/config/Healthcheck").map(serde_json::Value::take).unwrap_or_default()
 }
 
 pub(crate) fn invalid_image(digest: &Digest, what: &str) -> Error {

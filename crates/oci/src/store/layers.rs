@@ -3,26 +3,26 @@
 //! A layer is written beside its place and renamed into it. What a crash of the whole machine may have left half on disk is told by the
 //! boot under which it was written: until a sync has made it durable, another boot does not trust it and unpacks it again.
 
+use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Layer, Store, Stored, remove_by, replace_file};
+use super::{Layer, Store, Stored, remove_tree_with, replace_file};
 use crate::digest::Digest;
 use crate::error::Local as _;
-use crate::unpack::{self, Tree};
+use crate::unpack::{self, Budget, Tree};
 use crate::{Error, Kind};
 
 const FILES: &str = "fs";
 const STATE: &str = "state";
 const NEW_STATE: &str = "state.new";
 const DURABLE: &str = "durable";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Store {
     /// The unpacked directories of the image's layers, lowest first, ready as overlayfs lower directories. Blocking: what is not unpacked yet is unpacked now.
-    /// An image without layers gives none.
+    /// An image without layers gives none; a layer that the image repeats gives one, at its highest place.
     ///
     /// # Errors
     /// `NotFound` when content is missing, `Invalid` for an archive that is not what its digests say or is hostile, `Exhausted`, `Internal`.
@@ -38,7 +38,9 @@ impl Store {
         let _using = self.using()?;
         let mut below: Vec<PathBuf> = Vec::with_capacity(layers.len());
         let mut is_news = false;
-        for layer in layers {
+        let budget = self.budget();
+        let again = repeated(layers.iter().map(|layer| (&layer.digest, &layer.diff_id)));
+        for layer in layers.iter().zip(again).filter(|(_, again)| !again).map(|(layer, _)| layer) {
             let chain = Digest::parse(&layer.chain_id)?;
             if let Some(hands) = &self.options().hands
                 && !self.has_layer(&chain)
@@ -49,7 +51,7 @@ impl Store {
                 let _turn = self.layer_turn(&chain)?;
                 if !self.has_layer(&chain) {
                     let (blob, diff) = (Digest::parse(&layer.digest)?, Digest::parse(&layer.diff_id)?);
-                    let tree = self.unpack_blob(&blob, &diff)?;
+                    let tree = self.unpack_blob(&blob, &diff, &budget)?;
                     self.publish_layer(tree, &chain, &below)?;
                     is_news = true;
                 }
@@ -57,9 +59,14 @@ impl Store {
             below.push(self.layer_files(&chain));
         }
         if is_news {
-            self.settle_later();
+            self.sync_in_background();
         }
         Ok(below)
+    }
+
+    /// What the layers of one image may unpack to.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.options().limits.image_bytes)
     }
 
     pub(crate) fn layer_files(&self, chain: &Digest) -> PathBuf {
@@ -70,7 +77,7 @@ impl Store {
         self.layer_files(chain).exists()
     }
 
-    pub(crate) fn unpack_blob(&self, blob: &Digest, diff: &Digest) -> Result<Tree, Error> {
+    pub(crate) fn unpack_blob(&self, blob: &Digest, diff: &Digest, budget: &Budget) -> Result<Tree, Error> {
         let path = self.blob_path(blob);
         let file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -79,17 +86,22 @@ impl Store {
             }
             opened => opened.local("open", &path)?,
         };
-        self.unpack(file, blob, diff)
+        self.unpack(file, (blob, diff), budget)
     }
 
     /// Unpacks a layer beside its place, to be published once its lower layers are.
-    pub(crate) fn unpack(&self, source: impl std::io::Read, blob: &Digest, diff: &Digest) -> Result<Tree, Error> {
+    pub(crate) fn unpack(
+        &self,
+        source: impl std::io::Read,
+        digests: (&Digest, &Digest),
+        budget: &Budget,
+    ) -> Result<Tree, Error> {
         let home = self.session().path();
         let into = home.join(FILES);
         std::fs::create_dir_all(&into).local("make", &into)?;
         // The root is a directory like others: a mask must not close it.
         std::fs::set_permissions(&into, Permissions::from_mode(0o755)).local("change the mode of", &into)?;
-        unpack::unpack(source, &home, &into, blob, diff, self.options())
+        unpack::unpack(source, &home, &into, digests, (self.options(), budget))
     }
 
     /// Puts an unpacked layer into its place; one that is there already stays.
@@ -105,7 +117,7 @@ impl Store {
     }
 
     /// Makes unpacked layers outlive a crash of the machine, which a pull does not wait for: until it is done, they are only unpacked again after one.
-    pub(crate) fn settle_later(&self) {
+    pub(crate) fn sync_in_background(&self) {
         let layers = self.at("layers");
         let mut settling = self.settling();
         let before = settling.take();
@@ -120,7 +132,7 @@ impl Store {
     }
 
     /// Removes layers of an earlier boot that were not durable when it ended.
-    pub(crate) fn distrust_layers(&self) -> Result<(), Error> {
+    pub(crate) fn drop_unsynced_layers(&self) -> Result<(), Error> {
         let boot = boot()?;
         for home in self.layer_homes()? {
             let state = std::fs::read_to_string(home.join(STATE)).unwrap_or_default();
@@ -142,8 +154,17 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             renamed => renamed.local("rename", home)?,
         }
-        remove_by(self.options().hands.as_deref(), &away).local("remove", &away)
+        remove_tree_with(self.options().hands.as_deref(), &away).local("remove", &away)
     }
+}
+
+/// For each layer, lowest first, whether the same one comes again above it. It need not be unpacked then: the upper one adds, changes
+/// and hides the same, whatever lies between them.
+pub(crate) fn repeated<K: Ord>(layers: impl DoubleEndedIterator<Item = K>) -> Vec<bool> {
+    let mut above = BTreeSet::new();
+    let mut again: Vec<bool> = layers.rev().map(|layer| !above.insert(layer)).collect();
+    again.reverse();
+    again
 }
 
 fn homes(layers: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -172,6 +193,5 @@ fn is_durable(home: &Path) -> bool {
 }
 
 fn boot() -> Result<String, Error> {
-    let path = Path::new(BOOT_ID);
-    Ok(std::fs::read_to_string(path).local("read", path)?.trim().to_owned())
+    hythe_host::boot_id().local("read", Path::new(hythe_host::BOOT_ID))
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::hands::{Hands, remove_by};
+use super::idmap::{UsernsFs, remove_tree_with};
 use crate::error::Local as _;
 use crate::unpack::remove_tree;
 use crate::{Error, Kind};
@@ -66,7 +66,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Sweeps what no living process holds and makes an own directory below `parent`.
-    pub(crate) fn begin(parent: &Path, hands: Option<&dyn Hands>) -> Result<Self, Error> {
+    pub(crate) fn begin(parent: &Path, hands: Option<&dyn UsernsFs>) -> Result<Self, Error> {
         sweep(parent, hands)?;
         loop {
             if let Some(session) = Self::attempt(parent)? {
@@ -107,7 +107,7 @@ impl Drop for Session {
     }
 }
 
-fn sweep(parent: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
+fn sweep(parent: &Path, hands: Option<&dyn UsernsFs>) -> Result<(), Error> {
     for entry in std::fs::read_dir(parent).local("read", parent)? {
         let path = entry.local("read", parent)?.path();
         if path.extension().is_some_and(|extension| extension == "lock") {
@@ -117,7 +117,7 @@ fn sweep(parent: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
     Ok(())
 }
 
-fn sweep_one(lock: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
+fn sweep_one(lock: &Path, hands: Option<&dyn UsernsFs>) -> Result<(), Error> {
     // Opened, never created: another sweeper may have been faster.
     let Ok(file) = File::options().write(true).open(lock) else {
         return Ok(());
@@ -127,8 +127,8 @@ fn sweep_one(lock: &Path, hands: Option<&dyn Hands>) -> Result<(), Error> {
     }
     let directory = lock.with_extension("");
     // What cannot be removed must not keep the store from being opened; the next opening tries again.
-    if let Err(error) = remove_by(hands, &directory) {
-        tracing::warn!(directory = %directory.display(), %error, "what a dead process left cannot be removed");
+    if let Err(error) = remove_tree_with(hands, &directory) {
+        tracing::warn!(directory = %directory.display(), %error, "leftovers of a dead process cannot be removed");
         return Ok(());
     }
     std::fs::remove_file(lock).local("remove", lock)

@@ -14,11 +14,12 @@
 
 mod blobs;
 mod gc;
-mod hands;
+mod idmap;
 mod image;
 mod index;
 mod layers;
 mod lock;
+mod space;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -33,14 +34,16 @@ use crate::digest::Digest;
 use crate::error::Local as _;
 use crate::unpack::Limits;
 
-pub use gc::Freed;
-pub use hands::{Hands, Rights, remove_by};
+pub use gc::Pruned;
+pub use idmap::{OwnershipMode, UsernsFs, remove_tree_with};
 pub use image::{Layer, Stored};
 
 pub(crate) use blobs::{BlobWriter, check, replace_file};
-pub(crate) use image::{invalid_image, parse_config, parse_manifest};
+pub(crate) use image::{DOCUMENT_LIMIT, LAYERS, invalid_image, parse_config, parse_manifest};
+pub(crate) use layers::repeated;
 pub(crate) use lock::Lock;
 use lock::Session;
+pub(crate) use space::{Bounded, Space};
 
 pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -52,15 +55,15 @@ pub struct Options {
     /// How many layers are downloaded at once.
     pub downloads: usize,
     /// With whose rights layers are unpacked.
-    pub rights: Rights,
+    pub rights: OwnershipMode,
     /// Who unpacks layers and removes them where this process cannot.
-    pub hands: Option<Arc<dyn Hands>>,
+    pub hands: Option<Arc<dyn UsernsFs>>,
 }
 
 impl Default for Options {
     /// Three downloads at once; with the rights of this process's user.
     fn default() -> Self {
-        let rights = if rustix::process::geteuid().is_root() { Rights::Root } else { Rights::User };
+        let rights = if rustix::process::geteuid().is_root() { OwnershipMode::Root } else { OwnershipMode::User };
         Self { limits: Limits::default(), downloads: 3, rights, hands: None }
     }
 }
@@ -117,7 +120,7 @@ impl Store {
             replace_file(&layout, &store.session().path(), LAYOUT)?;
         }
         store.change_rows(|_| Ok(()))?;
-        store.distrust_layers()?;
+        store.drop_unsynced_layers()?;
         Ok(store)
     }
 

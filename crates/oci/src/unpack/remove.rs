@@ -71,7 +71,7 @@ fn open(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(parent, name, OPEN, Mode::empty())
 }
 
-/// An ordinary user needs the bits that an archive may have taken away; where that fails, the next call tells.
+/// An unprivileged user needs the bits that an archive may have taken away; where that fails, the next call tells.
 fn make_mine(parent: BorrowedFd<'_>, name: &OsStr) {
     if !rustix::process::geteuid().is_root() {
         rustix::fs::chmodat(parent, name, OWNER, AtFlags::empty()).ok();

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use tar::GnuExtSparseHeader;
 
 use super::Failure;
-use super::member::{Member, damaged, number, read_block};
+use super::tar_entry::{Member, damaged, number, read_block};
 
 /// More pieces than this are no honest file.
 const PIECES: usize = 1 << 20;
@@ -104,5 +104,5 @@ fn read_map(content: &mut impl Read) -> Result<Vec<u64>, Failure> {
 }
 
 fn bad(why: &str) -> Failure {
-    damaged(&format!("a map of holes that {why}"))
+    damaged(&format!("a sparse map that {why}"))
 }

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -39,13 +41,30 @@ pub(crate) struct Metered<R> {
     inner: R,
     hash: Sha256,
     left: u64,
+    budget: Budget,
     exceeded: Rc<Cell<bool>>,
+}
+
+/// Bytes of plain archives that the layers of one image may have between them, however they are spread.
+#[derive(Clone)]
+pub(crate) struct Budget {
+    left: Arc<AtomicU64>,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self { left: Arc::new(AtomicU64::new(bytes)) }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
 }
 
 impl<R: Read> Metered<R> {
     /// `exceeded` tells afterwards whether the bound was the reason for an error.
-    pub(crate) fn new(inner: R, limit: u64, exceeded: Rc<Cell<bool>>) -> Self {
-        Self { inner, hash: Sha256::new(), left: limit, exceeded }
+    pub(crate) fn new(inner: R, limit: u64, budget: Budget, exceeded: Rc<Cell<bool>>) -> Self {
+        Self { inner, hash: Sha256::new(), left: limit, budget, exceeded }
     }
 
     /// Reads what follows the end of the archive, which belongs to its digest.
@@ -72,6 +91,10 @@ impl<R: Read> Read for Metered<R> {
         let length = self.inner.read(&mut buffer[..most])?;
         self.hash.update(&buffer[..length]);
         self.left -= length as u64;
+        if !self.budget.take(length as u64) {
+            self.exceeded.set(true);
+            return Err(io::Error::other("its image is larger than its bounds"));
+        }
         Ok(length)
     }
 }

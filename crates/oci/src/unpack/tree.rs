@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Xattr
 use rustix::io::Errno;
 
 use super::remove::remove_directory;
-use crate::store::Rights;
+use crate::store::OwnershipMode;
 
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// The longest path that the kernel takes; links could build deeper trees than can be removed again.
@@ -30,7 +30,7 @@ pub(crate) struct Root {
     last: Option<(PathBuf, Rc<OwnedFd>)>,
     /// Directories that the archive needs and does not describe.
     pub(crate) implied: BTreeSet<PathBuf>,
-    rights: Rights,
+    rights: OwnershipMode,
 }
 
 /// Where an entry goes: an open directory and a name in it.
@@ -56,7 +56,7 @@ impl Place<'_> {
 }
 
 impl Root {
-    pub(crate) fn open(path: &Path, rights: Rights) -> Result<Self, Errno> {
+    pub(crate) fn open(path: &Path, rights: OwnershipMode) -> Result<Self, Errno> {
         let directory = rustix::fs::openat(CWD, path, HANDLE, Mode::empty())?;
         Ok(Self { directory, last: None, implied: BTreeSet::new(), rights })
     }
@@ -85,7 +85,7 @@ impl Root {
             return self.directory.try_clone().map_err(|_| Errno::MFILE);
         }
         let straight = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        match rustix::fs::openat2(&self.directory, path, HANDLE, Mode::empty(), straight) {
+        match hythe_host::openat2(&self.directory, path, HANDLE, Mode::empty(), straight) {
             Err(Errno::LOOP) => self.open_through_links(path),
             opened => opened,
         }
@@ -93,7 +93,7 @@ impl Root {
 
     fn open_through_links(&self, path: &Path) -> Result<OwnedFd, Errno> {
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        let directory = rustix::fs::openat2(&self.directory, path, HANDLE, Mode::empty(), inside)?;
+        let directory = hythe_host::openat2(&self.directory, path, HANDLE, Mode::empty(), inside)?;
         let real = rustix::fs::readlinkat(CWD, format!("/proc/self/fd/{}", directory.as_raw_fd()), Vec::new())?;
         if real.as_bytes().len() + path.as_os_str().len() > DEEPEST { Err(Errno::NAMETOOLONG) } else { Ok(directory) }
     }

@@ -9,13 +9,17 @@
 mod server;
 
 mod archives;
+mod bounds;
 mod commit;
 mod crash;
-mod hands;
+mod credentials;
+mod idmap;
+mod liar;
 mod pack;
 mod pull;
 mod push;
 mod store;
 mod support;
+mod tls;
 mod tricky;
 mod unpack;

@@ -131,7 +131,7 @@ async fn a_pull_that_is_dropped_frees_what_it_held_and_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_registry_that_lacks_content_is_told_by_its_name() {
+async fn a_registry_that_lacks_content_is_reported_by_its_name() {
     let (hub, image) = (Hub::start(), two_layers());
     let name = hub.add("1", &image);
     hub.take(&blob_path(&image.layers[0]));

@@ -66,7 +66,7 @@ fn serve_index(hub: &Hub, kind: &str, rows: &[Value]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_index_gives_the_image_for_this_machine() {
+async fn an_index_gives_the_image_for_this_host() {
     let (hub, image) = (Hub::start(), image());
     hub.add("1", &image);
     let own = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
@@ -89,6 +89,47 @@ async fn an_index_gives_the_image_for_this_machine() {
     let (_directory, store) = store();
     let error = store.pull(&registry(), &hub.name("multi"), |_| ()).await.unwrap_err();
     assert!(error.kind() == Kind::Invalid && error.to_string().contains("only for: linux/mips64le"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pull_for_a_platform_takes_that_image_of_an_index_and_no_other() {
+    const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    let (own, smaller) = if cfg!(target_arch = "x86_64") { ("amd64", "386") } else { ("arm64", "arm") };
+    let (hub, image) = (Hub::start(), image());
+    let mut small =
+        Image { manifest: image.manifest.clone(), config: image.config.clone(), layers: image.layers.clone(), ..image };
+    let mut config: Value = serde_json::from_slice(&small.config).unwrap();
+    config["architecture"] = smaller.into();
+    small.config = config.to_string().into_bytes();
+    let mut manifest: Value = serde_json::from_slice(&small.manifest).unwrap();
+    manifest["config"]["digest"] = digest(&small.config).into();
+    manifest["config"]["size"] = small.config.len().into();
+    small.manifest = manifest.to_string().into_bytes();
+    let row = |architecture: &str, image: &Image| json!({"mediaType": MANIFEST, "digest": image.digest(), "size": image.manifest.len(), "platform": {"os": "linux", "architecture": architecture}});
+    hub.add("own", &image);
+    hub.add("small", &small);
+    serve_index(&hub, INDEX, &[row(own, &image), row(smaller, &small)]);
+    let (_directory, store) = store();
+    let pull = async |tag: &str, architecture: &str| {
+        let platform = format!("linux/{architecture}").parse().unwrap();
+        let pulled = store.pull_for(&registry(), &hub.name(tag), Some(&platform), |_| ()).await;
+        pulled.map(|stored| stored.digest)
+    };
+    // The name means what was pulled last.
+    for (architecture, wanted) in [(own, &image), (smaller, &small), (own, &image)] {
+        assert_eq!(pull("multi", architecture).await.unwrap(), wanted.digest());
+        let found = store.get(&hub.name("multi")).unwrap();
+        assert_eq!(found.platform().unwrap().to_string(), format!("linux/{architecture}"));
+    }
+    let error = pull("multi", "s390x").await.unwrap_err();
+    assert!(error.kind() == Kind::Invalid && error.to_string().contains("`linux/s390x`, only for"), "{error}");
+    // An image without an index says it in its configuration.
+    let error = pull("own", smaller).await.unwrap_err();
+    assert!(
+        error.kind() == Kind::Invalid && error.to_string().contains(&format!("`linux/{smaller}` is wanted")),
+        "{error}"
+    );
+    assert_eq!(store.get(&hub.name("own")).unwrap_err().kind(), Kind::NotFound);
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn collecting_waits_for_nobody_and_takes_nothing_from_a_pull() {
 }
 
 #[tokio::test]
-async fn a_lost_layer_is_unpacked_again_and_a_lost_blob_is_told() {
+async fn a_lost_layer_is_unpacked_again_and_a_lost_blob_is_reported() {
     let (hub, (directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let stored = store.get(&name).unwrap();
@@ -141,7 +141,7 @@ async fn a_lost_layer_is_unpacked_again_and_a_lost_blob_is_told() {
 }
 
 #[tokio::test]
-async fn what_the_disk_has_damaged_is_told_and_healed_by_a_pull() {
+async fn what_the_disk_has_damaged_is_reported_and_healed_by_a_pull() {
     let (hub, (directory, store)) = (Hub::start(), store());
     let name = pulled(&hub, &store, "1", &image(1)).await;
     let stored = store.get(&name).unwrap();
@@ -197,7 +197,7 @@ fn only_what_no_living_process_holds_is_swept() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_and_not_made_worse() {
+async fn a_full_disk_is_reported_and_not_made_worse() {
     let home = tempfile::tempdir().unwrap();
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(home.path()).output();

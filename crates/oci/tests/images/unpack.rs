@@ -3,7 +3,7 @@
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use hythe_oci::{Error, Kind, Limits, Options, Rights, Store};
+use hythe_oci::{Error, Kind, Limits, Options, OwnershipMode, Store};
 use tar::EntryType;
 
 use crate::support::*;
@@ -20,7 +20,7 @@ impl Unpacked {
     }
 }
 
-fn unpack_image(image: &Image, options: Options) -> Result<Unpacked, Error> {
+pub(crate) fn unpack_image(image: &Image, options: Options) -> Result<Unpacked, Error> {
     let hub = Hub::start();
     let name = hub.add("1", image);
     let home = tempfile::tempdir().unwrap();
@@ -204,15 +204,20 @@ fn looks_are_kept_and_overlay_attributes_are_not() {
     assert_eq!(attribute(&path, "user.note"), Some(b"with\nlines".to_vec()));
     assert_eq!(attribute(&path, "security.capability"), Some(capability.to_vec()));
     assert_eq!(attribute(&path, "trusted.overlay.opaque").or(attribute(&path, "user.overlay.redirect")), None);
-    let unpacked = one(Archive::new().entry(EntryType::Char, "null", 0o666, "", b"").entry(
-        EntryType::Fifo,
-        "pipe",
-        0o600,
-        "",
-        b"",
-    ));
-    assert_eq!(unpacked.top("null").metadata().unwrap().rdev(), rustix::fs::makedev(1, 3));
+    let unpacked = one(Archive::new().entry(EntryType::Fifo, "pipe", 0o600, "", b""));
     assert!(unpacked.top("pipe").metadata().unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn unpack_of_device_nodes_leaves_them_out() {
+    let archive = Archive::new()
+        .entry(EntryType::Char, "null", 0o666, "", b"")
+        .entry(EntryType::Block, "disk", 0o666, "", b"")
+        .entry(EntryType::Link, "also", 0o666, "disk", b"")
+        .file("file", b"x");
+    let unpacked = one(archive);
+    let there = |name: &str| unpacked.top(name).symlink_metadata().is_ok();
+    assert!(there("file") && !there("null") && !there("disk") && !there("also"));
 }
 
 #[test]
@@ -224,13 +229,13 @@ fn without_privileges_owners_and_devices_are_left_out() {
         .entry(EntryType::Char, "null", 0o666, "", b"")
         .file("locked/.wh..wh..opq", b"")
         .file(".wh.gone", b"");
-    let options = Options { rights: Rights::User, ..Options::default() };
+    let options = Options { rights: OwnershipMode::User, ..Options::default() };
     let unpacked = unpack_image(&Image::of(&[archive.finish()]), options).unwrap();
     let found = unpacked.top("locked").metadata().unwrap();
     assert_eq!((found.uid(), found.mode() & 0o777), (rustix::process::geteuid().as_raw(), 0o500));
     assert_eq!(attribute(&unpacked.top("locked"), "user.overlay.opaque"), Some(b"y".to_vec()));
     assert!(!unpacked.top("null").exists() && is_whiteout(&unpacked.top("gone")));
-    // So that the directory can be removed by an ordinary user.
+    // So that the directory can be removed by an unprivileged user.
     std::fs::set_permissions(unpacked.top("locked"), std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
@@ -287,7 +292,7 @@ fn a_deep_tree_can_be_replaced_and_deeper_ones_are_refused() {
 
 #[test]
 fn bombs_are_stopped_at_the_bounds() {
-    let limits = Limits { bytes: 1 << 20, entries: 10 };
+    let limits = Limits { bytes: 1 << 20, entries: 10, image_bytes: 2 << 20 };
     let within =
         |archive: Archive| unpack_image(&Image::of(&[archive.finish()]), Options { limits, ..Options::default() });
     let stopped = |archive: Archive, words: &str| {
@@ -296,6 +301,13 @@ fn bombs_are_stopped_at_the_bounds() {
         assert!(error.next_step().is_some());
     };
     within(Archive::new().file("f", &vec![0; 1 << 19])).unwrap();
+    // Many layers, none of them too large.
+    let layer = |at: u8| Archive::new().file("f", &vec![at; 1 << 19]).finish();
+    let image = |layers: u8| Image::of(&(0..layers).map(layer).collect::<Vec<_>>());
+    let unpacked = |layers| unpack_image(&image(layers), Options { limits, ..Options::default() });
+    unpacked(3).unwrap();
+    let error = unpacked(5).err().unwrap();
+    assert!(error.kind() == Kind::Exhausted && error.to_string().contains("or its image to more than"), "{error}");
     stopped(Archive::new().file("f", &vec![0; 2 << 20]), "bytes");
     stopped((0..11).fold(Archive::new(), |archive, at| archive.file(&format!("f{at}"), b"")), "more than 10 entries");
     let sparse: [(&str, &[u8]); 3] =

@@ -1,24 +1,21 @@
-//! What labels say beyond our own identity: who owns an instance, what it is called, what its makers hint at. Pure.
+//! What labels of other tools say: what manages an instance, and which Compose service it is. Pure.
 //!
-//! For: reading the labels that other tools leave on instances. Not for: acting on them, or for our own labels (see `identity`).
+//! For: reading the labels that other tools leave on instances. Not for: acting on them, our own labels (see `identity`), or hints
+//! for discovery (see `hythe-discovery`).
 
 mod compose;
-mod hints;
-mod name;
 mod owner;
 
 use std::collections::BTreeMap;
 
 pub use compose::Compose;
-pub use hints::{HealthHint, HealthKind, Hints, service_type};
-pub use name::display_name;
-pub use owner::{Owner, is_keepers};
+pub use owner::{Owner, is_managers};
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
 /// The value of the first of these keys that has one.
-fn first<'a>(labels: &'a Labels, keys: &[&str]) -> Option<&'a str> {
+pub fn first<'a>(labels: &'a Labels, keys: &[&str]) -> Option<&'a str> {
     keys.iter().filter_map(|key| labels.get(*key)).map(|value| value.trim()).find(|value| !value.is_empty())
 }
 

@@ -77,7 +77,7 @@ impl Owner {
     }
 
     /// The tool that keeps it, for people, and what the tool calls it; `None`: nobody in particular.
-    pub fn keeper(&self) -> Option<(&'static str, &str)> {
+    pub fn manager(&self) -> Option<(&'static str, &str)> {
         match self {
             Self::Agent => Some(("Hythe", "this agent")),
             Self::Other(agent) => Some(("Hythe", agent)),
@@ -92,7 +92,7 @@ impl Owner {
 }
 
 /// Whether a label is the own of a tool that keeps instances.
-pub fn is_keepers(label: &str) -> bool {
+pub fn is_managers(label: &str) -> bool {
     UNIT.contains(&label) || FAMILIES.iter().any(|family| label.starts_with(family))
 }
 
@@ -159,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn every_keeper_has_a_name_for_people() {
-        let keeper = |key: &str| {
+    fn every_manager_has_a_name_for_people() {
+        let manager = |key: &str| {
             let owner = Owner::of(&labels(&[(key, "x"), ("other", "y")]), "a");
-            owner.keeper().map(|(tool, name)| (tool, name.to_owned()))
+            owner.manager().map(|(tool, name)| (tool, name.to_owned()))
         };
         let table = [
             ("com.docker.compose.project", Some("Compose")),
@@ -174,10 +174,10 @@ mod tests {
             ("maintainer", None),
         ];
         for (key, tool) in table {
-            assert_eq!(keeper(key), tool.map(|tool| (tool, "x".to_owned())), "{key}");
-            assert_eq!(is_keepers(key), tool.is_some(), "{key}");
+            assert_eq!(manager(key), tool.map(|tool| (tool, "x".to_owned())), "{key}");
+            assert_eq!(is_managers(key), tool.is_some(), "{key}");
         }
-        assert_eq!(Owner::of(&identity("a").labels(), "a").keeper(), Some(("Hythe", "this agent")));
+        assert_eq!(Owner::of(&identity("a").labels(), "a").manager(), Some(("Hythe", "this agent")));
     }
 
     #[test]

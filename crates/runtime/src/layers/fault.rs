@@ -119,3 +119,15 @@ fn parse_rule(text: &str) -> std::result::Result<FaultRule, String> {
 fn kind_of(text: &str) -> Option<ErrorKind> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_of_malformed_fault_script_is_refused() {
+        for text in ["create", "create x lose", "creat 1 lose", "create 1 explode", "create 1 fail nonsense"] {
+            assert!(text.parse::<FaultScript>().is_err(), "{text}");
+        }
+    }
+}

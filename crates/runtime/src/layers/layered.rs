@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use hythe_spec::ImageRef;
+use hythe_spec::{ImageRef, Platform, Signal};
 
 use super::{Call, Operation};
 use crate::{
     AttachRequest, BuildOutput, BuildRequest, Capability, Cursor, Error, ErrorKind, EventStream, Exec, ExecRequest,
-    Filter, Health, Image, Images, InstanceId, Listed, LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks,
-    Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session, Snapshot,
-    SnapshotMount, SnapshotRequest, Snapshots, Stats, StatsSample, Stop, VolumeInfo, VolumeSpec, Volumes,
+    Filter, Health, Image, Images, InstanceId, InstanceRef, Listed, LogOptions, LogStream, Logs, NetworkInfo,
+    NetworkSpec, Networks, Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session,
+    Snapshot, SnapshotMount, SnapshotRequest, Snapshots, Stats, StatsSample, Stop, VolumeInfo, VolumeSpec, Volumes,
 };
 
 /// What a layer does around every call.
@@ -43,8 +43,8 @@ impl<P: Policy> Layered<P> {
         Call { operation, info, capability, cx, instance: None, plan: None, stop: None }
     }
 
-    fn on<'a>(&'a self, operation: Operation, cx: &'a OpContext, id: &'a InstanceId) -> Call<'a> {
-        Call { instance: Some(id), ..self.call(operation, cx) }
+    fn on<'a>(&'a self, operation: Operation, cx: &'a OpContext, instance: &'a InstanceRef) -> Call<'a> {
+        Call { instance: Some(instance), ..self.call(operation, cx) }
     }
 }
 
@@ -78,21 +78,25 @@ impl<P: Policy> Runtime for Layered<P> {
         self.policy.around(call, || self.inner.run(cx, plan)).await
     }
 
-    async fn start(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.policy.around(self.on(Operation::Start, cx, id), || self.inner.start(cx, id)).await
+    async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        self.policy.around(self.on(Operation::Start, cx, instance), || self.inner.start(cx, instance)).await
     }
 
-    async fn stop(&self, cx: &OpContext, id: &InstanceId, how: &Stop) -> Result<()> {
-        let call = Call { stop: Some(how), ..self.on(Operation::Stop, cx, id) };
-        self.policy.around(call, || self.inner.stop(cx, id, how)).await
+    async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
+        let call = Call { stop: Some(how), ..self.on(Operation::Stop, cx, instance) };
+        self.policy.around(call, || self.inner.stop(cx, instance, how)).await
     }
 
-    async fn remove(&self, cx: &OpContext, id: &InstanceId) -> Result<()> {
-        self.policy.around(self.on(Operation::Remove, cx, id), || self.inner.remove(cx, id)).await
+    async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
+        self.policy.around(self.on(Operation::Signal, cx, instance), || self.inner.signal(cx, instance, signal)).await
     }
 
-    async fn inspect(&self, cx: &OpContext, id: &InstanceId) -> Result<Observed> {
-        self.policy.around(self.on(Operation::Inspect, cx, id), || self.inner.inspect(cx, id)).await
+    async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
+        self.policy.around(self.on(Operation::Remove, cx, instance), || self.inner.remove(cx, instance)).await
+    }
+
+    async fn inspect(&self, cx: &OpContext, instance: &InstanceRef) -> Result<Observed> {
+        self.policy.around(self.on(Operation::Inspect, cx, instance), || self.inner.inspect(cx, instance)).await
     }
 
     async fn list(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
@@ -138,9 +142,15 @@ impl<P: Policy> Runtime for Layered<P> {
 
 #[async_trait]
 impl<P: Policy> Images for Layered<P> {
-    async fn pull(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<Image> {
+    async fn pull(
+        &self,
+        cx: &OpContext,
+        image: &ImageRef,
+        platform: Option<&Platform>,
+        progress: &ProgressSink,
+    ) -> Result<Image> {
         let inner = facet(self.inner.images(), Operation::Pull)?;
-        self.policy.around(self.call(Operation::Pull, cx), || inner.pull(cx, image, progress)).await
+        self.policy.around(self.call(Operation::Pull, cx), || inner.pull(cx, image, platform, progress)).await
     }
 
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
@@ -158,6 +168,16 @@ impl<P: Policy> Images for Layered<P> {
         self.policy.around(self.call(Operation::ImageRemove, cx), || inner.remove(cx, image)).await
     }
 
+    async fn unused(&self, cx: &OpContext) -> Result<Vec<Image>> {
+        let inner = facet(self.inner.images(), Operation::ImagesUnused)?;
+        self.policy.around(self.call(Operation::ImagesUnused, cx), || inner.unused(cx)).await
+    }
+
+    async fn discard(&self, cx: &OpContext, id: &str) -> Result<()> {
+        let inner = facet(self.inner.images(), Operation::ImageDiscard)?;
+        self.policy.around(self.call(Operation::ImageDiscard, cx), || inner.discard(cx, id)).await
+    }
+
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
         let inner = facet(self.inner.images(), Operation::Tag)?;
         self.policy.around(self.call(Operation::Tag, cx), || inner.tag(cx, image, name)).await
@@ -173,9 +193,15 @@ impl<P: Policy> Images for Layered<P> {
         self.policy.around(self.call(Operation::Build, cx), || inner.build(cx, request, progress)).await
     }
 
-    async fn load(&self, cx: &OpContext, archive: &Path, progress: &ProgressSink) -> Result<Vec<Image>> {
+    async fn load(
+        &self,
+        cx: &OpContext,
+        archive: &Path,
+        name: Option<&ImageRef>,
+        progress: &ProgressSink,
+    ) -> Result<Vec<Image>> {
         let inner = facet(self.inner.images(), Operation::Load)?;
-        self.policy.around(self.call(Operation::Load, cx), || inner.load(cx, archive, progress)).await
+        self.policy.around(self.call(Operation::Load, cx), || inner.load(cx, archive, name, progress)).await
     }
 
     async fn resolve(&self, cx: &OpContext, image: &ImageRef) -> Result<RemoteImage> {
@@ -186,30 +212,30 @@ impl<P: Policy> Images for Layered<P> {
 
 #[async_trait]
 impl<P: Policy> Logs for Layered<P> {
-    async fn logs(&self, cx: &OpContext, id: &InstanceId, options: &LogOptions) -> Result<LogStream> {
+    async fn logs(&self, cx: &OpContext, instance: &InstanceRef, options: &LogOptions) -> Result<LogStream> {
         let inner = facet(self.inner.logs(), Operation::Logs)?;
-        self.policy.around(self.on(Operation::Logs, cx, id), || inner.logs(cx, id, options)).await
+        self.policy.around(self.on(Operation::Logs, cx, instance), || inner.logs(cx, instance, options)).await
     }
 }
 
 #[async_trait]
 impl<P: Policy> Exec for Layered<P> {
-    async fn exec(&self, cx: &OpContext, id: &InstanceId, request: &ExecRequest) -> Result<Session> {
+    async fn exec(&self, cx: &OpContext, instance: &InstanceRef, request: &ExecRequest) -> Result<Session> {
         let inner = facet(self.inner.exec(), Operation::Exec)?;
-        self.policy.around(self.on(Operation::Exec, cx, id), || inner.exec(cx, id, request)).await
+        self.policy.around(self.on(Operation::Exec, cx, instance), || inner.exec(cx, instance, request)).await
     }
 
-    async fn attach(&self, cx: &OpContext, id: &InstanceId, request: &AttachRequest) -> Result<Session> {
+    async fn attach(&self, cx: &OpContext, instance: &InstanceRef, request: &AttachRequest) -> Result<Session> {
         let inner = facet(self.inner.exec(), Operation::Attach)?;
-        self.policy.around(self.on(Operation::Attach, cx, id), || inner.attach(cx, id, request)).await
+        self.policy.around(self.on(Operation::Attach, cx, instance), || inner.attach(cx, instance, request)).await
     }
 }
 
 #[async_trait]
 impl<P: Policy> Stats for Layered<P> {
-    async fn sample(&self, cx: &OpContext, id: &InstanceId) -> Result<StatsSample> {
+    async fn sample(&self, cx: &OpContext, instance: &InstanceRef) -> Result<StatsSample> {
         let inner = facet(self.inner.stats(), Operation::Stats)?;
-        self.policy.around(self.on(Operation::Stats, cx, id), || inner.sample(cx, id)).await
+        self.policy.around(self.on(Operation::Stats, cx, instance), || inner.sample(cx, instance)).await
     }
 }
 
@@ -225,9 +251,9 @@ impl<P: Policy> Networks for Layered<P> {
         self.policy.around(self.call(Operation::NetworkList, cx), || inner.list(cx)).await
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
         let inner = facet(self.inner.networks(), Operation::NetworkRemove)?;
-        self.policy.around(self.call(Operation::NetworkRemove, cx), || inner.remove(cx, name)).await
+        self.policy.around(self.call(Operation::NetworkRemove, cx), || inner.remove(cx, name, owner)).await
     }
 }
 
@@ -243,17 +269,19 @@ impl<P: Policy> Volumes for Layered<P> {
         self.policy.around(self.call(Operation::VolumeList, cx), || inner.list(cx)).await
     }
 
-    async fn remove(&self, cx: &OpContext, name: &str) -> Result<()> {
+    async fn remove(&self, cx: &OpContext, name: &str, owner: &str) -> Result<()> {
         let inner = facet(self.inner.volumes(), Operation::VolumeRemove)?;
-        self.policy.around(self.call(Operation::VolumeRemove, cx), || inner.remove(cx, name)).await
+        self.policy.around(self.call(Operation::VolumeRemove, cx), || inner.remove(cx, name, owner)).await
     }
 }
 
 #[async_trait]
 impl<P: Policy> Snapshots for Layered<P> {
-    async fn commit(&self, cx: &OpContext, id: &InstanceId, request: &SnapshotRequest) -> Result<Snapshot> {
+    async fn commit(&self, cx: &OpContext, instance: &InstanceRef, request: &SnapshotRequest) -> Result<Snapshot> {
         let inner = facet(self.inner.snapshots(), Operation::SnapshotCommit)?;
-        self.policy.around(self.on(Operation::SnapshotCommit, cx, id), || inner.commit(cx, id, request)).await
+        self.policy
+            .around(self.on(Operation::SnapshotCommit, cx, instance), || inner.commit(cx, instance, request))
+            .await
     }
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>> {

@@ -15,7 +15,7 @@ mod trace;
 
 use std::sync::Arc;
 
-pub use capability::CheckCapability;
+pub use capability::{CheckCapability, kernel_mount};
 pub use fault::{Fault, FaultAction, FaultRule, FaultScript};
 pub use layered::{Layered, Policy};
 pub use operation::{Call, Operation};
@@ -42,8 +42,3 @@ pub fn standard(runtime: Arc<dyn Runtime>, settings: &Settings) -> Arc<dyn Runti
     let runtime = Layered::around(runtime, CheckCapability);
     Layered::around(runtime, Trace)
 }
-
-#[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) use tests::plan as test_plan;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{InstanceId, OpContext, Plan, RuntimeInfo, Stop};
+use crate::{InstanceRef, OpContext, Plan, RuntimeInfo, Stop};
 
 /// Every operation of the seam that reaches an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,6 +14,7 @@ pub enum Operation {
     Run,
     Start,
     Stop,
+    Signal,
     Remove,
     Inspect,
     List,
@@ -22,6 +23,8 @@ pub enum Operation {
     Image,
     Images,
     ImageRemove,
+    ImagesUnused,
+    ImageDiscard,
     Tag,
     Push,
     Build,
@@ -45,12 +48,13 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::Probe,
         Self::Create,
         Self::Run,
         Self::Start,
         Self::Stop,
+        Self::Signal,
         Self::Remove,
         Self::Inspect,
         Self::List,
@@ -59,6 +63,8 @@ impl Operation {
         Self::Image,
         Self::Images,
         Self::ImageRemove,
+        Self::ImagesUnused,
+        Self::ImageDiscard,
         Self::Tag,
         Self::Push,
         Self::Build,
@@ -88,6 +94,7 @@ impl Operation {
             Self::Run => "run",
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::Signal => "signal",
             Self::Remove => "remove",
             Self::Inspect => "inspect",
             Self::List => "list",
@@ -96,6 +103,8 @@ impl Operation {
             Self::Image => "image",
             Self::Images => "images",
             Self::ImageRemove => "image-remove",
+            Self::ImagesUnused => "images-unused",
+            Self::ImageDiscard => "image-discard",
             Self::Tag => "tag",
             Self::Push => "push",
             Self::Build => "build",
@@ -128,6 +137,7 @@ impl Operation {
                 | Self::Watch
                 | Self::Image
                 | Self::Images
+                | Self::ImagesUnused
                 | Self::Resolve
                 | Self::Logs
                 | Self::Stats
@@ -171,7 +181,7 @@ pub struct Call<'a> {
     /// With what context.
     pub cx: &'a OpContext,
     /// The instance it is about, where there is one.
-    pub instance: Option<&'a InstanceId>,
+    pub instance: Option<&'a InstanceRef>,
     /// The plan it carries, where it does.
     pub plan: Option<&'a Plan>,
     /// How to stop, where it stops.

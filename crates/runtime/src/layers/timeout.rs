@@ -53,6 +53,7 @@ impl Timeout {
             | Operation::Watch
             | Operation::Image
             | Operation::Images
+            | Operation::ImagesUnused
             | Operation::Logs
             | Operation::Exec
             | Operation::Attach
@@ -64,8 +65,10 @@ impl Timeout {
             Operation::Create
             | Operation::Run
             | Operation::Start
+            | Operation::Signal
             | Operation::Remove
             | Operation::ImageRemove
+            | Operation::ImageDiscard
             | Operation::Tag
             | Operation::NetworkEnsure
             | Operation::NetworkRemove

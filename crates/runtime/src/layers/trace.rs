@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tracing::Instrument;
 
 use super::{Call, Policy};
-use crate::Result;
+use crate::{InstanceRef, Result};
 
 /// Says what was asked of which runtime, how long it took and, on an error, its kind. An error is not logged here but where it ends.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,7 +22,8 @@ impl Policy for Trace {
             "runtime",
             runtime = call.info.name,
             operation = call.operation.name(),
-            instance = call.instance.map(|id| id.0.as_str()).or(call.plan.map(|plan| plan.identity.component.as_str())),
+            instance =
+                call.instance.map(InstanceRef::as_str).or(call.plan.map(|plan| plan.identity.component.as_str())),
             request = call.cx.request,
         );
         let began = Instant::now();

@@ -36,7 +36,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::layers::test_plan;
+    use crate::Identity;
 
     #[test]
     fn nothing_of_the_instance_stays() {
@@ -56,8 +56,15 @@ mod tests {
             workdir: Some("/w".to_owned()),
             ..base.clone()
         };
-        let request =
-            SnapshotRequest { image: "localhost/a:1".parse().unwrap(), identity: test_plan("a", &[]).identity };
+        let identity = Identity {
+            owner: "test".to_owned(),
+            service: "a".to_owned(),
+            component: "web".to_owned(),
+            generation: 1,
+            attempt: 1,
+            plan_hash: "0123".to_owned(),
+        };
+        let request = SnapshotRequest { image: "localhost/a:1".parse().unwrap(), identity };
         let all = instructions(&request, &instance, &base);
         let ours = all.iter().filter(|line| line.starts_with("LABEL hythe.snapshot.")).count();
         assert_eq!(ours, request.labels().len());

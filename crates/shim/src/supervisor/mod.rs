@@ -1,19 +1,21 @@
 //! The life of a shim.
 //!
 //! ```text
-//! starting -> running -> ended
+//! starting -> running -> stopped
 //!          \-> failed
 //! ```
-//! Each arrow is one renamed record. Before `starting` is on the disk nothing is made; after `ended` is, nothing is left but files.
+//! Each arrow is one renamed record. Before `starting` is on the disk nothing is made; after `stopped` is, nothing is left but files.
 
-mod clients;
-mod ends;
-mod execs;
-mod holds;
-mod loops;
+mod attach;
+mod container;
+mod event_loop;
+mod exec;
+mod exit;
+mod freeze;
 mod output;
+mod payload;
 mod prepare;
-mod settle;
+mod recovery;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,28 +26,30 @@ use nix::unistd::{ForkResult, fork, setsid};
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use output::set_size;
+
 use crate::directory::Directory;
-use crate::error::{Fault, FaultKind};
+use crate::error::{ShimError, ShimErrorKind};
 use crate::files::read_json;
 use crate::namespace;
-use crate::record::{Launch, Phase, Run};
+use crate::record::{Config, Phase, State};
 
 /// What the kernel calls the process.
 const NAME: &std::ffi::CStr = c"hythe-shim";
 
 /// What connects a container to networks, for as long as its shim lives.
 pub trait Network: Send {
-    /// Takes what a container needs of the machine's own network, before the shim leaves it for another.
+    /// Takes what a container needs of the host's own network, before the shim leaves it for another.
     ///
     /// # Errors
     /// Something is taken, or may not be had.
-    fn reserve(&mut self, launch: &Launch) -> Result<(), Fault>;
+    fn reserve(&mut self, config: &Config) -> Result<(), ShimError>;
 
-    /// Connects a network namespace; what it gives is recorded with the run.
+    /// Connects a network namespace; what it gives is recorded with the state.
     ///
     /// # Errors
     /// Then nothing is left connected.
-    fn attach(&mut self, launch: &Launch, namespace: &Path) -> Result<Value, Fault>;
+    fn attach(&mut self, config: &Config, namespace: &Path) -> Result<Value, ShimError>;
 
     /// A descriptor that is readable when [`Network::turn`] has something to do.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
@@ -60,7 +64,7 @@ pub trait Network: Send {
     ///
     /// # Errors
     /// Something is left, to be found later.
-    fn detach(&mut self, launch: &Launch) -> Result<(), Fault>;
+    fn detach(&mut self, config: &Config) -> Result<(), ShimError>;
 }
 
 /// No network but what the kernel gives.
@@ -68,11 +72,11 @@ pub trait Network: Send {
 pub struct NoNetwork;
 
 impl Network for NoNetwork {
-    fn reserve(&mut self, _launch: &Launch) -> Result<(), Fault> {
+    fn reserve(&mut self, _launch: &Config) -> Result<(), ShimError> {
         Ok(())
     }
 
-    fn attach(&mut self, _launch: &Launch, _namespace: &Path) -> Result<Value, Fault> {
+    fn attach(&mut self, _launch: &Config, _namespace: &Path) -> Result<Value, ShimError> {
         Ok(Value::Null)
     }
 
@@ -84,7 +88,7 @@ impl Network for NoNetwork {
         Ok(())
     }
 
-    fn detach(&mut self, _launch: &Launch) -> Result<(), Fault> {
+    fn detach(&mut self, _launch: &Config) -> Result<(), ShimError> {
         Ok(())
     }
 }
@@ -93,15 +97,16 @@ impl Network for NoNetwork {
 #[derive(Debug, Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Report {
-    /// The main process was executed, or the remains of a dead shim were settled.
+    /// The main process was executed, or what a dead shim left was recovered.
     Done,
-    /// Another shim is at work.
-    Held,
+    /// Another shim has the lock.
+    #[serde(rename = "held")]
+    Locked,
     /// It could not be started.
-    Failed(Fault),
+    Failed(ShimError),
 }
 
-/// The whole life of a shim for `directory`: `start` or `settle`. Ends in a process of its own; the one called returns at once.
+/// The whole life of a shim for `directory`: `start` or `recover`. Ends in a process of its own; the one called returns at once.
 ///
 /// Must be called by a process with one thread, which does nothing else.
 pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
@@ -121,7 +126,7 @@ pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
             0
         }
         Err(error) => {
-            tell(&Report::Failed(Fault::new(FaultKind::Exhausted, format!("cannot fork: {error}"))));
+            tell(&Report::Failed(ShimError::new(ShimErrorKind::Exhausted, format!("cannot fork: {error}"))));
             1
         }
     }
@@ -135,14 +140,14 @@ fn tell(report: &impl Serialize) {
 }
 
 /// Tells, and lets go of the pipe it was told on.
-pub(crate) fn tell_last(report: &impl Serialize) {
+pub(crate) fn report_and_close(report: &impl Serialize) {
     tell(report);
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
 }
 
-fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, Fault> {
+fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, ShimError> {
     use crate::error::Doing as _;
     setsid().doing("make a session")?;
     // It may have been started as `/proc/self/exe`, and would be called so.
@@ -150,19 +155,20 @@ fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result
     std::env::set_current_dir("/").doing("go to `/`")?;
     // What is made for the container is for its users too, and its processes begin with this.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let Some(_lock) = directory.hold().doing("lock the instance")? else { return Ok(Some(Report::Held)) };
-    let launch: Launch = read_json(&directory.launch()).doing("read the instance")?;
-    let run: Option<Run> = read_json(&directory.run()).ok();
-    let unsettled = run.filter(|run| matches!(run.phase, Phase::Starting | Phase::Running));
-    if let Some(run) = &unsettled {
-        settle::kill(directory, &launch, run)?;
+    let Some(_lock) = directory.lock().doing("lock the instance")? else { return Ok(Some(Report::Locked)) };
+    let config: Config = read_json(&directory.config()).doing("read the instance")?;
+    let state: Option<State> = read_json(&directory.state()).ok();
+    let unfinished = state.filter(|state| matches!(state.phase, Phase::Starting | Phase::Running));
+    if let Some(state) = &unfinished {
+        recovery::kill(directory, &config, state)?;
     }
-    let joined = launch.user_namespace.as_deref().map(namespace::join).transpose()?;
-    if let Some(run) = unsettled {
-        settle::settle(directory, &launch, run, network, joined.as_ref())?;
+    let joined = config.user_namespace.as_deref().map(namespace::join).transpose()?;
+    crate::keyring::join_new()?;
+    if let Some(state) = unfinished {
+        recovery::recover(directory, &config, state, network, joined.as_ref())?;
     }
     match verb {
-        "start" => loops::live(directory, launch, network, joined.as_ref()).map(|()| None),
+        "start" => event_loop::run(directory, &config, network, joined.as_ref()).map(|()| None),
         _ => Ok(Some(Report::Done)),
     }
 }

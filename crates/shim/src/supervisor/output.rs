@@ -11,7 +11,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::error::{Doing, Fault, FaultKind};
+use crate::error::{Doing, ShimError, ShimErrorKind};
 use crate::logs::Stream;
 use crate::protocol::Size;
 
@@ -31,7 +31,7 @@ pub(crate) struct Stdio {
 
 impl Stdio {
     /// Pipes; gives the container's ends.
-    pub(crate) fn pipes(with_stdin: bool) -> Result<(Self, [OwnedFd; 3]), Fault> {
+    pub(crate) fn pipes(with_stdin: bool) -> Result<(Self, [OwnedFd; 3]), ShimError> {
         let pipe = || pipe_with(PipeFlags::CLOEXEC).doing("make a pipe");
         let ((out, out_in), (err, err_in)) = (pipe()?, pipe()?);
         let mut stdio = Self { stdout: Some(out.into()), stderr: Some(err.into()), ..Self::default() };
@@ -49,7 +49,7 @@ impl Stdio {
     }
 
     /// The terminal that libcontainer sent.
-    pub(crate) fn terminal(&mut self, terminal: OwnedFd) -> Result<(), Fault> {
+    pub(crate) fn terminal(&mut self, terminal: OwnedFd) -> Result<(), ShimError> {
         fcntl_setfl(&terminal, OFlags::NONBLOCK).doing("use the terminal")?;
         self.terminal = Some(terminal.into());
         Ok(())
@@ -94,10 +94,15 @@ impl Stdio {
         self.flush();
     }
 
-    /// End of file, after what waits. A terminal has none.
+    /// ExitStatus of file, after what waits. A terminal has none.
     pub(crate) fn close_stdin(&mut self) {
         self.closing = true;
         self.flush();
+    }
+
+    /// Nobody can write to it any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closing && self.terminal.is_none()
     }
 
     /// Where to wait until more can be written.
@@ -140,7 +145,7 @@ pub(crate) fn set_size(terminal: BorrowedFd<'_>, size: Size) -> rustix::io::Resu
 }
 
 /// The terminal that libcontainer has sent to a socket by the time the process is made.
-pub(crate) fn received(listener: &UnixListener) -> Result<OwnedFd, Fault> {
+pub(crate) fn received(listener: &UnixListener) -> Result<OwnedFd, ShimError> {
     let (socket, _) = listener.accept().doing("receive the terminal")?;
     let mut space = [const { std::mem::MaybeUninit::uninit() }; rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -151,5 +156,5 @@ pub(crate) fn received(listener: &UnixListener) -> Result<OwnedFd, Fault> {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
     });
-    sent.ok_or_else(|| Fault::new(FaultKind::Internal, "no terminal was sent"))
+    sent.ok_or_else(|| ShimError::new(ShimErrorKind::Internal, "no terminal was sent"))
 }

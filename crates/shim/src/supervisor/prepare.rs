@@ -1,20 +1,23 @@
-//! Everything between a launch and the creator: file system, network namespace, ids, and the document that libcontainer reads.
+//! Everything between a configuration and the process that calls libcontainer: file system, network namespace, ids, and the document that libcontainer reads.
 
-use std::fs::{self, File};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
 
 use super::Network;
+use crate::copy_up::copy_up;
 use crate::directory::Directory;
-use crate::error::{Doing, Fault};
+use crate::error::{Doing, ShimError};
 use crate::files::replace;
 use crate::namespace::Joined;
-use crate::record::{Launch, Process};
-use crate::users::Guise;
-use crate::{rootfs, users};
+use crate::record::{Config, Process};
+use crate::users::Credentials;
+use crate::{cgroup_setup, devices, mount_points, rootfs, sysctls, users};
 
 /// What must live as long as the container.
 #[derive(Debug)]
@@ -23,59 +26,118 @@ pub(crate) struct Prepared {
     pub(crate) root: PathBuf,
     pub(crate) network: Value,
     /// Of the first process.
-    pub(crate) guise: Option<Guise>,
-    _namespace: Option<OwnedFd>,
+    pub(crate) env: Vec<String>,
+    /// Of the first process.
+    pub(crate) credentials: Option<Credentials>,
+    namespace: Option<OwnedFd>,
+}
+
+impl Prepared {
+    /// What the container's document names by number.
+    pub(crate) fn named(&self) -> Vec<RawFd> {
+        self.namespace.iter().map(AsRawFd::as_raw_fd).collect()
+    }
 }
 
 pub(crate) fn prepare(
     directory: &Directory,
-    launch: &Launch,
+    config: &Config,
     network: &mut dyn Network,
     joined: Option<&Joined>,
-) -> Result<Prepared, Fault> {
-    if launch.own_network {
-        network.reserve(launch)?;
+) -> Result<Prepared, ShimError> {
+    if config.own_network {
+        network.reserve(config)?;
         joined.map_or(Ok(()), Joined::enter_network)?;
     }
-    let root = rootfs::mount_layers(directory, launch)?;
+    let root = rootfs::mount_layers(directory, config)?;
     if joined.is_some() {
         rootfs::mount_own_groups()?;
     }
+    mount_engine(directory)?;
     let opened = rootfs::open_root(&root)?;
-    rootfs::make_directory(&opened, &launch.process.workdir)?;
-    for volume in &launch.take_up {
-        rootfs::take_up(&opened, volume)?;
+    rootfs::make_directory(&opened, &config.process.workdir)?;
+    for volume in &config.copy_up {
+        copy_up(&opened, volume)?;
     }
-    let mut spec = launch.spec.clone();
+    let mut spec = config.spec.clone();
     spec["root"]["path"] = json!(root);
-    let (first, guise) = process(&root, &launch.process, spec["process"]["env"].take(), &spec["process"]["rlimits"])?;
-    spec["process"] = first;
-    let namespace = launch.own_network.then(own_network).transpose()?;
+    let env = spec["process"]["env"].take();
+    let rlimits = spec["process"]["rlimits"].take();
+    let mut described = process(&root, &config.process, variables(&env), &rlimits)?;
+    confine(&mut described.document, config);
+    spec["process"] = described.document;
+    mount_points::prepare(&opened, &mut spec)?;
+    devices::grant(&mut spec, &config.devices, config.user_namespace.is_some())?;
+    if config.user_namespace.is_none() {
+        cgroup_setup::prepare(&mut spec)?;
+    }
+    let namespace = config.own_network.then(own_network).transpose()?;
     let mut told = Value::Null;
     if let Some(namespace) = &namespace {
         let path = format!("/proc/self/fd/{}", namespace.as_raw_fd());
-        told = network.attach(launch, Path::new(&path))?;
+        told = network.attach(config, Path::new(&path))?;
         join_network(&mut spec, &path);
     }
+    sysctls::check(&spec, namespace.as_ref())?;
     let bundle = directory.path().to_owned();
     replace(&bundle.join("config.json"), &serde_json::to_vec(&spec).doing("write")?, false)
         .doing("write the container's document")?;
-    Ok(Prepared { bundle, root, network: told, guise, _namespace: namespace })
+    let (env, credentials) = (described.env, described.credentials);
+    Ok(Prepared { bundle, root, network: told, env, credentials, namespace })
 }
 
-/// A process in the words of the specification. Directory, capabilities and filter are the executor's.
+/// In memory, so that a full disk keeps nobody from running a process beside the main one.
+fn mount_engine(directory: &Directory) -> Result<(), ShimError> {
+    let engine = directory.engine();
+    std::fs::create_dir_all(&engine).doing(format_args!("make `{}`", engine.display()))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(c"tmpfs", &engine, c"tmpfs", flags, Some(c"mode=0700"))
+        .doing(format_args!("mount memory at `{}`", engine.display()))
+}
+
+fn variables(env: &Value) -> Vec<String> {
+    env.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The container's AppArmor profile, for every process of it.
+pub(crate) fn confine(document: &mut Value, config: &Config) {
+    let profile = &config.spec["process"]["apparmorProfile"];
+    if profile.is_string() {
+        document["apparmorProfile"] = profile.clone();
+    }
+}
+
+/// A process as it is handed to libcontainer, and what is seen to here.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) document: Value,
+    pub(crate) env: Vec<String>,
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// A process in the words of the specification. Directory, environment, capabilities and filter are the executor's.
 pub(crate) fn process(
     root: &Path,
     process: &Process,
-    env: Value,
+    mut env: Vec<String>,
     rlimits: &Value,
-) -> Result<(Value, Option<Guise>), Fault> {
-    let (ids, guise) = users::resolve(rootfs::open_root(root)?, process.user.as_deref())?.here();
+) -> Result<Described, ShimError> {
+    if let Some(nameless) = env.iter().find(|variable| variable.starts_with('=')) {
+        return Err(ShimError::invalid(format!("the environment variable `{nameless}` has no name")));
+    }
+    let ids = users::resolve(rootfs::open_root(root)?, process.user.as_deref(), &process.groups)?;
+    let (ids, credentials) = ids.here()?;
+    let has_home = |variable: &String| variable.strip_prefix("HOME=").is_some_and(|home| !home.is_empty());
+    if !env.iter().any(has_home) {
+        env.retain(|variable| !variable.starts_with("HOME="));
+        env.push(format!("HOME={}", ids.home));
+    }
     let mut document = json!({
         "terminal": process.tty,
         "user": { "uid": ids.uid, "gid": ids.gid, "additionalGids": ids.more },
         "args": process.arguments,
-        "env": env,
+        // Without one libcontainer would ask the C library of the image's users, inside the container.
+        "env": ["HOME=/"],
         "cwd": "/",
     });
     if process.no_new_privileges {
@@ -84,11 +146,11 @@ pub(crate) fn process(
     if !rlimits.is_null() {
         document["rlimits"] = rlimits.clone();
     }
-    Ok((document, guise))
+    Ok(Described { document, env, credentials })
 }
 
 /// A new network namespace, while this process stays in its own; it lives as long as somebody has it.
-fn own_network() -> Result<OwnedFd, Fault> {
+fn own_network() -> Result<OwnedFd, ShimError> {
     let open = || File::open("/proc/self/ns/net").doing("open a network namespace");
     let outside = open()?;
     unshare(CloneFlags::CLONE_NEWNET).doing("make a network namespace")?;
@@ -104,20 +166,25 @@ fn join_network(spec: &mut Value, path: &str) {
     }
 }
 
-/// What an executed process's document is named, and gone with the value.
+/// The document of an executed process, in memory: it needs no room on the disk.
 #[derive(Debug)]
-pub(crate) struct Document(pub(crate) PathBuf);
+pub(crate) struct Document(File);
 
 impl Document {
-    pub(crate) fn write(path: PathBuf, document: &Value) -> Result<Self, Fault> {
-        replace(&path, &serde_json::to_vec(document).doing("write")?, false).doing("write the process's document")?;
-        Ok(Self(path))
+    pub(crate) fn write(document: &Value) -> Result<Self, ShimError> {
+        let memory = rustix::fs::memfd_create(c"process", rustix::fs::MemfdFlags::CLOEXEC);
+        let mut file = File::from(memory.doing("make the process's document")?);
+        let bytes = serde_json::to_vec(document).doing("write")?;
+        file.write_all(&bytes).doing("write the process's document")?;
+        Ok(Self(file))
     }
-}
 
-impl Drop for Document {
-    fn drop(&mut self) {
-        // Absent is what is wanted.
-        let _ = fs::remove_file(&self.0);
+    /// Its number, which its path names.
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.number()))
     }
 }

@@ -1,5 +1,7 @@
 //! Compose's dotenv form: quotes, comments, escapes and `${NAME:-default}`.
 
+use std::collections::HashMap;
+
 use super::{Entries, EnvFileError, Lookup, decode, template};
 use crate::ParseError;
 
@@ -7,6 +9,8 @@ struct Reader<'a> {
     rest: &'a str,
     line: usize,
     entries: Entries,
+    /// Where the newest value of each name is in `entries`.
+    known: HashMap<String, usize>,
     lookup: Lookup<'a>,
 }
 
@@ -16,10 +20,10 @@ struct Reader<'a> {
 /// which is left out where it is not set. Single quotes keep everything as it is, double quotes know `\n`, `\t`, `\"`, `\$`.
 ///
 /// # Errors
-/// A line without a name, a character that no name has, a quote that is not closed, a `$` that starts no variable.
+/// A line without a name, a character that no name has, a quote that is not closed, a `${` that starts no variable.
 pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Entries, EnvFileError> {
     let text = decode(text);
-    let mut reader = Reader { rest: &text, line: 1, entries: Entries::new(), lookup };
+    let mut reader = Reader { rest: &text, line: 1, entries: Entries::new(), known: HashMap::new(), lookup };
     while reader.skip_blank() {
         let line = reader.line;
         reader.statement().map_err(|error| EnvFileError { line, error })?;
@@ -60,7 +64,9 @@ impl<'a> Reader<'a> {
         let name = self.advance(end).trim_end();
         check_name(name)?;
         if !self.rest.starts_with(['=', ':']) {
-            self.entries.extend((self.lookup)(name).map(|value| (name.to_owned(), value)));
+            if let Some(value) = (self.lookup)(name) {
+                self.put(name, value);
+            }
             return Ok(());
         }
         self.advance(1);
@@ -72,8 +78,13 @@ impl<'a> Reader<'a> {
             Some('#') if space > 0 => String::new(),
             _ => self.unquoted()?,
         };
-        self.entries.push((name.to_owned(), value));
+        self.put(name, value);
         Ok(())
+    }
+
+    fn put(&mut self, name: &str, value: String) {
+        self.known.insert(name.to_owned(), self.entries.len());
+        self.entries.push((name.to_owned(), value));
     }
 
     fn unquoted(&mut self) -> Result<String, ParseError> {
@@ -114,8 +125,7 @@ impl<'a> Reader<'a> {
     }
 
     fn substitute(&self, value: &str) -> Result<String, ParseError> {
-        let earlier =
-            |name: &str| self.entries.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let earlier = |name: &str| self.known.get(name).map(|at| self.entries[*at].1.clone());
         template::substitute(value, &|name| (self.lookup)(name).or_else(|| earlier(name)))
     }
 }

@@ -11,7 +11,8 @@ pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Entries, EnvFileError> {
     let text = decode(text);
     let mut entries = Entries::new();
     for (at, line) in text.lines().enumerate() {
-        let line = line.trim_start();
+        // The last line may end without a line feed, and then with a bare carriage return.
+        let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
         if !line.is_empty() && !line.starts_with('#') {
             entry(line, lookup, &mut entries).map_err(|error| EnvFileError { line: at + 1, error })?;
         }

@@ -1,6 +1,8 @@
-//! `$NAME`, `${NAME}`, `${NAME:-default}` and their relatives, as Compose substitutes them; `$$` is a dollar sign.
+//! `$NAME`, `${NAME}`, `${NAME:-default}` and their relatives, as Compose substitutes them; `$$` is a dollar sign,
+//! and so is a `$` that no name follows.
 
 use crate::ParseError;
+use crate::validate::MAX_STRING;
 
 /// Deeper nesting of defaults than this is refused.
 const MAX_DEPTH: usize = 32;
@@ -15,6 +17,12 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>, depth: usize) -> 
     let mut rest = text;
     while let Some((before, tail)) = rest.split_once('$') {
         out.push_str(before);
+        if out.len() > MAX_STRING {
+            // Values that are made of values can grow without end.
+            return Err(ParseError::new(format!(
+                "the value is longer than {MAX_STRING} bytes, the most that the kernel takes"
+            )));
+        }
         if let Some(next) = tail.strip_prefix('$') {
             out.push('$');
             rest = next;
@@ -25,9 +33,11 @@ fn expand(text: &str, lookup: &dyn Fn(&str) -> Option<String>, depth: usize) -> 
         } else {
             let end = name_end(tail);
             if end == 0 {
-                return Err(invalid());
+                // No name can follow: it stands for itself, as in Compose's files of variables.
+                out.push('$');
+            } else {
+                out.push_str(&lookup(&tail[..end]).unwrap_or_default());
             }
-            out.push_str(&lookup(&tail[..end]).unwrap_or_default());
             rest = &tail[end..];
         }
     }
@@ -92,5 +102,6 @@ fn closing_brace(text: &str) -> Option<usize> {
 }
 
 fn invalid() -> ParseError {
-    ParseError::new("a `$` starts no variable").hint("write `$NAME` or `${NAME}`, or `$$` for a dollar sign")
+    ParseError::new("a `${` starts no variable")
+        .hint("write `${NAME}`, or `$$` for a dollar sign, or put the value into single quotes")
 }

@@ -1,9 +1,10 @@
 //! Errors and warnings as they are found, with places that are turned into lines and columns at the end.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::ParseError;
-use crate::diagnostics::{Diagnostic, Position, Related, Severity};
+use crate::diagnostics::{Diagnostic, Index, Related, Severity};
 
 /// A key or value of the file: its path and its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +23,11 @@ pub(crate) struct Finding {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Findings(pub(crate) Vec<Finding>);
+pub(crate) struct Findings {
+    all: Vec<Finding>,
+    /// Paths of the errors.
+    broken: BTreeSet<String>,
+}
 
 impl Findings {
     pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Finding {
@@ -39,30 +44,45 @@ impl Findings {
     }
 
     fn add(&mut self, severity: Severity, place: &Place, message: String) -> &mut Finding {
-        let at = self.0.len();
-        self.0.push(Finding { severity, place: place.clone(), message, hint: None, related: Vec::new() });
-        &mut self.0[at]
+        self.push(Finding { severity, place: place.clone(), message, hint: None, related: Vec::new() })
+    }
+
+    /// Takes one that was found elsewhere.
+    pub(crate) fn push(&mut self, finding: Finding) -> &mut Finding {
+        if finding.severity == Severity::Error {
+            self.broken.insert(finding.place.path.clone());
+        }
+        let at = self.all.len();
+        self.all.push(finding);
+        &mut self.all[at]
+    }
+
+    /// All of them, in the order in which they were found.
+    pub(crate) fn into_all(self) -> Vec<Finding> {
+        self.all
     }
 
     /// Whether an error stands at this path or below it.
     pub(crate) fn broken(&self, path: &str) -> bool {
-        let below =
-            |found: &str| found.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-        self.0.iter().any(|one| one.severity == Severity::Error && below(&one.place.path))
+        let below = |separator: char| {
+            let start = format!("{path}{separator}");
+            self.broken.range(start.clone()..).next().is_some_and(|found| found.starts_with(&start))
+        };
+        self.broken.contains(path) || below('.') || below('[')
     }
 
     pub(crate) fn locate(self, source: &str) -> Vec<Diagnostic> {
-        let related =
-            |(place, message): (Place, String)| Related { message, position: Position::of(source, &place.span) };
+        let index = Index::new(source);
+        let related = |(place, message): (Place, String)| Related { message, position: index.position(&place.span) };
         let locate = |one: Finding| Diagnostic {
             severity: one.severity,
-            position: Position::of(source, &one.place.span),
+            position: index.position(&one.place.span),
             path: one.place.path,
             message: one.message,
             hint: one.hint,
             related: one.related.into_iter().map(related).collect(),
         };
-        self.0.into_iter().map(locate).collect()
+        self.all.into_iter().map(locate).collect()
     }
 }
 

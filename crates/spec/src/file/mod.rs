@@ -5,14 +5,17 @@
 
 mod decode;
 mod findings;
+mod foreign;
+mod json;
 mod normalise;
 mod raw;
 mod render;
 mod shapes;
+mod syntax;
 mod tree;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Severity};
-use crate::{Build, Service};
+use crate::{Build, SecretSource, Service};
 use decode::Decode;
 use findings::Findings;
 pub use raw::ServiceFile;
@@ -43,6 +46,8 @@ pub struct Parsed {
     pub service: Service,
     /// How its images are built.
     pub builds: Vec<Build>,
+    /// Where the values of its own secrets come from.
+    pub secrets: Vec<SecretSource>,
     /// What deserves a look but is no error.
     pub warnings: Vec<Diagnostic>,
 }
@@ -57,12 +62,12 @@ pub fn parse(file_name: &str, text: &str, files: &dyn Files) -> Result<Parsed, D
     let diagnostics = findings.locate(text);
     let failed = diagnostics.iter().any(|one| one.severity == Severity::Error);
     match parsed {
-        Some((service, builds)) if !failed => Ok(Parsed { service, builds, warnings: diagnostics }),
+        Some((service, builds, secrets)) if !failed => Ok(Parsed { service, builds, secrets, warnings: diagnostics }),
         _ => Err(Diagnostics::new(file_name, text, diagnostics)),
     }
 }
 
-fn read(text: &str, files: &dyn Files, findings: &mut Findings) -> Option<(Service, Vec<Build>)> {
+fn read(text: &str, files: &dyn Files, findings: &mut Findings) -> Option<(Service, Vec<Build>, Vec<SecretSource>)> {
     let tree = tree::from_toml(text, findings)?;
     let file = ServiceFile::read(&tree, findings)?;
     normalise::service(&file, &tree, files, findings)

@@ -6,8 +6,8 @@ use std::fmt::{Display, Write};
 use toml::Value;
 
 use crate::{
-    Build, Component, Condition, Drift, Health, Mount, MountSource, Network, OnFailure, Permissions, Probe, Resources,
-    Seccomp, Service,
+    Build, ByteSize, Component, Dependency, Drift, Health, HttpProbe, LogLimits, Mount, MountSource, Network,
+    OnFailure, Permissions, Probe, Resources, Seccomp, Secret, Service, Tls, TmpfsOptions,
 };
 
 /// The text of a service file; what the defaults say is left out. Reading it gives the same service, except for what no file can
@@ -101,17 +101,29 @@ fn component(component: &Component, text: &mut Lines) {
         name,
         runtime,
         image,
+        pull_policy,
         entrypoint,
         command,
         env,
         ports,
         mounts,
+        on_config_change,
+        // The digests are the agent's to find out.
+        file_digests: _,
+        secrets,
         user,
         workdir,
         hostname,
         network,
         dns,
         extra_hosts,
+        dns_search,
+        dns_options,
+        group_add,
+        sysctls,
+        devices,
+        logs,
+        platform,
         restart,
         stop_signal,
         stop_grace,
@@ -123,21 +135,32 @@ fn component(component: &Component, text: &mut Lines) {
         labels,
         depends_on,
         health,
+        no_health,
         permissions,
     } = component;
     text.set("name", string(name));
     text.some("runtime", runtime.as_ref());
     text.set("image", string(image));
+    if *pull_policy != Default::default() {
+        text.set("pull_policy", string(pull_policy.as_str()));
+    }
+    text.some("platform", platform.as_ref());
     text.words("entrypoint", entrypoint.as_ref());
     text.words("command", command.as_ref());
     text.table("env", env);
     text.lines("ports", ports);
     let (memory, named): (Vec<&Mount>, Vec<&Mount>) =
-        mounts.iter().partition(|mount| matches!(mount.source, MountSource::Tmpfs { .. }));
+        mounts.iter().partition(|mount| matches!(mount.source, MountSource::Tmpfs { .. }) && is_short(&mount.target));
     if !named.is_empty() {
         text.set("volumes", Value::Array(named.into_iter().map(volume).collect()));
     }
     text.lines("tmpfs", &memory.into_iter().map(tmpfs).collect::<Vec<_>>());
+    if *on_config_change != Default::default() {
+        text.set("on_config_change", string(on_config_change.to_string()));
+    }
+    if !secrets.is_empty() {
+        text.set("secrets", Value::Array(secrets.iter().map(secret).collect()));
+    }
     text.some("user", user.as_ref());
     text.some("workdir", workdir.as_ref());
     text.some("hostname", hostname.as_ref());
@@ -146,6 +169,14 @@ fn component(component: &Component, text: &mut Lines) {
     }
     text.lines("dns", dns);
     text.lines("extra_hosts", extra_hosts);
+    text.lines("dns_search", dns_search);
+    text.lines("dns_options", dns_options);
+    text.lines("group_add", group_add);
+    text.table("sysctls", sysctls);
+    text.lines("devices", devices);
+    if let Some(limits) = logs {
+        text.set("logs", self::logs(*limits));
+    }
     if *restart != Default::default() {
         text.set("restart", string(restart));
     }
@@ -160,11 +191,13 @@ fn component(component: &Component, text: &mut Lines) {
     text.flag("stdin", *stdin);
     text.table("labels", labels);
     if !depends_on.is_empty() {
-        let conditions = depends_on.iter().map(|(name, condition)| (name.as_str(), string(condition_word(*condition))));
-        text.set("depends_on", inline(conditions));
+        let pairs = depends_on.iter().map(|(name, dependency)| (name.as_str(), self::dependency(dependency)));
+        text.set("depends_on", inline(pairs));
     }
     if let Some(health) = health {
         text.set("health", self::health(health));
+    } else if *no_health {
+        text.set("health", string("none"));
     }
     if *permissions != Permissions::standard() {
         text.set("permissions", self::permissions(permissions));
@@ -191,17 +224,49 @@ fn volume(mount: &Mount) -> Value {
             pairs.extend(propagation.as_ref().map(|word| ("propagation", string(word))));
             pairs.extend(selinux.map(|letter| ("selinux", string(letter))));
         }
-        MountSource::Tmpfs { .. } => pairs.push(("type", string("tmpfs"))),
+        MountSource::Tmpfs { size, mode, options } => {
+            pairs.push(("type", string("tmpfs")));
+            pairs.extend(memory(*size, *mode, options));
+        }
     }
     pairs.extend(mount.read_only.then_some(("read_only", Value::Boolean(true))));
     inline(pairs)
 }
 
+/// A path that is read back from the short form, where `:` ends it.
+fn is_short(target: &str) -> bool {
+    !target.contains([':', ','])
+}
+
+fn memory(size: Option<ByteSize>, mode: Option<u32>, options: &TmpfsOptions) -> Vec<(&'static str, Value)> {
+    let TmpfsOptions { percent, uid, gid, inodes, exec, suid, dev } = options;
+    let share = percent.map(|percent| string(format!("{percent}%")));
+    let mut pairs: Vec<(&str, Value)> = size.map(string).or(share).map(|size| ("size", size)).into_iter().collect();
+    pairs.extend(mode.map(|mode| ("mode", string(format!("{mode:04o}")))));
+    pairs.extend(uid.map(|uid| ("uid", number(uid))));
+    pairs.extend(gid.map(|gid| ("gid", number(gid))));
+    pairs.extend(inodes.map(|inodes| ("nr_inodes", string(inodes))));
+    let opened = [("exec", *exec), ("suid", *suid), ("dev", *dev)];
+    pairs.extend(opened.into_iter().filter(|(_, is_open)| *is_open).map(|(word, _)| (word, Value::Boolean(true))));
+    pairs
+}
+
+/// The digest is the agent's to find out.
+fn secret(secret: &Secret) -> Value {
+    let Secret { target, source, mode, uid, gid, digest: _ } = secret;
+    let mut pairs = vec![("source", string(source)), ("target", string(target))];
+    pairs.push(("mode", string(format!("{mode:04o}"))));
+    pairs.extend(uid.map(|uid| ("uid", number(uid))));
+    pairs.extend(gid.map(|gid| ("gid", number(gid))));
+    inline(pairs)
+}
+
 fn tmpfs(mount: &Mount) -> String {
     let mut options = Vec::new();
-    if let MountSource::Tmpfs { size, mode } = &mount.source {
+    if let MountSource::Tmpfs { size, mode, options: more } = &mount.source {
         options.extend(size.map(|size| format!("size={}", size.0)));
         options.extend(mode.map(|mode| format!("mode={mode:04o}")));
+        options.extend(more.words());
     }
     options.extend(mount.read_only.then(|| "ro".to_owned()));
     if options.is_empty() { mount.target.clone() } else { format!("{}:{}", mount.target, options.join(",")) }
@@ -224,18 +289,26 @@ fn limits(resources: &Resources, text: &mut Lines) {
     }
 }
 
-const fn condition_word(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Started => "started",
-        Condition::Healthy => "healthy",
-        Condition::Completed => "completed",
-    }
+fn logs(limits: LogLimits) -> Value {
+    let LogLimits { max_size, max_files } = limits;
+    let size = max_size.map(|size| ("max_size", string(size)));
+    inline(size.into_iter().chain(max_files.map(|files| ("max_files", number(files)))))
+}
+
+fn dependency(dependency: &Dependency) -> Value {
+    let Dependency { condition, restart } = dependency;
+    let condition = string(condition.as_str());
+    if *restart { inline([("condition", condition), ("restart", Value::Boolean(true))]) } else { condition }
 }
 
 fn health(health: &Health) -> Value {
-    let Health { probe, interval, timeout, retries, start_period, on_failure } = health;
+    let Health { probe, interval, timeout, retries, start_period, start_interval, on_failure } = health;
     let mut pairs = vec![match probe {
-        Probe::Http { port, path } => ("http", inline([("port", number(*port)), ("path", string(path))])),
+        Probe::Http(http) => ("http", self::http(http)),
+        Probe::Grpc { port, service: None } => ("grpc", number(*port)),
+        Probe::Grpc { port, service: Some(service) } => {
+            ("grpc", inline([("port", number(*port)), ("service", string(service))]))
+        }
         Probe::Tcp { port } => ("tcp", number(*port)),
         Probe::Exec { command } => ("exec", list(command)),
     }];
@@ -245,7 +318,24 @@ fn health(health: &Health) -> Value {
         ("retries", number(*retries)),
         ("start_period", string(start_period)),
     ]);
+    pairs.extend(start_interval.map(|time| ("start_interval", string(time))));
     pairs.extend((*on_failure == OnFailure::Restart).then_some(("on_failure", string("restart"))));
+    inline(pairs)
+}
+
+fn http(probe: &HttpProbe) -> Value {
+    let HttpProbe { port, path, tls, server_name, headers, status, body } = probe;
+    let mut pairs = vec![("port", number(*port)), ("path", string(path))];
+    pairs.extend(tls.map(|tls| match tls {
+        Tls::Verified => ("tls", Value::Boolean(true)),
+        Tls::Insecure => ("tls", string("insecure")),
+    }));
+    pairs.extend(server_name.as_ref().map(|name| ("server_name", string(name))));
+    if !headers.is_empty() {
+        pairs.push(("headers", inline(headers.iter().map(|(name, value)| (name.as_str(), string(value))))));
+    }
+    pairs.extend((!status.is_empty()).then(|| ("status", list(status))));
+    pairs.extend(body.as_ref().map(|text| ("body", string(text))));
     inline(pairs)
 }
 

@@ -1,4 +1,4 @@
-//! A file as a tree of values that know where they stand; from TOML, or from JSON for permission profiles.
+//! A file as a tree of values that know where they stand; from TOML, or (in `json`) from JSON for permission profiles.
 
 use std::ops::Range;
 
@@ -48,14 +48,8 @@ impl Kind {
 /// The tree of a TOML text; nothing where the syntax is wrong, with every syntax error noted.
 pub(crate) fn from_toml(text: &str, findings: &mut Findings) -> Option<Node> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut last = None;
-    for error in &errors {
-        let span = error.span().unwrap_or_default();
-        // The parser repeats itself while it looks for a place to go on.
-        if last.replace(span.clone()).as_ref() != Some(&span) {
-            let place = Place { path: String::new(), span };
-            findings.error(&place, error.message().lines().collect::<Vec<_>>().join(": "));
-        }
+    if !errors.is_empty() {
+        super::syntax::note(text, &errors, findings);
     }
     let place = Place { path: String::new(), span: table.span() };
     errors.is_empty().then(|| Node { place, kind: from_table(table.get_ref(), "", findings) })
@@ -98,33 +92,6 @@ fn from_value(value: &Spanned<DeValue<'_>>, path: String, findings: &mut Finding
         DeValue::Table(table) => from_table(table, &place.path, findings),
     };
     Node { place, kind }
-}
-
-/// The tree of a JSON value whose spans all are `span`; `null` is the same as absent.
-pub(crate) fn from_json(value: &serde_json::Value, path: String, span: &Range<usize>) -> Option<Node> {
-    use serde_json::Value;
-    let kind = match value {
-        Value::Null => return None,
-        Value::Bool(value) => Kind::Boolean(*value),
-        Value::Number(number) => {
-            number.as_i64().map_or_else(|| Kind::Float(number.as_f64().unwrap_or(f64::NAN)), Kind::Integer)
-        }
-        Value::String(text) => Kind::Text(text.clone()),
-        Value::Array(items) => Kind::Array(
-            items.iter().enumerate().filter_map(|(at, item)| from_json(item, format!("{path}[{at}]"), span)).collect(),
-        ),
-        Value::Object(fields) => Kind::Table(
-            fields
-                .iter()
-                .filter_map(|(key, value)| {
-                    let path = join(&path, key);
-                    let value = from_json(value, path.clone(), span)?;
-                    Some(Entry { key: key.clone(), key_place: Place { path, span: span.clone() }, value })
-                })
-                .collect(),
-        ),
-    };
-    Some(Node { place: Place { path, span: span.clone() }, kind })
 }
 
 /// `a` + `b` is `a.b`.

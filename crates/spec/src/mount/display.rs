@@ -21,7 +21,9 @@ impl fmt::Display for Mount {
             MountSource::Bind { propagation, .. } => {
                 propagation.iter().try_for_each(|word| write!(f, ",bind-propagation={word}"))
             }
-            MountSource::Tmpfs { size, mode } => {
+            MountSource::Tmpfs { size, mode, options } => {
+                let prefix = |word: &str| if word.starts_with("size=") { "tmpfs-" } else { "" };
+                options.words().iter().try_for_each(|word| write!(f, ",{}{word}", prefix(word)))?;
                 size.iter().try_for_each(|size| write!(f, ",tmpfs-size={size}"))?;
                 mode.iter().try_for_each(|mode| write!(f, ",tmpfs-mode={mode:o}"))
             }

@@ -1,9 +1,11 @@
 //! The long form, as docker's `--mount` takes it: `type=bind,source=/a,target=/b,readonly`.
 
+use std::collections::BTreeMap;
+
 use super::paths::{self, Paths};
-use super::short::{self, PROPAGATIONS};
-use super::tmpfs::parse_mode;
-use crate::{ByteSize, Mount, MountSource, ParseError};
+use super::short::{self, Once, PROPAGATIONS};
+use super::tmpfs::Reading;
+use crate::{Mount, MountSource, ParseError};
 
 /// The parts of a long mount before they are checked against its type.
 #[derive(Debug, Default)]
@@ -15,8 +17,7 @@ pub(crate) struct Long {
     pub(crate) propagation: Option<String>,
     pub(crate) selinux: Option<char>,
     pub(crate) external: bool,
-    pub(crate) size: Option<ByteSize>,
-    pub(crate) mode: Option<u32>,
+    pub(crate) memory: Reading,
 }
 
 impl Mount {
@@ -30,15 +31,34 @@ impl Mount {
             return Err(ParseError::new("the mount is empty"));
         }
         let mut long = Long::default();
+        let mut seen: BTreeMap<&str, Once<Option<String>>> = BTreeMap::new();
         for field in super::csv::fields(text)? {
             let (key, value) = match field.split_once('=') {
                 Some((key, value)) => (key, Some(value)),
                 None => (field.as_str(), None),
             };
             check_field(key, value)?;
-            long.set(&key.to_ascii_lowercase(), value)?;
+            let key = key.to_ascii_lowercase();
+            let told = value.filter(|_| !meaning(&key).is_empty());
+            seen.entry(meaning(&key)).or_default().set(&field, told.map(str::to_owned))?;
+            long.set(&key, value)?;
         }
         long.build(paths)
+    }
+}
+
+/// One word for keys with one meaning.
+fn meaning(key: &str) -> &'static str {
+    match key {
+        "source" | "src" => "source",
+        "target" | "dst" | "destination" => "target",
+        "readonly" | "ro" => "readonly",
+        "type" => "type",
+        "bind-propagation" => "bind-propagation",
+        "tmpfs-size" => "tmpfs-size",
+        "tmpfs-mode" => "tmpfs-mode",
+        // What changes nothing may be said in any number of ways.
+        _ => "",
     }
 }
 
@@ -64,8 +84,8 @@ impl Long {
             "target" | "dst" | "destination" => self.target = Some(text()?),
             "readonly" | "ro" => self.read_only = boolean(key, value)?,
             "bind-propagation" => self.propagation = Some(text()?),
-            "tmpfs-size" => self.size = Some(text()?.parse()?),
-            "tmpfs-mode" => self.mode = Some(parse_mode(&text()?)?),
+            "tmpfs-size" => drop(self.memory.take(&format!("size={}", text()?))?),
+            "tmpfs-mode" => drop(self.memory.take(&format!("mode={}", text()?))?),
             "consistency" => drop(text()?),
             "bind-recursive" if value == Some("enabled") => {}
             "volume-nocopy" | "bind-create-src" | "bind-nonrecursive" if !boolean(key, value)? => {}
@@ -73,7 +93,12 @@ impl Long {
             | "bind-create-src" | "bind-nonrecursive" | "bind-recursive" => {
                 return Err(ParseError::new(format!("`{key}` is not supported")));
             }
-            _ => return Err(unknown(key)),
+            _ => {
+                let option = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
+                if !self.memory.take_long(key, &option)? {
+                    return Err(unknown(key));
+                }
+            }
         }
         Ok(())
     }
@@ -93,7 +118,7 @@ impl Long {
             ("bind", Some(path)) => {
                 MountSource::Bind { path: paths.resolve(path)?, propagation: self.propagation, selinux: self.selinux }
             }
-            ("tmpfs", None) => MountSource::Tmpfs { size: self.size, mode: self.mode },
+            ("tmpfs", None) => self.memory.source(),
             ("tmpfs", Some(_)) => return Err(ParseError::new("a tmpfs has no source")),
             _ => {
                 return Err(ParseError::new(format!("`{kind}` is not a mount type")).hint("one of volume, bind, tmpfs"));
@@ -120,8 +145,8 @@ impl Long {
         if self.external && kind != "volume" {
             return mixed("external", "volume");
         }
-        if (self.size.is_some() || self.mode.is_some()) && kind != "tmpfs" {
-            return mixed("size", "tmpfs");
+        if self.memory.is_given() && kind != "tmpfs" {
+            return mixed(self.memory.first(), "tmpfs");
         }
         Ok(())
     }
@@ -136,6 +161,9 @@ fn boolean(key: &str, value: Option<&str>) -> Result<bool, ParseError> {
 }
 
 fn unknown(key: &str) -> ParseError {
+    if let Some(error) = short::unsupported(key).or_else(|| short::unsupported(&key.to_ascii_uppercase())) {
+        return error;
+    }
     const KEYS: [&str; 7] = ["type", "source", "target", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode"];
     let error = ParseError::new(format!("unknown mount option `{key}`"));
     match crate::nearest::nearest(key, KEYS) {

@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ByteSize;
-pub use paths::Paths;
+pub use paths::{Paths, clean, kernel_directory};
+pub use tmpfs::TmpfsOptions;
 
 /// One mount of a component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -44,11 +45,14 @@ pub enum MountSource {
         /// SELinux relabelling: `z` shared, `Z` private; absent: none.
         selinux: Option<char>,
     },
-    /// A fresh memory file system, mounted `nosuid,nodev` and `noexec`.
+    /// A fresh memory file system, mounted `nosuid`, `nodev` and `noexec` unless its options say otherwise.
     Tmpfs {
-        /// Size limit; absent: the kernel's default.
+        /// Size limit in bytes; absent: the kernel's default.
         size: Option<ByteSize>,
         /// Permission bits of its root, octal as a number (0o1777 where absent).
         mode: Option<u32>,
+        /// Everything else it is mounted with.
+        #[serde(default, skip_serializing_if = "TmpfsOptions::is_default")]
+        options: TmpfsOptions,
     },
 }

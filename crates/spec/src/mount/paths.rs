@@ -48,6 +48,29 @@ pub(crate) fn target(path: &str) -> Result<String, ParseError> {
     }
 }
 
+/// Why nothing is mounted at this cleaned path of a workload; nothing for ordinary paths.
+///
+/// Every instance has these file systems of its own. What lies over a part of them hides what the runtime masks there, or hands
+/// out the host's: a bind of `/sys/fs/cgroup` would let a workload lift its own limits.
+pub(crate) fn reserved(path: &str) -> Option<&'static str> {
+    if kernel_directory(path).is_some() {
+        Some("it belongs to the kernel")
+    } else {
+        (path == "/dev").then_some("its devices are the runtime's")
+    }
+}
+
+/// `/proc` or `/sys`, where a path of a workload is that directory or below it, however it is written. Links are not followed.
+pub fn kernel_directory(path: &str) -> Option<&'static str> {
+    let cleaned = clean(path);
+    ["/proc", "/sys"].into_iter().find(|directory| is_within(&cleaned, directory))
+}
+
+/// Whether a cleaned path is this directory or below it.
+pub(crate) fn is_within(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn check_text(path: &str) -> Result<(), ParseError> {
     if path.is_empty() {
         return Err(ParseError::new("the path is empty"));
@@ -55,8 +78,9 @@ fn check_text(path: &str) -> Result<(), ParseError> {
     if path.contains('\0') {
         return Err(ParseError::new("a path cannot contain a NUL byte"));
     }
-    if path.contains("${") {
-        return Err(ParseError::new("variables are not substituted in paths").hint("write the path itself"));
+    if path.contains("${") || path.starts_with('$') {
+        return Err(ParseError::new("variables are not substituted in paths")
+            .hint("write the path itself; `~/` is the home directory, `./` the directory of this file"));
     }
     let bytes = path.as_bytes();
     let drive = bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && &bytes[1..3] == b":\\";
@@ -67,7 +91,7 @@ fn check_text(path: &str) -> Result<(), ParseError> {
 }
 
 /// Lexically cleaned: no empty, `.` or `..` parts, no slash at the end.
-pub(crate) fn clean(path: &str) -> String {
+pub fn clean(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {

@@ -9,12 +9,12 @@ use crate::{Condition, Restart, Service};
 pub(super) fn check(service: &Service) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, component) in service.components.iter().enumerate() {
-        for (name, condition) in &component.depends_on {
+        for (name, dependency) in &component.depends_on {
             let path = format!("components[{index}].depends_on.{name}");
             if *name == component.name {
                 problems.push(Problem::new(path, format!("`{name}` depends on itself")));
             } else {
-                problems.extend(one(service, path, name, *condition));
+                problems.extend(one(service, path, name, dependency.condition));
             }
         }
     }
@@ -31,9 +31,11 @@ fn one(service: &Service, path: String, name: &str, condition: Condition) -> Opt
         });
     };
     let dependency = &service.components[at];
-    if condition == Condition::Healthy && dependency.health.is_none() {
-        let problem = Problem::new(path, format!("`{name}` has no health check, so it never becomes healthy"));
-        let problem = problem.hint("add `[components.health]` to it, or wait for `started`");
+    if condition == Condition::Healthy && dependency.no_health {
+        // Without one of its own it may have its image's, which is not known here.
+        let problem = Problem::new(path, format!("`{name}` is not probed, so it never becomes healthy"));
+        let problem =
+            problem.hint("leave `health = \"none\"` out, give it `[components.health]`, or wait for `started`");
         return Some(problem.related(format!("components[{at}].health"), "this component"));
     }
     let endless = matches!(dependency.restart, Restart::Always | Restart::UnlessStopped);

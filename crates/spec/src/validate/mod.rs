@@ -2,14 +2,17 @@
 
 mod component;
 mod dependencies;
+mod grants;
 mod mounts;
 mod names;
 mod network;
 mod permissions;
 mod ports;
+mod secrets;
 
 use std::collections::HashMap;
 
+pub(crate) use component::{MAX_STRING, is_host_name};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -19,6 +22,25 @@ use crate::Service;
 pub const MAX_WORKLOAD_NAME: usize = 50;
 /// Longest name of a service.
 pub const MAX_SERVICE_NAME: usize = 40;
+
+/// The most components of a service.
+pub const MAX_COMPONENTS: usize = 1000;
+
+pub(crate) fn too_many_components() -> String {
+    format!("a service has at most {MAX_COMPONENTS} components")
+}
+
+/// The most published ports of a component: an engine has a rule or a process for each.
+pub const MAX_PORTS: usize = 1024;
+pub(crate) const MANY_PORTS: &str =
+    "publish fewer, or use `network = \"host\"` without `ports`, where every port of the workload is the host's";
+
+pub(crate) fn too_many_ports() -> String {
+    format!("a component publishes at most {MAX_PORTS} ports")
+}
+
+/// The most files of a log.
+pub const MAX_LOG_FILES: u32 = 1000;
 
 /// One rule that a service breaks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -52,11 +74,16 @@ impl Problem {
 impl Service {
     /// Every rule the service breaks; none for a service that may be deployed.
     pub fn validate(&self) -> Vec<Problem> {
+        if self.components.len() > MAX_COMPONENTS {
+            return vec![Problem::new("components", too_many_components())];
+        }
         let mut problems = names::service(self);
         for (index, component) in self.components.iter().enumerate() {
             let path = format!("components[{index}]");
             problems.extend(component::check(&path, component));
             problems.extend(network::check(&path, component));
+            problems.extend(grants::check(&path, component));
+            problems.extend(secrets::check(&path, component));
         }
         problems.extend(names::labels("labels", &self.labels));
         problems.extend(unique_names(self));

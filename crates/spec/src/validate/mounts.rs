@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::Problem;
-use crate::mount::{paths, short};
-use crate::{Component, Mount, MountSource};
+use super::component::TOO_LARGE;
+use crate::mount::{paths, short, tmpfs};
+use crate::units::MAX_SIZE;
+use crate::{Component, Mount, MountSource, TmpfsOptions};
 
 /// Checks `volumes`, `tmpfs` and the paths of the profile together.
 pub(super) fn check(path: &str, component: &Component) -> Vec<Problem> {
@@ -27,6 +29,9 @@ fn unsound(mount: &Mount) -> Option<String> {
     if mount.target == "/" || !is_clean(&mount.target) {
         return Some(format!("`{}` is not a path to mount at", mount.target.escape_default()));
     }
+    if let Some(reason) = paths::reserved(&mount.target) {
+        return Some(format!("nothing can be mounted at `{}`: {reason}", mount.target));
+    }
     match &mount.source {
         MountSource::Volume { name, external: _ } => short::volume_name(name).err().map(|error| error.message),
         MountSource::Bind { path, .. } if !is_clean(path) => {
@@ -39,8 +44,28 @@ fn unsound(mount: &Mount) -> Option<String> {
             Some(format!("`{letter}` is not a relabelling"))
         }
         MountSource::Tmpfs { mode: Some(mode), .. } if *mode > 0o7777 => Some(format!("`{mode:o}` is not a file mode")),
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        MountSource::Tmpfs { size: Some(size), .. } if size.0 == 0 => {
+            Some("a tmpfs of size 0 would have no limit".to_owned())
+        }
+        MountSource::Tmpfs { size: Some(size), .. } if size.0 > MAX_SIZE => Some(TOO_LARGE.to_owned()),
+        MountSource::Tmpfs { size, options, .. } => unsound_options(size.is_some(), options).map(str::to_owned),
+        MountSource::Bind { .. } => None,
     }
+}
+
+fn unsound_options(has_size: bool, options: &TmpfsOptions) -> Option<&'static str> {
+    let TmpfsOptions { percent, uid, gid, inodes, exec: _, suid: _, dev: _ } = options;
+    if has_size && percent.is_some() {
+        return Some("a tmpfs has a size in bytes or in percent, not both");
+    }
+    if percent.is_some_and(|percent| !(1..=100).contains(&percent)) {
+        return Some("the share of a tmpfs is 1 to 100 percent");
+    }
+    if [uid, gid].into_iter().flatten().any(|id| *id > tmpfs::MAX_ID) {
+        return Some("the owner of a tmpfs is no number that the kernel knows");
+    }
+    let is_limit = inodes.is_none_or(|inodes| (1..=tmpfs::MAX_INODES).contains(&inodes));
+    (!is_limit).then_some("the number of files of a tmpfs is no limit")
 }
 
 fn is_clean(path: &str) -> bool {

@@ -38,8 +38,11 @@ pub(super) fn service(service: &Service) -> Vec<Problem> {
 pub(super) fn labels(path: &str, labels: &BTreeMap<String, String>) -> Vec<Problem> {
     let problem = |key: &String| {
         let path = format!("{path}.{key}");
-        if key.is_empty() || key.contains('\0') {
+        if key.is_empty() {
             Some(Problem::new(path, "a label needs a key"))
+        } else if let Some(wrong) = key.chars().find(|c| c.is_whitespace() || c.is_control() || *c == '=') {
+            let message = format!("the key of a label cannot contain `{}`", wrong.escape_debug());
+            Some(Problem::new(path, message).hint("use letters, digits, `.`, `-`, `_` and `/`"))
         } else if key.starts_with(RESERVED_LABEL) {
             Some(Problem::new(path, format!("labels that start with `{RESERVED_LABEL}` are reserved")))
         } else {

@@ -1,6 +1,6 @@
 //! A component's network against its ports and its profile.
 
-use super::Problem;
+use super::{MANY_PORTS, MAX_PORTS, Problem, too_many_ports};
 use crate::{Component, ExtraHost, Network, Port};
 
 pub(super) fn check(path: &str, component: &Component) -> Vec<Problem> {
@@ -26,9 +26,41 @@ pub(super) fn check(path: &str, component: &Component) -> Vec<Problem> {
         let wrong = ExtraHost::new(&line.name, &line.address.to_string()).err();
         problems.extend(wrong.map(|error| Problem::new(format!("{path}.extra_hosts"), error.message)));
     }
+    problems.extend(resolver(path, component));
+    if component.ports.len() > MAX_PORTS {
+        problems.push(Problem::new(format!("{path}.ports"), too_many_ports()).hint(MANY_PORTS));
+    }
     if component.ports.iter().any(|port| port.container_port == 0) {
         problems.push(Problem::new(format!("{path}.ports"), "a container port is between 1 and 65535"));
     }
+    problems
+}
+
+/// Words of a `resolv.conf`.
+fn resolver(path: &str, component: &Component) -> Vec<Problem> {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    let is_domain = |name: &String| {
+        let bare = name.strip_suffix('.').unwrap_or(name);
+        name.len() <= 253 && bare.split('.').all(|part| !part.is_empty() && part.bytes().all(is_part))
+    };
+    let is_none = component.dns_search == ["."];
+    let domains = component.dns_search.iter().enumerate().filter(|(_, name)| !is_none && !is_domain(name));
+    let mut problems: Vec<Problem> = domains
+        .map(|(at, name)| {
+            let message = format!("`{}` is not a domain", name.escape_debug());
+            let problem = Problem::new(format!("{path}.dns_search[{at}]"), message);
+            problem.hint("write `example.com`, or `.` alone for none")
+        })
+        .collect();
+    let is_option = |option: &String| {
+        let (name, value) = option.split_once(':').unwrap_or((option, "0"));
+        !name.is_empty() && name.bytes().all(is_part) && !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())
+    };
+    let options = component.dns_options.iter().enumerate().filter(|(_, option)| !is_option(option));
+    problems.extend(options.map(|(at, option)| {
+        let message = format!("`{}` is not an option of the resolver", option.escape_debug());
+        Problem::new(format!("{path}.dns_options[{at}]"), message).hint("write `ndots:2`, `timeout:1`, `rotate`")
+    }));
     problems
 }
 

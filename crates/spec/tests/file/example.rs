@@ -13,7 +13,7 @@ fn the_example_is_valid() {
     let [db, app, front] = parsed.service.components.as_slice() else { panic!("three components") };
     assert!(db.health.is_some());
     assert!(matches!(&db.mounts[0].source, MountSource::Volume { name, external: false } if name == "data"));
-    assert_eq!(app.depends_on["db"], Condition::Healthy);
+    assert_eq!(app.depends_on["db"], Condition::Healthy.into());
     assert_eq!(front.ports[0].to_string(), "127.0.0.1:8080:80/tcp");
 }
 

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use hythe_spec::{ByteSize, Millicores, Millis, MountSource, Network, Probe, Restart, RuntimeKind, Signal};
+use hythe_spec::{
+    ByteSize, HttpProbe, Millicores, Millis, MountSource, Network, Probe, Restart, RuntimeKind, Signal, Tls,
+    TmpfsOptions,
+};
 
 use crate::support::{Memory, component, good, memory, messages, one};
 
@@ -76,8 +79,28 @@ fn volumes_have_three_forms_and_relative_paths_a_base() {
     assert_eq!(sources["/d"], (bind("/home/me/d"), false));
     assert_eq!(sources["/up"], (bind("/srv/up"), true));
     assert_eq!(sources["/v"], (MountSource::Volume { name: "v".to_owned(), external: true }, false));
-    assert_eq!(sources["/t"], (MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700) }, false));
-    assert_eq!(sources["/run"], (MountSource::Tmpfs { size: None, mode: None }, false));
+    assert_eq!(
+        sources["/t"],
+        (MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700), options: Default::default() }, false)
+    );
+    let options = TmpfsOptions {
+        percent: Some(50),
+        uid: Some(1),
+        gid: Some(2),
+        inodes: Some(9),
+        exec: true,
+        suid: true,
+        dev: true,
+    };
+    let all = MountSource::Tmpfs { size: None, mode: None, options };
+    for form in [
+        "tmpfs = '/t:size=50%,uid=1,gid=2,nr_inodes=9,exec,suid,dev'",
+        "volumes = ['type=tmpfs,target=/t,tmpfs-size=50%,uid=1,gid=2,nr_inodes=9,exec,suid,dev']",
+        "volumes = [{ type = 'tmpfs', target = '/t', size = '50%', uid = 1, gid = 2, nr_inodes = 9, exec = true, suid = true, dev = true }]",
+    ] {
+        assert_eq!(good(&one(form), &memory([])).service.components[0].mounts[0].source, all, "{form}");
+    }
+    assert_eq!(sources["/run"], (MountSource::Tmpfs { size: None, mode: None, options: Default::default() }, false));
 }
 
 #[test]
@@ -110,10 +133,10 @@ fn networks_are_keywords_or_names() {
 }
 
 #[test]
-fn health_checks_have_three_kinds() {
+fn health_checks_have_four_kinds() {
     let probe =
         |line: &str| component(&format!("[components.health]\n{line}"), &memory([])).health.map(|health| health.probe);
-    let http = |port, path: &str| Some(Probe::Http { port, path: path.to_owned() });
+    let http = |port, path: &str| Some(Probe::Http(HttpProbe::new(port, path.to_owned())));
     assert_eq!(probe("http = ':8080/healthz'"), http(8080, "/healthz"));
     assert_eq!(probe("http = 8080"), http(8080, "/"));
     assert_eq!(probe("http = 'http://localhost/x'"), http(80, "/x"));
@@ -123,4 +146,55 @@ fn health_checks_have_three_kinds() {
         probe("exec = 'test -f /x'"),
         Some(Probe::Exec { command: vec!["test".into(), "-f".into(), "/x".into()] })
     );
+}
+
+#[test]
+fn http_check_says_what_is_asked_and_what_is_a_success() {
+    let probe = |line: &str| match component(&format!("[components.health]\n{line}"), &memory([]))
+        .health
+        .map(|health| health.probe)
+    {
+        Some(Probe::Http(http)) => http,
+        other => panic!("{line}: {other:?}"),
+    };
+    let secure = HttpProbe { tls: Some(Tls::Verified), ..HttpProbe::new(8443, "/x".to_owned()) };
+    assert_eq!(probe("http = 'https://localhost:8443/x'"), secure);
+    assert_eq!(probe("http = 'https://localhost'").port, 443);
+    assert_eq!(probe("http = { port = 8443, path = '/x', tls = true }"), secure);
+    assert_eq!(probe("http = { port = 1, tls = 'insecure' }").tls, Some(Tls::Insecure));
+    assert_eq!(probe("http = { port = 1, tls = false }").tls, None);
+    let full = probe("http = { port = 1, status = [200, '301-302'], body = 'ok', headers = { X-A = 'b' } }");
+    assert_eq!(full.status.iter().map(ToString::to_string).collect::<Vec<_>>(), ["200", "301-302"]);
+    assert_eq!((full.body.as_deref(), full.headers["x-a"].as_str()), (Some("ok"), "b"));
+    assert_eq!(probe("http = { port = 1, status = 204 }").status.len(), 1);
+}
+
+#[test]
+fn grpc_check_is_a_port_or_a_table() {
+    let probe =
+        |line: &str| component(&format!("health = {{ {line} }}"), &memory([])).health.map(|health| health.probe);
+    assert_eq!(probe("grpc = 9000"), Some(Probe::Grpc { port: 9000, service: None }));
+    let service = Some("shop.Cart".to_owned());
+    assert_eq!(probe("grpc = { port = 9000, service = 'shop.Cart' }"), Some(Probe::Grpc { port: 9000, service }));
+}
+
+#[test]
+fn health_none_is_no_check_at_all_and_absent_leaves_it_to_the_image() {
+    for line in ["health = 'none'", "health = { exec = ['NONE'] }"] {
+        let component = component(line, &memory([]));
+        assert!(component.no_health && component.health.is_none(), "{line}");
+    }
+    assert!(!component("", &memory([])).no_health);
+    let checked = component("health = { tcp = 1, start_period = '1m', start_interval = '2s' }", &memory([]));
+    assert_eq!(checked.health.and_then(|health| health.start_interval), Some(Millis(2000)));
+}
+
+#[test]
+fn what_a_plain_check_does_not_say_is_not_written_down() {
+    let plain = component("health = { http = ':80/x' }", &memory([]));
+    let text = serde_json::to_string(&plain).expect("JSON");
+    assert!(text.contains(r#""probe":{"type":"http","port":80,"path":"/x"}"#), "{text}");
+    for key in ["no_health", "start_interval", "tls", "headers", "server_name", "body"] {
+        assert!(!text.contains(&format!("\"{key}\"")), "{key}: {text}");
+    }
 }

@@ -43,14 +43,24 @@ volumes = [
     "data:/data",
     "/srv:/srv:ro,rshared,Z",
     { type = "volume", source = "theirs", target = "/theirs", external = true, read_only = true },
+    { type = "tmpfs", target = "/a:b", size = "1m", mode = "0700", uid = 1, gid = 2, nr_inodes = 9, exec = true },
+    { type = "tmpfs", target = "/a,b", size = "5%", suid = true, dev = true, read_only = true },
+    { type = "tmpfs", target = "/a:ro" },
 ]
-tmpfs = ["/t:size=64m,mode=0700", "/u:ro", "/v"]
+tmpfs = ["/t:size=64m,mode=0700", "/u:ro", "/v", "/w:size=5%,uid=7,nr_inodes=9,exec"]
 user = "1000:app"
 workdir = "/srv"
 hostname = "www.example.com"
 network = ["one", "two"]
 dns = ["10.0.0.1", "fd00::1"]
 extra_hosts = ["db:10.0.0.5", "gate:host-gateway"]
+dns_search = ["example.com", "b.example."]
+dns_options = ["ndots:2", "rotate"]
+group_add = ["video", 1001]
+sysctls = { "net.core.somaxconn" = 1024, "kernel.sem" = "250 32000 32 128" }
+devices = ["/dev/kvm", "/dev/sda:/dev/disk:r", "vendor.com/class=one"]
+logs = { max_size = "10m", max_files = 3 }
+platform = "linux/arm/v7"
 restart = "on-failure:3"
 stop_signal = "USR1"
 stop_grace = "1m500ms"
@@ -64,7 +74,9 @@ init = true
 tty = true
 stdin = true
 labels = { c = "d" }
-depends_on = { db = "healthy", job = "completed" }
+depends_on = { db = { condition = "healthy", restart = true }, job = "completed" }
+pull_policy = "always"
+on_config_change = "signal:SIGUSR1"
 health = { http = ":8080/up", interval = "1s", timeout = "200ms", retries = 7, start_period = "3s", on_failure = "restart" }
 permissions = { profile = "standard", no_new_privileges = false, cap_add = ["NET_RAW"], cap_drop = ["KILL"], seccomp = "/srv/seccomp.json" }
 [[components]]
@@ -79,7 +91,7 @@ name = "job"
 image = "job:1"
 restart = "no"
 network = "none"
-health = { exec = ["true", "a b"] }
+health = { exec = ["true", "a b"], start_interval = "1s" }
 permissions = "standard"
 [[components]]
 name = "caged"
@@ -89,6 +101,19 @@ permissions = { name = "mine", read = ["/etc/x:/x", "volume://v:/y"], write = ["
 name = "nothing"
 image = "nothing:1"
 permissions = "none"
+[[components]]
+name = "unprobed"
+image = "x:1"
+health = "none"
+[[components]]
+name = "served"
+image = "x:1"
+health = { grpc = { port = 9000, service = "shop.Cart" } }
+[[components]]
+name = "secured"
+image = "x:1"
+[components.health]
+http = { port = 8443, tls = "insecure", server_name = "a.b", headers = { X = "y" }, status = [200, "300-399"], body = "ok" }
 [[components]]
 name = "netted"
 image = "netted:1"

@@ -1,6 +1,8 @@
-use hythe_spec::{Component, Condition, Drift, ImageRef, Network, Permissions, Restart, Service};
+use hythe_spec::{
+    Component, Condition, Dependency, Drift, ImageRef, Network, Permissions, PullPolicy, Restart, Service,
+};
 
-use crate::support::{bad, memory, messages, one};
+use crate::support::{bad, good, memory, messages, one};
 
 fn component(name: &str) -> Component {
     let image = ImageRef { domain: "localhost".into(), path: "x".into(), tag: Some("1".into()), digest: None };
@@ -18,9 +20,9 @@ fn problems(components: Vec<Component>) -> Vec<String> {
 
 #[test]
 fn dependencies_are_known_and_have_no_cycle() {
-    let depends = |name: &str, on: &str, condition| {
+    let depends = |name: &str, on: &str, condition: Condition| {
         let mut component = component(name);
-        component.depends_on.insert(on.to_owned(), condition);
+        component.depends_on.insert(on.to_owned(), condition.into());
         component
     };
     let cycle = problems(vec![
@@ -37,11 +39,54 @@ fn dependencies_are_known_and_have_no_cycle() {
         problems(vec![depends("a", "b", Condition::Started)]),
         ["components[0].depends_on.b: there is no component `b`"]
     );
-    assert_eq!(problems(vec![depends("a", "b", Condition::Healthy), component("b")]).len(), 1);
+    assert!(problems(vec![depends("a", "b", Condition::Healthy), component("b")]).is_empty(), "its image may have one");
+    let mut unprobed = component("b");
+    unprobed.no_health = true;
+    assert_eq!(problems(vec![depends("a", "b", Condition::Healthy), unprobed]).len(), 1);
     let mut once = component("b");
     assert_eq!(problems(vec![depends("a", "b", Condition::Completed), once.clone()]).len(), 1);
     once.restart = Restart::No;
     assert!(problems(vec![depends("a", "b", Condition::Completed), once]).is_empty());
+}
+
+#[test]
+fn a_dependency_is_a_word_or_a_table_and_never_optional() {
+    let file = |how: &str| {
+        let db = "[[components]]\nname = 'db'\nimage = 'x'\nhealth = { tcp = 1 }\n";
+        one(&format!("depends_on = {{ db = {how} }}\n{db}"))
+    };
+    let depends = |how: &str| good(&file(how), &memory([])).service.components[0].depends_on["db"];
+    assert_eq!(depends("'healthy'"), Condition::Healthy.into());
+    assert_eq!(depends("{ restart = true }"), Dependency { condition: Condition::Started, restart: true });
+    let full = Dependency { condition: Condition::Healthy, restart: true };
+    assert_eq!(depends("{ condition = 'service_healthy', restart = true, required = true }"), full);
+    let optional = bad(&file("{ required = false }"), &memory([])).render(false);
+    assert!(optional.contains("a dependency cannot be optional"), "{optional}");
+    assert!(optional.contains("leave it out of `depends_on`"), "{optional}");
+}
+
+#[test]
+fn a_dependency_that_says_no_more_is_its_condition_on_the_wire() {
+    let written = |dependency: Dependency| serde_json::to_value(dependency).expect("a dependency is written");
+    assert_eq!(written(Condition::Healthy.into()), serde_json::json!("healthy"));
+    let full = Dependency { condition: Condition::Healthy, restart: true };
+    assert_eq!(written(full), serde_json::json!({ "condition": "healthy", "restart": true }));
+    for dependency in [full, Condition::Completed.into()] {
+        assert_eq!(serde_json::from_value::<Dependency>(written(dependency)).ok(), Some(dependency));
+    }
+}
+
+#[test]
+fn a_pull_policy_of_the_digest_needs_one() {
+    let policy = |image: &str| {
+        let mut component = component("a");
+        component.image = image.parse().expect("a reference");
+        component.pull_policy = PullPolicy::Digest;
+        problems(vec![component])
+    };
+    let words = "needs a digest, and `docker.io/library/x:1` has none";
+    assert_eq!(policy("x:1"), [format!("components[0].pull_policy: `pull_policy = \"digest\"` {words}")]);
+    assert!(policy(&format!("x@sha256:{}", "a".repeat(64))).is_empty());
 }
 
 #[test]
@@ -80,11 +125,36 @@ fn one_component_is_checked_field_by_field() {
         "restart = 'sometimes'",
         "dns = 'localhost'",
         "extra_hosts = ['x']",
+        "dns_search = ['a b']",
+        "dns_search = ['.', 'a']",
+        "dns_options = ['ndots:x']",
+        "group_add = ['keep-groups']",
+        "group_add = ['video', 'video']",
+        "group_add = [4294967295]",
+        "sysctls = { 'kernel.core_pattern' = '|/x' }",
+        "network = 'host'\nsysctls = { 'net.core.somaxconn' = 1 }",
+        "sysctls = ['net/core/somaxconn=1']",
+        "devices = ['kvm']",
+        "devices = ['/dev/kvm', '/dev/fuse:/dev/kvm']",
+        "devices = ['/dev/kvm']\nvolumes = ['/x:/dev/kvm']",
+        "logs = { max_size = '1k' }",
+        "logs = { max_files = 0 }",
+        "platform = 'windows/amd64'",
+        "platform = 'linux/arm46'",
         "command = 'a \"b'",
         "network = ['none', 'a']",
         "health = { tcp = 0 }",
         "health = { http = '/x' }",
         "health = { tcp = 1, exec = 'x' }",
+        "health = 'off'",
+        "health = { grpc = 0 }",
+        "health = { tcp = 1, start_interval = 0 }",
+        "health = { http = { port = 1, tls = 'maybe' } }",
+        "health = { http = { port = 1, status = 99 } }",
+        "health = { http = { port = 1, status = '300-200' } }",
+        "health = { http = { port = 1, server_name = 'a b' } }",
+        "health = { http = { port = 1, headers = { 'a b' = 'c' } } }",
+        "health = { http = { port = 1, headers = { A = \"b\\nc\" } } }",
         "labels = ['a']",
         "user = 4294967295",
     ] {
@@ -113,10 +183,10 @@ fn a_wire_service_cannot_open_what_its_profile_closes() {
 }
 
 #[test]
-fn a_conflict_is_found_beside_a_broken_neighbour_and_told_once() {
+fn a_conflict_is_found_beside_a_broken_neighbour_and_reported_once() {
     let text = format!(
-        "{}[[components]]\nname = 'b'\nimage = 'x'\nports = ['9/xyz', '1-65535:1-65535']\n",
-        one("ports = ['1-65535:1-65535', 'x']")
+        "{}[[components]]\nname = 'b'\nimage = 'x'\nports = ['9/xyz', '1-1000:1-1000']\n",
+        one("ports = ['1-1000:1-1000', 'x']")
     );
     let found: Vec<_> = bad(&text, &memory([])).diagnostics.into_iter().map(|one| (one.path, one.message)).collect();
     let expected = [

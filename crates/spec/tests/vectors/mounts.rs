@@ -88,7 +88,7 @@ fn common(mount: Mount) -> Value {
             put("propagation", json!(propagation));
             put("selinux", json!(selinux));
         }
-        MountSource::Tmpfs { size, mode } => {
+        MountSource::Tmpfs { size, mode, options: _ } => {
             put("type", json!("tmpfs"));
             put("size", json!(size));
             put("mode", json!(mode));

@@ -6,27 +6,34 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use hythe_runtime::{LogLine, LogStream, Result};
+use futures_util::{StreamExt, stream};
+use hythe_runtime::{InstanceRef, LogLine, LogStream, MAX_LOG_TAIL, Result};
 use tokio::time::Instant;
 
 use super::{OPERATION, Reading};
-use crate::core::Core;
+use crate::context::Context;
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(150);
 /// Pause in lengths of the look before it.
 const PAUSE_PER_LOOK: u32 = 4;
 
 /// Lines until the instance has ended, and the last of them.
-pub(super) fn polled(core: Core, id: String, reading: Reading) -> LogStream {
-    let follower =
-        Follower { core, id, reading, ready: VecDeque::new(), held: None, pause: Duration::ZERO, ended: false };
+pub(super) fn polled(context: Context, instance: InstanceRef, reading: Reading) -> LogStream {
+    let follower = Follower {
+        context,
+        instance,
+        reading,
+        ready: VecDeque::new(),
+        held: None,
+        pause: Duration::ZERO,
+        ended: false,
+    };
     stream::unfold(follower, |mut follower| async move { follower.next().await.map(|line| (line, follower)) }).boxed()
 }
 
 struct Follower {
-    core: Core,
-    id: String,
+    context: Context,
+    instance: InstanceRef,
     reading: Reading,
     ready: VecDeque<LogLine>,
     /// The last line of the last look; it may have been seen half-written, and is given once it is there again.
@@ -58,10 +65,20 @@ impl Follower {
 
     async fn look(&mut self) -> Result<()> {
         // Asked before reading: what is written after the answer "ended" does not exist.
-        let container = self.core.container(OPERATION, &self.id).await?;
+        let container = self.context.container(OPERATION, &self.instance).await?;
         let lives = matches!(container.state.status.as_str(), "running" | "paused" | "stopping");
         let once = Reading { follow: false, until: None, ..self.reading };
-        self.ready = self.core.lines(&container, once, !lives).await?.try_collect().await?;
+        let mut lines = self.context.lines(&container, once, !lives).await?;
+        let mut bytes = 0;
+        while let Some(line) = lines.next().await.transpose()? {
+            bytes += line.line.len();
+            self.ready.push_back(line);
+            if bytes > MAX_LOG_TAIL {
+                // The next look goes on there.
+                self.held = None;
+                return Ok(());
+            }
+        }
         self.ended = !lives;
         if lives {
             let last = self.ready.pop_back();

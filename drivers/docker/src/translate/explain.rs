@@ -1,24 +1,14 @@
-//! The create document for people: keys in order, secrets masked.
+//! The create document for people: keys in order.
 
-use hythe_runtime::plan::{MASK, is_secret};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-/// The request with masked environment values and sorted keys.
-pub(crate) fn explained(name: &str, body: Value) -> Value {
-    let mut body = sorted(body);
-    if let Some(Value::Array(env)) = body.get_mut("Env") {
-        env.iter_mut().for_each(mask);
+/// The request with sorted keys.
+pub(crate) fn explained(name: &str, platform: Option<&str>, body: Value) -> Value {
+    let mut query = json!({ "name": name });
+    if let Some(platform) = platform {
+        query["platform"] = json!(platform);
     }
-    sorted(
-        serde_json::json!({ "method": "POST", "path": "/containers/create", "query": { "name": name }, "body": body }),
-    )
-}
-
-fn mask(variable: &mut Value) {
-    let Some((key, _)) = variable.as_str().and_then(|text| text.split_once('=')) else { return };
-    if is_secret(key) {
-        *variable = Value::String(format!("{key}={MASK}"));
-    }
+    sorted(json!({ "method": "POST", "path": "/containers/create", "query": query, "body": body }))
 }
 
 fn sorted(value: Value) -> Value {

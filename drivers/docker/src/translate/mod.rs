@@ -1,6 +1,7 @@
 //! Pure translation: a plan into the document of a create, the engine's answers into what was observed. No I/O here.
 
 mod explain;
+mod image;
 mod mounts;
 mod observed;
 mod plan;
@@ -9,8 +10,9 @@ mod setup;
 mod tests;
 
 pub(crate) use explain::explained;
-pub(crate) use observed::{listed, observed, timestamp};
-pub(crate) use plan::{Surroundings, create, later_networks, reference};
+pub(crate) use image::{digest, full, image};
+pub(crate) use observed::{listed, observed, state_of, timestamp};
+pub(crate) use plan::{Surroundings, create, later_networks, platform, reference};
 pub(crate) use setup::image_config;
 
 /// Which program answers the API; they differ in what they take.

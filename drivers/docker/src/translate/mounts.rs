@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use bollard::models::{Mount as Native, MountBindOptions, MountBindOptionsPropagationEnum, MountType};
-use hythe_spec::{ByteSize, Mount, MountSource};
+use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
 use super::{Engine, Surroundings};
 
@@ -48,8 +48,8 @@ pub(crate) fn translate(mounts: &[Mount], read_only_root: bool, around: &Surroun
                 mount.bind_options = propagation.as_deref().and_then(bind_options);
                 translated.mounts.get_or_insert_default().push(mount);
             }
-            MountSource::Tmpfs { size, mode } => {
-                let options = tmpfs_options(*size, *mode, *read_only, around.engine);
+            MountSource::Tmpfs { size, mode, options: more } => {
+                let options = tmpfs_options(*size, *mode, more, *read_only, around.engine);
                 translated.tmpfs.get_or_insert_default().insert(target.clone(), options);
             }
         }
@@ -88,9 +88,19 @@ fn relabelled(path: &str, target: &str, read_only: bool, propagation: Option<&st
 }
 
 /// Podman fills a tmpfs with what the image has there unless told not to; dockerd never does.
-fn tmpfs_options(size: Option<ByteSize>, mode: Option<u32>, read_only: bool, engine: Engine) -> String {
+fn tmpfs_options(
+    size: Option<ByteSize>,
+    mode: Option<u32>,
+    more: &TmpfsOptions,
+    read_only: bool,
+    engine: Engine,
+) -> String {
     let access = if read_only { "ro" } else { "rw" };
-    let mut options = format!("{access},nosuid,nodev,noexec,mode={:o}", mode.unwrap_or(DEFAULT_TMPFS_MODE));
+    let protections = more.protections().join(",");
+    let mut options = format!("{access},{protections},mode={:o}", mode.unwrap_or(DEFAULT_TMPFS_MODE));
+    for limit in more.limits() {
+        options.push_str(&format!(",{limit}"));
+    }
     if let Some(size) = size {
         options.push_str(&format!(",size={}", size.0));
     }

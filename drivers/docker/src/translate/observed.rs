@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hythe_runtime::{
-    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State, words,
+    EngineHealth, Exit, Identity, InstanceId, Listed, Observed, ObservedMount, ObservedNetwork, State, docker_compat,
 };
+use hythe_spec::vocabulary::ExitCause;
 use hythe_spec::{ByteSize, Millicores, Port, Protocol, Resources, Ulimit};
 use jiff::Timestamp;
 
@@ -13,7 +14,9 @@ use super::Engine;
 use super::mounts::{COVER, COVERED};
 use super::plan::WITHOUT_NAMES;
 use super::setup;
-use crate::native::{Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerState, Row};
+use crate::api_types::{
+    Container, ContainerHostConfig, ContainerMount, ContainerNetworks, ContainerRow, ContainerState,
+};
 
 /// Size of `/dev/shm` that both engines give when none is asked for; reported as no limit of ours.
 const DEFAULT_SHM: i64 = 64 << 20;
@@ -21,7 +24,7 @@ const DEFAULT_SHM: i64 = 64 << 20;
 const MODES: [&str; 2] = ["none", "host"];
 
 /// A row of a list.
-pub(crate) fn listed(row: Row) -> Listed {
+pub(crate) fn listed(row: ContainerRow) -> Listed {
     let state = state_of(&row.state);
     let ports = row
         .ports
@@ -73,26 +76,33 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         command: config.cmd,
         env: config.env.iter().map(|entry| pair(entry)).collect(),
         // Dockerd adds nothing to the image's; what Podman adds its API does not tell.
-        given_env: (engine == Engine::Podman).then(BTreeSet::new),
+        explicit_env: (engine == Engine::Podman).then(BTreeSet::new),
         user: some(config.user),
         workdir: some(config.working_dir),
         hostname: some(config.hostname),
-        network_mode: words::network_mode(&host_config.network_mode),
+        network_mode: docker_compat::network_mode(&host_config.network_mode),
         dns: Some(setup::addresses(&host_config.dns)),
-        extra_hosts: Some(words::hosts(&host_config.extra_hosts)),
+        extra_hosts: Some(docker_compat::hosts(&host_config.extra_hosts)),
+        dns_search: Some(host_config.dns_search.clone()),
+        dns_options: Some(host_config.dns_options.clone()),
+        group_add: Some(host_config.group_add.clone()),
+        // Podman's API tells neither.
+        sysctls: (engine == Engine::Docker).then(|| host_config.sysctls.clone()),
+        devices: (engine == Engine::Docker).then(|| setup::devices(&host_config)),
+        logs: (engine == Engine::Docker).then(|| setup::logs(&host_config.log_config)),
         resources: resources(&host_config),
-        own_limits: engine == Engine::Podman,
+        default_limits_unknown: engine == Engine::Podman,
         read_only,
         // Unsaid is the daemon's default, and that none unless configured.
         init: Some(host_config.init.unwrap_or_default()),
         tty: Some(config.tty),
         stdin: Some(config.open_stdin),
-        stop_signal: words::signal(&config.stop_signal),
+        stop_signal: docker_compat::signal(&config.stop_signal),
         stop_grace: config.stop_timeout.and_then(setup::seconds),
         security: setup::security(&host_config, engine),
         engine_restart: Some(setup::restart(&host_config.restart_policy)),
         auto_remove: host_config.auto_remove,
-        beyond: setup::beyond(&host_config),
+        unmodelled: setup::beyond(&host_config, engine),
     }
 }
 
@@ -107,7 +117,7 @@ fn started(now: State, state: &ContainerState) -> Option<Timestamp> {
     if now == State::Exited { started.map(|at| finished.map_or(at, |end| at.min(end))) } else { started }
 }
 
-fn state_of(word: &str) -> State {
+pub(crate) fn state_of(word: &str) -> State {
     match word {
         "created" | "configured" | "initialized" => State::Created,
         "running" => State::Running,
@@ -123,7 +133,12 @@ fn state_of(word: &str) -> State {
 fn exit(now: State, state: &ContainerState) -> Option<Exit> {
     let ended = now == State::Exited || (now == State::Created && state.exit_code != 0);
     let error = (!state.error.is_empty()).then(|| state.error.clone());
-    ended.then(|| Exit { oom: state.oom_killed, error, ..Exit::from_code(state.exit_code) })
+    let cause = if now == State::Created { ExitCause::NeverStarted } else { ExitCause::Exited };
+    let exit = match Exit::from_code(state.exit_code).oom_killed(state.oom_killed) {
+        exit if exit.cause == ExitCause::Exited => Exit { cause, ..exit },
+        exit => exit,
+    };
+    ended.then_some(Exit { error, ..exit })
 }
 
 /// `Exited (137) 2 minutes ago`.

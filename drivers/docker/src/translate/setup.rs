@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hythe_runtime::words::{self, Beyond};
-use hythe_runtime::{ImageConfig, ObservedSecurity};
-use hythe_spec::Millis;
+use hythe_runtime::docker_compat::Unmodelled;
+use hythe_runtime::{ImageConfig, ImageHealth, ObservedSecurity, docker_compat};
 use hythe_spec::permissions::CAPABILITIES;
+use hythe_spec::{Device, LogLimits, Millis};
 
 use super::Engine;
 use super::observed::pair;
-use crate::native::{ContainerConfig, ContainerHostConfig, ContainerRestart};
+use super::plan::CDI;
+use crate::api_types::{ContainerConfig, ContainerDevice, ContainerHostConfig, ContainerLog, ContainerRestart};
 
 /// What dockerd gives where it is told nothing.
 const DEFAULT_CAPABILITIES: [&str; 14] = [
@@ -37,8 +38,8 @@ pub(super) fn security(config: &ContainerHostConfig, engine: Engine) -> Observed
     ObservedSecurity {
         capabilities: capabilities(config, engine),
         privileged: Some(config.privileged),
-        seccomp: Some(words::seccomp(&config.security_opt)),
-        no_new_privileges: Some(words::no_new_privileges(&config.security_opt)),
+        seccomp: Some(docker_compat::seccomp(&config.security_opt)),
+        no_new_privileges: Some(docker_compat::no_new_privileges(&config.security_opt)),
     }
 }
 
@@ -67,12 +68,14 @@ fn names(list: &[String]) -> BTreeSet<String> {
 }
 
 pub(super) fn restart(policy: &ContainerRestart) -> String {
-    words::restart(&policy.name, u64::try_from(policy.maximum_retry_count).unwrap_or_default())
+    docker_compat::restart(&policy.name, u64::try_from(policy.maximum_retry_count).unwrap_or_default())
 }
 
 /// What has no key in a service file.
-pub(super) fn beyond(config: &ContainerHostConfig) -> Vec<String> {
-    let beyond = Beyond {
+pub(super) fn beyond(config: &ContainerHostConfig, engine: Engine) -> Vec<String> {
+    let requested: usize = config.device_requests.iter().map(|request| request.device_ids.len().max(1)).sum();
+    let told = if engine == Engine::Docker { devices(config).len() } else { 0 };
+    let unmodelled = Unmodelled {
         security: &config.security_opt,
         namespaces: &[
             ("pid", &config.pid_mode),
@@ -80,13 +83,35 @@ pub(super) fn beyond(config: &ContainerHostConfig) -> Vec<String> {
             ("uts", &config.uts_mode),
             ("user", &config.userns_mode),
         ],
-        counted: &[
-            ("devices", config.devices.len() + config.device_requests.len()),
-            ("sysctls", config.sysctls.len()),
-            ("additional groups", config.group_add.len()),
-        ],
+        counted: &[("devices", (config.devices.len() + requested).saturating_sub(told))],
     };
-    beyond.told()
+    unmodelled.told()
+}
+
+/// Those that a plan can ask for, sorted.
+pub(super) fn devices(config: &ContainerHostConfig) -> Vec<Device> {
+    let paths = config.devices.iter().map(|device| {
+        let ContainerDevice { path_on_host, path_in_container, cgroup_permissions } = device;
+        Device::Path {
+            path: path_on_host.clone(),
+            target: path_in_container.clone(),
+            access: cgroup_permissions.clone(),
+        }
+    });
+    let named = config.device_requests.iter().filter(|request| request.driver == CDI);
+    let names = named.flat_map(|request| &request.device_ids).map(|name| Device::Cdi { name: name.clone() });
+    let mut devices: Vec<Device> = paths.chain(names).filter(|device| device.check().is_ok()).collect();
+    devices.sort();
+    devices
+}
+
+/// How much of the log is kept, as far as it is said.
+pub(super) fn logs(log: &ContainerLog) -> LogLimits {
+    let value = |name: &str| log.config.get(name);
+    LogLimits {
+        max_size: value("max-size").and_then(|text| text.parse().ok()),
+        max_files: value("max-file").and_then(|text| text.parse().ok()),
+    }
 }
 
 pub(super) fn addresses(list: &[String]) -> Vec<IpAddr> {
@@ -131,8 +156,9 @@ pub(crate) fn image_config(config: ContainerConfig) -> ImageConfig {
         env: config.env.iter().map(|entry| pair(entry)).collect(),
         user: some(config.user),
         workdir: some(config.working_dir),
-        stop_signal: words::signal(&config.stop_signal),
+        stop_signal: docker_compat::signal(&config.stop_signal),
         labels: config.labels,
+        health: ImageHealth::read(&config.healthcheck),
     }
 }
 
@@ -144,7 +170,7 @@ mod tests {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let config =
             ContainerHostConfig { cap_add: owned(add), cap_drop: owned(drop), ..ContainerHostConfig::default() };
-        assert_eq!(capabilities(&config, Engine::Podman), None, "it does not tell its default");
+        assert_eq!(capabilities(&config, Engine::Podman), None, "it does not report its default");
         capabilities(&config, Engine::Docker).unwrap_or_default()
     }
 

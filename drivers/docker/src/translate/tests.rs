@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security, State};
-use hythe_spec::{ByteSize, Millicores, Millis, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit};
+use hythe_spec::{
+    ByteSize, LogLimits, Millicores, Millis, Mount, MountSource, Port, Resources, Seccomp, Signal, Ulimit,
+};
 use serde_json::{Value, json};
 
 use super::{Engine, Surroundings, create, explained, later_networks, listed, observed};
@@ -37,13 +39,17 @@ fn full_plan() -> Plan {
             [("API_KEY", "s3cret"), ("EMPTY", ""), ("WORD", "a=b c")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned())),
         ),
-        labels: BTreeMap::from([("team".to_owned(), "ops".to_owned())]),
+        annotations: BTreeMap::from([("team".to_owned(), "ops".to_owned())]),
         ports: ["127.0.0.1:8080:80", "[::1]:8080:80", "53/udp"]
             .iter()
             .flat_map(|spec| Port::parse_spec(spec).unwrap())
             .collect(),
         mounts: vec![
-            mount("/cache", MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700) }, false),
+            mount(
+                "/cache",
+                MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o700), options: Default::default() },
+                false,
+            ),
             mount(
                 "/config",
                 MountSource::Bind {
@@ -57,9 +63,16 @@ fn full_plan() -> Plan {
         ],
         user: Some("1000:1000".to_owned()),
         workdir: Some("/work".to_owned()),
-        network: PlanNetwork::Bridged { attachments: vec![attach("hythe-shop"), attach("other")] },
+        network: PlanNetwork::Networks { attachments: vec![attach("hythe-shop"), attach("other")] },
         dns: vec!["10.0.0.53".parse().unwrap()],
         extra_hosts: vec!["gate:host-gateway".parse().unwrap()],
+        dns_search: vec!["example.com".to_owned()],
+        dns_options: vec!["ndots:2".to_owned()],
+        group_add: vec!["video".to_owned(), "1001".to_owned()],
+        sysctls: BTreeMap::from([("net.core.somaxconn".to_owned(), "1024".to_owned())]),
+        devices: vec!["/dev/fuse:rw".parse().unwrap(), "vendor.com/class=one".parse().unwrap()],
+        platform: Some("linux/arm64".parse().unwrap()),
+        logs: Some(LogLimits { max_size: Some(ByteSize(10 << 20)), max_files: Some(2) }),
         stop_signal: Some(Signal(2)),
         stop_grace: Millis(1_500),
         resources: Resources {
@@ -85,18 +98,28 @@ fn full_plan() -> Plan {
 
 fn around(engine: Engine) -> Surroundings {
     Surroundings {
+        rootless: false,
         engine,
         version: ApiVersion(1, 41),
+        pids: false,
         selinux: false,
         seccomp: Some("{\"defaultAction\":\"SCMP_ACT_ALLOW\"}".to_owned()),
-        own_limits: if engine == Engine::Podman { vec![Ulimit::parse("nproc", "30000").unwrap()] } else { Vec::new() },
+        default_limits_unknown: if engine == Engine::Podman {
+            vec![Ulimit::parse("nproc", "30000").unwrap()]
+        } else {
+            Vec::new()
+        },
         log_file_bytes: 1 << 20,
         log_files: 3,
     }
 }
 
 fn document(plan: &Plan, around: &Surroundings) -> Value {
-    explained(&plan.name(), serde_json::to_value(create(plan, around)).unwrap())
+    explained(
+        &plan.name(),
+        super::platform(plan, around).as_deref(),
+        serde_json::to_value(create(plan, around)).unwrap(),
+    )
 }
 
 #[test]
@@ -172,7 +195,7 @@ fn a_state_nobody_knows_spoils_nothing() {
 }
 
 #[test]
-fn an_inspect_is_told_whole() {
+fn an_inspected_container() {
     let container = json!({
         "Id": "c1", "Name": "/shop-web-2-1", "Created": "2026-11-22T10:13:06.232222654Z", "Image": "93dc36", "RestartCount": 0,
         "State": {"Status": "created", "OOMKilled": false, "Pid": 0, "ExitCode": 127, "Error": "exec: \"x\": not found",

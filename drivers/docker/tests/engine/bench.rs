@@ -54,7 +54,7 @@ impl Bench {
         Plan {
             command: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
             env: BTreeMap::from([("A".to_owned(), "b=c d".to_owned())]),
-            labels: BTreeMap::from([("user".to_owned(), "la\"bel".to_owned())]),
+            annotations: BTreeMap::from([("user".to_owned(), "la\"bel".to_owned())]),
             hostname: "box".to_owned(),
             stop_grace: Millis(1_000),
             ..Plan::plain(self.image.parse().unwrap(), identity)
@@ -67,7 +67,7 @@ impl Bench {
 
     pub(crate) async fn ended(&self, id: &InstanceId) {
         for _ in 0..400 {
-            if self.docker.inspect(&self.cx, id).await.unwrap().state == State::Exited {
+            if self.docker.inspect(&self.cx, &id.to_ref()).await.unwrap().state == State::Exited {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -76,7 +76,7 @@ impl Bench {
     }
 
     pub(crate) async fn lines(&self, id: &InstanceId, options: LogOptions) -> Vec<LogLine> {
-        let logs = self.docker.logs().unwrap().logs(&self.cx, id, &options).await.unwrap();
+        let logs = self.docker.logs().unwrap().logs(&self.cx, &id.to_ref(), &options).await.unwrap();
         tokio::time::timeout(Duration::from_secs(20), logs.try_collect()).await.unwrap().unwrap()
     }
 
@@ -96,12 +96,12 @@ impl Bench {
         let id = self.run(plan).await;
         self.ended(&id).await;
         let lines = self.lines(&id, LogOptions::default()).await;
-        self.docker.remove(&self.cx, &id).await.unwrap();
+        self.docker.remove(&self.cx, &id.to_ref()).await.unwrap();
         lines.iter().map(|line| String::from_utf8_lossy(&line.line).into_owned() + "\n").collect()
     }
 
     pub(crate) async fn end(&self, id: &InstanceId) {
-        self.docker.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
-        self.docker.remove(&self.cx, id).await.unwrap();
+        self.docker.stop(&self.cx, &id.to_ref(), &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+        self.docker.remove(&self.cx, &id.to_ref()).await.unwrap();
     }
 }

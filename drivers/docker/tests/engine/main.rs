@@ -12,7 +12,7 @@ use std::time::Duration;
 use bench::Bench;
 use futures_util::{StreamExt, TryStreamExt};
 use hythe_runtime::{
-    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, InstanceId, LogLine, LogOptions, NetworkSpec, Plan,
+    Attachment, Cursor, ErrorKind, EventKind, ExecRequest, Filter, InstanceRef, LogLine, LogOptions, NetworkSpec, Plan,
     PlanNetwork, Runtime, State, StdStream, Stop, VolumeSpec,
 };
 use hythe_spec::{ByteSize, Millicores, Mount, MountSource, Port, Protocol, Resources};
@@ -39,10 +39,10 @@ async fn lifecycle(bench: Bench) {
     let (first, second) = tokio::join!(docker.create(cx, &plan), docker.create(cx, &plan));
     let id = first.unwrap();
     assert_eq!(second.unwrap(), id);
-    assert_eq!(docker.inspect(cx, &id).await.unwrap().state, State::Created);
+    assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().state, State::Created);
     assert_eq!(docker.run(cx, &plan).await.unwrap(), id);
-    docker.start(cx, &id).await.unwrap();
-    let seen = docker.inspect(cx, &id).await.unwrap();
+    docker.start(cx, &id.to_ref()).await.unwrap();
+    let seen = docker.inspect(cx, &id.to_ref()).await.unwrap();
     assert_eq!((seen.state, seen.name.as_str(), seen.exit.as_ref()), (State::Running, plan.name().as_str(), None));
     assert_eq!(seen.identity.as_ref(), Some(&plan.identity));
     assert_eq!(seen.labels.get("user").unwrap(), "la\"bel");
@@ -55,19 +55,19 @@ async fn lifecycle(bench: Bench) {
     let row = docker.list(cx, &Filter { labels: plan.identity.labels() }).await.unwrap();
     assert_eq!(row.len(), 1);
     assert_eq!((&row[0].id, row[0].state, &row[0].identity), (&id, State::Running, &seen.identity));
-    assert_eq!(docker.remove(cx, &id).await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(docker.remove(cx, &id.to_ref()).await.unwrap_err().kind(), ErrorKind::Conflict);
     let mut other = plan.clone();
     other.identity.plan_hash = "other".to_owned();
     assert_eq!(docker.create(cx, &other).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    docker.stop(cx, &id, &Stop { signal: None, grace: Duration::from_millis(500) }).await.unwrap();
-    docker.stop(cx, &id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
-    let seen = docker.inspect(cx, &id).await.unwrap();
-    assert_eq!((seen.state, seen.exit.unwrap().code), (State::Exited, 137));
+    docker.stop(cx, &id.to_ref(), &Stop { signal: None, grace: Duration::from_millis(500) }).await.unwrap();
+    docker.stop(cx, &id.to_ref(), &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+    let seen = docker.inspect(cx, &id.to_ref()).await.unwrap();
+    assert_eq!((seen.state, seen.exit.unwrap().code), (State::Exited, Some(137)));
     assert_eq!(docker.list(cx, &Filter { labels: plan.identity.labels() }).await.unwrap()[0].exit_code, Some(137));
-    docker.remove(cx, &id).await.unwrap();
-    docker.remove(cx, &id).await.unwrap();
-    assert_eq!(docker.inspect(cx, &id).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(docker.start(cx, &id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    docker.remove(cx, &id.to_ref()).await.unwrap();
+    docker.remove(cx, &id.to_ref()).await.unwrap();
+    assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(docker.start(cx, &id.to_ref()).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 async fn failures(bench: Bench) {
@@ -76,11 +76,11 @@ async fn failures(bench: Bench) {
         let mut plan = bench.plan("");
         plan.command = Some(vec![command.to_owned()]);
         let id = docker.create(cx, &plan).await.unwrap();
-        let error = docker.start(cx, &id).await.unwrap_err();
+        let error = docker.start(cx, &id.to_ref()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.message().contains(command), "{error}");
-        assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, code, "{command}");
-        docker.remove(cx, &id).await.unwrap();
+        assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().exit.unwrap().code, Some(code), "{command}");
+        docker.remove(cx, &id.to_ref()).await.unwrap();
     }
     type Case = (ErrorKind, &'static str, fn(&mut Plan));
     let cases: [Case; 5] = [
@@ -96,7 +96,7 @@ async fn failures(bench: Bench) {
         let error = docker.run(cx, &plan).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(word), "{error}");
-        docker.remove(cx, &InstanceId(plan.name())).await.unwrap();
+        docker.remove(cx, &InstanceRef::name(plan.name())).await.unwrap();
     }
     assert!(!std::path::Path::new("/no").exists());
 }
@@ -116,7 +116,7 @@ fn volume(name: &str, target: &str) -> Mount {
 
 fn bridged(networks: &[&str]) -> PlanNetwork {
     let attach = |name: &&str| Attachment { network: (*name).to_owned(), aliases: vec!["me".to_owned()] };
-    PlanNetwork::Bridged { attachments: networks.iter().map(attach).collect() }
+    PlanNetwork::Networks { attachments: networks.iter().map(attach).collect() }
 }
 
 async fn confinement(bench: Bench) {
@@ -132,13 +132,13 @@ async fn confinement(bench: Bench) {
     plan.security.capabilities = vec!["CHOWN".to_owned()];
     plan.resources.ulimits = vec![hythe_spec::Ulimit::parse("nofile", "512:1024").unwrap()];
     plan.extra_hosts = vec!["db:10.1.2.3".parse().unwrap(), "six:::1".parse().unwrap()];
-    let tmpfs = MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o1770) };
+    let tmpfs = MountSource::Tmpfs { size: Some(ByteSize(1 << 20)), mode: Some(0o1770), options: Default::default() };
     plan.mounts = vec![
         bind(directory.path().to_str().unwrap(), "/b"),
         Mount { target: "/t".to_owned(), source: tmpfs, read_only: false },
     ];
     let id = bench.docker.create(&bench.cx, &plan).await.unwrap();
-    let seen = bench.docker.inspect(&bench.cx, &id).await.unwrap();
+    let seen = bench.docker.inspect(&bench.cx, &id.to_ref()).await.unwrap();
     assert_eq!(
         seen.mounts
             .iter()
@@ -203,9 +203,15 @@ async fn logs(bench: Bench) {
         }
     }
     bench.end(&id2).await;
-    let future = LogOptions { since: Some(jiff::Timestamp::now() + Duration::from_secs(100)), ..LogOptions::default() };
+    let future = LogOptions {
+        since: Some(hythe_runtime::Clock::system().now() + Duration::from_secs(100)),
+        ..LogOptions::default()
+    };
     assert_eq!(bench.lines(&id, future).await, []);
-    let past = LogOptions { until: Some(jiff::Timestamp::now() - Duration::from_secs(100)), ..LogOptions::default() };
+    let past = LogOptions {
+        until: Some(hythe_runtime::Clock::system().now() - Duration::from_secs(100)),
+        ..LogOptions::default()
+    };
     assert_eq!(bench.lines(&id, past).await, []);
     bench.end(&id).await;
     let id = bench.docker.create(&bench.cx, &bench.plan("true")).await.unwrap();
@@ -228,7 +234,7 @@ async fn follows(bench: Bench) {
     assert_eq!(words, ["1", "2", "3", "4", "5", "end"]);
     bench.end(&id).await;
     let id = bench.run(&bench.plan("while true; do echo x; sleep 0.2; done")).await;
-    let until = jiff::Timestamp::now() + Duration::from_secs(1);
+    let until = hythe_runtime::Clock::system().now() + Duration::from_secs(1);
     let lines = bench.lines(&id, LogOptions { follow: true, until: Some(until), ..LogOptions::default() }).await;
     assert!(!lines.is_empty());
     bench.end(&id).await;
@@ -242,7 +248,7 @@ async fn execs(bench: Bench) {
         command: command.iter().map(|word| (*word).to_owned()).collect(),
         ..ExecRequest::default()
     };
-    let session = exec.exec(cx, &id, &request(&["sh", "-c", "echo out; echo err >&2; exit 7"])).await.unwrap();
+    let session = exec.exec(cx, &id.to_ref(), &request(&["sh", "-c", "echo out; echo err >&2; exit 7"])).await.unwrap();
     let parts: Vec<_> = session.output.try_collect().await.unwrap();
     let of = |stream| {
         parts.iter().filter(|(from, _)| *from == stream).flat_map(|(_, bytes)| bytes.to_vec()).collect::<Vec<u8>>()
@@ -250,12 +256,12 @@ async fn execs(bench: Bench) {
     assert_eq!((of(StdStream::Stdout), of(StdStream::Stderr)), (b"out\n".to_vec(), b"err\n".to_vec()));
     assert_eq!(session.exit.await.unwrap(), 7);
     for (command, code) in [("/no/such", 127), ("/etc", 126)] {
-        let session = exec.exec(cx, &id, &request(&[command])).await.unwrap();
+        let session = exec.exec(cx, &id.to_ref(), &request(&[command])).await.unwrap();
         let _: Vec<_> = session.output.collect().await;
         assert_eq!(session.exit.await.unwrap(), code, "{command}");
     }
     let piped = ExecRequest { stdin: true, ..request(&["sh", "-c", "cat; echo done >&2"]) };
-    let mut session = exec.exec(cx, &id, &piped).await.unwrap();
+    let mut session = exec.exec(cx, &id.to_ref(), &piped).await.unwrap();
     let mut stdin = session.stdin.take().unwrap();
     let total: usize = 16 << 20;
     let writer = tokio::spawn(async move {
@@ -278,20 +284,21 @@ async fn execs(bench: Bench) {
     let size = hythe_runtime::TerminalSize { columns: 91, rows: 17 };
     let shown =
         ExecRequest { tty: true, size: Some(size), ..request(&["sh", "-c", "sleep 0.5; stty size; printf prompt"]) };
-    let session = exec.exec(cx, &id, &shown).await.unwrap();
+    let session = exec.exec(cx, &id.to_ref(), &shown).await.unwrap();
     let parts: Vec<_> = session.output.map(|part| part.unwrap().1).collect().await;
     assert_eq!(String::from_utf8_lossy(&parts.concat()), "17 91\r\nprompt");
-    bench.docker.stop(cx, &id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
-    assert_eq!(exec.exec(cx, &id, &request(&["true"])).await.unwrap_err().kind(), ErrorKind::Conflict);
+    bench.docker.stop(cx, &id.to_ref(), &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+    assert_eq!(exec.exec(cx, &id.to_ref(), &request(&["true"])).await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(
-        exec.attach(cx, &id, &hythe_runtime::AttachRequest::default()).await.unwrap_err().kind(),
+        exec.attach(cx, &id.to_ref(), &hythe_runtime::AttachRequest::default()).await.unwrap_err().kind(),
         ErrorKind::Conflict
     );
     bench.end(&id).await;
     let mut plan = bench.plan("read line; echo got $line; exit 5");
     plan.stdin = true;
     let id = bench.run(&plan).await;
-    let mut session = exec.attach(cx, &id, &hythe_runtime::AttachRequest { stdin: true }).await.unwrap();
+    let mut session =
+        exec.attach(cx, &id.to_ref(), &hythe_runtime::AttachRequest { stdin: true, size: None }).await.unwrap();
     session.stdin.as_mut().unwrap().write_all(b"word\n").await.unwrap();
     let parts: Vec<_> = session.output.map(|part| part.unwrap().1).collect().await;
     assert_eq!((parts.concat(), session.exit.await.unwrap()), (b"got word\n".to_vec(), 5));
@@ -304,7 +311,7 @@ async fn watches(bench: Bench) {
     let plan = bench.plan("exit 3");
     let id = bench.run(&plan).await;
     bench.ended(&id).await;
-    docker.remove(cx, &id).await.unwrap();
+    docker.remove(cx, &id.to_ref()).await.unwrap();
     let (mut kinds, mut cursors) = (Vec::new(), Vec::new());
     while kinds.last() != Some(&EventKind::Removed) {
         let event = tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap().unwrap();
@@ -351,7 +358,7 @@ async fn networks(bench: Bench) {
     };
     plan.ports = vec![port(Protocol::Tcp, Some("127.0.0.1")), port(Protocol::Udp, Some("127.0.0.1"))];
     let id = bench.run(&plan).await;
-    let seen = docker.inspect(cx, &id).await.unwrap();
+    let seen = docker.inspect(cx, &id.to_ref()).await.unwrap();
     assert_eq!(seen.networks.iter().map(|network| network.name.clone()).collect::<Vec<_>>(), names);
     assert!(
         seen.networks.iter().all(|network| !network.addresses.is_empty() && network.aliases.iter().flatten().any(|alias| alias == "me")),
@@ -368,12 +375,12 @@ async fn networks(bench: Bench) {
     taken.network = bridged(&[&names[0]]);
     taken.ports = seen.ports.iter().filter(|port| port.protocol == Protocol::Tcp).cloned().collect();
     assert_eq!(docker.run(cx, &taken).await.unwrap_err().kind(), ErrorKind::Conflict);
-    docker.remove(cx, &InstanceId(taken.name())).await.unwrap();
-    assert_eq!(networks.remove(cx, &names[0]).await.unwrap_err().kind(), ErrorKind::Conflict);
+    docker.remove(cx, &InstanceRef::name(taken.name())).await.unwrap();
+    assert_eq!(networks.remove(cx, &names[0], "driver-test").await.unwrap_err().kind(), ErrorKind::Conflict);
     bench.end(&id).await;
     for name in &names {
-        networks.remove(cx, name).await.unwrap();
-        networks.remove(cx, name).await.unwrap();
+        networks.remove(cx, name, "driver-test").await.unwrap();
+        networks.remove(cx, name, "driver-test").await.unwrap();
     }
 }
 
@@ -393,15 +400,15 @@ async fn volumes(bench: Bench) {
     plan.mounts = vec![volume(&name, "/v")];
     let id = bench.run(&plan).await;
     bench.ended(&id).await;
-    let error = volumes.remove(cx, &name).await.unwrap_err();
+    let error = volumes.remove(cx, &name, "driver-test").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains(&plan.name()), "{error}");
-    let mount = docker.inspect(cx, &id).await.unwrap().mounts.remove(0);
+    let mount = docker.inspect(cx, &id.to_ref()).await.unwrap().mounts.remove(0);
     assert_eq!((mount.kind.as_str(), mount.source.as_str(), mount.target.as_str()), ("volume", name.as_str(), "/v"));
-    docker.remove(cx, &id).await.unwrap();
+    docker.remove(cx, &id.to_ref()).await.unwrap();
     assert!(volumes.list(cx).await.unwrap().iter().any(|volume| volume.name == name));
-    volumes.remove(cx, &name).await.unwrap();
-    volumes.remove(cx, &name).await.unwrap();
+    volumes.remove(cx, &name, "driver-test").await.unwrap();
+    volumes.remove(cx, &name, "driver-test").await.unwrap();
 }
 
 async fn images(bench: Bench) {
@@ -425,6 +432,7 @@ async fn images(bench: Bench) {
         args: BTreeMap::from([("WORD".to_owned(), "well".to_owned())]),
         labels: BTreeMap::new(),
         no_cache: true,
+        network: Default::default(),
     };
     let built = images.build(cx, &request, &sink).await.unwrap();
     assert_eq!(images.get(cx, &request.image).await.unwrap().id, built.id);
@@ -448,18 +456,18 @@ async fn images(bench: Bench) {
         images.push(cx, &remote, &sink).await.unwrap();
         let digest = images.resolve(cx, &remote).await.unwrap().digest;
         images.remove(cx, &remote).await.unwrap();
-        let pulled = images.pull(cx, &remote, &sink).await.unwrap();
+        let pulled = images.pull(cx, &remote, None, &sink).await.unwrap();
         assert!(pulled.digests.iter().any(|known| known.ends_with(&digest)), "{pulled:?} {digest}");
         let by_digest = hythe_spec::ImageRef { digest: Some(digest), ..remote.clone() };
-        assert_eq!(images.pull(cx, &by_digest, &sink).await.unwrap().id, pulled.id);
+        assert_eq!(images.pull(cx, &by_digest, None, &sink).await.unwrap().id, pulled.id);
         let missing = hythe_spec::ImageRef { tag: Some("none".to_owned()), ..remote.clone() };
-        assert_eq!(images.pull(cx, &missing, &sink).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(images.pull(cx, &missing, None, &sink).await.unwrap_err().kind(), ErrorKind::NotFound);
         images.remove(cx, &remote).await.unwrap();
     }
     images.remove(cx, &request.image).await.unwrap();
     images.remove(cx, &request.image).await.unwrap();
     let closed = "127.0.0.1:9/x:1".parse().unwrap();
-    assert_eq!(images.pull(cx, &closed, &sink).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(images.pull(cx, &closed, None, &sink).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(images.list(cx).await.unwrap().iter().any(|known| known.tags.contains(image)));
 }
 
@@ -468,11 +476,11 @@ async fn stats(bench: Bench) {
     plan.resources.memory = Some(ByteSize(64 << 20));
     let id = bench.run(&plan).await;
     let stats = bench.docker.stats().unwrap();
-    let sample = stats.sample(&bench.cx, &id).await.unwrap();
+    let sample = stats.sample(&bench.cx, &id.to_ref()).await.unwrap();
     assert!(sample.cpu_nanos > 0 && sample.memory_bytes > 0, "{sample:?}");
     assert_eq!(sample.memory_limit, Some(64 << 20));
-    bench.docker.stop(&bench.cx, &id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
-    assert_eq!(stats.sample(&bench.cx, &id).await.unwrap_err().kind(), ErrorKind::Conflict);
+    bench.docker.stop(&bench.cx, &id.to_ref(), &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+    assert_eq!(stats.sample(&bench.cx, &id.to_ref()).await.unwrap_err().kind(), ErrorKind::Conflict);
     bench.end(&id).await;
 }
 
@@ -482,21 +490,25 @@ async fn stops(bench: Bench) {
         .run(&bench.plan("trap 'exit 42' TERM; trap 'exit 43' USR1; echo ready; while true; do sleep 0.1; done"))
         .await;
     bench.ready(&id, 1).await;
-    docker.stop(cx, &id, &Stop { signal: None, grace: Duration::from_secs(10) }).await.unwrap();
-    assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, 42);
-    docker.start(cx, &id).await.unwrap();
+    docker.stop(cx, &id.to_ref(), &Stop { signal: None, grace: Duration::from_secs(10) }).await.unwrap();
+    assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().exit.unwrap().code, Some(42));
+    docker.start(cx, &id.to_ref()).await.unwrap();
     bench.ready(&id, 2).await;
-    docker.stop(cx, &id, &Stop { signal: Some(hythe_spec::Signal(10)), grace: Duration::from_secs(10) }).await.unwrap();
-    assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().code, 43);
+    docker
+        .stop(cx, &id.to_ref(), &Stop { signal: Some(hythe_spec::Signal(10)), grace: Duration::from_secs(10) })
+        .await
+        .unwrap();
+    assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().exit.unwrap().code, Some(43));
     bench.end(&id).await;
     let id = bench.run(&bench.plan("trap '' TERM; echo ready; while true; do sleep 0.1; done")).await;
     bench.ready(&id, 1).await;
     let slow = Stop { signal: None, grace: Duration::from_secs(2) };
-    let (stopped, ()) = tokio::join!(docker.stop(cx, &id, &slow), async {
+    let instance = id.to_ref();
+    let (stopped, ()) = tokio::join!(docker.stop(cx, &instance, &slow), async {
         tokio::time::sleep(Duration::from_millis(600)).await;
-        assert_eq!(docker.inspect(cx, &id).await.unwrap().state, State::Stopping);
+        assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().state, State::Stopping);
     });
     stopped.unwrap();
-    assert_eq!(docker.inspect(cx, &id).await.unwrap().exit.unwrap().signal, Some(hythe_spec::Signal::KILL));
+    assert_eq!(docker.inspect(cx, &id.to_ref()).await.unwrap().exit.unwrap().signal, Some(hythe_spec::Signal::KILL));
     bench.end(&id).await;
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_spec::mount::clean;
 use serde_json::{Map, Value, json};
 
 pub(super) fn invalid(words: impl Into<String>) -> Error {
@@ -77,16 +78,7 @@ pub(super) fn pairs(rest: &str) -> Result<Vec<(String, String)>> {
 
 /// A path over a directory, without `.` and `..`.
 pub(super) fn join(base: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{base}/{path}") };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in whole.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    if path.starts_with('/') { clean(path) } else { clean(&format!("{base}/{path}")) }
 }
 
 /// Sets a variable among `NAME=value` lines.

@@ -1,6 +1,6 @@
 //! Building images: the instructions of a Dockerfile, each `RUN` in an instance whose layer becomes the image's.
 //!
-//! Of one stage; the network of a `RUN` is the host's. Nothing is reused of earlier builds.
+//! Of one stage; a `RUN` is isolated like any workload, in a network that is there for this build alone. Nothing is reused of earlier builds.
 
 mod dockerfile;
 mod worker;
@@ -9,17 +9,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hythe_oci::Stored;
-use hythe_runtime::{BuildRequest, Error, ErrorKind, Progress, ProgressSink, Result};
+use hythe_runtime::context::run_blocking;
+use hythe_runtime::{BuildRequest, Error, ErrorKind, ImageHealth, Progress, ProgressSink, Result};
 use hythe_spec::ImageRef;
 use serde_json::{Map, Value, json};
 
 use crate::driver::Embedded;
-use crate::errand::Commit;
-use crate::error::{blocking, of_store};
+use crate::error::of_store;
+use crate::userns_exec::Commit;
 use dockerfile::{Step, arguments, expand, invalid, join, pairs, set_env, steps};
 use worker::Worker;
 
-pub(crate) use worker::PREFIX;
+pub(crate) use worker::{PREFIX, sweep_networks};
+
+/// Docker's format has it and OCI's has not.
+const HEALTHCHECK: &str = "Healthcheck";
 
 struct Build<'a> {
     embedded: &'a Embedded,
@@ -38,7 +42,10 @@ pub(crate) async fn build(embedded: &Embedded, request: &BuildRequest, progress:
         .map_err(|error| invalid(format!("cannot read `{path}`: {error}")).source(error))?;
     let (base, args, rest) = begin(embedded, request, &steps(&text)).await?;
     let config = serde_json::to_value(base.config.config()).ok().and_then(|config| config.as_object().cloned());
-    let config = config.unwrap_or_default();
+    let mut config = config.unwrap_or_default();
+    if !base.healthcheck.is_null() {
+        config.insert(HEALTHCHECK.to_owned(), base.healthcheck.clone());
+    }
     let mut build = Build { embedded, request, progress, args, config, base, worker: None };
     let outcome = build.all(&rest).await;
     let worker = build.worker.take();
@@ -65,14 +72,14 @@ async fn begin(
             "FROM" => {
                 let name = expand(&step.rest, &args);
                 if name.split_whitespace().count() != 1 || name == "scratch" {
-                    let message = format!("`FROM {name}` is not built here: one stage, over an image");
+                    let message = format!("`FROM {name}` is not supported: one stage, on a base image");
                     return Err(Error::new(ErrorKind::Unsupported, "build", message).hint(
                         "build it with Podman or Docker and import it, or pack programs with `hythe image pack`",
                     ));
                 }
                 let image: ImageRef = name.parse().map_err(|error| invalid(format!("`FROM {name}`: {error}")))?;
-                let store = embedded.core.store.clone();
-                let base = blocking("build", move || store.get(&image).map_err(of_store("build"))).await?;
+                let store = embedded.context.store.clone();
+                let base = run_blocking("build", move || store.get(&image).map_err(of_store("build"))).await?;
                 return Ok((base, args, steps[at + 1..].to_vec()));
             }
             other => return Err(invalid(format!("`{other}` comes before `FROM`"))),
@@ -124,6 +131,14 @@ impl Build<'_> {
                     self.nested("ExposedPorts", port, json!({}));
                 }
             }
+            "VOLUME" => {
+                let text = self.expand(rest);
+                let words = || text.split_whitespace().map(str::to_owned).collect();
+                let paths: Vec<String> = serde_json::from_str(&text).unwrap_or_else(|_| words());
+                for path in paths {
+                    self.nested("Volumes", join("/", &path), json!({}));
+                }
+            }
             "ENTRYPOINT" => {
                 self.set("Entrypoint", json!(arguments(rest)));
                 self.config.remove("Cmd");
@@ -136,10 +151,15 @@ impl Build<'_> {
                 self.set("WorkingDir", json!(path));
                 self.worker().await?.make_directory(path).await?;
             }
+            "HEALTHCHECK" => {
+                let check =
+                    ImageHealth::instruction(rest).map_err(|why| invalid(format!("`HEALTHCHECK {rest}`: {why}")))?;
+                self.set(HEALTHCHECK, check);
+            }
             "COPY" => self.copy(rest).await?,
             "RUN" => self.run(rest).await?,
             "MAINTAINER" => {}
-            other => return Err(invalid(format!("the instruction `{other}` is not built here"))),
+            other => return Err(invalid(format!("the instruction `{other}` is not supported"))),
         }
         Ok(())
     }
@@ -171,7 +191,11 @@ impl Build<'_> {
 
     async fn worker(&mut self) -> Result<&Worker> {
         if self.worker.is_none() {
-            self.worker = Some(Worker::new(self.embedded, &self.base).await?);
+            let worker = Worker::new(self.embedded, &self.base, self.request.network).await?;
+            if let Some(reason) = worker.lacks_network(self.request.network) {
+                self.report(format!("`RUN` has no network: {reason}"));
+            }
+            self.worker = Some(worker);
         }
         self.worker.as_ref().ok_or_else(|| invalid("there is no instance to build in"))
     }
@@ -190,7 +214,7 @@ impl Build<'_> {
         let words: Vec<String> =
             serde_json::from_str(&rest).unwrap_or_else(|_| rest.split_whitespace().map(str::to_owned).collect());
         if let Some(flag) = words.iter().find(|word| word.starts_with("--")) {
-            return Err(invalid(format!("`COPY {flag}` is not built here")));
+            return Err(invalid(format!("`COPY {flag}` is not supported")));
         }
         let [sources @ .., target] = words.as_slice() else { return Err(invalid("`COPY` wants two paths")) };
         let into = target.ends_with('/') || sources.len() > 1;
@@ -213,24 +237,24 @@ impl Build<'_> {
         if path.starts_with(&context) {
             Ok(path)
         } else {
-            Err(invalid(format!("`COPY {source}` leads out of the context")))
+            Err(invalid(format!("`COPY {source}` is outside of the build context")))
         }
     }
 
     async fn publish(&self, worker: Option<&Worker>) -> Result<Stored> {
-        let (store, name) = (&self.embedded.core.store, self.request.image.clone());
+        let (store, name) = (&self.embedded.context.store, self.request.image.clone());
         let base = match worker {
             None => self.base.clone(),
             Some(worker) => {
-                let (core, base) = (self.embedded.core.clone(), self.base.digest.clone());
+                let (context, base) = (self.embedded.context.clone(), self.base.digest.clone());
                 let image = worker.image().clone();
                 let commit = Commit { upper: worker.upper(), base, image, labels: BTreeMap::new() };
-                blocking("build", move || core.commit("build", commit)).await?
+                run_blocking("build", move || context.commit("build", commit)).await?
             }
         };
         let (store, config) = (store.clone(), self.config.clone());
         let working = worker.map(|worker| worker.image().clone());
-        blocking("build", move || {
+        run_blocking("build", move || {
             let built = store.configure(&base, &name, |had| *had = config.into()).map_err(of_store("build"))?;
             if let Some(working) = working {
                 store.remove(&working).map_err(of_store("build"))?;

@@ -5,53 +5,40 @@ use std::path::PathBuf;
 
 use futures_util::StreamExt;
 use hythe_oci::Stored;
+use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
-    Identity, InstanceId, LogOptions, Logs, OpContext, Plan, PlanNetwork, Progress, ProgressSink, Result, Security,
+    Attachment, Identity, InstanceRef, LogOptions, Logs, NetworkSpec, OpContext, Plan, PlanNetwork, Progress,
+    ProgressSink, Result,
 };
 use hythe_shim::files::{read_json, replace_json};
-use hythe_shim::record::Launch;
+use hythe_shim::record::Config;
 use hythe_shim::{Directory, Report};
-use hythe_spec::{ImageRef, Millis, Permissions, Seccomp};
+use hythe_spec::{BuildNetwork, ImageRef, Millis};
 
 use super::dockerfile::invalid;
-use crate::core::Shared;
+use crate::context::{Context, SharedContext};
 use crate::driver::Embedded;
-use crate::errand::Files;
-use crate::error::{Doing, blocking, of_fault};
+use crate::error::{IoContext, from_shim};
 use crate::instances::{Record, fresh_id};
-use crate::{client, lifecycle, observe, translate};
+use crate::userns_exec::{Change, Files};
+use crate::{client, image_volumes, lifecycle, observe, translate};
 
 /// What the names of such instances begin with; those that do not run are remains.
 pub(crate) const PREFIX: &str = "hythe-build-";
 /// Lines of a failing step that are quoted.
 const QUOTED: usize = 20;
-/// Docker's set.
-const CAPABILITIES: [&str; 14] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Worker {
-    core: Shared,
+    context: SharedContext,
     record: Record,
     image: ImageRef,
+    /// The network that is there for this build alone.
+    network: Option<String>,
 }
 
-fn plan(id: &str, image: ImageRef) -> Plan {
+/// Isolated like any workload: the standard permissions, which a plain plan has.
+fn plan(id: &str, image: ImageRef, network: PlanNetwork) -> Plan {
     let identity = Identity {
         owner: String::new(),
         service: PREFIX.to_owned(),
@@ -64,34 +51,73 @@ fn plan(id: &str, image: ImageRef) -> Plan {
         entrypoint: Some(Vec::new()),
         command: Some(Vec::new()),
         hostname: "build".to_owned(),
-        network: PlanNetwork::Host,
+        network,
         stop_grace: Millis(0),
         init: true,
-        security: Security {
-            capabilities: CAPABILITIES.map(str::to_owned).to_vec(),
-            seccomp: Seccomp::Default,
-            no_new_privileges: false,
-            privileged: false,
-        },
         ..Plan::plain(image, identity)
     }
 }
 
+/// A network for one build; `None`: it wants none, or there are none here.
+fn own_network(context: &Context, name: &str, wanted: BuildNetwork) -> Result<Option<String>> {
+    if wanted != BuildNetwork::Default || context.networks.is_none() {
+        return Ok(None);
+    }
+    let spec = NetworkSpec { name: name.to_owned(), labels: BTreeMap::new(), internal: false };
+    context.change_networks("build", Change::Ensure(spec))?;
+    Ok(Some(name.to_owned()))
+}
+
+/// Removes networks of builds that nobody finished, once their instances are gone.
+pub(crate) fn sweep_networks(context: &Context, operation: &'static str) -> Result<()> {
+    if context.networks.is_none() {
+        return Ok(());
+    }
+    let known = context.networks(operation)?.list()?;
+    let records = context.instances.all(operation)?;
+    let is_over = |name: &str| name.starts_with(PREFIX) && !records.iter().any(|record| record.name == name);
+    for network in known.into_iter().filter(|network| is_over(&network.name)) {
+        context.change_networks(operation, Change::Remove(network.name))?;
+    }
+    Ok(())
+}
+
 impl Worker {
-    pub(super) async fn new(embedded: &Embedded, base: &Stored) -> Result<Self> {
-        debug_assert!(Permissions::standard().capabilities.iter().all(|one| CAPABILITIES.contains(&one.as_str())));
-        let (core, digest) = (embedded.core.clone(), base.id.clone());
-        blocking("build", move || {
+    pub(super) async fn new(embedded: &Embedded, base: &Stored, wanted: BuildNetwork) -> Result<Self> {
+        let (context, digest) = (embedded.context.clone(), base.id.clone());
+        run_blocking("build", move || {
             let id = fresh_id("build")?;
             let named = |text: String| {
                 let image: std::result::Result<ImageRef, _> = text.parse();
                 image.map_err(|error| invalid(format!("`{text}`: {error}")))
             };
+            let name = format!("{PREFIX}{id}");
+            let image = named(format!("localhost/{name}:1"))?;
+            let network = own_network(&context, &name, wanted)?;
+            let made = match (&network, wanted) {
+                (Some(network), _) => {
+                    let attachment = Attachment { network: network.clone(), aliases: Vec::new() };
+                    PlanNetwork::Networks { attachments: vec![attachment] }
+                }
+                (None, BuildNetwork::Host) => PlanNetwork::Host,
+                (None, BuildNetwork::None | BuildNetwork::Default) => PlanNetwork::None,
+            };
             // By its id, whatever becomes of its name.
-            let plan = plan(&id, named(format!("localhost/build@{digest}"))?);
-            let image = named(format!("localhost/{PREFIX}{id}:1"))?;
-            let record = lifecycle::make(&core, "build", &plan, &format!("{PREFIX}{id}"), BTreeMap::new())?;
-            Ok(Self { core, record, image })
+            let outcome = named(format!("localhost/build@{digest}")).and_then(|base| {
+                lifecycle::make(
+                    &context,
+                    "build",
+                    &plan(&id, base, made),
+                    &name,
+                    BTreeMap::new(),
+                    image_volumes::ImageVolumes::None,
+                )
+            });
+            if let (Err(_), Some(network)) = (&outcome, &network) {
+                // What cannot be removed now is removed by the next agent.
+                let _ = context.change_networks("build", Change::Remove(network.clone()));
+            }
+            Ok(Self { context, record: outcome?, image, network })
         })
         .await
     }
@@ -106,12 +132,12 @@ impl Worker {
     }
 
     fn directory(&self) -> Directory {
-        self.core.instances.directory(&self.record.id)
+        self.context.instances.directory(&self.record.id)
     }
 
     async fn change(&self, files: Files) -> Result<()> {
-        let (core, directory) = (self.core.clone(), self.directory());
-        blocking("build", move || core.change_files("build", &directory, files)).await
+        let (context, directory) = (self.context.clone(), self.directory());
+        run_blocking("build", move || context.change_files("build", &directory, files)).await
     }
 
     pub(super) async fn make_directory(&self, path: String) -> Result<()> {
@@ -132,25 +158,25 @@ impl Worker {
         user: Option<String>,
         workdir: String,
     ) -> Result<()> {
-        let (core, record) = (self.core.clone(), self.record.clone());
+        let (context, record) = (self.context.clone(), self.record.clone());
         let shown = arguments.last().cloned().unwrap_or_default();
-        blocking("build", move || {
-            let directory = core.instances.directory(&record.id);
-            let launch: Launch = read_json(&directory.launch()).doing("build", "read the instance")?;
+        run_blocking("build", move || {
+            let directory = context.instances.directory(&record.id);
+            let config: Config = read_json(&directory.config()).context("build", "read the instance")?;
             let mut command = record.command.clone();
             command.env.extend(env);
             command.entrypoint = arguments;
             (command.user, command.workdir) = (user, workdir);
-            let places = lifecycle::places(&core, &record, launch.layers.clone());
-            let filters = launch.process.filters.clone();
-            let launch = translate::launch(&record.plan, &command, filters, &places, &core.machine);
-            replace_json(&directory.launch(), &launch, false).doing("build", "write what to start")?;
+            let instance = lifecycle::instance(&context, &record, config.layers.clone());
+            let filters = config.process.filters.clone();
+            let config = translate::shim_config("build", &record.plan, &command, filters, &instance, &context.host)?;
+            replace_json(&directory.config(), &config, false).context("build", "write what to start")?;
             // Each step's output is its own.
             match std::fs::remove_dir_all(directory.logs()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(error).doing("build", "clear the log")
+                    Err(error).context("build", "clear the log")
                 }
-                _ => lifecycle::start(&core, "build", &record),
+                _ => lifecycle::start(&context, "build", &record),
             }
         })
         .await?;
@@ -165,8 +191,8 @@ impl Worker {
 
     async fn follow(&self, embedded: &Embedded, progress: &ProgressSink) -> Result<VecDeque<String>> {
         let options = LogOptions { follow: true, ..LogOptions::default() };
-        let id = InstanceId(self.record.id.clone());
-        let mut lines = embedded.logs(&OpContext::new("build"), &id, &options).await?;
+        let instance = InstanceRef::id(self.record.id.clone());
+        let mut lines = embedded.logs(&OpContext::new("build"), &instance, &options).await?;
         let mut last = VecDeque::new();
         while let Some(line) = lines.next().await {
             let status = String::from_utf8_lossy(&line?.line).into_owned();
@@ -182,21 +208,34 @@ impl Worker {
 
     /// Waits until the shim has let go of the file system; the exit code.
     async fn settled(&self) -> Result<i32> {
-        let (core, record) = (self.core.clone(), self.record.clone());
-        blocking("build", move || {
-            let report = client::shim(&core.shim, "settle", &core.instances.directory(&record.id), "build")?;
+        let (context, record) = (self.context.clone(), self.record.clone());
+        run_blocking("build", move || {
+            let report = client::shim(&context.shim, "recover", &context.instances.directory(&record.id), "build")?;
             if let Report::Failed(fault) = report {
-                return Err(of_fault("build", &fault));
+                return Err(from_shim("build", &fault));
             }
-            let seen = observe::state(&core, "build", &record)?;
-            Ok(seen.run.and_then(|run| run.end).map_or(0, |end| end.code))
+            let seen = observe::state(&context, "build", &record)?;
+            Ok(seen.recorded.and_then(|recorded| recorded.exit).map_or(0, |end| end.code))
         })
         .await
     }
 
-    /// Removes the instance; its own failure is told only where there is no other.
+    /// Why its commands have no network although one was wanted.
+    pub(super) fn lacks_network(&self, wanted: BuildNetwork) -> Option<String> {
+        if wanted != BuildNetwork::Default || self.network.is_some() {
+            return None;
+        }
+        self.context.networks("build").err().map(|error| error.message().to_owned())
+    }
+
+    /// Removes the instance and its network; their own failure is told only where there is no other.
     pub(super) async fn discard<T>(self, embedded: &Embedded, outcome: Result<T>) -> Result<T> {
-        let removed = embedded.destroy(&self.record.id).await;
+        let mut removed = embedded.destroy(&self.record.id).await;
+        if let Some(network) = self.network {
+            let context = self.context;
+            let gone = run_blocking("build", move || context.change_networks("build", Change::Remove(network))).await;
+            removed = removed.and(gone);
+        }
         outcome.and_then(|done| removed.map(|()| done))
     }
 }

@@ -1,14 +1,15 @@
-//! Containers of an ordinary user, on a real kernel: root starts this program again as a user that no machine knows. It is its own shim, so it has its own `main`.
+//! Containers of an unprivileged user, on a real kernel: root starts this program again as a user that no machine knows. It is its own shim, so it has its own `main`.
 //!
 //! Needs, for the image, a static busybox (`HYTHE_TEST_BUSYBOX`, else `/bin/busybox`); without it everything is skipped, and said so.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a trial fails by panicking")]
 
-#[path = "../shim/bed.rs"]
-#[expect(dead_code, reason = "the bed of root's trials has more than these need")]
-mod bed;
+#[path = "../shim/harness.rs"]
+#[expect(dead_code, reason = "the harness of root's trials has more than these need")]
+mod harness;
 #[path = "../shim/image.rs"]
+#[expect(dead_code, reason = "these trials need fewer kinds of image")]
 mod image;
-#[path = "../network/kernel.rs"]
+#[path = "../../../../crates/network/tests/network/kernel.rs"]
 #[expect(dead_code, reason = "the trials of root's networks do and see more than these")]
 mod kernel;
 mod networks;
@@ -21,7 +22,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-use hythe_traces::ordinary::{IDS, USER, give_ids, newuidmap};
+use hythe_host_leaks::unprivileged::{IDS, USER, give_ids, newuidmap};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Says so to this program, started once more.
@@ -52,8 +53,8 @@ fn main() -> ExitCode {
             named.map(|(name, act)| trial((*name).to_owned(), *act)).collect()
         }
     };
-    if !bed::busybox().exists() {
-        println!("skipped {} trials: there is no `{}`", trials.len(), bed::busybox().display());
+    if !harness::busybox().exists() {
+        println!("skipped {} trials: there is no `{}`", trials.len(), harness::busybox().display());
         return ExitCode::SUCCESS;
     }
     if rustix::process::geteuid().is_root() {
@@ -75,7 +76,7 @@ fn by_root() -> ExitCode {
     chown(&roots, Some(USER), Some(USER)).unwrap();
     let run = |variables: &[outward::Variable]| {
         let mut command = Command::new(&program);
-        command.env(bed::ROOTS, &roots);
+        command.env(harness::ROOTS, &roots);
         command.args(std::env::args_os().skip(1)).envs(variables.iter().map(|(name, value)| (name, value)));
         command.current_dir("/").uid(USER).gid(USER).status().unwrap().success()
     };

@@ -1,4 +1,4 @@
-//! An ordinary user's way out of the machine, by each program that is installed and by one that does not work. Root makes a machine for it, which is a
+//! An unprivileged user's way out of the machine, by each program that is installed and by one that does not work. Root makes a machine for it, which is a
 //! network namespace, and starts this program once more there.
 
 use std::ffi::OsString;
@@ -9,13 +9,13 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hythe_host_leaks::unprivileged::{give_ids, newuidmap};
 use hythe_runtime::{Attachment, InstanceId, NetworkSpec, Networks, Plan, PlanNetwork, Runtime};
-use hythe_traces::ordinary::{give_ids, newuidmap};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 
-use crate::bed::{Bed, kill, runs};
+use crate::harness::{Harness, kill, runs};
 use crate::networks::{end, holder, member, network, root};
 use crate::trials::exec;
 use crate::{Named, WITH_IDS, kernel};
@@ -35,7 +35,7 @@ const TRIALS: &[Named] = &[
     ("it_goes_with_the_last_container", it_goes),
     ("it_goes_with_what_holds_the_namespaces_whatever_that_dies_of", it_goes_with_the_holder),
 ];
-const BROKEN: &[Named] = &[("what_does_not_work_is_told_and_hinders_nothing", what_does_not_work_is_told)];
+const BROKEN: &[Named] = &[("what_does_not_work_is_told_and_hinders_nothing", what_does_not_work_is_reported)];
 
 /// The machine as others see it.
 const MACHINE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -156,75 +156,75 @@ fn speaker_at(address: (Ipv4Addr, u16), word: &'static str) -> u16 {
 }
 
 /// What a container hears at addresses, all asked at once. It does not end its own side first: a `pasta` of 2023 loses its way then.
-fn heard(bed: &Bed, id: &InstanceId, addresses: &[&str], port: u16) -> String {
+fn heard(harness: &Harness, id: &InstanceId, addresses: &[&str], port: u16) -> String {
     let ask = |address: &&str| format!("busybox timeout 3 busybox wget -q -O - http://{address}:{port}/ 2>/dev/null &");
     let script: Vec<String> = addresses.iter().map(ask).collect();
-    exec(bed, id, None, &format!("{}\nwait", script.join("\n"))).0
+    exec(harness, id, None, &format!("{}\nwait", script.join("\n"))).0
 }
 
-fn warnings(bed: &Bed) -> Vec<String> {
-    let warnings = bed.wait(bed.embedded.probe(&bed.cx)).unwrap().warnings;
-    warnings.into_iter().filter(|warning| warning.contains("do not lead out")).collect()
+fn warnings(harness: &Harness) -> Vec<String> {
+    let warnings = harness.wait(harness.embedded.probe(&harness.cx)).unwrap().warnings;
+    warnings.into_iter().filter(|warning| warning.contains("have no egress")).collect()
 }
 
-fn internal(bed: &Bed, attempt: u32) -> Plan {
+fn internal(harness: &Harness, attempt: u32) -> Plan {
     let labels = [("hythe.owner".to_owned(), "me".to_owned())].into();
     let spec = NetworkSpec { name: "inner".to_owned(), labels, internal: true };
-    bed.wait(Networks::ensure(&bed.embedded, &bed.cx, &spec)).unwrap();
-    let mut plan = member(bed, attempt, "inner");
+    harness.wait(Networks::ensure(&harness.embedded, &harness.cx, &spec)).unwrap();
+    let mut plan = member(harness, attempt, "inner");
     let attachment = Attachment { network: "inner".to_owned(), aliases: Vec::new() };
-    plan.network = PlanNetwork::Bridged { attachments: vec![attachment] };
+    plan.network = PlanNetwork::Networks { attachments: vec![attachment] };
     plan
 }
 
 fn a_network_leads_out() {
-    let bed = Bed::new();
-    network(&bed);
+    let harness = Harness::new();
+    network(&harness);
     let port = speaker(MACHINE, "out of here\n");
-    let (open, closed) = (bed.run(&member(&bed, 1, "one")), bed.run(&internal(&bed, 2)));
-    assert_eq!(heard(&bed, &open, &["192.0.2.1"], port), "out of here\n");
-    assert_eq!(heard(&bed, &closed, &["192.0.2.1"], port), "");
-    assert_eq!(warnings(&bed), [""; 0]);
+    let (open, closed) = (harness.run(&member(&harness, 1, "one")), harness.run(&internal(&harness, 2)));
+    assert_eq!(heard(&harness, &open, &["192.0.2.1"], port), "out of here\n");
+    assert_eq!(heard(&harness, &closed, &["192.0.2.1"], port), "");
+    assert_eq!(warnings(&harness), [""; 0]);
     // Networks of the machine are not hidden by ours.
     for id in [&open, &closed] {
-        let address = bed.inspect(id).networks[0].addresses[0];
+        let address = harness.inspect(id).networks[0].addresses[0];
         let IpAddr::V4(address) = address else { panic!("{address}") };
         assert_eq!(address.octets()[1] & 0xfc, 252, "{address}");
     }
-    end(&bed);
+    end(&harness);
 }
 
 fn a_large_body() {
     const BODY: usize = 8 << 20;
-    let bed = Bed::new();
-    network(&bed);
+    let harness = Harness::new();
+    network(&harness);
     let port = speaker(MACHINE, String::leak("x".repeat(BODY)));
-    let id = bed.run(&member(&bed, 1, "one"));
+    let id = harness.run(&member(&harness, 1, "one"));
     let script = format!("busybox timeout 20 busybox wget -q -O - http://192.0.2.1:{port}/ | busybox wc -c");
-    assert_eq!(exec(&bed, &id, None, &script).0.trim(), BODY.to_string());
-    end(&bed);
+    assert_eq!(exec(&harness, &id, None, &script).0.trim(), BODY.to_string());
+    end(&harness);
 }
 
 fn loopback_is_not_reached() {
-    let bed = Bed::new();
-    network(&bed);
+    let harness = Harness::new();
+    network(&harness);
     let port = speaker(Ipv4Addr::LOCALHOST, "never heard\n");
     // Of the same number, to see that whoever asks would hear.
     let listens = speaker_at((MACHINE, port), "heard\n");
     assert_eq!(listens, port);
-    let id = bed.run(&member(&bed, 1, "one"));
-    let gateway = exec(&bed, &id, None, "busybox ip route | busybox awk '/^default/ { printf $3 }'").0;
+    let id = harness.run(&member(&harness, 1, "one"));
+    let gateway = exec(&harness, &id, None, "busybox ip route | busybox awk '/^default/ { printf $3 }'").0;
     let addresses =
         ["10.0.2.2", "10.0.2.3", "10.0.2.50", "10.0.2.100", "192.0.2.2", "127.0.0.1", &gateway, "192.0.2.1"];
-    assert_eq!(heard(&bed, &id, &addresses, port), "heard\n");
-    end(&bed);
+    assert_eq!(heard(&harness, &id, &addresses, port), "heard\n");
+    end(&harness);
 }
 
 fn names_are_asked() {
-    let bed = Bed::new();
-    network(&bed);
+    let harness = Harness::new();
+    network(&harness);
     let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
-    let id = bed.run(&member(&bed, 1, "one"));
+    let id = harness.run(&member(&harness, 1, "one"));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -235,10 +235,10 @@ fn names_are_asked() {
                 }
             }
         });
-        let said = exec(&bed, &id, None, "busybox nslookup -type=a some.example").0;
+        let said = exec(&harness, &id, None, "busybox nslookup -type=a some.example").0;
         assert!(said.contains(&NAMED.to_string()), "{said}");
     });
-    end(&bed);
+    end(&harness);
 }
 
 /// Answers one question for an address.
@@ -271,42 +271,42 @@ fn until_gone(pids: &[u32]) {
 }
 
 fn it_goes() {
-    let bed = Bed::new();
-    let (one, two) = (bed.run(&bed.plan(1, "sleep 1000")), bed.run(&bed.plan(2, "sleep 1000")));
-    let program = started(holder(&root(&bed, &one)).unwrap());
+    let harness = Harness::new();
+    let (one, two) = (harness.run(&harness.plan(1, "sleep 1000")), harness.run(&harness.plan(2, "sleep 1000")));
+    let program = started(holder(&root(&harness, &one)).unwrap());
     assert_eq!(program.len(), 1);
-    bed.remove(&one);
+    harness.remove(&one);
     assert!(runs(program[0]));
-    bed.remove(&two);
+    harness.remove(&two);
     until_gone(&program);
-    bed.end();
+    harness.end();
 }
 
 fn it_goes_with_the_holder() {
-    let bed = Bed::new();
-    network(&bed);
+    let harness = Harness::new();
+    network(&harness);
     let port = speaker(MACHINE, "out of here\n");
-    let one = bed.run(&member(&bed, 1, "one"));
-    let holding = holder(&root(&bed, &one)).unwrap();
+    let one = harness.run(&member(&harness, 1, "one"));
+    let holding = holder(&root(&harness, &one)).unwrap();
     let program = started(holding);
     assert_eq!(program.len(), 1);
     kill(holding);
     until_gone(&program);
     // Who starts afterwards has a way out again.
-    assert_eq!(heard(&bed, &one, &["192.0.2.1"], port), "");
-    let two = bed.run(&member(&bed, 2, "two"));
-    assert_eq!(heard(&bed, &two, &["192.0.2.1"], port), "out of here\n");
-    end(&bed);
+    assert_eq!(heard(&harness, &one, &["192.0.2.1"], port), "");
+    let two = harness.run(&member(&harness, 2, "two"));
+    assert_eq!(heard(&harness, &two, &["192.0.2.1"], port), "out of here\n");
+    end(&harness);
 }
 
-fn what_does_not_work_is_told() {
-    let bed = Bed::new();
-    network(&bed);
-    let (one, two) = (bed.run(&member(&bed, 1, "one")), bed.run(&member(&bed, 2, "two")));
+fn what_does_not_work_is_reported() {
+    let harness = Harness::new();
+    network(&harness);
+    let (one, two) = (harness.run(&member(&harness, 1, "one")), harness.run(&member(&harness, 2, "two")));
     let ask = "for n in 1 2 3 4 5 6 7 8 9; do busybox nc -w 1 two 8080 </dev/null && exit; sleep 0.1; done";
-    assert_eq!(exec(&bed, &one, None, ask).0, "hello from two\n");
-    assert!(bed.inspect(&two).pid.is_some());
-    let told = warnings(&bed);
+    assert_eq!(exec(&harness, &one, None, ask).0, "hello from two\n");
+    assert!(harness.inspect(&two).pid.is_some());
+    let told = warnings(&harness);
     assert!(told.len() == 1 && told[0].contains("`slirp4netns` failed: all is lost"), "{told:?}");
-    end(&bed);
+    end(&harness);
 }

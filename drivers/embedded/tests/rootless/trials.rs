@@ -4,13 +4,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use hythe_host_leaks::unprivileged::USER;
 use hythe_runtime::{
     BuildRequest, Exec, ExecRequest, Images, InstanceId, PlanNetwork, Runtime, State, Stop, VolumeSpec, Volumes,
 };
 use hythe_spec::{ByteSize, Mount, MountSource};
-use hythe_traces::ordinary::USER;
 
-use crate::bed::{Bed, kill, runs};
+use crate::harness::{Harness, kill, runs};
 
 pub(crate) const TRIALS: &[crate::Named] = &[
     ("it_runs_and_is_gone", it_runs_and_is_gone),
@@ -31,16 +31,16 @@ pub(crate) const TRIALS: &[crate::Named] = &[
 pub(crate) const SERVER: &str = "echo ready; while :; do sleep 1; done";
 
 fn it_runs_and_is_gone() {
-    let bed = Bed::new();
-    assert!(bed.embedded.info().rootless && bed.embedded.stats().is_none());
-    let id = bed.run(&bed.plan(1, "echo hello; echo trouble >&2; exit 7"));
-    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 7);
-    assert_eq!(bed.lines(&id), ["hello", "trouble"]);
-    bed.end();
+    let harness = Harness::new();
+    assert!(harness.embedded.info().rootless && harness.embedded.stats().is_none());
+    let id = harness.run(&harness.plan(1, "echo hello; echo trouble >&2; exit 7"));
+    assert_eq!(harness.until_exited(&id).exit.unwrap().code, Some(7));
+    assert_eq!(harness.lines(&id), ["hello", "trouble"]);
+    harness.end();
 }
 
 /// What a command inside says, and its exit code.
-pub(crate) fn exec(bed: &Bed, id: &InstanceId, user: Option<&str>, script: &str) -> (String, i32) {
+pub(crate) fn exec(harness: &Harness, id: &InstanceId, user: Option<&str>, script: &str) -> (String, i32) {
     let request = ExecRequest {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         env: Default::default(),
@@ -49,9 +49,10 @@ pub(crate) fn exec(bed: &Bed, id: &InstanceId, user: Option<&str>, script: &str)
         tty: false,
         stdin: false,
         size: None,
+        timeout: None,
     };
-    bed.wait(async {
-        let session = Exec::exec(&bed.embedded, &bed.cx, id, &request).await.unwrap();
+    harness.wait(async {
+        let session = Exec::exec(&harness.embedded, &harness.cx, &id.to_ref(), &request).await.unwrap();
         let pieces: Vec<_> = session.output.try_collect().await.unwrap();
         let text = pieces.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect();
         (text, session.exit.await.unwrap())
@@ -66,88 +67,91 @@ pub(crate) fn uids(pid: u32) -> Vec<u32> {
 }
 
 fn it_is_root_inside() {
-    let bed = Bed::new();
-    let id = bed.run(&bed.plan(1, SERVER));
-    assert_eq!(exec(&bed, &id, None, "busybox id -u; exit 3"), ("0\n".to_owned(), 3));
-    assert_eq!(uids(bed.inspect(&id).pid.unwrap()), [crate::outside(0); 4]);
-    bed.end();
+    let harness = Harness::new();
+    let id = harness.run(&harness.plan(1, SERVER));
+    assert_eq!(exec(&harness, &id, None, "busybox id -u; exit 3"), ("0\n".to_owned(), 3));
+    assert_eq!(uids(harness.inspect(&id).pid.unwrap()), [crate::outside(0); 4]);
+    harness.end();
 }
 
 fn another_user_inside() {
-    let bed = Bed::new();
-    let mut plan = bed.plan(1, SERVER);
+    let harness = Harness::new();
+    let mut plan = harness.plan(1, SERVER);
     plan.user = Some("1000:50".to_owned());
-    let id = bed.run(&plan);
+    let id = harness.run(&plan);
     let about = "busybox id -u; busybox id -g; busybox grep Cap[PE] /proc/self/status; busybox mount -t tmpfs x /mnt 2>/dev/null || echo no";
-    let (text, _) = exec(&bed, &id, None, about);
+    let (text, _) = exec(&harness, &id, None, about);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["1000", "50"], "{text}");
     assert_eq!(text.matches("0000000000000000").count(), 2, "{text}");
     assert_eq!(lines.last(), Some(&"no"), "{text}");
-    assert_eq!(exec(&bed, &id, Some("7"), "busybox id -u").0, "7\n");
+    assert_eq!(exec(&harness, &id, Some("7"), "busybox id -u").0, "7\n");
     // With one id, one user may end the other: to the machine they are the same.
-    assert_eq!(uids(bed.inspect(&id).pid.unwrap()), [crate::outside(1000); 4]);
-    bed.end();
+    assert_eq!(uids(harness.inspect(&id).pid.unwrap()), [crate::outside(1000); 4]);
+    harness.end();
 }
 
 fn it_is_stopped() {
-    let bed = Bed::new();
-    let polite = bed.run(&bed.plan(1, "trap 'echo bye; exit 4' TERM; while :; do sleep 0.1; done"));
-    let deaf = bed.run(&bed.plan(2, "trap '' TERM; while :; do sleep 0.1; done"));
+    let harness = Harness::new();
+    let polite = harness.run(&harness.plan(1, "trap 'echo bye; exit 4' TERM; while :; do sleep 0.1; done"));
+    let deaf = harness.run(&harness.plan(2, "trap '' TERM; while :; do sleep 0.1; done"));
     let how = Stop { signal: None, grace: Duration::from_secs(3) };
     for id in [&polite, &deaf] {
-        bed.wait(bed.embedded.stop(&bed.cx, id, &how)).unwrap();
+        harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &how)).unwrap();
     }
-    assert_eq!((bed.inspect(&polite).exit.unwrap().code, bed.lines(&polite)), (4, vec!["bye".to_owned()]));
-    assert_eq!(bed.inspect(&deaf).exit.unwrap().code, 137);
-    bed.end();
+    assert_eq!(
+        (harness.inspect(&polite).exit.unwrap().code, harness.lines(&polite)),
+        (Some(4), vec!["bye".to_owned()])
+    );
+    assert_eq!(harness.inspect(&deaf).exit.unwrap().code, Some(137));
+    harness.end();
 }
 
 fn a_volume_outlives_it() {
-    let bed = Bed::new();
+    let harness = Harness::new();
     let spec = VolumeSpec { name: "data".to_owned(), labels: [("hythe.owner".to_owned(), "me".to_owned())].into() };
-    bed.wait(Volumes::ensure(&bed.embedded, &bed.cx, &spec)).unwrap();
+    harness.wait(Volumes::ensure(&harness.embedded, &harness.cx, &spec)).unwrap();
     let source = MountSource::Volume { name: "data".to_owned(), external: false };
     let mounted = |attempt: u32, script: &str| {
-        let mut plan = bed.plan(attempt, script);
+        let mut plan = harness.plan(attempt, script);
         plan.mounts = vec![Mount { target: "/data".to_owned(), source: source.clone(), read_only: false }];
         plan.read_only = true;
         plan
     };
-    let first = bed.run(&mounted(1, "echo kept > /data/file; echo x > /file || echo closed"));
-    bed.until_exited(&first);
-    assert!(bed.lines(&first).contains(&"closed".to_owned()));
-    bed.remove(&first);
-    let second = bed.run(&mounted(2, "cat /data/file"));
-    bed.until_exited(&second);
-    assert_eq!(bed.lines(&second), ["kept"]);
-    let volumes = bed.wait(Volumes::list(&bed.embedded, &bed.cx)).unwrap();
+    let first = harness.run(&mounted(1, "echo kept > /data/file; echo x > /file || echo closed"));
+    harness.until_exited(&first);
+    assert!(harness.lines(&first).contains(&"closed".to_owned()));
+    harness.remove(&first);
+    let second = harness.run(&mounted(2, "cat /data/file"));
+    harness.until_exited(&second);
+    assert_eq!(harness.lines(&second), ["kept"]);
+    let volumes = harness.wait(Volumes::list(&harness.embedded, &harness.cx)).unwrap();
     let file = std::path::Path::new(volumes[0].path.as_ref().unwrap()).join("file");
     assert_eq!(std::fs::metadata(file).unwrap().uid(), USER);
-    bed.remove(&second);
-    bed.wait(Volumes::remove(&bed.embedded, &bed.cx, "data")).unwrap();
-    bed.end();
+    harness.remove(&second);
+    harness.wait(Volumes::remove(&harness.embedded, &harness.cx, "data", "me")).unwrap();
+    harness.end();
 }
 
 fn what_it_made_is_removed() {
-    let bed = Bed::new();
+    let harness = Harness::new();
     let script = "busybox mkdir -p /a/b/c && echo x > /a/b/c/file && busybox rm -r /bin/true && busybox chmod 0 /a/b /a && busybox id -u";
-    let mut plan = bed.plan(1, script);
-    bed.until_exited(&bed.run(&plan));
+    let mut plan = harness.plan(1, script);
+    harness.until_exited(&harness.run(&plan));
     plan.identity.attempt = 2;
     plan.user = Some("1000".to_owned());
-    let id = bed.run(&plan);
-    bed.until_exited(&id);
+    let id = harness.run(&plan);
+    harness.until_exited(&id);
     // With one id, all that is there is its own.
     let said = if crate::has_ids() { "mkdir: can't create directory '/a/': Permission denied" } else { "1000" };
-    assert_eq!(bed.lines(&id), [said]);
+    assert_eq!(harness.lines(&id), [said]);
     // Looks that nothing is left.
-    bed.end();
+    harness.end();
 }
 
 /// In the image, which may be pushed: there its user is nobody.
 fn what_is_built_belongs_to_root() {
-    let bed = Bed::new();
+    let harness = Harness::new();
     let context = tempfile::tempdir().unwrap();
     let dockerfile = context.path().join("Dockerfile");
     std::fs::write(&dockerfile, "FROM localhost/shim-test:1\nRUN echo x > /built\n").unwrap();
@@ -158,76 +162,77 @@ fn what_is_built_belongs_to_root() {
         args: Default::default(),
         labels: Default::default(),
         no_cache: false,
+        network: Default::default(),
     };
     let (progress, _reports) = tokio::sync::mpsc::channel(1);
-    bed.wait(Images::build(&bed.embedded, &bed.cx, &request, &progress)).unwrap();
-    let blobs = std::fs::read_dir(bed.root.join("images/blobs/sha256")).unwrap().flatten();
+    harness.wait(Images::build(&harness.embedded, &harness.cx, &request, &progress)).unwrap();
+    let blobs = std::fs::read_dir(harness.root.join("images/blobs/sha256")).unwrap().flatten();
     let owners = |path: std::path::PathBuf| {
         let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
         let built = archive.entries().unwrap().flatten().find(|entry| entry.path().unwrap().ends_with("built"))?;
         Some((built.header().uid().unwrap(), built.header().gid().unwrap()))
     };
     assert_eq!(blobs.filter_map(|blob| owners(blob.path())).collect::<Vec<_>>(), [(0, 0)]);
-    bed.end();
+    harness.end();
 }
 
 fn the_hosts_network() {
-    let bed = Bed::new();
-    let mut plan = bed.plan(1, "busybox cat /proc/net/dev; busybox ls /sys/class");
+    let harness = Harness::new();
+    let mut plan = harness.plan(1, "busybox cat /proc/net/dev; busybox ls /sys/class");
     plan.network = PlanNetwork::Host;
-    let id = bed.run(&plan);
-    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 0, "{:?}", bed.lines(&id));
+    let id = harness.run(&plan);
+    assert_eq!(harness.until_exited(&id).exit.unwrap().code, Some(0), "{:?}", harness.lines(&id));
     let links = |text: &str| text.lines().filter(|line| line.contains(':')).count();
     let here = links(&std::fs::read_to_string("/proc/net/dev").unwrap());
-    assert_eq!(links(&bed.lines(&id).join("\n")), here, "it sees other links than the machine");
-    bed.end();
+    assert_eq!(links(&harness.lines(&id).join("\n")), here, "it sees other links than the machine");
+    harness.end();
 }
 
 fn limits_are_refused() {
-    let bed = Bed::new();
-    let mut plan = bed.plan(1, "true");
+    let harness = Harness::new();
+    let mut plan = harness.plan(1, "true");
     plan.resources.memory = Some(ByteSize(64 << 20));
     plan.resources.pids = Some(10);
-    let refused = bed.embedded.capability().refusals(&plan);
+    let refused = harness.embedded.capability().refusals(&plan);
     let fields: Vec<&str> = refused.iter().map(|refusal| refusal.field.as_str()).collect();
     assert_eq!(fields, ["memory", "pids"]);
-    assert!(refused.iter().all(|refusal| refusal.reason.contains("control groups")), "{refused:?}");
+    assert!(refused.iter().all(|refusal| refusal.reason.contains("cgroups")), "{refused:?}");
 }
 
 fn others_see_nothing() {
-    let bed = Bed::new();
-    let id = bed.run(&bed.plan(1, SERVER));
-    let root = bed.directory(&id).path().ancestors().nth(2).unwrap().to_owned();
+    let harness = Harness::new();
+    let id = harness.run(&harness.plan(1, SERVER));
+    let root = harness.directory(&id).path().ancestors().nth(2).unwrap().to_owned();
     let about = std::fs::metadata(&root).unwrap();
     assert_eq!((about.uid(), about.permissions().mode() & 0o777), (USER, 0o700));
-    bed.end();
+    harness.end();
 }
 
 fn a_killed_shim() {
     for init in [false, true] {
-        let bed = Bed::new();
-        let mut plan = bed.plan(1, SERVER);
+        let harness = Harness::new();
+        let mut plan = harness.plan(1, SERVER);
         plan.init = init;
-        let id = bed.run(&plan);
-        let pid = bed.inspect(&id).pid.unwrap();
-        kill(bed.shim(&id).unwrap());
-        let observed = bed.inspect(&id);
+        let id = harness.run(&plan);
+        let pid = harness.inspect(&id).pid.unwrap();
+        kill(harness.shim(&id).unwrap());
+        let observed = harness.inspect(&id);
         let exit = observed.exit.unwrap();
-        assert_eq!((observed.state, exit.code), (State::Exited, 137));
+        assert_eq!((observed.state, exit.code), (State::Exited, Some(137)));
         assert!(exit.error.unwrap().contains("supervisor"));
         assert!(!runs(pid), "the container lives on");
-        bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
-        assert_eq!(bed.inspect(&id).state, State::Running);
-        bed.end();
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        assert_eq!(harness.inspect(&id).state, State::Running);
+        harness.end();
     }
 }
 
 fn any_moment_of_a_start() {
-    let bed = Bed::new();
-    let id = bed.wait(bed.embedded.create(&bed.cx, &bed.plan(1, SERVER))).unwrap();
+    let harness = Harness::new();
+    let id = harness.wait(harness.embedded.create(&harness.cx, &harness.plan(1, SERVER))).unwrap();
     let others = inside(&id);
     for round in 0..40 {
-        let directory = bed.directory(&id);
+        let directory = harness.directory(&id);
         let killer = std::thread::spawn(move || {
             for _ in 0..20_000 {
                 if let Some(pid) = directory.shim().unwrap() {
@@ -238,15 +243,15 @@ fn any_moment_of_a_start() {
             }
         });
         // It may or may not have come so far as to say that it started.
-        let _ = bed.wait(bed.embedded.start(&bed.cx, &id));
+        let _ = harness.wait(harness.embedded.start(&harness.cx, &id.to_ref()));
         killer.join().unwrap();
-        let state = bed.inspect(&id).state;
+        let state = harness.inspect(&id).state;
         assert!(matches!(state, State::Created | State::Exited), "round {round}: {state:?}");
         assert_eq!(inside(&id), others, "round {round}: processes are left");
     }
-    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
-    assert_eq!(bed.inspect(&id).state, State::Running);
-    bed.end();
+    harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+    assert_eq!(harness.inspect(&id).state, State::Running);
+    harness.end();
 }
 
 /// Processes that see files of an instance.
@@ -259,12 +264,12 @@ fn inside(id: &InstanceId) -> usize {
 }
 
 fn another_agent() {
-    let mut bed = Bed::new();
-    let id = bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3"));
-    let pid = bed.inspect(&id).pid;
-    bed.again();
-    assert_eq!(bed.inspect(&id).pid, pid);
-    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 3);
-    assert_eq!(bed.lines(&id), ["before", "after"]);
-    bed.end();
+    let mut harness = Harness::new();
+    let id = harness.run(&harness.plan(1, "echo before; sleep 1; echo after; exit 3"));
+    let pid = harness.inspect(&id).pid;
+    harness.again();
+    assert_eq!(harness.inspect(&id).pid, pid);
+    assert_eq!(harness.until_exited(&id).exit.unwrap().code, Some(3));
+    assert_eq!(harness.lines(&id), ["before", "after"]);
+    harness.end();
 }

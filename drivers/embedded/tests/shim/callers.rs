@@ -11,7 +11,7 @@ use hythe_driver_embedded::Embedded;
 use hythe_runtime::{Attachment, Filter, InstanceId, NetworkSpec, OpContext, Plan, PlanNetwork, Runtime, State, Stop};
 
 use crate::Named;
-use crate::bed::{self, Bed};
+use crate::harness::{self, Harness};
 use crate::traced::{self, Became};
 
 pub(crate) fn trials() -> Vec<Named> {
@@ -33,11 +33,11 @@ pub(crate) const GRACE: Stop = Stop { signal: None, grace: Duration::from_secs(5
 
 fn plan() -> Plan {
     let attachment = Attachment { network: NETWORK.to_owned(), aliases: Vec::new() };
-    let network = match hythe_driver_embedded::network::supported() {
-        Ok(()) => PlanNetwork::Bridged { attachments: vec![attachment] },
+    let network = match hythe_network::supported() {
+        Ok(()) => PlanNetwork::Networks { attachments: vec![attachment] },
         Err(_) => PlanNetwork::None,
     };
-    Plan { network, ..bed::plan(1, SCRIPT) }
+    Plan { network, ..harness::plan(1, SCRIPT) }
 }
 
 /// The life of the process that is killed, where this is it: `caller <root> <verb> <id>`.
@@ -49,7 +49,7 @@ pub(crate) fn caller() -> Option<ExitCode> {
     }
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio.block_on(async {
-        let embedded = bed::connect(Path::new(root)).await;
+        let embedded = harness::connect(Path::new(root)).await;
         println!("ready");
         std::io::stdin().read_line(&mut String::new()).unwrap();
         act(&embedded, verb, &InstanceId(id.clone())).await;
@@ -62,10 +62,10 @@ async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
     match verb {
         "create" => drop(embedded.create(&cx, &plan()).await.unwrap()),
         // It fails where the supervisor is the one that is killed.
-        "start" => drop(embedded.start(&cx, id).await),
-        "stop" => embedded.stop(&cx, id, &GRACE).await.unwrap(),
+        "start" => drop(embedded.start(&cx, &id.to_ref()).await),
+        "stop" => embedded.stop(&cx, &id.to_ref(), &GRACE).await.unwrap(),
         "load" => drop(load(embedded, Path::new(&id.0)).await),
-        "remove" => embedded.remove(&cx, id).await.unwrap(),
+        "remove" => embedded.remove(&cx, &id.to_ref()).await.unwrap(),
         "commit" => drop(crate::snapshots::commit(embedded, id).await.unwrap()),
         other => panic!("`{other}`"),
     }
@@ -73,13 +73,13 @@ async fn act(embedded: &Embedded, verb: &str, id: &InstanceId) {
 
 async fn load(embedded: &Embedded, archive: &Path) -> Vec<hythe_runtime::Image> {
     let (progress, _reports) = tokio::sync::mpsc::channel(1);
-    embedded.images().unwrap().load(&OpContext::new("trial"), archive, &progress).await.unwrap()
+    embedded.images().unwrap().load(&OpContext::new("trial"), archive, None, &progress).await.unwrap()
 }
 
-fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
+fn spawn(harness: &Harness, verb: &str, id: &InstanceId) -> Child {
     let mut child = Command::new("/proc/self/exe")
         .arg("caller")
-        .args([&bed.root, &PathBuf::from(verb), &PathBuf::from(&id.0)])
+        .args([&harness.root, &PathBuf::from(verb), &PathBuf::from(&id.0)])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -91,30 +91,34 @@ fn spawn(bed: &Bed, verb: &str, id: &InstanceId) -> Child {
 }
 
 /// For each change that the verb makes: prepares, has the caller killed before it, and looks at what another one finds and makes of it.
-pub(crate) fn killed_everywhere(verb: &'static str, prepare: fn(&Bed) -> InstanceId, look: fn(&Bed, &InstanceId)) {
-    let kill = move |bed: &Bed, id: &InstanceId, nth| traced::caller(spawn(bed, verb, id), nth);
+pub(crate) fn killed_everywhere(
+    verb: &'static str,
+    prepare: fn(&Harness) -> InstanceId,
+    look: fn(&Harness, &InstanceId),
+) {
+    let kill = move |harness: &Harness, id: &InstanceId, nth| traced::caller(spawn(harness, verb, id), nth);
     everywhere(verb, prepare, kill, look);
 }
 
 pub(crate) fn everywhere(
     what: &str,
-    prepare: fn(&Bed) -> InstanceId,
-    kill: impl Fn(&Bed, &InstanceId, usize) -> Became,
-    look: fn(&Bed, &InstanceId),
+    prepare: fn(&Harness) -> InstanceId,
+    kill: impl Fn(&Harness, &InstanceId, usize) -> Became,
+    look: fn(&Harness, &InstanceId),
 ) {
-    let mut bed = Bed::new();
-    if let Some(networks) = bed.embedded.networks() {
-        let spec = NetworkSpec { name: NETWORK.to_owned(), labels: BTreeMap::new(), internal: false };
-        bed.wait(networks.ensure(&bed.cx, &spec)).unwrap();
+    let mut harness = Harness::new();
+    if let Some(networks) = harness.embedded.networks() {
+        let spec = NetworkSpec { name: NETWORK.to_owned(), labels: crate::harness::owned(), internal: false };
+        harness.wait(networks.ensure(&harness.cx, &spec)).unwrap();
     }
     let mut places = BTreeMap::<&str, usize>::new();
     let mut ids = Vec::new();
     for nth in 1.. {
-        let id = prepare(&bed);
-        let became = kill(&bed, &id, nth);
-        bed.again();
-        look(&bed, &id);
-        ids.extend(bed.clear());
+        let id = prepare(&harness);
+        let became = kill(&harness, &id, nth);
+        harness.again();
+        look(&harness, &id);
+        ids.extend(harness.clear());
         match became {
             Became::Killed(call) => *places.entry(call.name()).or_default() += 1,
             Became::Ended => break,
@@ -122,33 +126,34 @@ pub(crate) fn everywhere(
     }
     println!("{what}: killed before {} calls: {places:?}", places.values().sum::<usize>());
     assert!(places.values().sum::<usize>() > 5, "it cannot have done its work in so few: {places:?}");
-    bed.end();
-    bed.is_empty(&ids);
+    harness.end();
+    harness.is_empty(&ids);
 }
 
-fn state(bed: &Bed) -> Option<State> {
-    let rows = bed.wait(bed.embedded.list(&bed.cx, &Filter::default())).unwrap();
+fn state(harness: &Harness) -> Option<State> {
+    let rows = harness.wait(harness.embedded.list(&harness.cx, &Filter::default())).unwrap();
     assert!(rows.len() <= 1, "{rows:?}");
     rows.first().map(|row| row.state)
 }
 
 /// It runs, in one process that began once since it was made.
-pub(crate) fn runs_once(bed: &Bed, id: &InstanceId) {
-    runs(bed, id);
-    while bed.lines(id).is_empty() {
+pub(crate) fn runs_once(harness: &Harness, id: &InstanceId) {
+    runs(harness, id);
+    while harness.lines(id).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(bed.lines(id), ["began"]);
+    assert_eq!(harness.lines(id), ["began"]);
 }
 
 /// It runs, in one process below one supervisor.
-pub(crate) fn runs(bed: &Bed, id: &InstanceId) {
-    let observed = bed.inspect(id);
+pub(crate) fn runs(harness: &Harness, id: &InstanceId) {
+    let observed = harness.inspect(id);
     assert_eq!(observed.state, State::Running, "{observed:?}");
-    let shims = hythe_traces::supervisors().into_iter().filter(|(_, line)| line.contains(&id.0)).collect::<Vec<_>>();
+    let shims =
+        hythe_host_leaks::supervisors().into_iter().filter(|(_, line)| line.contains(&id.0)).collect::<Vec<_>>();
     assert_eq!(shims.len(), 1, "{shims:?}");
     let group = format!("hythe-{id}");
-    let inside = hythe_traces::contained().into_iter().filter(|(_, name)| *name == group);
+    let inside = hythe_host_leaks::contained().into_iter().filter(|(_, name)| *name == group);
     let mains = inside.filter(|(pid, _)| parent(*pid) == Some(shims[0].0)).collect::<Vec<_>>();
     assert_eq!(mains.len(), 1, "{mains:?}");
 }
@@ -158,126 +163,134 @@ fn parent(pid: u32) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
 }
 
-fn nothing(_: &Bed) -> InstanceId {
+fn nothing(_: &Harness) -> InstanceId {
     InstanceId("none".to_owned())
 }
 
-pub(crate) fn created(bed: &Bed) -> InstanceId {
-    bed.wait(bed.embedded.create(&bed.cx, &plan())).unwrap()
+pub(crate) fn created(harness: &Harness) -> InstanceId {
+    harness.wait(harness.embedded.create(&harness.cx, &plan())).unwrap()
 }
 
-pub(crate) fn running(bed: &Bed) -> InstanceId {
-    bed.run(&plan())
+/// It has set its trap: the first process of a container does not die of a signal that it does not wait for.
+pub(crate) fn running(harness: &Harness) -> InstanceId {
+    let id = harness.run(&plan());
+    while harness.lines(&id).is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    id
 }
 
-pub(crate) fn stopped(bed: &Bed) -> InstanceId {
-    let id = running(bed);
-    bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
+pub(crate) fn stopped(harness: &Harness) -> InstanceId {
+    let id = running(harness);
+    harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE)).unwrap();
     id
 }
 
 /// What the image store consists of, but for what it locks.
-pub(crate) fn store(bed: &Bed) -> Vec<String> {
-    let images = bed.root.join("images");
-    let names = |directory: &str| hythe_traces::names(images.join(directory));
+pub(crate) fn store(harness: &Harness) -> Vec<String> {
+    let images = harness.root.join("images");
+    let names = |directory: &str| hythe_host_leaks::names(images.join(directory));
     ["blobs/sha256", "layers", "ingest", "tmp"].into_iter().flat_map(names).collect()
 }
 
 fn loads() {
     const OTHER: &str = "localhost/other:1";
-    let prepare = |bed: &Bed| InstanceId(bed.archive(OTHER).display().to_string());
-    killed_everywhere("load", prepare, |bed, archive| {
-        let images = bed.embedded.images().unwrap();
+    let prepare = |harness: &Harness| InstanceId(harness.archive(OTHER).display().to_string());
+    killed_everywhere("load", prepare, |harness, archive| {
+        let images = harness.embedded.images().unwrap();
         let other = OTHER.parse().unwrap();
         let plan = Plan { image: OTHER.parse().unwrap(), ..plan() };
-        if bed.wait(images.get(&bed.cx, &other)).is_ok() {
-            runs_once(bed, &bed.run(&plan));
-            bed.clear();
+        if harness.wait(images.get(&harness.cx, &other)).is_ok() {
+            runs_once(harness, &harness.run(&plan));
+            harness.clear();
         }
-        bed.wait(load(&bed.embedded, Path::new(&archive.0)));
-        runs_once(bed, &bed.run(&plan));
-        bed.clear();
-        bed.wait(images.remove(&bed.cx, &other)).unwrap();
+        harness.wait(load(&harness.embedded, Path::new(&archive.0)));
+        runs_once(harness, &harness.run(&plan));
+        harness.clear();
+        harness.wait(images.remove(&harness.cx, &other)).unwrap();
         // Of its one other image: a manifest, a configuration, a layer as it came, and unpacked; and a place to work in with its lock.
-        let left = store(bed);
+        let left = store(harness);
         assert_eq!(left.iter().filter(|name| name.starts_with('.')).count(), 2, "{left:?}");
         assert_eq!(left.len(), 4 + 2, "{left:?}");
     });
 }
 
 fn creates() {
-    killed_everywhere("create", nothing, |bed, _| {
-        let found = state(bed);
+    killed_everywhere("create", nothing, |harness, _| {
+        let found = state(harness);
         assert!(matches!(found, None | Some(State::Created)), "{found:?}");
-        let id = created(bed);
-        assert_eq!(state(bed), Some(State::Created));
-        bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
-        runs_once(bed, &id);
+        let id = created(harness);
+        assert_eq!(state(harness), Some(State::Created));
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs_once(harness, &id);
     });
 }
 
 fn starts() {
-    killed_everywhere("start", created, |bed, id| {
-        assert!(matches!(state(bed), Some(State::Created | State::Running)));
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs_once(bed, id);
+    killed_everywhere("start", created, |harness, id| {
+        assert!(matches!(state(harness), Some(State::Created | State::Running)));
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs_once(harness, id);
     });
 }
 
 fn stops_what_was_starting() {
-    killed_everywhere("start", created, |bed, id| {
-        bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
+    killed_everywhere("start", created, |harness, id| {
+        harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE)).unwrap();
         for _ in 0..5 {
-            assert!(matches!(state(bed), Some(State::Created | State::Exited)), "it was started after its stop");
+            assert!(matches!(state(harness), Some(State::Created | State::Exited)), "it was started after its stop");
             std::thread::sleep(Duration::from_millis(20));
         }
     });
 }
 
 fn stops() {
-    killed_everywhere("stop", running, |bed, id| {
-        assert!(matches!(state(bed), Some(State::Running | State::Exited)));
-        bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
-        let observed = bed.inspect(id);
-        assert_eq!((observed.state, observed.exit.unwrap().code), (State::Exited, 5));
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        assert_eq!(bed.inspect(id).state, State::Running);
+    killed_everywhere("stop", running, |harness, id| {
+        assert!(matches!(state(harness), Some(State::Running | State::Exited)));
+        harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE)).unwrap();
+        let observed = harness.inspect(id);
+        assert_eq!((observed.state, observed.exit.unwrap().code), (State::Exited, Some(5)));
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        assert_eq!(harness.inspect(id).state, State::Running);
     });
 }
 
 fn removes() {
-    killed_everywhere("remove", stopped, |bed, id| {
-        assert!(matches!(state(bed), None | Some(State::Exited)));
-        bed.wait(bed.embedded.remove(&bed.cx, id)).unwrap();
-        assert_eq!(state(bed), None);
-        let made = running(bed);
+    killed_everywhere("remove", stopped, |harness, id| {
+        assert!(matches!(state(harness), None | Some(State::Exited)));
+        harness.wait(harness.embedded.remove(&harness.cx, &id.to_ref())).unwrap();
+        assert_eq!(state(harness), None);
+        let made = running(harness);
         assert_ne!(made, *id);
-        runs_once(bed, &made);
+        runs_once(harness, &made);
     });
 }
 
 fn supervisor_starts() {
-    let kill = |bed: &Bed, id: &InstanceId, nth| traced::started_by(spawn(bed, "start", id), nth);
-    everywhere("supervisor, start", created, kill, |bed, id| {
-        let found = state(bed);
+    let kill = |harness: &Harness, id: &InstanceId, nth| traced::started_by(spawn(harness, "start", id), nth);
+    everywhere("supervisor, start", created, kill, |harness, id| {
+        let found = state(harness);
         assert!(matches!(found, Some(State::Created | State::Exited | State::Running)), "{found:?}");
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs(bed, id);
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs(harness, id);
     });
 }
 
 fn supervisor_ends() {
-    let kill = |bed: &Bed, id: &InstanceId, nth| {
-        let stop = || bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE)).unwrap();
-        traced::running(bed.shim(id).unwrap(), nth, stop)
+    let kill = |harness: &Harness, id: &InstanceId, nth| {
+        let stop = || harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE)).unwrap();
+        traced::running(harness.shim(id).unwrap(), nth, stop)
     };
-    everywhere("supervisor, end", running, kill, |bed, id| {
-        let observed = bed.inspect(id);
+    everywhere("supervisor, end", running, kill, |harness, id| {
+        let observed = harness.inspect(id);
         let exit = observed.exit.unwrap();
         let lost = exit.error.as_ref().is_some_and(|error| error.contains("supervisor"));
         // As it was, or told as lost.
-        assert!(observed.state == State::Exited && (lost && exit.code == 137 || exit.code == 5), "{exit:?}");
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs(bed, id);
+        assert!(
+            observed.state == State::Exited && (lost && exit.code == Some(137) || exit.code == Some(5)),
+            "{exit:?}"
+        );
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs(harness, id);
     });
 }

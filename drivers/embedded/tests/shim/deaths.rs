@@ -5,7 +5,7 @@ use std::time::Duration;
 use hythe_runtime::{InstanceId, Runtime, State};
 
 use crate::Named;
-use crate::bed::{Bed, kill, runs};
+use crate::harness::{Harness, kill, runs};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
@@ -21,26 +21,26 @@ pub(crate) fn trials() -> Vec<Named> {
 
 const SERVER: &str = "echo ready; while :; do sleep 1; done";
 
-fn lost(bed: &Bed, id: &InstanceId, pid: u32) {
-    let observed = bed.inspect(id);
+fn lost(harness: &Harness, id: &InstanceId, pid: u32) {
+    let observed = harness.inspect(id);
     assert_eq!(observed.state, State::Exited);
     let exit = observed.exit.unwrap();
-    assert_eq!(exit.code, 137);
+    assert_eq!(exit.code, Some(137));
     assert!(exit.error.unwrap().contains("supervisor"));
     assert!(!runs(pid), "the container lives on");
 }
 
 fn killed(init: bool) {
-    let bed = Bed::new();
-    let mut plan = bed.plan(1, SERVER);
+    let harness = Harness::new();
+    let mut plan = harness.plan(1, SERVER);
     plan.init = init;
-    let id = bed.run(&plan);
-    let pid = bed.inspect(&id).pid.unwrap();
-    kill(bed.shim(&id).unwrap());
-    lost(&bed, &id, pid);
-    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
-    assert_eq!(bed.inspect(&id).state, State::Running);
-    bed.end();
+    let id = harness.run(&plan);
+    let pid = harness.inspect(&id).pid.unwrap();
+    kill(harness.shim(&id).unwrap());
+    lost(&harness, &id, pid);
+    harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+    assert_eq!(harness.inspect(&id).state, State::Running);
+    harness.end();
 }
 
 fn a_killed_shim() {
@@ -52,31 +52,31 @@ fn a_killed_shim_of_an_init() {
 }
 
 fn a_frozen_container() {
-    let bed = Bed::new();
-    let id = bed.run(&bed.plan(1, SERVER));
-    let pid = bed.inspect(&id).pid.unwrap();
-    bed.wait(bed.embedded.freeze(&id.0, true)).unwrap();
-    assert_eq!(bed.inspect(&id).state, State::Paused);
-    kill(bed.shim(&id).unwrap());
-    lost(&bed, &id, pid);
-    bed.end();
+    let harness = Harness::new();
+    let id = harness.run(&harness.plan(1, SERVER));
+    let pid = harness.inspect(&id).pid.unwrap();
+    harness.wait(harness.embedded.freeze(&id.0, true)).unwrap();
+    assert_eq!(harness.inspect(&id).state, State::Paused);
+    kill(harness.shim(&id).unwrap());
+    lost(&harness, &id, pid);
+    harness.end();
 }
 
 fn another_agent() {
-    let mut bed = Bed::new();
-    let id = bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3"));
-    let pid = bed.inspect(&id).pid;
-    bed.again();
-    assert_eq!(bed.inspect(&id).pid, pid);
-    assert_eq!(bed.run(&bed.plan(1, "echo before; sleep 1; echo after; exit 3")), id);
-    assert_eq!(bed.until_exited(&id).exit.unwrap().code, 3);
-    assert_eq!(bed.lines(&id), ["before", "after"]);
-    bed.end();
+    let mut harness = Harness::new();
+    let id = harness.run(&harness.plan(1, "echo before; sleep 1; echo after; exit 3"));
+    let pid = harness.inspect(&id).pid;
+    harness.again();
+    assert_eq!(harness.inspect(&id).pid, pid);
+    assert_eq!(harness.run(&harness.plan(1, "echo before; sleep 1; echo after; exit 3")), id);
+    assert_eq!(harness.until_exited(&id).exit.unwrap().code, Some(3));
+    assert_eq!(harness.lines(&id), ["before", "after"]);
+    harness.end();
 }
 
 /// Kills the shim after so many microseconds from its first sign of life.
-pub(crate) fn killer(bed: &Bed, id: &InstanceId, after: u64) -> std::thread::JoinHandle<()> {
-    let directory = bed.directory(id);
+pub(crate) fn killer(harness: &Harness, id: &InstanceId, after: u64) -> std::thread::JoinHandle<()> {
+    let directory = harness.directory(id);
     std::thread::spawn(move || {
         for _ in 0..20_000 {
             if let Some(pid) = directory.shim().unwrap() {
@@ -89,52 +89,52 @@ pub(crate) fn killer(bed: &Bed, id: &InstanceId, after: u64) -> std::thread::Joi
 }
 
 fn any_moment_of_a_start() {
-    let bed = Bed::new();
-    let id = bed.wait(bed.embedded.create(&bed.cx, &bed.plan(1, SERVER))).unwrap();
+    let harness = Harness::new();
+    let id = harness.wait(harness.embedded.create(&harness.cx, &harness.plan(1, SERVER))).unwrap();
     for round in 0..40 {
-        let killer = killer(&bed, &id, round * 1_500);
+        let killer = killer(&harness, &id, round * 1_500);
         // It may or may not have come so far as to say that it started.
-        let _ = bed.wait(bed.embedded.start(&bed.cx, &id));
+        let _ = harness.wait(harness.embedded.start(&harness.cx, &id.to_ref()));
         killer.join().unwrap();
-        let state = bed.inspect(&id).state;
+        let state = harness.inspect(&id).state;
         assert!(matches!(state, State::Created | State::Exited), "round {round}: {state:?}");
     }
-    bed.wait(bed.embedded.start(&bed.cx, &id)).unwrap();
-    assert_eq!(bed.inspect(&id).state, State::Running);
-    bed.end();
+    harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+    assert_eq!(harness.inspect(&id).state, State::Running);
+    harness.end();
 }
 
 fn any_moment_of_an_end() {
-    let bed = Bed::new();
+    let harness = Harness::new();
     for round in 0_u32..25 {
-        let id = bed.run(&bed.plan(round + 1, "exit 5"));
-        if let Some(pid) = bed.shim(&id) {
+        let id = harness.run(&harness.plan(round + 1, "exit 5"));
+        if let Some(pid) = harness.shim(&id) {
             std::thread::sleep(Duration::from_micros(u64::from(round) * 400));
             kill(pid);
         }
-        let exit = bed.until_exited(&id).exit.unwrap();
+        let exit = harness.until_exited(&id).exit.unwrap();
         // Either it was recorded as it was, or it is told as lost; never anything else.
-        assert!(exit.code == 5 || exit.error.is_some_and(|error| error.contains("supervisor")), "round {round}");
+        assert!(exit.code == Some(5) || exit.error.is_some_and(|error| error.contains("supervisor")), "round {round}");
     }
-    bed.end();
+    harness.end();
 }
 
-/// A bed on a small disk, which is taken away last, also when the trial fails.
-pub(crate) fn small() -> (Mounted, Bed) {
+/// A harness on a small disk, which is taken away last, also when the trial fails.
+pub(crate) fn small() -> (Mounted, Harness) {
     use rustix::mount::{MountFlags, mount};
     let directory = tempfile::Builder::new().prefix("hythe-full-").tempdir_in("/var/tmp").unwrap();
     let root = directory.path().join("root");
     std::fs::create_dir(&root).unwrap();
     mount("tmpfs", &root, "tmpfs", MountFlags::empty(), Some(c"size=24m")).unwrap();
-    (Mounted(root.clone()), Bed::at(root, directory))
+    (Mounted(root.clone()), Harness::at(root, directory))
 }
 
 fn a_full_disk() {
-    let (_mounted, bed) = small();
-    let id = bed.run(&bed.plan(1, "head -c 60000000 /dev/zero | cat; sleep 0.2; exit 7"));
-    let exit = bed.until_exited(&id).exit.unwrap();
-    assert_eq!((exit.code, exit.error), (7, None));
-    bed.end();
+    let (_mounted, harness) = small();
+    let id = harness.run(&harness.plan(1, "head -c 60000000 /dev/zero | cat; sleep 0.2; exit 7"));
+    let exit = harness.until_exited(&id).exit.unwrap();
+    assert_eq!((exit.code, exit.error), (Some(7), None));
+    harness.end();
 }
 
 /// A mount that goes with this value.

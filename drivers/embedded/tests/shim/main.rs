@@ -3,10 +3,12 @@
 //! Needs root and, for the image, a static busybox (`HYTHE_TEST_BUSYBOX`, else `/bin/busybox`); without them everything is skipped, and said so.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a trial fails by panicking")]
 
-mod bed;
 mod callers;
 mod deaths;
+mod filesystem;
+mod harness;
 mod image;
+mod isolation;
 mod many;
 mod plugins;
 mod snapshots;
@@ -16,7 +18,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::bed::Bed;
+use crate::harness::Harness;
 
 fn main() -> ExitCode {
     if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
@@ -25,16 +27,26 @@ fn main() -> ExitCode {
     if let Some(code) = callers::caller() {
         return code;
     }
+    if let Some(code) = filesystem::unified() {
+        return code;
+    }
     let mut arguments = Arguments::from_args();
     // They look at the whole machine.
     arguments.test_threads = Some(1);
-    let trials: Vec<Trial> =
-        [deaths::trials(), callers::trials(), many::trials(), plugins::trials(), snapshots::trials()]
-            .concat()
-            .into_iter()
-            .map(trial)
-            .collect();
-    if let Some(reason) = Bed::missing() {
+    let trials: Vec<Trial> = [
+        deaths::trials(),
+        callers::trials(),
+        many::trials(),
+        plugins::trials(),
+        snapshots::trials(),
+        isolation::trials(),
+        filesystem::trials(),
+    ]
+    .concat()
+    .into_iter()
+    .map(trial)
+    .collect();
+    if let Some(reason) = Harness::missing() {
         println!("skipped {} trials: {reason}", trials.len());
         return ExitCode::SUCCESS;
     }

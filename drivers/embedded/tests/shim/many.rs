@@ -7,7 +7,7 @@ use hythe_runtime::{Attachment, Filter, InstanceId, NetworkSpec, Plan, PlanNetwo
 use hythe_spec::{Port, Protocol};
 
 use crate::Named;
-use crate::bed::{self, Bed};
+use crate::harness::{self, Harness};
 
 pub(crate) fn trials() -> Vec<Named> {
     vec![
@@ -23,87 +23,93 @@ const NETWORK: &str = "shared";
 const SERVER: &str = "while :; do sleep 1; done";
 
 fn racing() {
-    let bed = Bed::new();
-    let plan = bed.plan(1, SERVER);
-    let ids = bed.wait(join_all((0..8).map(|_| bed.embedded.run(&bed.cx, &plan))));
+    let harness = Harness::new();
+    let plan = harness.plan(1, SERVER);
+    let ids = harness.wait(join_all((0..8).map(|_| harness.embedded.run(&harness.cx, &plan))));
     let first = ids[0].as_ref().unwrap();
     assert!(ids.iter().all(|id| id.as_ref().unwrap() == first));
-    assert_eq!(bed.wait(bed.embedded.list(&bed.cx, &Filter::default())).unwrap().len(), 1);
-    bed.end();
+    assert_eq!(harness.wait(harness.embedded.list(&harness.cx, &Filter::default())).unwrap().len(), 1);
+    harness.end();
 }
 
 fn connecting() {
     const CONNECTIONS: usize = 8;
-    let bed = Bed::new();
-    let root = bed.root.clone();
+    let harness = Harness::new();
+    let root = harness.root.clone();
     let others = std::thread::spawn(move || {
         let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        (0..CONNECTIONS).for_each(|_| drop(tokio.block_on(bed::connect(&root))));
+        (0..CONNECTIONS).for_each(|_| drop(tokio.block_on(harness::connect(&root))));
     });
     let mut attempt = 0;
     while !others.is_finished() {
         attempt += 1;
-        let id = bed.wait(bed.embedded.create(&bed.cx, &bed::plan(attempt, SERVER))).unwrap();
-        bed.remove(&id);
+        let id = harness.wait(harness.embedded.create(&harness.cx, &harness::plan(attempt, SERVER))).unwrap();
+        harness.remove(&id);
     }
     others.join().unwrap();
     assert!(attempt > 10, "too few were made meanwhile");
-    bed.end();
+    harness.end();
 }
 
 /// One in ten is in a network and has a port.
-fn plans(bed: &Bed, count: u32, script: &str) -> Vec<Plan> {
-    let with_network = bed.embedded.networks().is_some();
+fn plans(harness: &Harness, count: u32, script: &str) -> Vec<Plan> {
+    let with_network = harness.embedded.networks().is_some();
     let one = |attempt: u32| {
-        let plan = bed::plan(attempt, script);
+        let plan = harness::plan(attempt, script);
         if !with_network || !attempt.is_multiple_of(10) {
             return plan;
         }
         let attachments = vec![Attachment { network: NETWORK.to_owned(), aliases: Vec::new() }];
         let loopback = Some(std::net::Ipv4Addr::LOCALHOST.into());
         let port = Port { host_ip: loopback, host_port: None, container_port: 80, protocol: Protocol::Tcp };
-        Plan { network: PlanNetwork::Bridged { attachments }, ports: vec![port], ..plan }
+        Plan { network: PlanNetwork::Networks { attachments }, ports: vec![port], ..plan }
     };
     (1..=count).map(one).collect()
 }
 
-fn with_network() -> Bed {
-    let bed = Bed::new();
-    if let Some(networks) = bed.embedded.networks() {
-        let spec = NetworkSpec { name: NETWORK.to_owned(), labels: Default::default(), internal: false };
-        bed.wait(networks.ensure(&bed.cx, &spec)).unwrap();
+fn with_network() -> Harness {
+    let harness = Harness::new();
+    if let Some(networks) = harness.embedded.networks() {
+        let spec = NetworkSpec { name: NETWORK.to_owned(), labels: crate::harness::owned(), internal: false };
+        harness.wait(networks.ensure(&harness.cx, &spec)).unwrap();
     }
-    bed
+    harness
 }
 
 fn two_hundred() {
     const COUNT: usize = 200;
-    let bed = with_network();
-    let plans = plans(&bed, 200, SERVER);
+    let harness = with_network();
+    let plans = plans(&harness, 200, SERVER);
     let began = Instant::now();
-    let ids = bed.wait(join_all(plans.iter().map(|plan| bed.embedded.run(&bed.cx, plan))));
+    let ids = harness.wait(join_all(plans.iter().map(|plan| harness.embedded.run(&harness.cx, plan))));
     assert!(ids.iter().all(Result::is_ok), "{:?}", ids.iter().find(|id| id.is_err()));
     println!("{COUNT} run after {} ms", began.elapsed().as_millis());
-    let rows = bed.wait(Runtime::list(&bed.embedded, &bed.cx, &Filter::default())).unwrap();
+    let rows = harness.wait(Runtime::list(&harness.embedded, &harness.cx, &Filter::default())).unwrap();
     assert_eq!(rows.iter().filter(|row| row.state == State::Running).count(), COUNT);
     // What is looked for afterwards is seen now.
-    let there = hythe_traces::of_root(&bed.root);
+    let there = hythe_host_leaks::of_root(&harness.root);
     let count = |word: &str| there.iter().filter(|line| line.starts_with(word)).count();
     assert!(count("process") >= COUNT && count("mount") >= 2 * COUNT && count("file") >= 2 * COUNT, "{there:#?}");
-    if bed.embedded.networks().is_some() {
+    if harness.embedded.networks().is_some() {
         assert!(count("interface") > COUNT / 10 && count("firewall ") == 2, "{there:#?}");
     }
     let ids: Vec<_> = ids.into_iter().map(Result::unwrap).collect();
-    let groups = hythe_traces::groups();
+    let groups = hythe_host_leaks::groups();
     let grouped = |id: &InstanceId| groups.iter().any(|group| group.ends_with(format!("hythe-{id}")));
     assert!(ids.iter().all(grouped));
     let how = Stop { signal: None, grace: Duration::ZERO };
-    bed.wait(join_all(ids.iter().map(|id| bed.embedded.stop(&bed.cx, id, &how)))).into_iter().for_each(Result::unwrap);
-    bed.wait(join_all(ids.iter().map(|id| Runtime::remove(&bed.embedded, &bed.cx, id))))
+    harness
+        .wait(join_all(ids.iter().map(|id| async { harness.embedded.stop(&harness.cx, &id.to_ref(), &how).await })))
         .into_iter()
         .for_each(Result::unwrap);
-    bed.end();
-    bed.is_empty(&ids.into_iter().map(|id| id.0).collect::<Vec<_>>());
+    harness
+        .wait(join_all(
+            ids.iter().map(|id| async { Runtime::remove(&harness.embedded, &harness.cx, &id.to_ref()).await }),
+        ))
+        .into_iter()
+        .for_each(Result::unwrap);
+    harness.end();
+    harness.is_empty(&ids.into_iter().map(|id| id.0).collect::<Vec<_>>());
 }
 
 /// Proportional set size in KiB, and threads.
@@ -117,21 +123,21 @@ fn size(pid: i32) -> (u64, u64) {
 }
 
 fn small() {
-    let bed = Bed::new();
-    let ids: Vec<_> = (1..=5).map(|attempt| bed.run(&bed.plan(attempt, SERVER))).collect();
-    let sizes: Vec<_> = ids.iter().map(|id| size(bed.shim(id).unwrap())).collect();
+    let harness = Harness::new();
+    let ids: Vec<_> = (1..=5).map(|attempt| harness.run(&harness.plan(attempt, SERVER))).collect();
+    let sizes: Vec<_> = ids.iter().map(|id| size(harness.shim(id).unwrap())).collect();
     println!("shims: {sizes:?} KiB and threads");
     assert!(sizes.iter().all(|(_, threads)| *threads == 1));
     // A debug build touches more pages than one for use; the bound for use is in the benchmark.
     assert!(sizes.iter().all(|(pss, _)| *pss < 6_000), "{sizes:?}");
-    bed.end();
+    harness.end();
 }
 
 /// Resident memory of this process in KiB, and its open descriptors.
 fn own() -> (u64, usize) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    (line.split_whitespace().next().unwrap().parse().unwrap(), hythe_traces::names("/proc/self/fd").len())
+    (line.split_whitespace().next().unwrap().parse().unwrap(), hythe_host_leaks::names("/proc/self/fd").len())
 }
 
 /// Some live at once, as in use.
@@ -143,18 +149,18 @@ const SETTLED: u32 = 200;
 const GROWTH: u64 = 1_024;
 
 fn lives() {
-    let bed = with_network();
-    let plans = plans(&bed, LIVES, "true");
+    let harness = with_network();
+    let plans = plans(&harness, LIVES, "true");
     let (mut settled, mut ids) = ((0, 0), Vec::new());
     for (round, some) in (1..).zip(plans.chunks(AT_ONCE as usize)) {
         let lives = some.iter().map(|plan| async {
-            let id = bed.embedded.run(&bed.cx, plan).await.unwrap();
+            let id = harness.embedded.run(&harness.cx, plan).await.unwrap();
             let how = Stop { signal: None, grace: Duration::from_secs(10) };
-            bed.embedded.stop(&bed.cx, &id, &how).await.unwrap();
-            Runtime::remove(&bed.embedded, &bed.cx, &id).await.unwrap();
+            harness.embedded.stop(&harness.cx, &id.to_ref(), &how).await.unwrap();
+            Runtime::remove(&harness.embedded, &harness.cx, &id.to_ref()).await.unwrap();
             id.0
         });
-        ids.extend(bed.wait(join_all(lives)));
+        ids.extend(harness.wait(join_all(lives)));
         if round * AT_ONCE == SETTLED {
             settled = own();
         }
@@ -163,6 +169,6 @@ fn lives() {
     println!("memory and descriptors: {settled:?} after {SETTLED} lives, {now:?} after {LIVES}");
     assert!(now.0 <= settled.0 + GROWTH, "it grew: {settled:?} to {now:?}");
     assert_eq!(now.1, settled.1, "descriptors");
-    bed.end();
-    bed.is_empty(&ids);
+    harness.end();
+    harness.is_empty(&ids);
 }

@@ -10,9 +10,9 @@ use hythe_shim::protocol::{self, Answer, HEAD, Request, frame_json, kind};
 use hythe_spec::ImageRef;
 
 use crate::Named;
-use crate::bed::{self, Bed};
 use crate::callers::{GRACE, created, everywhere, killed_everywhere, running, runs, stopped, store};
 use crate::deaths::small;
+use crate::harness::{self, Harness};
 use crate::traced;
 
 pub(crate) fn trials() -> Vec<Named> {
@@ -40,99 +40,100 @@ fn image() -> ImageRef {
 }
 
 pub(crate) async fn commit(embedded: &Embedded, id: &InstanceId) -> Result<Snapshot> {
-    let request = SnapshotRequest { image: image(), identity: bed::plan(1, "").identity };
-    embedded.snapshots().unwrap().commit(&OpContext::new("trial"), id, &request).await
+    let request = SnapshotRequest { image: image(), identity: harness::plan(1, "").identity };
+    embedded.snapshots().unwrap().commit(&OpContext::new("trial"), &id.to_ref(), &request).await
 }
 
 /// A supervisor hears of a death a moment after it.
-fn until_running(bed: &Bed, id: &InstanceId) {
+fn until_running(harness: &Harness, id: &InstanceId) {
     let began = Instant::now();
-    while bed.inspect(id).state != State::Running {
-        assert!(began.elapsed() < PATIENCE, "{:?}", bed.inspect(id));
+    while harness.inspect(id).state != State::Running {
+        assert!(began.elapsed() < PATIENCE, "{:?}", harness.inspect(id));
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn until_ready(bed: &Bed, id: &InstanceId) {
-    while bed.lines(id).is_empty() {
+fn until_ready(harness: &Harness, id: &InstanceId) {
+    while harness.lines(id).is_empty() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// The same call gives the snapshot; taken away, it leaves what was there before.
-fn is_made(bed: &Bed, id: &InstanceId) {
-    let snapshots = bed.embedded.snapshots().unwrap();
-    let made = bed.wait(commit(&bed.embedded, id)).unwrap();
-    assert_eq!(bed.wait(snapshots.list(&bed.cx)).unwrap(), [made]);
-    let plan = hythe_runtime::Plan { image: image(), ..bed::plan(2, "exit 7") };
-    let next = bed.run(&plan);
-    assert_eq!(bed.until_exited(&next).exit.unwrap().code, 7);
-    bed.remove(&next);
-    bed.wait(snapshots.remove(&bed.cx, &image())).unwrap();
+fn is_made(harness: &Harness, id: &InstanceId) {
+    let snapshots = harness.embedded.snapshots().unwrap();
+    let made = harness.wait(commit(&harness.embedded, id)).unwrap();
+    assert_eq!(harness.wait(snapshots.list(&harness.cx)).unwrap(), [made]);
+    let plan = hythe_runtime::Plan { image: image(), ..harness::plan(2, "exit 7") };
+    let next = harness.run(&plan);
+    assert_eq!(harness.until_exited(&next).exit.unwrap().code, Some(7));
+    harness.remove(&next);
+    harness.wait(snapshots.remove(&harness.cx, &image())).unwrap();
     // Of the one image: a manifest, a configuration, a layer as it came, and unpacked; and a place to work in with its lock.
-    let left = store(bed);
+    let left = store(harness);
     assert_eq!(left.len(), 4 + 2, "{left:?}");
 }
 
 fn of_one_that_runs() {
-    killed_everywhere("commit", running, |bed, id| {
-        until_running(bed, id);
-        runs(bed, id);
-        is_made(bed, id);
-        until_running(bed, id);
+    killed_everywhere("commit", running, |harness, id| {
+        until_running(harness, id);
+        runs(harness, id);
+        is_made(harness, id);
+        until_running(harness, id);
     });
 }
 
 fn of_one_that_is_stopped() {
-    killed_everywhere("commit", stopped, |bed, id| {
-        assert_eq!(bed.inspect(id).state, State::Exited);
-        is_made(bed, id);
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs(bed, id);
+    killed_everywhere("commit", stopped, |harness, id| {
+        assert_eq!(harness.inspect(id).state, State::Exited);
+        is_made(harness, id);
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs(harness, id);
     });
 }
 
 fn of_one_that_never_ran() {
-    killed_everywhere("commit", created, |bed, id| {
-        assert_eq!(bed.inspect(id).state, State::Created);
-        is_made(bed, id);
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs(bed, id);
+    killed_everywhere("commit", created, |harness, id| {
+        assert_eq!(harness.inspect(id).state, State::Created);
+        is_made(harness, id);
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs(harness, id);
     });
 }
 
 fn supervisors() {
-    let kill = |bed: &Bed, id: &InstanceId, nth| {
+    let kill = |harness: &Harness, id: &InstanceId, nth| {
         let act = || {
             // They fail where the supervisor dies meanwhile, also since whoever traces it reaps what they start.
-            let _ = bed.wait(commit(&bed.embedded, id));
-            let _ = bed.wait(bed.embedded.stop(&bed.cx, id, &GRACE));
+            let _ = harness.wait(commit(&harness.embedded, id));
+            let _ = harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE));
         };
-        traced::running(bed.shim(id).unwrap(), nth, act)
+        traced::running(harness.shim(id).unwrap(), nth, act)
     };
-    everywhere("supervisor, commit", running, kill, |bed, id| {
-        assert_eq!(bed.inspect(id).state, State::Exited);
-        is_made(bed, id);
-        bed.wait(bed.embedded.start(&bed.cx, id)).unwrap();
-        runs(bed, id);
+    everywhere("supervisor, commit", running, kill, |harness, id| {
+        assert_eq!(harness.inspect(id).state, State::Exited);
+        is_made(harness, id);
+        harness.wait(harness.embedded.start(&harness.cx, &id.to_ref())).unwrap();
+        runs(harness, id);
     });
 }
 
 fn a_full_disk() {
-    let (_mounted, bed) = small();
-    let id = bed.run(&bed.plan(1, "head -c 12000000 /dev/zero > /large; echo ready; while :; do sleep 0.01; done"));
-    until_ready(&bed, &id);
-    let before = store(&bed);
-    let error = bed.wait(commit(&bed.embedded, &id)).unwrap_err();
+    let (_mounted, harness) = small();
+    let id =
+        harness.run(&harness.plan(1, "head -c 12000000 /dev/zero > /large; echo ready; while :; do sleep 0.01; done"));
+    until_ready(&harness, &id);
+    let before = store(&harness);
+    let error = harness.wait(commit(&harness.embedded, &id)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
-    until_running(&bed, &id);
-    assert_eq!(store(&bed), before);
-    bed.end();
+    until_running(&harness, &id);
+    assert_eq!(store(&harness), before);
+    harness.end();
 }
 
 /// Asks the supervisor for a hold.
-fn hold(bed: &Bed, id: &InstanceId) -> UnixStream {
-    let directory = bed.directory(id);
+fn hold(harness: &Harness, id: &InstanceId) -> UnixStream {
+    let directory = harness.directory(id);
     let (_open, path) = directory.socket().unwrap();
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(&frame_json(kind::REQUEST, &Request::Hold).unwrap()).unwrap();
@@ -147,35 +148,35 @@ fn hold(bed: &Bed, id: &InstanceId) -> UnixStream {
 const COUNTER: &str = "while :; do echo x; sleep 0.001; done";
 
 fn stands_still() {
-    let bed = Bed::new();
-    let id = bed.run(&bed.plan(1, COUNTER));
-    let (one, other) = (hold(&bed, &id), hold(&bed, &id));
+    let harness = Harness::new();
+    let id = harness.run(&harness.plan(1, COUNTER));
+    let (one, other) = (hold(&harness, &id), hold(&harness, &id));
     std::thread::sleep(Duration::from_millis(50));
-    let before = bed.lines(&id).len();
+    let before = harness.lines(&id).len();
     drop(one);
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!((bed.lines(&id).len(), bed.inspect(&id).state), (before, State::Running));
+    assert_eq!((harness.lines(&id).len(), harness.inspect(&id).state), (before, State::Running));
     drop(other);
     let began = Instant::now();
-    while bed.lines(&id).len() == before {
+    while harness.lines(&id).len() == before {
         assert!(began.elapsed() < PATIENCE, "it still stands still");
         std::thread::sleep(Duration::from_millis(1));
     }
     // A pause is no hold, and outlives one.
-    bed.wait(bed.embedded.freeze(&id.0, true)).unwrap();
-    drop(hold(&bed, &id));
+    harness.wait(harness.embedded.freeze(&id.0, true)).unwrap();
+    drop(hold(&harness, &id));
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(bed.inspect(&id).state, State::Paused);
-    bed.end();
+    assert_eq!(harness.inspect(&id).state, State::Paused);
+    harness.end();
 }
 
 fn a_stop() {
-    let bed = Bed::new();
-    let id = bed.run(&bed.plan(1, "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done"));
-    until_ready(&bed, &id);
-    let mut held = hold(&bed, &id);
-    bed.wait(bed.embedded.stop(&bed.cx, &id, &GRACE)).unwrap();
-    assert_eq!(bed.inspect(&id).exit.unwrap().code, 5);
+    let harness = Harness::new();
+    let id = harness.run(&harness.plan(1, "trap 'exit 5' TERM; echo ready; while :; do sleep 0.01; done"));
+    until_ready(&harness, &id);
+    let mut held = hold(&harness, &id);
+    harness.wait(harness.embedded.stop(&harness.cx, &id.to_ref(), &GRACE)).unwrap();
+    assert_eq!(harness.inspect(&id).exit.unwrap().code, Some(5));
     assert_eq!(held.read(&mut [0]).unwrap(), 0, "whoever held it does not hear of that");
-    bed.end();
+    harness.end();
 }

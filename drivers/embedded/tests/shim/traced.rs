@@ -102,13 +102,14 @@ pub(crate) fn running(pid: i32, nth: usize, act: impl FnOnce() + Send) -> Became
     ptrace::interrupt(pid).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(act);
-        Trace::until(nth).follow(pid, |_| true)
+        // Only for this one: what is done meanwhile has children of its own.
+        Trace { waits_for: Some(pid), ..Trace::until(nth) }.follow(pid, |_| true)
     })
 }
 
 fn take_hold(child: &Child, options: Options) -> Pid {
     let leader = Pid::from_raw(child.id().cast_signed());
-    for thread in hythe_traces::names(format!("/proc/{leader}/task")) {
+    for thread in hythe_host_leaks::names(format!("/proc/{leader}/task")) {
         let thread = Pid::from_raw(thread.parse().unwrap());
         ptrace::seize(thread, options).unwrap();
         ptrace::interrupt(thread).unwrap();
@@ -120,6 +121,8 @@ fn take_hold(child: &Child, options: Options) -> Pid {
 const ROW: usize = 3;
 
 struct Trace {
+    /// All children where it is none.
+    waits_for: Option<Pid>,
     nth: usize,
     passed: usize,
     killed: Option<Sysno>,
@@ -129,13 +132,13 @@ struct Trace {
 
 impl Trace {
     fn until(nth: usize) -> Self {
-        Self { nth, passed: 0, killed: None, rows: HashMap::new() }
+        Self { waits_for: None, nth, passed: 0, killed: None, rows: HashMap::new() }
     }
 
     /// Until the end of `until`; changes of whom `counts` says are counted, and it is the one that is killed.
     fn follow(&mut self, until: Pid, mut counts: impl FnMut(Pid) -> bool) -> Became {
         loop {
-            match waitpid(None, Some(WaitPidFlag::__WALL)).unwrap() {
+            match waitpid(self.waits_for, Some(WaitPidFlag::__WALL)).unwrap() {
                 WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) if pid == until => {
                     return self.killed.map_or(Became::Ended, Became::Killed);
                 }

@@ -66,17 +66,17 @@ impl Bench {
     }
 
     pub(crate) async fn stop(&self, id: &InstanceId) {
-        self.podman.stop(&self.cx, id, &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
+        self.podman.stop(&self.cx, &id.to_ref(), &Stop { signal: None, grace: Duration::ZERO }).await.unwrap();
     }
 
     pub(crate) async fn remove(&self, id: &InstanceId) {
         self.stop(id).await;
-        self.podman.remove(&self.cx, id).await.unwrap();
+        self.podman.remove(&self.cx, &id.to_ref()).await.unwrap();
     }
 
     pub(crate) async fn ended(&self, id: &InstanceId) -> hythe_runtime::Observed {
         loop {
-            let observed = self.podman.inspect(&self.cx, id).await.unwrap();
+            let observed = self.podman.inspect(&self.cx, &id.to_ref()).await.unwrap();
             if observed.state == State::Exited {
                 return observed;
             }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+mod arguments;
 mod bench;
 mod facets;
 mod lifecycle;

@@ -32,7 +32,7 @@ async fn lives(bench: &Bench) -> Vec<InstanceId> {
         plan.identity.attempt = attempt;
         let id = bench.podman.run(&bench.cx, &plan).await.unwrap();
         bench.ended(&id).await;
-        bench.podman.remove(&bench.cx, &id).await.unwrap();
+        bench.podman.remove(&bench.cx, &id.to_ref()).await.unwrap();
         ids.push(id);
     }
     ids

@@ -4,31 +4,199 @@ use hythe_architecture::{Source, packages, sources, sources_below};
 
 use crate::hold;
 
-const FILES: &[&str] = &["lib.rs", "config.rs", "driver.rs", "client.rs", "error.rs", "docs.md"];
+/// Files of every driver. A folder of the name serves as well.
+const FILES: &[&str] = &[
+    "capability",
+    "client",
+    "config",
+    "connect",
+    "docs.md",
+    "driver",
+    "error",
+    "lib",
+    "lifecycle",
+    "observe",
+    "translate/mod",
+    "translate/observed",
+    "translate/tests",
+    "watch",
+];
+
+/// Files that one driver has no use for, and why.
+const WITHOUT: &[(&str, &str, &str)] = &[
+    ("memory", "client", "its engine is part of it"),
+    ("memory", "translate/observed", "its engine answers in the seam's types"),
+    ("memory", "translate/tests", "tests/engine reads each field back"),
+];
+
+/// Facets, each with its file: a driver has the file where its runtime has the facet.
+const FACETS: &[(&str, &str)] = &[
+    ("Exec", "exec"),
+    ("Images", "images"),
+    ("Logs", "logs"),
+    ("Networks", "networks"),
+    ("Snapshots", "snapshots"),
+    ("Stats", "stats"),
+    ("Volumes", "volumes"),
+];
+
+/// What several drivers have, under one name.
+const OPTIONAL: &[&str] = &["api_types", "attach", "build", "context", "image_load", "translate"];
+
+/// What one driver alone needs, and why.
+const OWN: &[(&str, &[(&str, &str)])] = &[
+    (
+        "docker",
+        &[
+            ("discover", "the places where an engine may listen"),
+            ("dockerignore", "what of a build's context is sent"),
+            ("partial_lines", "lines come in pieces"),
+            ("registry", "credentials travel in headers"),
+            ("stdcopy", "stdout and stderr share one stream"),
+            ("transport", "HTTP over Unix sockets, TCP and TLS"),
+        ],
+    ),
+    (
+        "embedded",
+        &[
+            ("checks", "no engine checks a plan"),
+            ("idmap", "files of subordinate ids"),
+            ("image_volumes", "no engine makes the volumes of images"),
+            ("inotify", "changes of files are its events"),
+            ("instance_files", "hosts, resolv.conf and hostname"),
+            ("instances", "its own records on disk"),
+            ("network_hook", "the shim attaches networks"),
+            ("program", "which program is the shim"),
+            ("shim", "this program as a shim"),
+            ("testing", "no command line to act past the seam"),
+            ("userns_exec", "tasks in a user namespace"),
+        ],
+    ),
+    (
+        "memory",
+        &[
+            ("builder", "tests choose what it can do"),
+            ("catalogue", "images and a registry in memory"),
+            ("console", "output of instances"),
+            ("control", "tests make its engine fail"),
+            ("dockerfile", "builds images itself"),
+            ("engine", "the engine itself"),
+            ("files", "file systems in memory"),
+            ("instance", "an instance of the engine"),
+            ("mounts", "volumes and bound host paths"),
+            ("ports", "which instance has which port"),
+            ("process", "processes are tasks"),
+            ("shell", "what processes run"),
+        ],
+    ),
+    (
+        "podman",
+        &[
+            ("cgroup_limits", "`podman update` writes limits down nowhere"),
+            ("events_reader", "`podman events` ends when its file is replaced"),
+            ("k8s_file", "the format of conmon's log"),
+            ("pidfd", "children are signalled"),
+            ("private", "values must not stand in arguments"),
+            ("pty", "a child gets a terminal"),
+            ("rlimits", "podman raises limits beyond what it may"),
+            ("session", "a child is a session"),
+            ("start_error", "podman does not report why a start failed"),
+            ("stdin", "a pipe has no end but closing it"),
+            ("stdin_holder", "conmon closes stdin with the last connection"),
+            ("workdir", "podman refuses to start without it"),
+        ],
+    ),
+];
 
 fn folders() -> Vec<String> {
     packages().into_iter().filter(hythe_architecture::Package::is_driver).map(|driver| driver.folder).collect()
 }
 
+/// The path below `src/`.
+fn below(path: &str) -> &str {
+    path.split_once("/src/").map_or("", |(_, below)| below)
+}
+
+/// The file without its ending, in its folder; the tests of a file count as that file.
+fn stem(below: &str) -> &str {
+    let stem = below.strip_suffix(".rs").unwrap_or(below);
+    stem.strip_suffix("_tests").unwrap_or(stem)
+}
+
 fn translation(source: &Source) -> bool {
-    let below = source.path.split_once("/src/").map_or("", |(_, below)| below);
-    source.is_rust() && (below == "translate.rs" || below.starts_with("translate/"))
+    source.is_rust() && below(&source.path).starts_with("translate/")
+}
+
+/// Of a driver's folder.
+fn files(folder: &str) -> Vec<Source> {
+    let written = |source: &Source| source.is_rust() || source.name() == "docs.md";
+    sources_below(&format!("{folder}/src/")).into_iter().filter(written).collect()
 }
 
 #[test]
 fn every_driver_has_the_same_files() {
-    let paths: Vec<_> = sources_below("drivers/").into_iter().map(|source| source.path).collect();
-    let there = |path: &str| paths.iter().any(|known| known == path);
     let mut breaches = Vec::new();
     for folder in folders() {
-        let missing = FILES.iter().map(|file| format!("{folder}/src/{file}")).filter(|path| !there(path));
-        breaches.extend(missing);
-        let translate = format!("{folder}/src/translate");
-        if !there(&format!("{translate}.rs")) && !there(&format!("{translate}/mod.rs")) {
-            breaches.push(format!("{translate}.rs"));
+        let files = files(&folder);
+        let there = |file: &&&str| files.iter().any(|source| stem(below(&source.path)) == **file);
+        let needless = |file: &&&str| WITHOUT.iter().any(|(driver, name, _)| folder.ends_with(driver) && name == *file);
+        let missing = FILES.iter().filter(|file| !there(file) && !needless(file));
+        breaches.extend(missing.map(|file| format!("`{folder}` has no {file}")));
+    }
+    hold("every driver has the same files", &breaches);
+}
+
+#[test]
+fn what_one_driver_needs_is_listed_with_its_reason() {
+    let mut breaches = Vec::new();
+    for folder in folders() {
+        let driver = folder.rsplit('/').next().unwrap_or_default();
+        let own = OWN.iter().find(|(name, _)| *name == driver).map_or([].as_slice(), |(_, own)| own);
+        let known = |file: &str| {
+            FILES.contains(&file)
+                || OPTIONAL.contains(&file)
+                || FACETS.iter().any(|(_, known)| *known == file)
+                || own.iter().any(|(known, _)| *known == file)
+        };
+        let mut found: Vec<String> = Vec::new();
+        for source in files(&folder) {
+            let stem = stem(below(&source.path));
+            let file = stem.split('/').next().unwrap_or_default();
+            if !known(file) {
+                breaches.push(format!("`{}` is in no list", source.path));
+            }
+            found.push(file.to_owned());
+        }
+        let gone = own.iter().filter(|(file, _)| !found.iter().any(|there| there == file));
+        breaches.extend(gone.map(|(file, _)| format!("`{folder}` has no {file} any more")));
+    }
+    hold("a file is every driver's, or is listed as one driver's own with the reason", &breaches);
+}
+
+#[test]
+fn a_facet_is_implemented_by_the_runtime_in_its_file() {
+    let mut breaches = Vec::new();
+    for folder in folders() {
+        let sources = files(&folder);
+        let runtime = sources.iter().find_map(|source| implementor(source, "Runtime"));
+        for source in &sources {
+            let place = below(&source.path).split('/').next().map_or("", stem);
+            for (facet, file) in FACETS {
+                let Some(who) = implementor(source, facet) else { continue };
+                if place != *file || Some(&who) != runtime.as_ref() {
+                    breaches.push(format!("`{}` implements {facet} for {who}", source.path));
+                }
+            }
         }
     }
-    hold("every driver has lib, config, driver, client, translate, error and docs", &breaches);
+    hold("a facet is implemented for the runtime itself, in the file of its name", &breaches);
+}
+
+/// Who implements the trait in this file.
+fn implementor(source: &Source, implemented: &str) -> Option<String> {
+    let code = source.code();
+    let (_, after) = code.split_once(&format!("impl {implemented} for "))?;
+    Some(after.chars().take_while(|letter| letter.is_alphanumeric()).collect())
 }
 
 #[test]

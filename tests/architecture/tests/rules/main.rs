@@ -1,11 +1,16 @@
 //! The rules of ARCHITECTURE.md that no compiler checks, each a test that names what breaks it.
 
 mod arrows;
+mod controller;
+mod debug_output;
 mod deploy_path;
 mod drivers;
+mod links;
+mod names;
 mod native_clients;
 mod router;
 mod tidiness;
+mod vocabulary;
 mod words;
 
 /// Fails with every breach at once.

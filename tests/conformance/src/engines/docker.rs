@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hythe_driver_docker::Config;
-use hythe_runtime::Runtime;
 use hythe_runtime::layers::{Settings, standard};
+use hythe_runtime::{OpContext, Runtime};
 use hythe_spec::ImageRef;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+use crate::engine_cli::DockerHand;
 use crate::environment::{Environment, Socket};
 use crate::failure::Outcome;
-use crate::outside::DockerHand;
+use crate::need::Need;
 use crate::subject::{Breakable, Subject};
 
 async fn connect(name: &str, socket: &Path) -> Outcome<Arc<dyn Runtime>> {
@@ -29,18 +30,35 @@ pub(super) async fn subject(
     image: &ImageRef,
 ) -> Outcome<Subject> {
     let socket = engine.socket.clone();
+    let runtime = connect(name, &socket).await?;
+    let mut without = vec![COPY_UP];
+    if name == "podman-api" {
+        without.push(BUILD_NETWORK);
+    } else if !takes_sizes(&runtime.probe(&OpContext::default()).await?.version) {
+        without.push(SIZED_START);
+    }
     Ok(Subject {
         name,
-        runtime: connect(name, &socket).await?,
+        runtime,
         real: true,
         image: image.clone(),
-        outside: Some(Box::new(DockerHand::new(socket.clone()))),
+        engine_cli: Some(Box::new(DockerHand::new(socket.clone()))),
         breakable: Some(Box::new(move || Box::pin(breakable(name, socket.clone())))),
         registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
-        without: &[],
+        without,
     })
 }
+
+/// API 1.42, where the size of a terminal goes with its start, came with Docker 23.
+fn takes_sizes(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major >= 23)
+}
+
+const SIZED_START: (Need, &str) = (Need::SizedStart, "Docker before 23 sizes a terminal only once its process runs");
+const COPY_UP: (Need, &str) = (Need::CopyUp, "the engine copies into a volume by names, which may be links by then");
+const BUILD_NETWORK: (Need, &str) =
+    (Need::NetworkedBuild, "Podman's Docker-compatible API gives builds the host's network, whatever is asked");
 
 /// A socket of our own that hands everything on, until it is cut with all its connections.
 async fn breakable(name: &'static str, socket: PathBuf) -> Outcome<Breakable> {

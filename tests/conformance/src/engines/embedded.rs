@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hythe_driver_embedded::network::plugins_supported;
 use hythe_driver_embedded::{Config, Embedded, NetworkBy};
+use hythe_network::plugins_supported;
 use hythe_runtime::layers::{Settings, standard};
 use hythe_runtime::{Images, OpContext};
 use hythe_spec::ImageRef;
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::embedded_image::archive;
+use crate::engine_cli::EmbeddedHand;
 use crate::environment::Environment;
 use crate::failure::{Failure, Outcome};
 use crate::need::Need;
-use crate::outside::EmbeddedHand;
 use crate::rootless;
 use crate::subject::{Breakable, Subject};
 
@@ -28,11 +28,11 @@ fn roots() -> PathBuf {
     rootless::results().and_then(|_| home()).unwrap_or_else(|| PathBuf::from(ROOTS))
 }
 
-/// What an ordinary user has not.
+/// What an unprivileged user has not.
 const WITHOUT_ROOT: [(Need, &str); 2] = [
-    (Need::Pause, "an ordinary user has no control groups, and so no freezer"),
+    (Need::Pause, "rootless, there are no cgroups, and so no freezer"),
     // With the ids of `/etc/subuid` they may belong to others: without this one.
-    (Need::Owners, "an ordinary user's files belong to that user alone"),
+    (Need::Owners, "rootless without subordinate ids, all files belong to one user"),
 ];
 
 /// The one whose networks are the work of CNI plugins.
@@ -72,14 +72,14 @@ pub(super) async fn subject(
         runtime: standard(Arc::new(embedded), &Settings::default()),
         real: true,
         image: image.clone(),
-        outside: Some(Box::new(hand)),
+        engine_cli: Some(Box::new(hand)),
         breakable: Some(Box::new(move || Box::pin(breakable(Arc::clone(&root), network)))),
         registry,
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
         without: match (is_root, rootless::has_ids()) {
-            (true, _) => &[],
-            (false, true) => &WITHOUT_ROOT[..1],
-            (false, false) => &WITHOUT_ROOT,
+            (true, _) => Vec::new(),
+            (false, true) => WITHOUT_ROOT[..1].to_vec(),
+            (false, false) => WITHOUT_ROOT.to_vec(),
         },
     }))
 }
@@ -92,7 +92,7 @@ async fn pull(embedded: &Embedded, address: &str, image: &ImageRef) -> Outcome {
     let there: ImageRef =
         format!("{address}/hythe-test:1").parse().map_err(|_| Failure::new(format!("`{address}` is no registry")))?;
     let (progress, _reports) = mpsc::channel(1);
-    Images::pull(embedded, &OpContext::new("set-up"), &there, &progress).await?;
+    Images::pull(embedded, &OpContext::new("set-up"), &there, None, &progress).await?;
     Ok(Images::tag(embedded, &OpContext::new("set-up"), &there, image).await?)
 }
 
@@ -101,7 +101,7 @@ async fn load(embedded: &Embedded, root: &Path, image: &ImageRef) -> Outcome {
     let path = root.join("test-image.tar");
     std::fs::write(&path, archive(&std::fs::read(busybox)?, image)?)?;
     let (progress, _reports) = mpsc::channel(1);
-    Images::load(embedded, &OpContext::new("set-up"), &path, &progress).await?;
+    Images::load(embedded, &OpContext::new("set-up"), &path, None, &progress).await?;
     Ok(std::fs::remove_file(path)?)
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
     subjects
 }
 
-/// What an ordinary user has.
+/// What an unprivileged user has.
 pub(crate) async fn rootless(environment: &Environment, image: &ImageRef) -> Vec<Connected> {
     let subject = embedded::subject(environment, image, NetworkBy::Native).await.transpose();
     subject.map(|subject| (crate::rootless::name(), subject)).into_iter().collect()

@@ -9,9 +9,10 @@ use hythe_runtime::Runtime;
 use hythe_runtime::layers::{Settings, standard};
 use hythe_spec::ImageRef;
 
+use crate::engine_cli::PodmanHand;
 use crate::environment::{Environment, Program};
 use crate::failure::Outcome;
-use crate::outside::PodmanHand;
+use crate::need::Need;
 use crate::subject::{Breakable, Subject};
 
 async fn connect(program: &Path) -> Outcome<Arc<dyn Runtime>> {
@@ -27,11 +28,11 @@ pub(super) async fn subject(engine: &Program, environment: &Environment, image: 
         runtime: connect(&program).await?,
         real: true,
         image: image.clone(),
-        outside: Some(Box::new(PodmanHand::new(program.clone()))),
+        engine_cli: Some(Box::new(PodmanHand::new(program.clone()))),
         breakable: Some(Box::new(move || Box::pin(breakable(program.clone())))),
         registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
-        without: &[],
+        without: vec![(Need::SizedAttach, "`podman attach` passes input on before it has set the size")],
     })
 }
 

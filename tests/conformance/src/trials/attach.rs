@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use hythe_runtime::{AttachRequest, ErrorKind, Feature, InstanceId, Session, State, StdStream};
+use hythe_runtime::{
+    AttachRequest, ErrorKind, Feature, InstanceId, InstanceRef, Session, State, StdStream, TerminalSize,
+};
 use tokio::io::AsyncWriteExt;
 
 use crate::failure::{Failure, Outcome, refused};
-use crate::need::Need::{Can, Exec, Logs};
-use crate::scene::Scene;
+use crate::fixture::Fixture;
+use crate::need::Need::{Can, Exec, Logs, SizedAttach};
 use crate::trial::trials;
 
 trials! { "attach":
@@ -16,13 +18,14 @@ trials! { "attach":
     one_that_does_not_run_is_conflict [Exec],
     output_arrives_with_its_stream [Exec],
     stdin_reaches_the_main_process [Exec, Can(Feature::Stdin), Logs],
-    the_exit_code_is_told [Exec, Can(Feature::Stdin)],
+    the_exit_code_is_reported [Exec, Can(Feature::Stdin)],
     dropping_it_leaves_the_process_alone [Exec, Can(Feature::Stdin), Logs],
     without_stdin_none_is_given [Exec],
+    a_terminal_has_the_size_asked_for_before_anything_is_typed [Exec, Can(Feature::Stdin), Can(Feature::Tty), SizedAttach],
 }
 
-async fn attach(scene: &Scene, id: &InstanceId, stdin: bool) -> Outcome<Session> {
-    Ok(scene.exec_facet().attach(&scene.cx, id, &AttachRequest { stdin }).await?)
+async fn attach(fixture: &Fixture, id: &InstanceId, stdin: bool) -> Outcome<Session> {
+    Ok(fixture.exec_facet().attach(&fixture.cx, &id.to_ref(), &AttachRequest { stdin, size: None }).await?)
 }
 
 /// Reads until the text came; gives all that came.
@@ -37,23 +40,23 @@ async fn until_text(session: &mut Session, text: &str) -> Outcome<String> {
     Err(Failure::new(format!("the output ended without `{text}`: {all}")))
 }
 
-async fn a_missing_one_is_not_found(scene: &Scene) -> Outcome {
-    let missing = InstanceId(format!("{}-nothing", scene.service));
-    let outcome = scene.exec_facet().attach(&scene.cx, &missing, &AttachRequest::default()).await;
+async fn a_missing_one_is_not_found(fixture: &Fixture) -> Outcome {
+    let missing = InstanceRef::name(format!("{}-nothing", fixture.service));
+    let outcome = fixture.exec_facet().attach(&fixture.cx, &missing, &AttachRequest::default()).await;
     refused(outcome, ErrorKind::NotFound);
     Ok(())
 }
 
-async fn one_that_does_not_run_is_conflict(scene: &Scene) -> Outcome {
-    let id = scene.create(&scene.server()).await?;
-    let outcome = scene.exec_facet().attach(&scene.cx, &id, &AttachRequest::default()).await;
+async fn one_that_does_not_run_is_conflict(fixture: &Fixture) -> Outcome {
+    let id = fixture.create(&fixture.server()).await?;
+    let outcome = fixture.exec_facet().attach(&fixture.cx, &id.to_ref(), &AttachRequest::default()).await;
     refused(outcome, ErrorKind::Conflict);
     Ok(())
 }
 
-async fn output_arrives_with_its_stream(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.script("while :; do sleep 0.3; echo out; echo err >&2; done")).await?;
-    let mut session = attach(scene, &id, false).await?;
+async fn output_arrives_with_its_stream(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.script("while :; do sleep 0.3; echo out; echo err >&2; done")).await?;
+    let mut session = attach(fixture, &id, false).await?;
     let (mut out, mut err) = (false, false);
     while !(out && err) {
         let (stream, bytes) = session.output.next().await.expect("output")?;
@@ -72,12 +75,13 @@ async fn output_arrives_with_its_stream(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn stdin_reaches_the_main_process(scene: &Scene) -> Outcome {
+async fn stdin_reaches_the_main_process(fixture: &Fixture) -> Outcome {
     // It lives on for a moment: what a process says in its last instant may be lost to those attached (podman), the log has it.
-    let mut plan = scene.script("echo ready; while read line; do echo \"got $line\"; done; echo end; sleep 1; exit 9");
+    let mut plan =
+        fixture.script("echo ready; while read line; do echo \"got $line\"; done; echo end; sleep 1; exit 9");
     plan.stdin = true;
-    let id = scene.ready(&plan).await?;
-    let mut session = attach(scene, &id, true).await?;
+    let id = fixture.ready(&plan).await?;
+    let mut session = attach(fixture, &id, true).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     stdin.write_all(b"one\n").await?;
     stdin.flush().await?;
@@ -86,15 +90,15 @@ async fn stdin_reaches_the_main_process(scene: &Scene) -> Outcome {
     stdin.shutdown().await?;
     drop(stdin);
     until_text(&mut session, "end").await?;
-    assert_eq!(scene.until_exited(&id).await?.exit.unwrap().code, 9);
+    assert_eq!(fixture.until_exited(&id).await?.exit.unwrap().code, Some(9));
     Ok(())
 }
 
-async fn the_exit_code_is_told(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("read line; exit 23");
+async fn the_exit_code_is_reported(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.script("read line; exit 23");
     plan.stdin = true;
-    let id = scene.run(&plan).await?;
-    let mut session = attach(scene, &id, true).await?;
+    let id = fixture.run(&plan).await?;
+    let mut session = attach(fixture, &id, true).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     stdin.write_all(b"go\n").await?;
     stdin.flush().await?;
@@ -105,16 +109,16 @@ async fn the_exit_code_is_told(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn dropping_it_leaves_the_process_alone(scene: &Scene) -> Outcome {
-    let mut plan = scene.script("echo ready; while read line; do echo \"got $line\"; done");
+async fn dropping_it_leaves_the_process_alone(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.script("echo ready; while read line; do echo \"got $line\"; done");
     plan.stdin = true;
-    let id = scene.ready(&plan).await?;
-    let session = attach(scene, &id, true).await?;
+    let id = fixture.ready(&plan).await?;
+    let session = attach(fixture, &id, true).await?;
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(session);
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(scene.state(&id).await?, State::Running);
-    let mut session = attach(scene, &id, true).await?;
+    assert_eq!(fixture.state(&id).await?, State::Running);
+    let mut session = attach(fixture, &id, true).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     stdin.write_all(b"again\n").await?;
     stdin.flush().await?;
@@ -122,9 +126,25 @@ async fn dropping_it_leaves_the_process_alone(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn without_stdin_none_is_given(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let session = attach(scene, &id, false).await?;
+async fn without_stdin_none_is_given(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let session = attach(fixture, &id, false).await?;
     assert!(session.stdin.is_none() && session.resize.is_none());
+    Ok(())
+}
+
+async fn a_terminal_has_the_size_asked_for_before_anything_is_typed(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.script("while read x; do stty size; done");
+    plan.stdin = true;
+    plan.tty = true;
+    let id = fixture.run(&plan).await?;
+    for columns in 130..135 {
+        let request = AttachRequest { stdin: true, size: Some(TerminalSize { columns, rows: 43 }) };
+        let mut session = fixture.exec_facet().attach(&fixture.cx, &id.to_ref(), &request).await?;
+        let mut stdin = session.stdin.take().expect("a stdin");
+        stdin.write_all(b"\n").await?;
+        stdin.flush().await?;
+        until_text(&mut session, &format!("43 {columns}")).await?;
+    }
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hythe_runtime::{ErrorKind, ExecRequest, Feature, InstanceId, TerminalSize};
+use hythe_runtime::{ErrorKind, ExecRequest, Feature, InstanceId, InstanceRef, TerminalSize};
 use tokio::io::AsyncWriteExt;
 
 use crate::failure::{Outcome, refused};
-use crate::need::Need::{Can, Exec, Logs, Outside, Pause};
-use crate::scene::{Scene, drain, words};
+use crate::fixture::{Fixture, drain, words};
+use crate::need::Need::{Can, EngineCli, Exec, Logs, Pause, SizedStart};
 use crate::trial::trials;
 
 trials! { "exec":
@@ -21,7 +21,7 @@ trials! { "exec":
     a_missing_instance_is_not_found [Exec],
     a_created_one_is_conflict [Exec],
     an_ended_one_is_conflict [Exec],
-    a_paused_one_is_conflict [Exec, Outside, Pause],
+    a_paused_one_is_conflict [Exec, EngineCli, Pause],
     stdin_arrives_and_ends [Exec],
     sixty_four_mebibytes_through_a_pipe [Exec],
     bytes_out_are_exact [Exec],
@@ -29,90 +29,97 @@ trials! { "exec":
     environment_is_laid_over_the_instances [Exec],
     user_and_workdir_are_taken [Exec],
     a_terminal_has_the_size_asked_for [Exec, Can(Feature::Tty)],
+    a_terminal_has_its_size_before_anything_is_typed [Exec, Can(Feature::Tty)],
+    a_terminal_has_its_size_from_the_start [Exec, Can(Feature::Tty), SizedStart],
     a_terminal_is_resized [Exec, Can(Feature::Tty)],
     without_a_terminal_there_is_none [Exec],
     fifty_leave_nothing_behind [Exec],
     ten_at_once_keep_to_themselves [Exec],
     a_dropped_session_leaves_the_instance_alone [Exec],
-    files_made_are_seen_by_the_next [Exec, Logs],
+    files_made_are_seen_by_the_next [Exec, Logs, Can(Feature::RestartInPlace)],
 }
 
 fn request(command: &[&str]) -> ExecRequest {
     ExecRequest { command: words(command), ..ExecRequest::default() }
 }
 
-async fn exit_codes_pass(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn exit_codes_pass(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     for code in [0, 1, 7, 255] {
-        let executed = scene.exec(&id, &["sh", "-c", &format!("exit {code}")]).await?;
+        let executed = fixture.exec(&id, &["sh", "-c", &format!("exit {code}")]).await?;
         assert_eq!(executed.code, code);
     }
     Ok(())
 }
 
-async fn streams_are_kept_apart(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let executed = scene.exec(&id, &["sh", "-c", "echo out; echo err >&2; exit 3"]).await?;
+async fn streams_are_kept_apart(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let executed = fixture.exec(&id, &["sh", "-c", "echo out; echo err >&2; exit 3"]).await?;
     assert_eq!(executed.stdout, b"out\n");
     assert_eq!(executed.stderr, b"err\n");
     assert_eq!(executed.code, 3);
     Ok(())
 }
 
-async fn a_missing_command_is_127(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let ran = scene.exec(&id, &["no-such-command"]).await?;
+async fn a_missing_command_is_127(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let ran = fixture.exec(&id, &["no-such-command"]).await?;
     assert_eq!(ran.code, 127);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("no-such-command"), "the reason is not told: {ran:?}");
     Ok(())
 }
 
-async fn a_directory_is_126(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    assert_eq!(scene.exec(&id, &["/etc"]).await?.code, 126);
+async fn a_directory_is_126(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    assert_eq!(fixture.exec(&id, &["/etc"]).await?.code, 126);
     Ok(())
 }
 
-async fn death_by_a_signal_is_its_code(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    assert_eq!(scene.exec(&id, &["sh", "-c", "kill -9 $$"]).await?.code, 137);
+async fn death_by_a_signal_is_its_code(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    assert_eq!(fixture.exec(&id, &["sh", "-c", "kill -9 $$"]).await?.code, 137);
     Ok(())
 }
 
-async fn a_missing_instance_is_not_found(scene: &Scene) -> Outcome {
-    let missing = InstanceId(format!("{}-nothing", scene.service));
-    let outcome = scene.exec_facet().exec(&scene.cx, &missing, &request(&["true"])).await;
+async fn a_missing_instance_is_not_found(fixture: &Fixture) -> Outcome {
+    let missing = InstanceRef::name(format!("{}-nothing", fixture.service));
+    let outcome = fixture.exec_facet().exec(&fixture.cx, &missing, &request(&["true"])).await;
     refused(outcome, ErrorKind::NotFound);
     Ok(())
 }
 
-async fn a_created_one_is_conflict(scene: &Scene) -> Outcome {
-    let id = scene.create(&scene.server()).await?;
-    refused(scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await, ErrorKind::Conflict);
+async fn a_created_one_is_conflict(fixture: &Fixture) -> Outcome {
+    let id = fixture.create(&fixture.server()).await?;
+    refused(fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request(&["true"])).await, ErrorKind::Conflict);
     Ok(())
 }
 
-async fn an_ended_one_is_conflict(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.plan(&["true"])).await?;
-    scene.until_exited(&id).await?;
-    refused(scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await, ErrorKind::Conflict);
+async fn an_ended_one_is_conflict(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.plan(&["true"])).await?;
+    fixture.until_exited(&id).await?;
+    refused(fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request(&["true"])).await, ErrorKind::Conflict);
     Ok(())
 }
 
-async fn a_paused_one_is_conflict(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    scene.outside().pause(&id.0).await?;
-    let outcome = scene.exec_facet().exec(&scene.cx, &id, &request(&["true"])).await;
-    scene.outside().unpause(&id.0).await?;
+async fn a_paused_one_is_conflict(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    fixture.engine_cli().pause(&id.0).await?;
+    let outcome = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request(&["true"])).await;
+    fixture.engine_cli().unpause(&id.0).await?;
     refused(outcome, ErrorKind::Conflict);
-    assert_eq!(scene.exec(&id, &["true"]).await?.code, 0);
+    assert_eq!(fixture.exec(&id, &["true"]).await?.code, 0);
     Ok(())
 }
 
 /// Gives the process these bytes and then the end of file.
-async fn with_stdin(scene: &Scene, id: &InstanceId, command: &[&str], bytes: &[u8]) -> Outcome<crate::scene::Executed> {
+async fn with_stdin(
+    fixture: &Fixture,
+    id: &InstanceId,
+    command: &[&str],
+    bytes: &[u8],
+) -> Outcome<crate::fixture::Executed> {
     let request = ExecRequest { stdin: true, ..request(command) };
-    let mut session = scene.exec_facet().exec(&scene.cx, id, &request).await?;
+    let mut session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     stdin.write_all(bytes).await?;
     stdin.shutdown().await?;
@@ -120,12 +127,12 @@ async fn with_stdin(scene: &Scene, id: &InstanceId, command: &[&str], bytes: &[u
     drain(session).await
 }
 
-async fn stdin_arrives_and_ends(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn stdin_arrives_and_ends(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let bytes: Vec<u8> = (0..=255).collect();
-    let executed = with_stdin(scene, &id, &["cat"], &bytes).await?;
+    let executed = with_stdin(fixture, &id, &["cat"], &bytes).await?;
     assert_eq!((executed.code, executed.stdout), (0, bytes));
-    let executed = with_stdin(scene, &id, &["cat"], b"").await?;
+    let executed = with_stdin(fixture, &id, &["cat"], b"").await?;
     assert_eq!((executed.code, executed.stdout.len()), (0, 0));
     Ok(())
 }
@@ -143,10 +150,10 @@ fn pattern() -> Bytes {
     (0..PIECE).map(next).collect::<Vec<u8>>().into()
 }
 
-async fn sixty_four_mebibytes_through_a_pipe(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn sixty_four_mebibytes_through_a_pipe(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let request = ExecRequest { stdin: true, ..request(&["cat"]) };
-    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let mut session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     let piece = pattern();
     let sent = piece.clone();
@@ -170,53 +177,53 @@ async fn sixty_four_mebibytes_through_a_pipe(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn bytes_out_are_exact(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let executed = scene.exec(&id, &["sh", "-c", "printf 'a\\000\\377\\r\\nb'; head -c 300000 /dev/zero"]).await?;
+async fn bytes_out_are_exact(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let executed = fixture.exec(&id, &["sh", "-c", "printf 'a\\000\\377\\r\\nb'; head -c 300000 /dev/zero"]).await?;
     assert_eq!(&executed.stdout[..6], b"a\0\xff\r\nb");
     assert_eq!(executed.stdout.len(), 300_006);
     Ok(())
 }
 
-async fn without_stdin_there_is_nothing_to_read(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn without_stdin_there_is_nothing_to_read(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let request = request(&["cat"]);
-    let session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
     assert!(session.stdin.is_none());
     let executed = tokio::time::timeout(Duration::from_secs(30), drain(session)).await??;
     assert_eq!((executed.code, executed.stdout.len()), (0, 0));
     Ok(())
 }
 
-async fn environment_is_laid_over_the_instances(scene: &Scene) -> Outcome {
-    let mut plan = scene.server();
+async fn environment_is_laid_over_the_instances(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.server();
     plan.env = [("KEPT", "instance"), ("CHANGED", "instance")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    let id = scene.run(&plan).await?;
+    let id = fixture.run(&plan).await?;
     let mut request = request(&["sh", "-c", "echo \"$KEPT|$CHANGED|$NEW\""]);
     request.env = [("CHANGED", "exec"), ("NEW", "a b\nc")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    let executed = scene.exec_with(&id, request).await?;
+    let executed = fixture.exec_with(&id, request).await?;
     assert_eq!(executed.text(), "instance|exec|a b\nc");
     Ok(())
 }
 
-async fn user_and_workdir_are_taken(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn user_and_workdir_are_taken(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     for (user, wanted) in [("app", "1000 1000 /tmp"), ("1000:0", "1000 0 /tmp"), ("7:8", "7 8 /tmp")] {
         let mut request = request(&["sh", "-c", "echo $(id -u) $(id -g) $(pwd)"]);
         request.user = Some(user.to_owned());
         request.workdir = Some("/tmp".to_owned());
-        assert_eq!(scene.exec_with(&id, request).await?.text(), wanted, "{user}");
+        assert_eq!(fixture.exec_with(&id, request).await?.text(), wanted, "{user}");
     }
     Ok(())
 }
 
-async fn a_terminal_has_the_size_asked_for(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn a_terminal_has_the_size_asked_for(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let mut request = request(&["sh", "-c", "sleep 1; stty size; test -t 1 && echo tty; echo err >&2"]);
     request.tty = true;
     request.stdin = true;
     request.size = Some(TerminalSize { columns: 123, rows: 45 });
-    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let mut session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
     let _stdin = session.stdin.take();
     let executed = drain(session).await?;
     let text = executed.text();
@@ -226,12 +233,42 @@ async fn a_terminal_has_the_size_asked_for(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn a_terminal_is_resized(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn sized(fixture: &Fixture, id: &InstanceId, script: &str, typed: &[u8]) -> Outcome<String> {
+    let mut request = request(&["sh", "-c", script]);
+    request.tty = true;
+    request.stdin = true;
+    request.size = Some(TerminalSize { columns: 132, rows: 43 });
+    let mut session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
+    let mut stdin = session.stdin.take().expect("a stdin");
+    stdin.write_all(typed).await?;
+    stdin.flush().await?;
+    Ok(drain(session).await?.text())
+}
+
+/// The first time by luck is not enough.
+async fn a_terminal_has_its_size_before_anything_is_typed(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    for _ in 0..10 {
+        let text = sized(fixture, &id, "read x; stty size", b"\n").await?;
+        assert!(text.contains("43 132"), "{text:?}");
+    }
+    Ok(())
+}
+
+async fn a_terminal_has_its_size_from_the_start(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    for _ in 0..10 {
+        assert_eq!(sized(fixture, &id, "stty size", b"").await?, "43 132");
+    }
+    Ok(())
+}
+
+async fn a_terminal_is_resized(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let mut request = request(&["sh", "-c", "echo go; read x; stty size"]);
     request.tty = true;
     request.stdin = true;
-    let mut session = scene.exec_facet().exec(&scene.cx, &id, &request).await?;
+    let mut session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     let resize = session.resize.take().expect("a terminal");
     session.output.next().await.expect("output")?;
@@ -244,21 +281,21 @@ async fn a_terminal_is_resized(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn without_a_terminal_there_is_none(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let session = scene.exec_facet().exec(&scene.cx, &id, &request(&["test", "-t", "1"])).await?;
+async fn without_a_terminal_there_is_none(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request(&["test", "-t", "1"])).await?;
     assert!(session.resize.is_none());
     assert_eq!(drain(session).await?.code, 1);
     Ok(())
 }
 
-async fn fifty_leave_nothing_behind(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn fifty_leave_nothing_behind(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or_default();
-    scene.exec(&id, &["true"]).await?;
+    fixture.exec(&id, &["true"]).await?;
     let before = open();
     for number in 0..50 {
-        assert_eq!(scene.exec(&id, &["sh", "-c", &format!("exit {number}")]).await?.code, number);
+        assert_eq!(fixture.exec(&id, &["sh", "-c", &format!("exit {number}")]).await?.code, number);
     }
     // Other trials run at the same time and hold some of their own for a while; what leaked stays.
     for _ in 0..20 {
@@ -270,11 +307,11 @@ async fn fifty_leave_nothing_behind(scene: &Scene) -> Outcome {
     panic!("{before} open files became {}", open())
 }
 
-async fn ten_at_once_keep_to_themselves(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
+async fn ten_at_once_keep_to_themselves(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
     let run = |number: usize| {
         let id = &id;
-        async move { scene.exec(id, &["sh", "-c", &format!("sleep 0.3; echo {number}; exit {number}")]).await }
+        async move { fixture.exec(id, &["sh", "-c", &format!("sleep 0.3; echo {number}; exit {number}")]).await }
     };
     let all = futures_util::future::try_join_all((0..10).map(run)).await?;
     for (number, executed) in all.iter().enumerate() {
@@ -283,21 +320,21 @@ async fn ten_at_once_keep_to_themselves(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn a_dropped_session_leaves_the_instance_alone(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    let session = scene.exec_facet().exec(&scene.cx, &id, &request(&["sleep", "1000"])).await?;
+async fn a_dropped_session_leaves_the_instance_alone(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    let session = fixture.exec_facet().exec(&fixture.cx, &id.to_ref(), &request(&["sleep", "1000"])).await?;
     drop(session);
-    assert_eq!(scene.exec(&id, &["true"]).await?.code, 0);
-    assert_eq!(scene.state(&id).await?, hythe_runtime::State::Running);
+    assert_eq!(fixture.exec(&id, &["true"]).await?.code, 0);
+    assert_eq!(fixture.state(&id).await?, hythe_runtime::State::Running);
     Ok(())
 }
 
-async fn files_made_are_seen_by_the_next(scene: &Scene) -> Outcome {
-    let id = scene.run(&scene.server()).await?;
-    scene.exec(&id, &["sh", "-c", "echo kept > /tmp/file"]).await?;
-    assert_eq!(scene.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept");
-    scene.stop(&id, 5_000).await?;
-    scene.start(&id).await?;
-    assert_eq!(scene.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept", "a restart keeps files");
+async fn files_made_are_seen_by_the_next(fixture: &Fixture) -> Outcome {
+    let id = fixture.run(&fixture.server()).await?;
+    fixture.exec(&id, &["sh", "-c", "echo kept > /tmp/file"]).await?;
+    assert_eq!(fixture.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept");
+    fixture.stop(&id, 5_000).await?;
+    fixture.start(&id).await?;
+    assert_eq!(fixture.exec(&id, &["cat", "/tmp/file"]).await?.text(), "kept", "a restart keeps files");
     Ok(())
 }

@@ -8,7 +8,10 @@ mod events;
 mod exec;
 mod exit;
 mod files;
+mod filesystem_isolation;
+mod grants;
 mod images;
+pub(crate) mod isolation;
 mod lifecycle;
 mod limits;
 mod listing;
@@ -16,8 +19,11 @@ mod load;
 mod logs;
 mod network;
 mod networks;
+mod process_isolation;
 mod refusal;
+mod secrets;
 mod security;
+mod signal;
 mod snapshot_life;
 mod snapshots;
 mod stats;
@@ -34,14 +40,20 @@ pub(crate) fn all() -> Vec<Trial> {
         listing::trials(),
         exit::trials(),
         stop::trials(),
+        signal::trials(),
         logs::trials(),
         exec::trials(),
         attach::trials(),
         events::trials(),
         config::trials(),
         files::trials(),
+        secrets::trials(),
         limits::trials(),
+        grants::trials(),
         security::trials(),
+        process_isolation::trials(),
+        filesystem_isolation::trials(),
+        isolation::trials(),
         network::trials(),
         networks::trials(),
         volumes::trials(),

@@ -10,27 +10,29 @@ use hythe_spec::{ExtraHost, HostAddress, Port, Protocol};
 
 use crate::echo::EchoInside;
 use crate::failure::{Failure, Outcome, refused};
+use crate::fixture::{Fixture, connected};
 use crate::need::Need::{Can, Exec, Ipv6, Logs, Networks, Real};
-use crate::scene::{Scene, connected};
 use crate::trial::trials;
 
 trials! { "network":
     tcp_is_reached_on_loopback [Real, Networks, Can(Feature::PublishTcp)],
-    tcp_is_reached_after_a_restart [Real, Networks, Can(Feature::PublishTcp)],
+    tcp_is_reached_after_a_restart [Real, Networks, Can(Feature::PublishTcp), Can(Feature::RestartInPlace)],
     udp_is_answered [Real, Networks, Can(Feature::PublishUdp)],
     tcp_and_udp_share_a_port [Networks, Can(Feature::PublishTcp), Can(Feature::PublishUdp)],
     a_port_on_loopback_is_on_no_other_address [Real, Networks, Can(Feature::PublishTcp)],
     ipv6_loopback_is_reached [Real, Ipv6, Networks, Can(Feature::PublishTcp), Can(Feature::PublishIpv6)],
-    a_port_of_the_engines_choice_is_told_and_reached [Real, Networks, Can(Feature::PublishTcp)],
+    a_port_of_the_engines_choice_is_reported_and_reached [Real, Networks, Can(Feature::PublishTcp)],
     ports_of_the_engines_choice_differ [Networks, Can(Feature::PublishTcp)],
     a_taken_port_is_conflict [Networks, Can(Feature::PublishTcp)],
     a_port_taken_by_somebody_else_is_conflict [Real, Networks, Can(Feature::PublishTcp)],
     a_port_is_free_after_the_stop [Networks, Can(Feature::PublishTcp)],
-    members_reach_each_other_by_alias [Real, Networks, Exec, Can(Feature::BridgeNetwork)],
-    networks_are_apart_by_name [Real, Networks, Exec, Can(Feature::BridgeNetwork)],
+    members_reach_each_other_by_alias [Real, Networks, Exec, Can(Feature::Networks)],
+    nslookup_of_a_peer_has_its_address [Real, Networks, Exec, Can(Feature::Networks)],
+    networks_are_apart_by_name [Real, Networks, Exec, Can(Feature::Networks)],
     networks_are_apart_by_address [Real, Networks, Exec, Can(Feature::IsolatedNetworks)],
-    two_networks_are_both_joined [Real, Networks, Exec, Can(Feature::BridgeNetwork)],
-    every_network_is_told [Networks, Can(Feature::BridgeNetwork)],
+    two_networks_are_both_joined [Real, Networks, Exec, Can(Feature::Networks)],
+    every_network_is_reported [Networks, Can(Feature::Networks)],
+    a_user_listens_below_1024_and_may_ping_where_the_runtime_is_roots [Real, Networks],
     none_is_loopback_alone [Real, Logs, Can(Feature::NoNetwork)],
     the_hosts_network_is_the_hosts [Real, Logs, Can(Feature::HostNetwork)],
     extra_hosts_are_in_the_hosts_file [Real, Logs, Networks, Can(Feature::ExtraHosts)],
@@ -51,8 +53,8 @@ fn free_port() -> Outcome<u16> {
 }
 
 /// Greets whoever connects to port 8080.
-fn greeter(scene: &Scene, network: &str) -> Plan {
-    let mut plan = scene.plan(&["nc", "-ll", "-p", "8080", "-e", "echo", "hello-from-inside"]);
+fn greeter(fixture: &Fixture, network: &str) -> Plan {
+    let mut plan = fixture.plan(&["nc", "-ll", "-p", "8080", "-e", "echo", "hello-from-inside"]);
     plan.network = connected(&[network], "web");
     plan
 }
@@ -80,25 +82,25 @@ async fn greeted(address: SocketAddr) -> Outcome {
     }
 }
 
-async fn tcp_is_reached_on_loopback(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn tcp_is_reached_on_loopback(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = greeter(scene, &network);
+    let mut plan = greeter(fixture, &network);
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 8080, Protocol::Tcp)];
-    let id = scene.run(&plan).await?;
+    let id = fixture.run(&plan).await?;
     greeted((LOOPBACK, number).into()).await?;
-    assert_eq!(scene.inspect(&id).await?.ports, plan.ports);
+    assert_eq!(fixture.inspect(&id).await?.ports, plan.ports);
     Ok(())
 }
 
-async fn tcp_is_reached_after_a_restart(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn tcp_is_reached_after_a_restart(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = greeter(scene, &network);
+    let mut plan = greeter(fixture, &network);
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 8080, Protocol::Tcp)];
-    let id = scene.run(&plan).await?;
-    scene.stop(&id, 0).await?;
-    scene.start(&id).await?;
+    let id = fixture.run(&plan).await?;
+    fixture.stop(&id, 0).await?;
+    fixture.start(&id).await?;
     greeted((LOOPBACK, number).into()).await
 }
 
@@ -121,33 +123,33 @@ async fn answered(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
-async fn udp_is_answered(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn udp_is_answered(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = scene.server();
+    let mut plan = fixture.server();
     plan.network = connected(&[&network], "web");
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 5353, Protocol::Udp)];
-    let id = scene.run(&plan).await?;
-    let _echo = EchoInside::start(scene, &id, 5353).await?;
+    let id = fixture.run(&plan).await?;
+    let _echo = EchoInside::start(fixture, &id, 5353).await?;
     answered((LOOPBACK, number).into()).await
 }
 
-async fn tcp_and_udp_share_a_port(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn tcp_and_udp_share_a_port(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = greeter(scene, &network);
-    if !scene.subject.real {
-        plan.command = scene.server().command;
+    let mut plan = greeter(fixture, &network);
+    if !fixture.subject.real {
+        plan.command = fixture.server().command;
     }
     plan.ports = vec![
         port(Some(LOOPBACK), Some(number), 8080, Protocol::Tcp),
         port(Some(LOOPBACK), Some(number), 8080, Protocol::Udp),
     ];
-    let id = scene.run(&plan).await?;
-    assert_eq!(scene.inspect(&id).await?.ports, plan.ports, "both are told apart");
-    if scene.subject.real {
+    let id = fixture.run(&plan).await?;
+    assert_eq!(fixture.inspect(&id).await?.ports, plan.ports, "both are told apart");
+    if fixture.subject.real {
         greeted((LOOPBACK, number).into()).await?;
-        let _echo = EchoInside::start(scene, &id, 8080).await?;
+        let _echo = EchoInside::start(fixture, &id, 8080).await?;
         answered((LOOPBACK, number).into()).await?;
     }
     Ok(())
@@ -160,12 +162,12 @@ fn outer_address() -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback())
 }
 
-async fn a_port_on_loopback_is_on_no_other_address(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn a_port_on_loopback_is_on_no_other_address(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = greeter(scene, &network);
+    let mut plan = greeter(fixture, &network);
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 8080, Protocol::Tcp)];
-    scene.run(&plan).await?;
+    fixture.run(&plan).await?;
     greeted((LOOPBACK, number).into()).await?;
     if let Some(outer) = outer_address() {
         let heard = tokio::task::spawn_blocking(move || greeting((outer, number).into())).await?;
@@ -174,40 +176,40 @@ async fn a_port_on_loopback_is_on_no_other_address(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn ipv6_loopback_is_reached(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn ipv6_loopback_is_reached(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = greeter(scene, &network);
+    let mut plan = greeter(fixture, &network);
     let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
     plan.ports = vec![port(Some(address), Some(number), 8080, Protocol::Tcp)];
-    let id = scene.run(&plan).await?;
+    let id = fixture.run(&plan).await?;
     greeted((address, number).into()).await?;
-    assert_eq!(scene.inspect(&id).await?.ports, plan.ports);
+    assert_eq!(fixture.inspect(&id).await?.ports, plan.ports);
     Ok(())
 }
 
-async fn a_port_of_the_engines_choice_is_told_and_reached(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
-    let mut plan = greeter(scene, &network);
+async fn a_port_of_the_engines_choice_is_reported_and_reached(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let mut plan = greeter(fixture, &network);
     plan.ports = vec![port(Some(LOOPBACK), None, 8080, Protocol::Tcp)];
-    let id = scene.run(&plan).await?;
-    let ports = scene.inspect(&id).await?.ports;
+    let id = fixture.run(&plan).await?;
+    let ports = fixture.inspect(&id).await?.ports;
     let [told] = ports.as_slice() else { panic!("{ports:?}") };
     let number = told.host_port.expect("a host port");
     assert_eq!((told.host_ip, told.container_port, told.protocol), (Some(LOOPBACK), 8080, Protocol::Tcp));
     greeted((LOOPBACK, number).into()).await
 }
 
-async fn ports_of_the_engines_choice_differ(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn ports_of_the_engines_choice_differ(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let mut numbers = BTreeSet::new();
     for attempt in 1..=3 {
-        let mut plan = scene.server();
+        let mut plan = fixture.server();
         plan.identity.attempt = attempt;
         plan.network = connected(&[&network], "web");
         plan.ports = vec![port(Some(LOOPBACK), None, 80, Protocol::Tcp), port(Some(LOOPBACK), None, 81, Protocol::Tcp)];
-        let id = scene.run(&plan).await?;
-        let ports = scene.inspect(&id).await?.ports;
+        let id = fixture.run(&plan).await?;
+        let ports = fixture.inspect(&id).await?.ports;
         assert_eq!(ports.len(), 2, "{ports:?}");
         numbers.extend(ports.iter().filter_map(|port| port.host_port));
     }
@@ -215,64 +217,65 @@ async fn ports_of_the_engines_choice_differ(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn a_taken_port_is_conflict(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn a_taken_port_is_conflict(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = scene.server();
+    let mut plan = fixture.server();
     plan.network = connected(&[&network], "web");
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 80, Protocol::Tcp)];
-    let first = scene.run(&plan).await?;
+    let first = fixture.run(&plan).await?;
     plan.identity.attempt = 2;
-    let error = refused(scene.runtime().run(&scene.cx, &plan).await, ErrorKind::Conflict);
+    let error = refused(fixture.runtime().run(&fixture.cx, &plan).await, ErrorKind::Conflict);
     assert!(error.message().contains(&number.to_string()), "{error}");
-    assert_eq!(scene.state(&first).await?, State::Running);
+    assert_eq!(fixture.state(&first).await?, State::Running);
     // What stays behind is not running and is the very attempt: it starts once the port is free.
-    scene.stop(&first, 0).await?;
-    let second = scene.run(&plan).await?;
-    assert_eq!(scene.state(&second).await?, State::Running);
+    fixture.stop(&first, 0).await?;
+    let second = fixture.run(&plan).await?;
+    assert_eq!(fixture.state(&second).await?, State::Running);
     Ok(())
 }
 
-async fn a_port_taken_by_somebody_else_is_conflict(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn a_port_taken_by_somebody_else_is_conflict(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let listener = TcpListener::bind((LOOPBACK, 0))?;
     let number = listener.local_addr()?.port();
-    let mut plan = scene.server();
+    let mut plan = fixture.server();
     plan.network = connected(&[&network], "web");
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 80, Protocol::Tcp)];
-    refused(scene.runtime().run(&scene.cx, &plan).await, ErrorKind::Conflict);
-    assert!(!scene.states().await?.contains(&State::Running));
+    let error = refused(fixture.runtime().run(&fixture.cx, &plan).await, ErrorKind::Conflict);
+    assert!(error.next_step().is_some(), "it says what to do: {error}");
+    assert!(!fixture.states().await?.contains(&State::Running));
     Ok(())
 }
 
-async fn a_port_is_free_after_the_stop(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn a_port_is_free_after_the_stop(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let number = free_port()?;
-    let mut plan = scene.server();
+    let mut plan = fixture.server();
     plan.network = connected(&[&network], "web");
     plan.ports = vec![port(Some(LOOPBACK), Some(number), 80, Protocol::Tcp)];
-    let first = scene.run(&plan).await?;
-    scene.stop(&first, 0).await?;
+    let first = fixture.run(&plan).await?;
+    fixture.stop(&first, 0).await?;
     plan.identity.attempt = 2;
-    let second = scene.run(&plan).await?;
-    assert_eq!(scene.state(&second).await?, State::Running);
+    let second = fixture.run(&plan).await?;
+    assert_eq!(fixture.state(&second).await?, State::Running);
     Ok(())
 }
 
 /// A greeter known as `alias` on the network.
-async fn greeter_on(scene: &Scene, network: &str, alias: &str) -> Outcome<InstanceId> {
-    let mut plan = greeter(scene, network);
+async fn greeter_on(fixture: &Fixture, network: &str, alias: &str) -> Outcome<InstanceId> {
+    let mut plan = greeter(fixture, network);
     plan.network = connected(&[network], alias);
     plan.identity.component = alias.to_owned();
     plan.hostname = alias.to_owned();
-    scene.run(&plan).await
+    fixture.run(&plan).await
 }
 
 /// Whether `id` hears the greeter of that name, tried for a while where it is hoped for.
-async fn hears(scene: &Scene, id: &InstanceId, name: &str, hoped: bool) -> Outcome<bool> {
+async fn hears(fixture: &Fixture, id: &InstanceId, name: &str, hoped: bool) -> Outcome<bool> {
     let began = Instant::now();
     loop {
-        let executed = scene.exec(id, &["nc", "-w", "2", name, "8080"]).await?;
+        let executed = fixture.exec(id, &["nc", "-w", "2", name, "8080"]).await?;
         if executed.text().contains("hello-from-inside") {
             return Ok(true);
         }
@@ -283,53 +286,72 @@ async fn hears(scene: &Scene, id: &InstanceId, name: &str, hoped: bool) -> Outco
     }
 }
 
-async fn members_reach_each_other_by_alias(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
-    let one = greeter_on(scene, &network, "one").await?;
-    let two = greeter_on(scene, &network, "two").await?;
-    assert!(hears(scene, &one, "two", true).await?);
-    assert!(hears(scene, &two, "one", true).await?);
+async fn members_reach_each_other_by_alias(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let one = greeter_on(fixture, &network, "one").await?;
+    let two = greeter_on(fixture, &network, "two").await?;
+    assert!(hears(fixture, &one, "two", true).await?);
+    assert!(hears(fixture, &two, "one", true).await?);
     Ok(())
 }
 
-async fn networks_are_apart_by_name(scene: &Scene) -> Outcome {
-    let (left, right) = (scene.network("left").await?, scene.network("right").await?);
-    let one = greeter_on(scene, &left, "one").await?;
-    greeter_on(scene, &right, "two").await?;
-    assert!(hears(scene, &one, "one", true).await?, "it hears itself");
-    assert!(!hears(scene, &one, "two", false).await?);
+/// By the name server that `/etc/resolv.conf` names, and never by the hosts file.
+async fn nslookup_of_a_peer_has_its_address(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let one = greeter_on(fixture, &network, "one").await?;
+    let two = greeter_on(fixture, &network, "two").await?;
+    let networks = fixture.inspect(&two).await?.networks;
+    let address = networks.iter().flat_map(|network| &network.addresses).find(|address| address.is_ipv4());
+    let address = address.ok_or_else(|| Failure::new("no IPv4 address"))?.to_string();
+    let began = Instant::now();
+    loop {
+        let said = fixture.exec(&one, &["nslookup", "two"]).await?.text();
+        if said.split_whitespace().any(|word| word == address) {
+            return Ok(());
+        }
+        assert!(began.elapsed() < PATIENCE, "{address} is not in: {said}");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn networks_are_apart_by_name(fixture: &Fixture) -> Outcome {
+    let (left, right) = (fixture.network("left").await?, fixture.network("right").await?);
+    let one = greeter_on(fixture, &left, "one").await?;
+    greeter_on(fixture, &right, "two").await?;
+    assert!(hears(fixture, &one, "one", true).await?, "it hears itself");
+    assert!(!hears(fixture, &one, "two", false).await?);
     Ok(())
 }
 
-async fn networks_are_apart_by_address(scene: &Scene) -> Outcome {
-    let (left, right) = (scene.network("left").await?, scene.network("right").await?);
-    let one = greeter_on(scene, &left, "one").await?;
-    let two = greeter_on(scene, &right, "two").await?;
-    assert!(hears(scene, &one, "one", true).await?, "it hears itself");
-    let address = scene.inspect(&two).await?.networks[0].addresses[0].to_string();
-    assert!(!hears(scene, &one, &address, false).await?);
+async fn networks_are_apart_by_address(fixture: &Fixture) -> Outcome {
+    let (left, right) = (fixture.network("left").await?, fixture.network("right").await?);
+    let one = greeter_on(fixture, &left, "one").await?;
+    let two = greeter_on(fixture, &right, "two").await?;
+    assert!(hears(fixture, &one, "one", true).await?, "it hears itself");
+    let address = fixture.inspect(&two).await?.networks[0].addresses[0].to_string();
+    assert!(!hears(fixture, &one, &address, false).await?);
     Ok(())
 }
 
-async fn two_networks_are_both_joined(scene: &Scene) -> Outcome {
-    let (left, right) = (scene.network("left").await?, scene.network("right").await?);
-    greeter_on(scene, &left, "one").await?;
-    greeter_on(scene, &right, "two").await?;
-    let mut plan = scene.server();
+async fn two_networks_are_both_joined(fixture: &Fixture) -> Outcome {
+    let (left, right) = (fixture.network("left").await?, fixture.network("right").await?);
+    greeter_on(fixture, &left, "one").await?;
+    greeter_on(fixture, &right, "two").await?;
+    let mut plan = fixture.server();
     plan.network = connected(&[&left, &right], "both");
     plan.identity.component = "both".to_owned();
-    let both = scene.run(&plan).await?;
-    assert!(hears(scene, &both, "one", true).await?);
-    assert!(hears(scene, &both, "two", true).await?);
+    let both = fixture.run(&plan).await?;
+    assert!(hears(fixture, &both, "one", true).await?);
+    assert!(hears(fixture, &both, "two", true).await?);
     Ok(())
 }
 
-async fn every_network_is_told(scene: &Scene) -> Outcome {
-    let (left, right) = (scene.network("left").await?, scene.network("right").await?);
-    let mut plan = scene.server();
+async fn every_network_is_reported(fixture: &Fixture) -> Outcome {
+    let (left, right) = (fixture.network("left").await?, fixture.network("right").await?);
+    let mut plan = fixture.server();
     plan.network = connected(&[&right, &left], "both");
-    let id = scene.run(&plan).await?;
-    let networks = scene.inspect(&id).await?.networks;
+    let id = fixture.run(&plan).await?;
+    let networks = fixture.inspect(&id).await?.networks;
     let names: Vec<&str> = networks.iter().map(|network| network.name.as_str()).collect();
     assert_eq!(names, [left.as_str(), right.as_str()]);
     for network in &networks {
@@ -339,32 +361,45 @@ async fn every_network_is_told(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn none_is_loopback_alone(scene: &Scene) -> Outcome {
+/// As Docker has it. An unprivileged user's runtime cannot open the echo socket to groups that the user has not.
+async fn a_user_listens_below_1024_and_may_ping_where_the_runtime_is_roots(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let mut plan = fixture.script("timeout 1 nc -l -p 80; echo nc $?; cat /proc/sys/net/ipv4/ping_group_range");
+    plan.user = Some("1000:1000".to_owned());
+    plan.network = connected(&[&network], "web");
+    let text = fixture.output(&plan).await?;
+    // 143 or 124: it listened until its time was over.
+    assert!(["nc 143", "nc 124"].iter().any(|line| text.contains(line)), "{text}");
+    assert!(text.contains("0\t2147483647") || fixture.runtime().info().rootless, "{text}");
+    Ok(())
+}
+
+async fn none_is_loopback_alone(fixture: &Fixture) -> Outcome {
     let output =
-        scene.output(&scene.script("grep -c : /proc/net/dev; ip -o link | grep -v lo: | grep UP | wc -l")).await?;
+        fixture.output(&fixture.script("grep -c : /proc/net/dev; ip -o link | grep -v lo: | grep UP | wc -l")).await?;
     let lines: Vec<&str> = output.lines().map(str::trim).collect();
     assert_eq!(lines.get(1), Some(&"0"), "{output}");
     Ok(())
 }
 
-async fn the_hosts_network_is_the_hosts(scene: &Scene) -> Outcome {
-    let mut plan = scene.plan(&["readlink", "/proc/self/ns/net"]);
+async fn the_hosts_network_is_the_hosts(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.plan(&["readlink", "/proc/self/ns/net"]);
     plan.network = PlanNetwork::Host;
-    let inside = scene.output(&plan).await?;
+    let inside = fixture.output(&plan).await?;
     let ours = std::fs::read_link("/proc/self/ns/net")?;
     assert_eq!(Some(inside.trim()), ours.to_str());
     Ok(())
 }
 
-async fn extra_hosts_are_in_the_hosts_file(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
-    let mut plan = scene.script("cat /etc/hosts");
+async fn extra_hosts_are_in_the_hosts_file(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let mut plan = fixture.script("cat /etc/hosts");
     plan.network = connected(&[&network], "web");
     plan.extra_hosts = vec![
         ExtraHost { name: "db.local".to_owned(), address: HostAddress::Ip("10.1.2.3".parse()?) },
         ExtraHost { name: "six.local".to_owned(), address: HostAddress::Ip("2001:db8::7".parse()?) },
     ];
-    let hosts = scene.output(&plan).await?;
+    let hosts = fixture.output(&plan).await?;
     let has = |address: &str, name: &str| {
         hosts.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().starts_with(&[address, name]))
     };
@@ -372,8 +407,8 @@ async fn extra_hosts_are_in_the_hosts_file(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn the_host_is_reached_as_host_gateway(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
+async fn the_host_is_reached_as_host_gateway(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let number = listener.local_addr()?.port();
     std::thread::spawn(move || {
@@ -383,27 +418,27 @@ async fn the_host_is_reached_as_host_gateway(scene: &Scene) -> Outcome {
             }
         }
     });
-    let mut plan = scene.server();
+    let mut plan = fixture.server();
     plan.network = connected(&[&network], "web");
     plan.extra_hosts = vec![ExtraHost { name: "the-host".to_owned(), address: HostAddress::HostGateway }];
-    let id = scene.run(&plan).await?;
-    let executed = scene.exec(&id, &["nc", "-w", "5", "the-host", &number.to_string()]).await?;
+    let id = fixture.run(&plan).await?;
+    let executed = fixture.exec(&id, &["nc", "-w", "5", "the-host", &number.to_string()]).await?;
     assert_eq!(executed.text(), "hello-from-the-host", "{executed:?}");
     Ok(())
 }
 
-async fn name_servers_are_taken(scene: &Scene) -> Outcome {
-    let network = scene.network("net").await?;
-    let mut plan = scene.script("cat /etc/resolv.conf");
+async fn name_servers_are_taken(fixture: &Fixture) -> Outcome {
+    let network = fixture.network("net").await?;
+    let mut plan = fixture.script("cat /etc/resolv.conf");
     plan.network = PlanNetwork::None;
     // On a bridge an engine may stand in front with a server of its own; the host's network has none in between.
-    if scene.runtime().capability().supports(Feature::HostNetwork) {
+    if fixture.runtime().capability().supports(Feature::HostNetwork) {
         plan.network = PlanNetwork::Host;
     } else {
         plan.network = connected(&[&network], "web");
     }
     plan.dns = vec!["192.0.2.53".parse()?, "192.0.2.54".parse()?];
-    let text = scene.output(&plan).await?;
+    let text = fixture.output(&plan).await?;
     let servers: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("nameserver ")).map(str::trim).collect();
     assert_eq!(servers, ["192.0.2.53", "192.0.2.54"]);
     Ok(())

@@ -12,133 +12,133 @@ use tokio::sync::mpsc;
 
 use super::build::built;
 use crate::failure::{Failure, Outcome};
+use crate::fixture::{Fixture, volume_mount};
 use crate::need::Need::{
-    Exec, Images, Logs, Outside, Owners, Pause, Real, Registry as AtRegistry, Root, Snapshots, Volumes,
+    EngineCli, Exec, Images, Logs, Owners, Pause, Real, Registry as AtRegistry, Root, Snapshots, Volumes,
 };
-use crate::scene::{Scene, volume_mount};
 use crate::trial::trials;
 
 trials! { "snapshots":
     a_running_one_is_kept_and_runs_on [Snapshots, Logs],
     a_stopped_one_is_kept [Snapshots, Logs],
     one_that_never_ran_is_kept [Snapshots, Logs],
-    a_paused_one_is_kept_and_stays_paused [Snapshots, Logs, Outside, Pause],
+    a_paused_one_is_kept_and_stays_paused [Snapshots, Logs, EngineCli, Pause],
     one_of_a_snapshot_is_kept [Snapshots, Logs],
     modes_links_and_deletions_come_back [Real, Snapshots, Logs],
     owners_come_back [Real, Snapshots, Logs, Owners],
     what_is_mounted_is_not_in_it [Snapshots, Logs, Volumes],
     settings_are_those_of_the_image [Snapshots, Images, Exec],
     nothing_secret_is_in_it [Real, Snapshots, Logs, Images, AtRegistry],
-    its_instances_are_not_taken_for_its_origin [Snapshots, Outside],
-    a_writer_is_held_still [Real, Snapshots, Logs, Pause],
+    its_instances_are_not_taken_for_its_origin [Snapshots, EngineCli],
+    a_writer_is_frozen [Real, Snapshots, Logs, Pause],
     the_host_can_look_into_it [Real, Root, Snapshots, Logs],
 }
 
 /// The next attempt of a plan, of another image, running this script.
-fn of(scene: &Scene, image: &ImageRef, attempt: u32, script: &str) -> Plan {
-    let mut plan = scene.script(script);
+fn of(fixture: &Fixture, image: &ImageRef, attempt: u32, script: &str) -> Plan {
+    let mut plan = fixture.script(script);
     plan.image = image.clone();
     plan.identity.attempt = attempt;
     plan
 }
 
 /// Runs a script until it says that it is ready.
-async fn ready(scene: &Scene, script: &str) -> Outcome<(Plan, InstanceId)> {
-    let plan = scene.script(&format!("{script}; echo ready; trap 'exit 0' TERM; while :; do sleep 0.1; done"));
-    let id = scene.ready(&plan).await?;
+async fn ready(fixture: &Fixture, script: &str) -> Outcome<(Plan, InstanceId)> {
+    let plan = fixture.script(&format!("{script}; echo ready; trap 'exit 0' TERM; while :; do sleep 0.1; done"));
+    let id = fixture.ready(&plan).await?;
     Ok((plan, id))
 }
 
-async fn a_running_one_is_kept_and_runs_on(scene: &Scene) -> Outcome {
-    let (plan, id) = ready(scene, "echo kept > /kept").await?;
-    let image = scene.image_name("kept");
-    let snapshot = scene.commit(&id, &plan, &image).await?;
+async fn a_running_one_is_kept_and_runs_on(fixture: &Fixture) -> Outcome {
+    let (plan, id) = ready(fixture, "echo kept > /kept").await?;
+    let image = fixture.image_name("kept");
+    let snapshot = fixture.commit(&id, &plan, &image).await?;
     assert_eq!((&snapshot.name, &snapshot.identity), (&image.to_string(), &plan.identity));
     assert!(snapshot.id.starts_with("sha256:") && snapshot.id.len() == 71, "{}", snapshot.id);
     assert!(snapshot.size > 0 && snapshot.created.is_some(), "{snapshot:?}");
-    assert_eq!(scene.state(&id).await?, State::Running);
-    assert_eq!(scene.output(&of(scene, &image, 2, "cat /kept")).await?, "kept\n");
+    assert_eq!(fixture.state(&id).await?, State::Running);
+    assert_eq!(fixture.output(&of(fixture, &image, 2, "cat /kept")).await?, "kept\n");
     Ok(())
 }
 
-async fn a_stopped_one_is_kept(scene: &Scene) -> Outcome {
-    let plan = scene.script("echo kept > /kept");
-    let id = scene.run(&plan).await?;
-    scene.until_exited(&id).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    assert_eq!(scene.state(&id).await?, State::Exited);
-    assert_eq!(scene.output(&of(scene, &image, 2, "cat /kept")).await?, "kept\n");
+async fn a_stopped_one_is_kept(fixture: &Fixture) -> Outcome {
+    let plan = fixture.script("echo kept > /kept");
+    let id = fixture.run(&plan).await?;
+    fixture.until_exited(&id).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    assert_eq!(fixture.state(&id).await?, State::Exited);
+    assert_eq!(fixture.output(&of(fixture, &image, 2, "cat /kept")).await?, "kept\n");
     Ok(())
 }
 
-async fn one_that_never_ran_is_kept(scene: &Scene) -> Outcome {
-    let plan = scene.script("echo never");
-    let id = scene.create(&plan).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    assert_eq!(scene.state(&id).await?, State::Created);
-    assert_eq!(scene.output(&of(scene, &image, 2, "cat /etc/group > /dev/null && echo whole")).await?, "whole\n");
+async fn one_that_never_ran_is_kept(fixture: &Fixture) -> Outcome {
+    let plan = fixture.script("echo never");
+    let id = fixture.create(&plan).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    assert_eq!(fixture.state(&id).await?, State::Created);
+    assert_eq!(fixture.output(&of(fixture, &image, 2, "cat /etc/group > /dev/null && echo whole")).await?, "whole\n");
     Ok(())
 }
 
-async fn a_paused_one_is_kept_and_stays_paused(scene: &Scene) -> Outcome {
-    let (plan, id) = ready(scene, "echo kept > /kept").await?;
-    scene.outside().pause(&plan.name()).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    assert_eq!(scene.state(&id).await?, State::Paused);
-    assert_eq!(scene.output(&of(scene, &image, 2, "cat /kept")).await?, "kept\n");
-    scene.outside().unpause(&plan.name()).await?;
-    scene.until(&id, |seen| seen.state == State::Running).await.map(drop)
+async fn a_paused_one_is_kept_and_stays_paused(fixture: &Fixture) -> Outcome {
+    let (plan, id) = ready(fixture, "echo kept > /kept").await?;
+    fixture.engine_cli().pause(&plan.name()).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    assert_eq!(fixture.state(&id).await?, State::Paused);
+    assert_eq!(fixture.output(&of(fixture, &image, 2, "cat /kept")).await?, "kept\n");
+    fixture.engine_cli().unpause(&plan.name()).await?;
+    fixture.until(&id, |seen| seen.state == State::Running).await.map(drop)
 }
 
-async fn one_of_a_snapshot_is_kept(scene: &Scene) -> Outcome {
-    let (plan, id) = ready(scene, "echo one > /one").await?;
-    let (first, second) = (scene.image_name("first"), scene.image_name("second"));
-    scene.commit(&id, &plan, &first).await?;
-    let next = of(scene, &first, 2, "echo two > /two");
-    let id = scene.run(&next).await?;
-    scene.until_exited(&id).await?;
-    let snapshot = scene.commit(&id, &next, &second).await?;
+async fn one_of_a_snapshot_is_kept(fixture: &Fixture) -> Outcome {
+    let (plan, id) = ready(fixture, "echo one > /one").await?;
+    let (first, second) = (fixture.image_name("first"), fixture.image_name("second"));
+    fixture.commit(&id, &plan, &first).await?;
+    let next = of(fixture, &first, 2, "echo two > /two");
+    let id = fixture.run(&next).await?;
+    fixture.until_exited(&id).await?;
+    let snapshot = fixture.commit(&id, &next, &second).await?;
     assert_eq!(snapshot.identity, next.identity, "it is the later one's, not the earlier's");
-    scene.remove(&id).await?;
-    scene.snapshots().remove(&scene.cx, &first).await?;
-    assert_eq!(scene.output(&of(scene, &second, 3, "cat /one /two")).await?, "one\ntwo\n");
+    fixture.remove(&id).await?;
+    fixture.snapshots().remove(&fixture.cx, &first).await?;
+    assert_eq!(fixture.output(&of(fixture, &second, 3, "cat /one /two")).await?, "one\ntwo\n");
     Ok(())
 }
 
-async fn modes_links_and_deletions_come_back(scene: &Scene) -> Outcome {
+async fn modes_links_and_deletions_come_back(fixture: &Fixture) -> Outcome {
     let make = "mkdir -p /d/e && echo x > /d/e/f && chmod 4711 /d/e/f && chmod 1777 /d && ln -s /d/e/f /link && ln /d/e/f /hard \
         && mkfifo /pipe && rm /etc/group && rm -r /home/app && mkdir /home/app && echo new > /home/app/new";
-    let (plan, id) = ready(scene, make).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
+    let (plan, id) = ready(fixture, make).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
     let look = "stat -c %a /d/e/f; stat -c %a /d; readlink /link; [ /hard -ef /d/e/f ] && echo same; [ -p /pipe ] && echo pipe; \
         [ -e /etc/group ] || echo gone; ls -A /home/app; cat /link";
-    let seen = scene.output(&of(scene, &image, 2, look)).await?;
+    let seen = fixture.output(&of(fixture, &image, 2, look)).await?;
     assert_eq!(seen, "4711\n1777\n/d/e/f\nsame\npipe\ngone\nnew\nx\n");
     Ok(())
 }
 
-async fn owners_come_back(scene: &Scene) -> Outcome {
-    let (plan, id) = ready(scene, "mkdir /d && echo x > /d/f && chown 1000:1000 /d && chown 7:8 /d/f").await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    let seen = scene.output(&of(scene, &image, 2, "stat -c %u:%g /d /d/f")).await?;
+async fn owners_come_back(fixture: &Fixture) -> Outcome {
+    let (plan, id) = ready(fixture, "mkdir /d && echo x > /d/f && chown 1000:1000 /d && chown 7:8 /d/f").await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    let seen = fixture.output(&of(fixture, &image, 2, "stat -c %u:%g /d /d/f")).await?;
     assert_eq!(seen, "1000:1000\n7:8\n");
     Ok(())
 }
 
-async fn what_is_mounted_is_not_in_it(scene: &Scene) -> Outcome {
-    let volume = scene.volume("data").await?;
-    let mut plan = scene.script("echo private > /data/file; echo kept > /kept");
+async fn what_is_mounted_is_not_in_it(fixture: &Fixture) -> Outcome {
+    let volume = fixture.volume("data").await?;
+    let mut plan = fixture.script("echo private > /data/file; echo kept > /kept");
     plan.mounts = vec![volume_mount(&volume, "/data")];
-    let id = scene.run(&plan).await?;
-    scene.until_exited(&id).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    let seen = scene.output(&of(scene, &image, 2, "cat /kept; ls /data; true")).await?;
+    let id = fixture.run(&plan).await?;
+    fixture.until_exited(&id).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    let seen = fixture.output(&of(fixture, &image, 2, "cat /kept; ls /data; true")).await?;
     assert_eq!(seen, "kept\n");
     Ok(())
 }
@@ -146,36 +146,36 @@ async fn what_is_mounted_is_not_in_it(scene: &Scene) -> Outcome {
 const SECRET: &str = "s3cret-of-the-instance";
 
 /// An instance whose every setting is another than its image's.
-async fn altered(scene: &Scene, base: &ImageRef) -> Outcome<(Plan, InstanceId)> {
-    let mut plan = scene.server();
+async fn altered(fixture: &Fixture, base: &ImageRef) -> Outcome<(Plan, InstanceId)> {
+    let mut plan = fixture.server();
     plan.image = base.clone();
     let env = [("DATABASE_TOKEN", SECRET), ("KEPT", SECRET), ("PLAIN", SECRET)];
     plan.env = env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    plan.labels = BTreeMap::from([("note".to_owned(), SECRET.to_owned()), ("team".to_owned(), SECRET.to_owned())]);
+    plan.annotations = BTreeMap::from([("note".to_owned(), SECRET.to_owned()), ("team".to_owned(), SECRET.to_owned())]);
     plan.user = Some("root".to_owned());
     plan.workdir = Some("/tmp".to_owned());
     plan.stop_signal = Some(Signal::TERM);
     plan.entrypoint = Some(vec!["sh".to_owned()]);
     let script = plan.command.take().unwrap_or_default();
     plan.command = Some(script[1..].to_vec());
-    let id = scene.run(&plan).await?;
+    let id = fixture.run(&plan).await?;
     Ok((plan, id))
 }
 
 const SETTINGS: &str = "ENV KEPT=\"of the image\"\nLABEL team=image\nWORKDIR /srv\nUSER app\nSTOPSIGNAL SIGINT\n\
     ENTRYPOINT [\"sleep\"]\nCMD [\"1000\"]\n";
 
-async fn config(scene: &Scene, image: &ImageRef) -> Outcome<ImageConfig> {
-    let config = scene.images().get(&scene.cx, image).await?.config;
+async fn config(fixture: &Fixture, image: &ImageRef) -> Outcome<ImageConfig> {
+    let config = fixture.images().get(&fixture.cx, image).await?.config;
     config.ok_or_else(|| Failure::new(format!("`{image}` has no configuration")))
 }
 
-async fn settings_are_those_of_the_image(scene: &Scene) -> Outcome {
-    let base = built(scene, SETTINGS).await?;
-    let (plan, id) = altered(scene, &base).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    let (base, kept) = (config(scene, &base).await?, config(scene, &image).await?);
+async fn settings_are_those_of_the_image(fixture: &Fixture) -> Outcome {
+    let base = built(fixture, SETTINGS).await?;
+    let (plan, id) = altered(fixture, &base).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    let (base, kept) = (config(fixture, &base).await?, config(fixture, &image).await?);
     let process = |config: &ImageConfig| {
         (
             config.entrypoint.clone(),
@@ -197,22 +197,22 @@ async fn settings_are_those_of_the_image(scene: &Scene) -> Outcome {
     assert_eq!(Identity::from_labels(&kept.labels), None);
     assert_eq!(snapshot_of(&kept.labels), Some(plan.identity.clone()));
     // One of it runs by itself, as whoever the image says.
-    let mut next = of(scene, &image, 2, "");
+    let mut next = of(fixture, &image, 2, "");
     next.command = None;
-    let id = scene.run(&next).await?;
-    assert_eq!(scene.state(&id).await?, State::Running);
-    let seen = scene.exec(&id, &["sh", "-c", "echo $KEPT; pwd; echo $PLAIN"]).await?;
+    let id = fixture.run(&next).await?;
+    assert_eq!(fixture.state(&id).await?, State::Running);
+    let seen = fixture.exec(&id, &["sh", "-c", "echo $KEPT; pwd; echo $PLAIN"]).await?;
     assert_eq!(seen.text(), "of the image\n/srv");
     Ok(())
 }
 
 /// All of an image's content, as a registry has it.
-async fn nothing_secret_is_in_it(scene: &Scene) -> Outcome {
-    let (plan, id) = altered(scene, &scene.subject.image.clone()).await?;
-    scene.until_line(&id, "ready").await?;
-    let image = scene.image_at(scene.subject.registry.as_deref().unwrap_or_default(), "kept");
-    scene.commit(&id, &plan, &image).await?;
-    scene.images().push(&scene.cx, &image, &mpsc::channel(1).0).await?;
+async fn nothing_secret_is_in_it(fixture: &Fixture) -> Outcome {
+    let (plan, id) = altered(fixture, &fixture.subject.image.clone()).await?;
+    fixture.until_line(&id, "ready").await?;
+    let image = fixture.image_at(fixture.subject.registry.as_deref().unwrap_or_default(), "kept");
+    fixture.commit(&id, &plan, &image).await?;
+    fixture.images().push(&fixture.cx, &image, &mpsc::channel(1).0).await?;
     let directory = tempfile::tempdir()?;
     let store = Store::open(directory.path())?;
     store.pull(&Registry::new(RegistryConfig::default())?, &image, |_| ()).await?;
@@ -226,43 +226,43 @@ async fn nothing_secret_is_in_it(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn its_instances_are_not_taken_for_its_origin(scene: &Scene) -> Outcome {
-    let plan = scene.script("true");
-    let id = scene.create(&plan).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    let name = scene.foreign_instance(format!("{}-foreign", scene.service));
-    scene.outside().run_foreign(&name, &image).await?;
-    assert_eq!(scene.names().await?, [plan.name()]);
-    let found = scene.runtime().list(&scene.cx, &Filter::default()).await?;
+async fn its_instances_are_not_taken_for_its_origin(fixture: &Fixture) -> Outcome {
+    let plan = fixture.script("true");
+    let id = fixture.create(&plan).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    let name = fixture.foreign_instance(format!("{}-foreign", fixture.service));
+    fixture.engine_cli().run_foreign(&name, &image).await?;
+    assert_eq!(fixture.names().await?, [plan.name()]);
+    let found = fixture.runtime().list(&fixture.cx, &Filter::default()).await?;
     let foreign = found.iter().find(|row| row.name == name);
     assert_eq!(foreign.map(|row| row.identity.clone()), Some(None));
-    assert_eq!(foreign.map(|row| Owner::of(&row.labels, &scene.owner)), Some(Owner::None));
+    assert_eq!(foreign.map(|row| Owner::of(&row.labels, &fixture.owner)), Some(Owner::None));
     Ok(())
 }
 
-async fn a_writer_is_held_still(scene: &Scene) -> Outcome {
+async fn a_writer_is_frozen(fixture: &Fixture) -> Outcome {
     // Whoever copies is long in coming from the first file to the last, and both are there when
     // it is asked for.
     let script = "dd if=/dev/zero of=/m bs=1M count=96 2> /dev/null; i=0; \
         write() { i=$((i + 1)); echo $i > /n; mv /n /a; echo $i > /n; mv /n /z; }; \
         write; echo ready; while :; do write; done";
-    let plan = scene.script(script);
-    let id = scene.ready(&plan).await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    assert_eq!(scene.state(&id).await?, State::Running);
-    let seen = scene.output(&of(scene, &image, 2, "cat /a /z")).await?;
+    let plan = fixture.script(script);
+    let id = fixture.ready(&plan).await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    assert_eq!(fixture.state(&id).await?, State::Running);
+    let seen = fixture.output(&of(fixture, &image, 2, "cat /a /z")).await?;
     let numbers: Vec<u64> = seen.lines().map(str::parse).collect::<Result<_, _>>()?;
     assert!(matches!(numbers[..], [a, z] if a == z || a == z + 1), "{numbers:?}");
     Ok(())
 }
 
-async fn the_host_can_look_into_it(scene: &Scene) -> Outcome {
-    let (plan, id) = ready(scene, "echo kept > /kept; rm /etc/group").await?;
-    let image = scene.image_name("kept");
-    scene.commit(&id, &plan, &image).await?;
-    let mounts = scene.snapshots().mounts(&scene.cx, &image).await?;
+async fn the_host_can_look_into_it(fixture: &Fixture) -> Outcome {
+    let (plan, id) = ready(fixture, "echo kept > /kept; rm /etc/group").await?;
+    let image = fixture.image_name("kept");
+    fixture.commit(&id, &plan, &image).await?;
+    let mounts = fixture.snapshots().mounts(&fixture.cx, &image).await?;
     let [mount] = mounts.as_slice() else { panic!("{mounts:?}") };
     assert!(mount.options.iter().any(|option| option == "ro"), "{mount:?}");
     let directory = tempfile::tempdir()?;

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use hythe_runtime::{Cursor, Error, ErrorKind, Filter, InstanceId, LogOptions, OpContext, Stop};
+use hythe_runtime::{Cursor, Error, ErrorKind, Filter, InstanceRef, LogOptions, OpContext, Stop};
 
 use crate::failure::{Outcome, refused};
+use crate::fixture::Fixture;
 use crate::need::Need::{Breakable, Images, Logs, Networks, Volumes};
-use crate::scene::Scene;
 use crate::trial::trials;
 
 trials! { "unreachable":
@@ -23,46 +23,46 @@ fn unavailable<T>(outcome: Result<T, Error>) -> Error {
     refused(outcome, ErrorKind::Unavailable)
 }
 
-async fn broken(scene: &Scene) -> Outcome<std::sync::Arc<dyn hythe_runtime::Runtime>> {
-    let breakable = scene.breakable().await?;
-    breakable.runtime.probe(&scene.cx).await?;
+async fn broken(fixture: &Fixture) -> Outcome<std::sync::Arc<dyn hythe_runtime::Runtime>> {
+    let breakable = fixture.breakable().await?;
+    breakable.runtime.probe(&fixture.cx).await?;
     (breakable.sever)();
     Ok(breakable.runtime)
 }
 
-fn anything(scene: &Scene) -> InstanceId {
-    InstanceId(format!("{}-anything", scene.service))
+fn anything(fixture: &Fixture) -> InstanceRef {
+    InstanceRef::name(format!("{}-anything", fixture.service))
 }
 
-async fn looking_is_unavailable(scene: &Scene) -> Outcome {
-    let runtime = broken(scene).await?;
-    unavailable(runtime.probe(&scene.cx).await);
-    unavailable(runtime.list(&scene.cx, &Filter::default()).await);
-    unavailable(runtime.inspect(&scene.cx, &anything(scene)).await);
-    unavailable(runtime.watch(&scene.cx, Cursor::START).await.map(drop));
+async fn looking_is_unavailable(fixture: &Fixture) -> Outcome {
+    let runtime = broken(fixture).await?;
+    unavailable(runtime.probe(&fixture.cx).await);
+    unavailable(runtime.list(&fixture.cx, &Filter::default()).await);
+    unavailable(runtime.inspect(&fixture.cx, &anything(fixture)).await);
+    unavailable(runtime.watch(&fixture.cx, Cursor::START).await.map(drop));
     Ok(())
 }
 
-async fn changing_is_unavailable(scene: &Scene) -> Outcome {
-    let runtime = broken(scene).await?;
-    let id = anything(scene);
+async fn changing_is_unavailable(fixture: &Fixture) -> Outcome {
+    let runtime = broken(fixture).await?;
+    let id = anything(fixture);
     let how = Stop { signal: None, grace: Duration::from_secs(1) };
-    unavailable(runtime.create(&scene.cx, &scene.server()).await);
-    unavailable(runtime.run(&scene.cx, &scene.server()).await);
-    unavailable(runtime.start(&scene.cx, &id).await);
-    unavailable(runtime.stop(&scene.cx, &id, &how).await);
-    unavailable(runtime.remove(&scene.cx, &id).await);
+    unavailable(runtime.create(&fixture.cx, &fixture.server()).await);
+    unavailable(runtime.run(&fixture.cx, &fixture.server()).await);
+    unavailable(runtime.start(&fixture.cx, &id).await);
+    unavailable(runtime.stop(&fixture.cx, &id, &how).await);
+    unavailable(runtime.remove(&fixture.cx, &id).await);
     Ok(())
 }
 
-async fn facets_are_unavailable(scene: &Scene) -> Outcome {
-    let runtime = broken(scene).await?;
-    let id = anything(scene);
-    unavailable(runtime.images().unwrap().get(&scene.cx, &scene.subject.image).await);
-    unavailable(runtime.images().unwrap().list(&scene.cx).await);
-    unavailable(runtime.networks().unwrap().list(&scene.cx).await);
-    unavailable(runtime.volumes().unwrap().list(&scene.cx).await);
-    let logs = runtime.logs().unwrap().logs(&scene.cx, &id, &LogOptions::default()).await;
+async fn facets_are_unavailable(fixture: &Fixture) -> Outcome {
+    let runtime = broken(fixture).await?;
+    let id = anything(fixture);
+    unavailable(runtime.images().unwrap().get(&fixture.cx, &fixture.subject.image).await);
+    unavailable(runtime.images().unwrap().list(&fixture.cx).await);
+    unavailable(runtime.networks().unwrap().list(&fixture.cx).await);
+    unavailable(runtime.volumes().unwrap().list(&fixture.cx).await);
+    let logs = runtime.logs().unwrap().logs(&fixture.cx, &id, &LogOptions::default()).await;
     let error = match logs {
         Ok(mut lines) => lines.next().await.expect("an error").expect_err("a line"),
         Err(error) => error,
@@ -71,9 +71,9 @@ async fn facets_are_unavailable(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn a_watch_ends_with_unavailable(scene: &Scene) -> Outcome {
-    let breakable = scene.breakable().await?;
-    let mut stream = breakable.runtime.watch(&scene.cx, Cursor::START).await?;
+async fn a_watch_ends_with_unavailable(fixture: &Fixture) -> Outcome {
+    let breakable = fixture.breakable().await?;
+    let mut stream = breakable.runtime.watch(&fixture.cx, Cursor::START).await?;
     (breakable.sever)();
     let ended = async {
         while let Some(event) = stream.next().await {
@@ -89,17 +89,17 @@ async fn a_watch_ends_with_unavailable(scene: &Scene) -> Outcome {
     Ok(())
 }
 
-async fn the_answer_comes_soon(scene: &Scene) -> Outcome {
-    let runtime = broken(scene).await?;
+async fn the_answer_comes_soon(fixture: &Fixture) -> Outcome {
+    let runtime = broken(fixture).await?;
     let began = Instant::now();
     unavailable(runtime.probe(&OpContext::new("soon")).await);
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     Ok(())
 }
 
-async fn the_error_says_it_may_pass(scene: &Scene) -> Outcome {
-    let runtime = broken(scene).await?;
-    let error = unavailable(runtime.list(&scene.cx, &Filter::default()).await);
+async fn the_error_says_it_may_pass(fixture: &Fixture) -> Outcome {
+    let runtime = broken(fixture).await?;
+    let error = unavailable(runtime.list(&fixture.cx, &Filter::default()).await);
     assert!(error.is_temporary(), "{error:?}");
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! The look ([`witness`], [`remains`]) asks the driver nothing: it reads the root's files and the kernel. The hand is the driver in this process, since
 //! there is no program that could do what `podman kill` does.
 
-mod hand;
-mod remains;
-mod witness;
+mod leftovers;
+mod manual;
+mod reader;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Root {
         let (progress, _reports) = mpsc::channel(1);
         let cx = OpContext::new("set-up");
         self.tokio.block_on(async {
-            Images::pull(&self.embedded, &cx, &remote, &progress).await.unwrap();
+            Images::pull(&self.embedded, &cx, &remote, None, &progress).await.unwrap();
             Images::tag(&self.embedded, &cx, &remote, &name).await.unwrap();
             Images::remove(&self.embedded, &cx, &remote).await.unwrap();
         });

@@ -9,8 +9,8 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::files::IMAGE;
+use crate::fixture::Fixture;
 use crate::program::{self, Ran};
-use crate::scene::Scene;
 use crate::subject::Subject;
 
 use self::docker::Dockerd;
@@ -37,10 +37,10 @@ pub(crate) enum Workloads {
 
 impl OwnEngine {
     /// Of the kind that the trial runs on.
-    pub(crate) fn start(scene: &Scene<'_>, workloads: Workloads) -> Self {
+    pub(crate) fn start(fixture: &Fixture<'_>, workloads: Workloads) -> Self {
         let directory = tempfile::Builder::new().prefix("he2e").tempdir().unwrap();
-        let (subject, kind) = if scene.subject.name == "podman" {
-            let shared = &scene.environment.podman.as_ref().unwrap().program;
+        let (subject, kind) = if fixture.subject.name == "podman" {
+            let shared = &fixture.environment.podman.as_ref().unwrap().program;
             let wrapper = Wrapper::write(directory.path(), shared);
             (Subject::podman_at(&wrapper.program), Kind::Podman(wrapper))
         } else {
@@ -48,15 +48,15 @@ impl OwnEngine {
             (Subject::docker_at(&dockerd.socket), Kind::Docker(dockerd))
         };
         let own = Self { subject, kind, directory };
-        own.give_image(scene);
+        own.give_image(fixture);
         own
     }
 
     /// Loads the test image from the engine that all share.
-    pub(crate) fn give_image(&self, scene: &Scene<'_>) {
+    pub(crate) fn give_image(&self, fixture: &Fixture<'_>) {
         let archive = self.directory.path().join("image.tar");
         if !archive.exists() {
-            scene.engine().run(&["save", "-o", &archive.display().to_string(), IMAGE]);
+            fixture.engine().run(&["save", "-o", &archive.display().to_string(), IMAGE]);
         }
         self.direct(&["load", "-i", &archive.display().to_string()]);
     }
@@ -135,9 +135,9 @@ impl OwnEngine {
     }
 
     /// Loads the image before anybody else can see that the engine is back.
-    pub(crate) fn give_image_unseen(&mut self, scene: &Scene<'_>) {
+    pub(crate) fn give_image_unseen(&mut self, fixture: &Fixture<'_>) {
         match &mut self.kind {
-            Kind::Podman(_) => self.give_image(scene),
+            Kind::Podman(_) => self.give_image(fixture),
             Kind::Docker(dockerd) => {
                 let archive = self.directory.path().join("image.tar");
                 dockerd.load_unseen(&archive);

@@ -1,8 +1,8 @@
 //! A user without an agent gets one.
 
+use crate::fixture::Fixture;
 use crate::home::{Ends, Home};
 use crate::program::{Ran, Running};
-use crate::scene::Scene;
 use crate::trial::trials;
 
 trials!("autostart":
@@ -13,7 +13,7 @@ trials!("autostart":
 
 const CONFIG: &str = "[[runtimes]]\nkind = \"memory\"\n";
 
-fn the_first_command_starts_an_agent_and_says_so(_: &mut Scene<'_>) {
+fn the_first_command_starts_an_agent_and_says_so(_: &mut Fixture<'_>) {
     let home = Home::new(CONFIG);
     let _ends = Ends(&home);
     let first =
@@ -26,7 +26,7 @@ fn the_first_command_starts_an_agent_and_says_so(_: &mut Scene<'_>) {
     assert_eq!(agent["state_dir"], home.path("state/hythe").display().to_string());
 }
 
-fn of_two_commands_at_once_one_starts_it(_: &mut Scene<'_>) {
+fn of_two_commands_at_once_one_starts_it(_: &mut Fixture<'_>) {
     let home = Home::new(CONFIG);
     let _ends = Ends(&home);
     let commands: Vec<_> = (0..3).map(|_| Running::start(&mut home.command(&["ps"]))).collect();
@@ -35,7 +35,7 @@ fn of_two_commands_at_once_one_starts_it(_: &mut Scene<'_>) {
     assert_eq!(starters, 1, "{ended:#?}");
 }
 
-fn an_agent_that_cannot_start_is_5_and_says_why(_: &mut Scene<'_>) {
+fn an_agent_that_cannot_start_is_5_and_says_why(_: &mut Fixture<'_>) {
     let home = Home::new("sockett = \"x\"\n");
     Ran::of(&mut home.command(&["ps"])).ends_with(5).says(&["sockett", "agent.toml", "hint:"]);
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::files::{one, stays};
+use crate::fixture::Fixture;
 use crate::foreign::Foreign;
-use crate::scene::Scene;
 use crate::trial::trials;
 use crate::wait;
 
@@ -17,9 +17,9 @@ trials!("gc":
 );
 
 /// An agent that looks often and waits a little.
-fn hurry(scene: &mut Scene<'_>, interval: &str) {
-    let config = format!("gc_interval = \"{interval}\"\ngc_min_age = \"4s\"\n{}", scene.subject.config());
-    scene.agent.reconfigure(&config);
+fn hurry(fixture: &mut Fixture<'_>, interval: &str) {
+    let config = format!("gc_interval = \"{interval}\"\ngc_min_age = \"4s\"\n{}", fixture.subject.config());
+    fixture.agent.reconfigure(&config);
 }
 
 /// Labels as an agent puts them on an attempt.
@@ -37,80 +37,80 @@ fn labels(owner: &str, service: &str, generation: u32) -> Vec<String> {
     .collect()
 }
 
-fn leftover(scene: &Scene<'_>, name: &str, owner: &str, service: &str, generation: u32) -> Foreign {
+fn leftover(fixture: &Fixture<'_>, name: &str, owner: &str, service: &str, generation: u32) -> Foreign {
     let labels = labels(owner, service, generation);
     let words: Vec<&str> = labels.iter().map(String::as_str).collect();
-    Foreign::start(scene, name, &words, &stays("left"))
+    Foreign::start(fixture, name, &words, &stays("left"))
 }
 
-fn garbage(scene: &Scene<'_>, options: &[&str]) -> Vec<Value> {
-    let listed = scene.hythe(&[&["gc", "--dry-run", "--json"], options].concat()).ok().json();
+fn garbage(fixture: &Fixture<'_>, options: &[&str]) -> Vec<Value> {
+    let listed = fixture.hythe(&[&["gc", "--dry-run", "--json"], options].concat()).ok().json();
     listed.as_array().cloned().unwrap_or_default()
 }
 
-fn what_was_left_behind_goes_after_two_looks_and_volumes_only_when_asked(scene: &mut Scene<'_>) {
-    let service = scene.service.clone();
-    scene.deploy(&one(&service, &stays("up"), "volumes = ['data:/data']")).ok();
-    scene.hythe(&["undeploy", &service]).ok();
-    hurry(scene, "0s");
-    let owner = scene.agent.owner_label();
-    let left = leftover(scene, &format!("{service}-1-9"), &owner, &service, 1);
+fn what_was_left_behind_goes_after_two_looks_and_volumes_only_when_asked(fixture: &mut Fixture<'_>) {
+    let service = fixture.service.clone();
+    fixture.deploy(&one(&service, &stays("up"), "volumes = ['data:/data']")).ok();
+    fixture.hythe(&["undeploy", &service]).ok();
+    hurry(fixture, "0s");
+    let owner = fixture.agent.owner_label();
+    let left = leftover(fixture, &format!("{service}-1-9"), &owner, &service, 1);
     let network = format!("hythe-{service}");
-    let of_service = scene.service_label();
-    scene.engine().run(&["network", "create", "--label", &owner, "--label", &of_service, &network]);
+    let of_service = fixture.service_label();
+    fixture.engine().run(&["network", "create", "--label", &owner, "--label", &of_service, &network]);
 
-    let first = garbage(scene, &["--volumes"]);
+    let first = garbage(fixture, &["--volumes"]);
     let kinds: Vec<&str> = first.iter().filter_map(|one| one["kind"].as_str()).collect();
     assert_eq!(kinds, ["instance"], "the others wait for it: {first:#?}");
     assert_eq!((&first[0]["looks"], &first[0]["ripe"]), (&1.into(), &false.into()), "{first:#?}");
     assert!(first[0]["reason"].as_str().unwrap().contains("was undeployed"), "{first:#?}");
-    let done = scene.hythe(&["gc", "--json", "--volumes"]).ok().json();
+    let done = fixture.hythe(&["gc", "--json", "--volumes"]).ok().json();
     assert_eq!(done["removed"], serde_json::json!([]), "collected on one look: {done:#}");
     assert!(!left.is_gone());
 
-    hurry(scene, "1s");
+    hurry(fixture, "1s");
     wait::until("the instance is collected", || left.is_gone(), |gone| *gone);
-    wait::until("the network is collected", || scene.engine().networks(&of_service), Vec::is_empty);
-    assert!(scene.events().iter().any(|event| event["kind"] == "collected"), "{:#?}", scene.events());
-    assert_eq!(scene.engine().volumes(&of_service).len(), 1, "a volume went unasked");
-    let volumes = || scene.hythe(&["gc", "--volumes", "--json"]).ok().json();
+    wait::until("the network is collected", || fixture.engine().networks(&of_service), Vec::is_empty);
+    assert!(fixture.events().iter().any(|event| event["kind"] == "collected"), "{:#?}", fixture.events());
+    assert_eq!(fixture.engine().volumes(&of_service).len(), 1, "a volume went unasked");
+    let volumes = || fixture.hythe(&["gc", "--volumes", "--json"]).ok().json();
     let done = wait::until("the volume is ripe", volumes, |done| {
         done["removed"].as_array().is_some_and(|all| !all.is_empty())
     });
     assert_eq!(done["removed"][0]["name"], format!("{service}_data"), "{done:#}");
-    assert!(scene.engine().volumes(&of_service).is_empty());
+    assert!(fixture.engine().volumes(&of_service).is_empty());
 }
 
-fn what_is_wanted_unknown_or_of_others_stays(scene: &mut Scene<'_>) {
-    let service = scene.service.clone();
-    hurry(scene, "1s");
-    scene.deploy(&one(&service, &stays("up"), "volumes = ['data:/data']")).ok();
-    let adopted = Foreign::start(scene, &format!("{service}-adopted"), &[], &stays("up"));
-    scene.hythe(&["adopt", &adopted.name]).ok();
-    let owner = scene.agent.owner_label();
+fn what_is_wanted_unknown_or_of_others_stays(fixture: &mut Fixture<'_>) {
+    let service = fixture.service.clone();
+    hurry(fixture, "1s");
+    fixture.deploy(&one(&service, &stays("up"), "volumes = ['data:/data']")).ok();
+    let adopted = Foreign::start(fixture, &format!("{service}-adopted"), &[], &stays("up"));
+    fixture.hythe(&["adopt", &adopted.name]).ok();
+    let owner = fixture.agent.owner_label();
     // One that a lost database may have known, one of another agent, one without labels.
     let stay = [
-        leftover(scene, &format!("{service}-u"), &owner, &format!("{service}-unknown"), 1),
-        leftover(scene, &format!("{service}-o"), "hythe.owner=fedcba9876543210", &service, 1),
-        Foreign::start(scene, &format!("{service}-f"), &[], &stays("up")),
+        leftover(fixture, &format!("{service}-u"), &owner, &format!("{service}-unknown"), 1),
+        leftover(fixture, &format!("{service}-o"), "hythe.owner=fedcba9876543210", &service, 1),
+        Foreign::start(fixture, &format!("{service}-f"), &[], &stays("up")),
     ];
     let lives: Vec<String> = stay.iter().map(Foreign::life).collect();
-    let ids = scene.ids();
+    let ids = fixture.ids();
     wait::stays(
         "everything",
         Duration::from_secs(8),
-        || (garbage(scene, &["--volumes"]), scene.ids(), stay.iter().map(Foreign::life).collect::<Vec<_>>()),
+        || (garbage(fixture, &["--volumes"]), fixture.ids(), stay.iter().map(Foreign::life).collect::<Vec<_>>()),
         |(garbage, now, alive)| garbage.is_empty() && *now == ids && *alive == lives,
     );
-    scene.hythe(&["gc", "--volumes"]).ok().says(&["nothing is left behind"]);
-    scene.hythe(&["undeploy", adopted.name.as_str()]).ok();
+    fixture.hythe(&["gc", "--volumes"]).ok().says(&["nothing is orphaned"]);
+    fixture.hythe(&["undeploy", adopted.name.as_str()]).ok();
 }
 
-fn there_is_nothing_to_collect(scene: &mut Scene<'_>) {
-    hurry(scene, "1s");
-    scene.deploy(&one(&scene.service, &stays("up"), "volumes = ['data:/data']")).ok();
-    scene.hythe(&["gc"]).ok().says(&["nothing is left behind"]);
-    assert_eq!(scene.hythe(&["gc", "--dry-run", "--json"]).ok().out, "[]\n");
-    assert_eq!(scene.hythe(&["gc", "--json"]).ok().json()["removed"], serde_json::json!([]));
-    assert_eq!(scene.await_state("running")["restarts"], 0);
+fn there_is_nothing_to_collect(fixture: &mut Fixture<'_>) {
+    hurry(fixture, "1s");
+    fixture.deploy(&one(&fixture.service, &stays("up"), "volumes = ['data:/data']")).ok();
+    fixture.hythe(&["gc"]).ok().says(&["nothing is orphaned"]);
+    assert_eq!(fixture.hythe(&["gc", "--dry-run", "--json"]).ok().out, "[]\n");
+    assert_eq!(fixture.hythe(&["gc", "--json"]).ok().json()["removed"], serde_json::json!([]));
+    assert_eq!(fixture.await_state("running")["restarts"], 0);
 }

@@ -9,18 +9,18 @@ use tempfile::TempDir;
 use crate::engine::Engine;
 use crate::feed::Feed;
 use crate::files::{IMAGE, one, stays};
+use crate::fixture::Fixture;
 use crate::http::free_port;
-use crate::scene::Scene;
 use crate::trial::trials;
 use crate::wait;
 
 trials!("instances":
     others_are_listed_as_they_are Commanded,
     hints_are_read_from_the_labels_of_other_tools Real,
-    the_feed_tells_what_happens_as_it_happens Real,
-    the_engines_own_check_is_told Commanded,
-    short_lives_are_told_too Commanded,
-    a_crash_loop_is_told_run_by_run Commanded,
+    the_feed_reports_what_happens_as_it_happens Real,
+    the_engines_own_check_is_reported Commanded,
+    short_lives_are_reported_too Commanded,
+    a_crash_loop_is_reported_run_by_run Commanded,
     one_engine_by_two_ways_is_one_runtime Real,
     podman_and_its_api_are_one_runtime Both,
     an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them Both,
@@ -37,9 +37,9 @@ struct Foreign {
 }
 
 impl Foreign {
-    fn new(scene: &Scene<'_>) -> Self {
-        let name = format!("{}x", scene.service);
-        Self { engine: scene.engine().clone(), label: format!("e2e.foreign={name}"), name }
+    fn new(fixture: &Fixture<'_>) -> Self {
+        let name = format!("{}x", fixture.service);
+        Self { engine: fixture.engine().clone(), label: format!("e2e.foreign={name}"), name }
     }
 
     /// A name of its own.
@@ -71,15 +71,15 @@ impl Drop for Foreign {
 const SLEEP: &[&str] = &["sleep", "1000"];
 
 /// The instance as it is listed now; null where it is not.
-fn listed(scene: &Scene<'_>, id: &str, words: &[&str]) -> Value {
-    let snapshot = scene.hythe(&[&["instances", "--json"], words].concat()).ok().json();
+fn listed(fixture: &Fixture<'_>, id: &str, words: &[&str]) -> Value {
+    let snapshot = fixture.hythe(&[&["instances", "--json"], words].concat()).ok().json();
     let found = snapshot["instances"].as_array().unwrap().iter().filter(|found| found["id"] == id).collect::<Vec<_>>();
     assert!(found.len() <= 1, "listed more than once: {found:#?}");
     found.first().map(|found| (*found).clone()).unwrap_or_default()
 }
 
-fn others_are_listed_as_they_are(scene: &mut Scene<'_>) {
-    let foreign = Foreign::new(scene);
+fn others_are_listed_as_they_are(fixture: &mut Fixture<'_>) {
+    let foreign = Foreign::new(fixture);
     let (first, second) = (foreign.network("n1"), foreign.network("n2"));
     let port = free_port();
     let (tcp, udp) = (format!("127.0.0.1:{port}:53"), format!("127.0.0.1:{port}:53/udp"));
@@ -90,8 +90,8 @@ fn others_are_listed_as_they_are(scene: &mut Scene<'_>) {
         SLEEP,
     );
     foreign.engine.run(&["network", "connect", &second, &id]);
-    let found = listed(scene, &id, &[]);
-    assert_eq!(found["runtime"], scene.subject.name);
+    let found = listed(fixture, &id, &[]);
+    assert_eq!(found["runtime"], fixture.subject.name);
     assert_eq!((&found["name"], &found["display_name"]), (&json!(foreign.name("a")), &json!("shop/dns")));
     assert_eq!(
         (&found["owner"], &found["foreign"], &found["hythe"]),
@@ -113,14 +113,14 @@ fn others_are_listed_as_they_are(scene: &mut Scene<'_>) {
     assert!(networks.iter().all(|network| network["addresses"][0].is_string()), "{networks:#?}");
     assert_eq!(found["labels"]["com.docker.compose.project"], "shop");
     let stopped = foreign.run("b", &[], &["true"]);
-    wait::until("it ended", || listed(scene, &stopped, &["-a"]), |found| found["state"] == "exited");
-    assert!(listed(scene, &stopped, &[]).is_null(), "one that does not run is listed");
-    let table = scene.hythe(&["instances", "--foreign"]).ok().out;
+    wait::until("it ended", || listed(fixture, &stopped, &["-a"]), |found| found["state"] == "exited");
+    assert!(listed(fixture, &stopped, &[]).is_null(), "one that does not run is listed");
+    let table = fixture.hythe(&["instances", "--foreign"]).ok().out;
     assert!(table.lines().any(|line| line.starts_with("shop/dns ")), "{table}");
 }
 
-fn hints_are_read_from_the_labels_of_other_tools(scene: &mut Scene<'_>) {
-    let foreign = Foreign::new(scene);
+fn hints_are_read_from_the_labels_of_other_tools(fixture: &mut Fixture<'_>) {
+    let foreign = Foreign::new(fixture);
     let labels = [
         "koi.name=Shop",
         "koi.health.path=/healthz",
@@ -130,7 +130,7 @@ fn hints_are_read_from_the_labels_of_other_tools(scene: &mut Scene<'_>) {
     ];
     let options: Vec<&str> = labels.iter().flat_map(|label| ["--label", label]).collect();
     let id = foreign.run("a", &[&options[..], &["-e", "KOI_MDNS_ANNOUNCE=env"]].concat(), SLEEP);
-    let hints = listed(scene, &id, &[])["hints"].clone();
+    let hints = listed(fixture, &id, &[])["hints"].clone();
     let expected = json!({
         "enabled": true, "name": "Shop", "dns_name": "env", "port": 8080, "health_path": "/healthz", "hosts": ["shop.test"],
         "sources": {
@@ -140,16 +140,16 @@ fn hints_are_read_from_the_labels_of_other_tools(scene: &mut Scene<'_>) {
     });
     assert_eq!(hints, expected);
     let out = foreign.run("b", &["--label", "koi.enable=flase", "--label", "caddy=shop.test"], SLEEP);
-    let hints = listed(scene, &out, &[])["hints"].clone();
+    let hints = listed(fixture, &out, &[])["hints"].clone();
     assert_eq!((&hints["enabled"], &hints["dns_name"]), (&json!(false), &Value::Null), "{hints:#}");
     assert!(hints["problems"][0].as_str().unwrap().contains("`koi.enable`"), "{hints:#}");
 }
 
-fn the_feed_tells_what_happens_as_it_happens(scene: &mut Scene<'_>) {
-    let foreign = Foreign::new(scene);
+fn the_feed_reports_what_happens_as_it_happens(fixture: &mut Fixture<'_>) {
+    let foreign = Foreign::new(fixture);
     let there = foreign.run("there", &[], SLEEP);
     let network = foreign.network("n");
-    let feed = Feed::start(&scene.agent, &["--runtime", scene.subject.name]);
+    let feed = Feed::start(&fixture.agent, &["--runtime", fixture.subject.name]);
     let snapshot = feed.heard()[0].clone();
     assert!(snapshot["instances"].as_array().unwrap().iter().any(|found| found["id"] == there), "{snapshot:#}");
     let script = "trap 'echo hup' HUP; trap exit TERM; while :; do sleep 0.1; done";
@@ -183,33 +183,33 @@ fn the_feed_tells_what_happens_as_it_happens(scene: &mut Scene<'_>) {
     feed.has_no_gap();
 }
 
-fn the_engines_own_check_is_told(scene: &mut Scene<'_>) {
-    let foreign = Foreign::new(scene);
-    let feed = Feed::start(&scene.agent, &[]);
+fn the_engines_own_check_is_reported(fixture: &mut Fixture<'_>) {
+    let foreign = Foreign::new(fixture);
+    let feed = Feed::start(&fixture.agent, &[]);
     let check = ["--health-cmd", "test ! -e /tmp/ill", "--health-interval", "1s", "--health-retries", "1"];
     let id = foreign.run("a", &check, SLEEP);
     feed.until(&id, "started");
     // Podman leaves the timer to systemd, which not every machine has, and tells the verdict of a check with the next one.
     let by_hand = || {
-        if scene.subject.name == "podman" {
+        if fixture.subject.name == "podman" {
             foreign.engine.tries(&["healthcheck", "run", &id]);
             foreign.engine.tries(&["healthcheck", "run", &id]);
         }
     };
     by_hand();
     feed.until(&id, "health healthy");
-    assert_eq!(listed(scene, &id, &[])["health"], "healthy");
+    assert_eq!(listed(fixture, &id, &[])["health"], "healthy");
     foreign.engine.run(&["exec", &id, "touch", "/tmp/ill"]);
     by_hand();
     feed.until(&id, "health unhealthy");
-    assert_eq!(listed(scene, &id, &[])["health"], "unhealthy");
+    assert_eq!(listed(fixture, &id, &[])["health"], "unhealthy");
 }
 
 /// Each is gone before anybody could ask about it.
-fn short_lives_are_told_too(scene: &mut Scene<'_>) {
+fn short_lives_are_reported_too(fixture: &mut Fixture<'_>) {
     const LIVES: usize = 5;
-    let foreign = Foreign::new(scene);
-    let feed = Feed::start(&scene.agent, &["-a"]);
+    let foreign = Foreign::new(fixture);
+    let feed = Feed::start(&fixture.agent, &["-a"]);
     let ids: Vec<String> =
         (0..LIVES).map(|n| foreign.run(&n.to_string(), &["--rm"], &["sh", "-c", "exit 3"])).collect();
     for id in &ids {
@@ -227,9 +227,9 @@ fn short_lives_are_told_too(scene: &mut Scene<'_>) {
     feed.has_no_gap();
 }
 
-fn a_crash_loop_is_told_run_by_run(scene: &mut Scene<'_>) {
-    let foreign = Foreign::new(scene);
-    let feed = Feed::start(&scene.agent, &[]);
+fn a_crash_loop_is_reported_run_by_run(fixture: &mut Fixture<'_>) {
+    let foreign = Foreign::new(fixture);
+    let feed = Feed::start(&fixture.agent, &[]);
     let id = foreign.run("a", &["--restart", "on-failure:2"], &["sh", "-c", "exit 3"]);
     wait::until("three runs are told", || feed.about(&id), |told| told.len() >= 6);
     assert_eq!(feed.about(&id), ["started", "stopped"].repeat(3));
@@ -238,21 +238,21 @@ fn a_crash_loop_is_told_run_by_run(scene: &mut Scene<'_>) {
     feed.has_no_gap();
 }
 
-fn one_engine_by_two_ways_is_one_runtime(scene: &mut Scene<'_>) {
-    let again = format!("{}{}name = \"again\"\n", scene.subject.config(), scene.subject.config());
-    scene.agent.reconfigure(&again);
-    let foreign = Foreign::new(scene);
+fn one_engine_by_two_ways_is_one_runtime(fixture: &mut Fixture<'_>) {
+    let again = format!("{}{}name = \"again\"\n", fixture.subject.config(), fixture.subject.config());
+    fixture.agent.reconfigure(&again);
+    let foreign = Foreign::new(fixture);
     let id = foreign.run("a", &[], SLEEP);
-    let runtimes = scene.hythe(&["runtimes", "--json"]).ok().json();
-    let same = format!("is the same engine as `{}`", scene.subject.name);
+    let runtimes = fixture.hythe(&["runtimes", "--json"]).ok().json();
+    let same = format!("is the same engine as `{}`", fixture.subject.name);
     let seen: Vec<(&Value, &Value)> =
         runtimes.as_array().unwrap().iter().map(|runtime| (&runtime["healthy"], &runtime["error"])).collect();
     assert_eq!(seen, [(&json!(true), &Value::Null), (&json!(false), &json!(same))]);
-    assert_eq!(listed(scene, &id, &[])["runtime"], scene.subject.name);
-    scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
-    assert_eq!(scene.it()["runtime"], scene.subject.name);
-    scene.has_instances(1);
-    scene.hythe(&["instances", "--runtime", "again"]).ends_with(5).says(&[&same]);
+    assert_eq!(listed(fixture, &id, &[])["runtime"], fixture.subject.name);
+    fixture.deploy(&one(&fixture.service, &stays("up"), "")).ok();
+    assert_eq!(fixture.it()["runtime"], fixture.subject.name);
+    fixture.has_instances(1);
+    fixture.hythe(&["instances", "--runtime", "again"]).ends_with(5).says(&[&same]);
 }
 
 /// Podman's service, which speaks Docker's API: an engine that may be killed.
@@ -303,22 +303,22 @@ impl Drop for Service {
     }
 }
 
-fn podman_and_its_api_are_one_runtime(scene: &mut Scene<'_>) {
-    let service = Service::start(scene.engine());
-    scene.agent.reconfigure(&(scene.subject.config() + &service.config()));
-    let runtimes = scene.hythe(&["runtimes", "--json"]).ok().json();
+fn podman_and_its_api_are_one_runtime(fixture: &mut Fixture<'_>) {
+    let service = Service::start(fixture.engine());
+    fixture.agent.reconfigure(&(fixture.subject.config() + &service.config()));
+    let runtimes = fixture.hythe(&["runtimes", "--json"]).ok().json();
     assert_eq!(runtimes[1]["error"], "is the same engine as `podman`", "{runtimes:#}");
-    let foreign = Foreign::new(scene);
+    let foreign = Foreign::new(fixture);
     let id = foreign.run("a", &[], SLEEP);
-    assert_eq!(listed(scene, &id, &[])["runtime"], "podman");
+    assert_eq!(listed(fixture, &id, &[])["runtime"], "podman");
 }
 
-fn an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them(scene: &mut Scene<'_>) {
-    let mut service = Service::start(scene.engine());
-    scene.agent.reconfigure(&service.config());
-    let foreign = Foreign::new(scene);
+fn an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them(fixture: &mut Fixture<'_>) {
+    let mut service = Service::start(fixture.engine());
+    fixture.agent.reconfigure(&service.config());
+    let foreign = Foreign::new(fixture);
     let (kept, ended) = (foreign.run("kept", &[], SLEEP), foreign.run("ended", &[], SLEEP));
-    let feed = Feed::start(&scene.agent, &[]);
+    let feed = Feed::start(&fixture.agent, &[]);
     let kinds =
         || feed.heard().iter().map(|event| event["kind"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
     service.kill();
@@ -332,38 +332,38 @@ fn an_engine_that_goes_keeps_its_instances_until_it_says_what_became_of_them(sce
     let stopped = place(&|event| event["kind"] == "stopped" && event["instance"]["id"] == ended);
     assert!(stopped < place(&|event| event["kind"] == "runtime.reconnected"), "{:?}", kinds());
     assert!(!feed.about(&kept).contains(&"stopped".to_owned()), "{:?}", feed.about(&kept));
-    assert_eq!(listed(scene, &kept, &[])["state"], "running");
+    assert_eq!(listed(fixture, &kept, &[])["state"], "running");
     feed.has_no_gap();
 }
 
-fn ours_are_listed_with_their_workload(scene: &mut Scene<'_>) {
-    let feed = Feed::start(&scene.agent, &[]);
-    scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
-    let id = scene.it()["instance"]["id"].as_str().unwrap().to_owned();
+fn ours_are_listed_with_their_workload(fixture: &mut Fixture<'_>) {
+    let feed = Feed::start(&fixture.agent, &[]);
+    fixture.deploy(&one(&fixture.service, &stays("up"), "")).ok();
+    let id = fixture.it()["instance"]["id"].as_str().unwrap().to_owned();
     feed.until(&id, "started");
-    let found = listed(scene, &id, &[]);
+    let found = listed(fixture, &id, &[]);
     assert_eq!((&found["owner"], &found["foreign"]), (&json!("hythe"), &json!(false)), "{found:#}");
-    assert_eq!((&found["display_name"], &found["hythe"]["generation"]), (&json!(scene.service), &json!(1)));
-    assert_eq!(found["hythe"]["service"], json!(scene.service));
+    assert_eq!((&found["display_name"], &found["hythe"]["generation"]), (&json!(fixture.service), &json!(1)));
+    assert_eq!(found["hythe"]["service"], json!(fixture.service));
     assert!(found["labels"]["hythe.recipe"].is_null() && found["labels"]["hythe.service"].is_string(), "{found:#}");
-    assert!(listed(scene, &id, &["--foreign"]).is_null());
-    scene.hythe(&["stop", &scene.service]).ok();
+    assert!(listed(fixture, &id, &["--foreign"]).is_null());
+    fixture.hythe(&["stop", &fixture.service]).ok();
     feed.until(&id, "stopped");
-    assert_eq!(listed(scene, &id, &["-a"])["state"], "exited");
+    assert_eq!(listed(fixture, &id, &["-a"])["state"], "exited");
 }
 
-fn a_runtime_that_is_not_configured_is_not_found(scene: &mut Scene<'_>) {
-    scene.hythe(&["instances", "--runtime", "nonesuch"]).ends_with(3).says(&["`nonesuch`", "memory"]);
-    scene.hythe(&["instances", "-f", "--runtime", "nonesuch"]).ends_with(3);
+fn a_runtime_that_is_not_configured_is_not_found(fixture: &mut Fixture<'_>) {
+    fixture.hythe(&["instances", "--runtime", "nonesuch"]).ends_with(3).says(&["`nonesuch`", "memory"]);
+    fixture.hythe(&["instances", "-f", "--runtime", "nonesuch"]).ends_with(3);
 }
 
-fn a_feed_that_breaks_begins_again_with_a_snapshot(scene: &mut Scene<'_>) {
-    let feed = Feed::start(&scene.agent, &[]);
-    scene.agent.kill();
-    scene.agent.start_again();
+fn a_feed_that_breaks_begins_again_with_a_snapshot(fixture: &mut Fixture<'_>) {
+    let feed = Feed::start(&fixture.agent, &[]);
+    fixture.agent.kill();
+    fixture.agent.start_again();
     let snapshots = |heard: &Vec<Value>| heard.iter().filter(|event| event["kind"] == "snapshot").count();
     wait::until("another snapshot", || feed.heard(), |heard| snapshots(heard) == 2);
-    scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
-    let id = scene.it()["instance"]["id"].as_str().unwrap().to_owned();
+    fixture.deploy(&one(&fixture.service, &stays("up"), "")).ok();
+    let id = fixture.it()["instance"]["id"].as_str().unwrap().to_owned();
     feed.until(&id, "started");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::files::{one, stays};
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::trial::trials;
 
 trials!("permissions":
@@ -11,6 +11,7 @@ trials!("permissions":
     none_is_no_capability_and_no_network Real,
     an_allow_list_that_cannot_be_enforced_is_refused Every,
     privileged_is_refused_unless_the_agent_allows_it Every,
+    what_equals_root_is_refused_unless_the_agent_allows_it Every,
     privileged_is_everything_where_it_is_allowed Real,
 );
 
@@ -18,8 +19,8 @@ trials!("permissions":
 const STANDARD: &str = "00000000800405fb";
 
 /// Fields of `/proc/<pid>/status` inside the workload.
-fn status(scene: &Scene<'_>, pid: &str) -> BTreeMap<String, String> {
-    let text = scene.hythe(&["exec", &scene.service, "cat", &format!("/proc/{pid}/status")]).ok().out;
+fn status(fixture: &Fixture<'_>, pid: &str) -> BTreeMap<String, String> {
+    let text = fixture.hythe(&["exec", &fixture.service, "cat", &format!("/proc/{pid}/status")]).ok().out;
     let fields = text.lines().filter_map(|line| line.split_once(":\t"));
     fields.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect()
 }
@@ -31,54 +32,68 @@ fn are(fields: &BTreeMap<String, String>, expected: [(&str, &str); 4]) {
     }
 }
 
-fn the_default_is_the_same_everywhere(scene: &mut Scene<'_>) {
-    scene.deploy(&one(&scene.service, &stays("up"), "")).ok();
+fn the_default_is_the_same_everywhere(fixture: &mut Fixture<'_>) {
+    fixture.deploy(&one(&fixture.service, &stays("up"), "")).ok();
     for pid in ["1", "self"] {
-        are(&status(scene, pid), [("CapEff", STANDARD), ("CapBnd", STANDARD), ("NoNewPrivs", "1"), ("Seccomp", "2")]);
+        are(&status(fixture, pid), [("CapEff", STANDARD), ("CapBnd", STANDARD), ("NoNewPrivs", "1"), ("Seccomp", "2")]);
     }
 }
 
-fn none_is_no_capability_and_no_network(scene: &mut Scene<'_>) {
-    scene.deploy(&one(&scene.service, &stays("up"), "permissions = 'none'")).ok();
+fn none_is_no_capability_and_no_network(fixture: &mut Fixture<'_>) {
+    fixture.deploy(&one(&fixture.service, &stays("up"), "permissions = 'none'")).ok();
     for pid in ["1", "self"] {
         are(
-            &status(scene, pid),
+            &status(fixture, pid),
             [("CapEff", "0000000000000000"), ("CapBnd", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")],
         );
     }
-    let interfaces = scene.hythe(&["exec", &scene.service, "ls", "/sys/class/net"]).ok().out;
+    let interfaces = fixture.hythe(&["exec", &fixture.service, "ls", "/sys/class/net"]).ok().out;
     assert_eq!(interfaces, "lo\n", "interfaces besides the loopback");
 }
 
 #[track_caller]
-fn refused(scene: &Scene<'_>, permissions: &str, says: &[&str]) {
-    scene.deploy(&one(&scene.service, &stays("up"), permissions)).ends_with(2).says(says);
-    assert_eq!(scene.hythe(&["services", "--json"]).ok().out, "[]\n", "a refused service was stored");
-    scene.has_instances(0);
+fn refused(fixture: &Fixture<'_>, permissions: &str, says: &[&str]) {
+    fixture.deploy(&one(&fixture.service, &stays("up"), permissions)).ends_with(2).says(says);
+    assert_eq!(fixture.hythe(&["services", "--json"]).ok().out, "[]\n", "a refused service was stored");
+    fixture.has_instances(0);
 }
 
-fn an_allow_list_that_cannot_be_enforced_is_refused(scene: &mut Scene<'_>) {
+fn an_allow_list_that_cannot_be_enforced_is_refused(fixture: &mut Fixture<'_>) {
     let list = "permissions = { network = { outbound = { allow_host = ['example.com'], allow_port = [443] } } }";
-    refused(scene, list, &["error:", scene.subject.name, "permissions.network.outbound"]);
+    refused(fixture, list, &["error:", fixture.subject.name, "permissions.network.outbound"]);
 }
 
 const PRIVILEGED: &str = "permissions = { profile = 'standard', privileged = true, no_new_privileges = false }";
 
-fn privileged_is_refused_unless_the_agent_allows_it(scene: &mut Scene<'_>) {
-    refused(scene, PRIVILEGED, &["privileged", "hint:", "allow_privileged = true"]);
+fn privileged_is_refused_unless_the_agent_allows_it(fixture: &mut Fixture<'_>) {
+    refused(fixture, PRIVILEGED, &["privileged", "hint:", "allow_privileged = true"]);
 }
 
-fn privileged_is_everything_where_it_is_allowed(scene: &mut Scene<'_>) {
-    let config = scene.subject.privileged_config();
-    scene.agent.reconfigure(&config);
-    let deployed = scene.deploy(&one(&scene.service, &stays("up"), PRIVILEGED));
+fn what_equals_root_is_refused_unless_the_agent_allows_it(fixture: &mut Fixture<'_>) {
+    for (line, says) in [
+        ("volumes = ['/:/h']", "volumes (/)"),
+        ("volumes = ['/etc:/h']", "volumes (/etc)"),
+        ("devices = ['/dev/kmsg:r']", "devices (/dev/kmsg:/dev/kmsg:r)"),
+        ("devices = ['vendor.com/class=one']", "devices (vendor.com/class=one)"),
+        ("permissions = { profile = 'standard', cap_add = ['SYS_ADMIN'] }", "cap_add (SYS_ADMIN)"),
+        ("permissions = { profile = 'standard', cap_add = ['SYS_MODULE'] }", "cap_add (SYS_MODULE)"),
+        ("permissions = { profile = 'standard', seccomp = 'unconfined' }", "seccomp (unconfined)"),
+    ] {
+        refused(fixture, line, &["equals root on the host", says, "hint:", "allow_privileged = true"]);
+    }
+}
+
+fn privileged_is_everything_where_it_is_allowed(fixture: &mut Fixture<'_>) {
+    let config = fixture.subject.privileged_config();
+    fixture.agent.reconfigure(&config);
+    let deployed = fixture.deploy(&one(&fixture.service, &stays("up"), PRIVILEGED));
     if deployed.err.contains("unable to apply caps: operation not permitted") {
         // It was asked for, and this machine's kernel lets nobody have it.
         deployed.ends_with(1);
         return;
     }
     deployed.ok();
-    let fields = status(scene, "1");
+    let fields = status(fixture, "1");
     assert_eq!(fields["Seccomp"], "0", "a privileged component is not filtered");
     assert!(fields["CapEff"].as_str() > STANDARD, "{fields:#?}");
 }

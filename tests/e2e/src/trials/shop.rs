@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::agent::Agent;
+use crate::fixture::Fixture;
 use crate::http;
-use crate::scene::Scene;
 use crate::subject::Subject;
 use crate::trial::trials;
 use crate::wait;
@@ -40,96 +40,96 @@ fn serves(port: u16, body: &str) {
 }
 
 /// When an event happened, as text that sorts by time. An engine tells late, so that the order of telling is another one.
-fn time(scene: &Scene<'_>, component: &str, kind: &str) -> String {
-    let name = format!("{}-{component}", scene.service);
+fn time(fixture: &Fixture<'_>, component: &str, kind: &str) -> String {
+    let name = format!("{}-{component}", fixture.service);
     let is_it = |event: &&Value| event["workload"] == name && event["kind"] == kind;
     let what = format!("event `{kind}` of `{name}`");
-    let events = wait::until(&what, || scene.events(), |events| events.iter().any(|event| is_it(&event)));
+    let events = wait::until(&what, || fixture.events(), |events| events.iter().any(|event| is_it(&event)));
     let event = events.iter().find(is_it).unwrap();
     event["time"].as_str().unwrap().to_owned()
 }
 
-fn comes_up_in_order_and_serves(scene: &mut Scene<'_>) {
+fn comes_up_in_order_and_serves(fixture: &mut Fixture<'_>) {
     let port = http::free_port();
-    scene.deploy(&shop(&scene.service, port)).ok().says(&["deployed"]);
+    fixture.deploy(&shop(&fixture.service, port)).ok().says(&["deployed"]);
     serves(port, "started\n");
-    assert!(time(scene, "db", "ready") < time(scene, "app", "started"), "app did not wait for db");
-    assert!(time(scene, "app", "ready") < time(scene, "front", "started"), "front did not wait for app");
-    let listed = scene.hythe(&["ps", "--service", &scene.service]).ok().out;
+    assert!(time(fixture, "db", "ready") < time(fixture, "app", "started"), "app did not wait for db");
+    assert!(time(fixture, "app", "ready") < time(fixture, "front", "started"), "front did not wait for app");
+    let listed = fixture.hythe(&["ps", "--service", &fixture.service]).ok().out;
     for component in COMPONENTS {
-        let line = listed.lines().find(|line| line.starts_with(&format!("{}-{component} ", scene.service)));
+        let line = listed.lines().find(|line| line.starts_with(&format!("{}-{component} ", fixture.service)));
         assert!(line.is_some_and(|line| line.contains("running") && line.contains("healthy")), "{listed}");
     }
     assert!(listed.contains(&format!("127.0.0.1:{port}:80")), "{listed}");
-    assert_eq!(scene.differences(), Vec::<Value>::new());
-    looked_into(scene);
-    scene.has_instances(3);
+    assert_eq!(fixture.differences(), Vec::<Value>::new());
+    looked_into(fixture);
+    fixture.has_instances(3);
 }
 
-fn looked_into(scene: &Scene<'_>) {
-    let db = format!("{}/db", scene.service);
-    scene.hythe(&["exec", &db, "sh", "-c", "echo out; echo err >&2; exit 7"]).ends_with(7);
-    let echoed = scene.hythe(&["exec", &db, "cat", "/data/starts"]).ok();
+fn looked_into(fixture: &Fixture<'_>) {
+    let db = format!("{}/db", fixture.service);
+    fixture.hythe(&["exec", &db, "sh", "-c", "echo out; echo err >&2; exit 7"]).ends_with(7);
+    let echoed = fixture.hythe(&["exec", &db, "cat", "/data/starts"]).ok();
     assert_eq!(echoed.out, "started\n");
     for component in COMPONENTS {
-        scene.hythe(&["logs", &format!("{}/{component}", scene.service)]).ok();
+        fixture.hythe(&["logs", &format!("{}/{component}", fixture.service)]).ok();
     }
-    let document = scene.hythe(&["inspect", &db]).ok().json();
+    let document = fixture.hythe(&["inspect", &db]).ok().json();
     assert_eq!((&document["observed"]["state"], &document["desired"]["name"]), (&"running".into(), &"db".into()));
 }
 
-fn a_second_deploy_replaces_only_what_changed(scene: &mut Scene<'_>) {
+fn a_second_deploy_replaces_only_what_changed(fixture: &mut Fixture<'_>) {
     let port = http::free_port();
-    let text = shop(&scene.service, port);
-    scene.deploy(&text).ok();
-    let first = scene.ids();
-    scene.deploy(&text).ok().says(&["nothing changed"]);
-    assert_eq!(scene.ids(), first, "an unchanged deploy replaced something");
+    let text = shop(&fixture.service, port);
+    fixture.deploy(&text).ok();
+    let first = fixture.ids();
+    fixture.deploy(&text).ok().says(&["nothing changed"]);
+    assert_eq!(fixture.ids(), first, "an unchanged deploy replaced something");
     let changed = text.replace("env = { SOURCE", "env = { EXTRA = \"1\", SOURCE");
-    scene.deploy(&changed).ok();
-    let second = scene.ids();
+    fixture.deploy(&changed).ok();
+    let second = fixture.ids();
     let kept: Vec<bool> = first.iter().zip(&second).map(|(before, after)| before == after).collect();
     assert_eq!(kept, [false, true, true], "only `app` may be replaced: {first:?} {second:?}");
-    let app = format!("{}/app", scene.service);
-    assert_eq!(scene.hythe(&["exec", &app, "sh", "-c", "echo $EXTRA"]).ok().out, "1\n");
+    let app = format!("{}/app", fixture.service);
+    assert_eq!(fixture.hythe(&["exec", &app, "sh", "-c", "echo $EXTRA"]).ok().out, "1\n");
     serves(port, "started\n");
-    scene.has_instances(3);
+    fixture.has_instances(3);
 }
 
-fn volumes_outlive_undeploy_unless_asked(scene: &mut Scene<'_>) {
+fn volumes_outlive_undeploy_unless_asked(fixture: &mut Fixture<'_>) {
     let port = http::free_port();
-    let text = shop(&scene.service, port);
-    let label = scene.agent.owner_label();
-    scene.deploy(&text).ok();
-    assert_eq!((scene.engine().networks(&label).len(), scene.engine().volumes(&label).len()), (1, 1));
-    scene.hythe(&["undeploy", &scene.service]).ok();
-    let left = |scene: &Scene<'_>| {
+    let text = shop(&fixture.service, port);
+    let label = fixture.agent.owner_label();
+    fixture.deploy(&text).ok();
+    assert_eq!((fixture.engine().networks(&label).len(), fixture.engine().volumes(&label).len()), (1, 1));
+    fixture.hythe(&["undeploy", &fixture.service]).ok();
+    let left = |fixture: &Fixture<'_>| {
         (
-            scene.engine().instances(&label).len(),
-            scene.engine().networks(&label).len(),
-            scene.engine().volumes(&label).len(),
+            fixture.engine().instances(&label).len(),
+            fixture.engine().networks(&label).len(),
+            fixture.engine().volumes(&label).len(),
         )
     };
-    assert_eq!(left(scene), (0, 0, 1), "instances, networks, volumes after undeploy");
-    scene.deploy(&text).ok();
+    assert_eq!(left(fixture), (0, 0, 1), "instances, networks, volumes after undeploy");
+    fixture.deploy(&text).ok();
     serves(port, "started\nstarted\n");
-    scene.hythe(&["undeploy", "--volumes", &scene.service]).ok();
-    assert_eq!(left(scene), (0, 0, 0), "instances, networks, volumes after undeploy --volumes");
-    scene.hythe(&["status", &scene.service]).ends_with(3);
+    fixture.hythe(&["undeploy", "--volumes", &fixture.service]).ok();
+    assert_eq!(left(fixture), (0, 0, 0), "instances, networks, volumes after undeploy --volumes");
+    fixture.hythe(&["status", &fixture.service]).ends_with(3);
 }
 
-fn the_same_file_runs_on_podman_and_docker(scene: &mut Scene<'_>) {
+fn the_same_file_runs_on_podman_and_docker(fixture: &mut Fixture<'_>) {
     let port = http::free_port();
-    let file = scene.file(&shop(&scene.service, port));
-    scene.hythe(&["deploy", &file]).ok();
+    let file = fixture.file(&shop(&fixture.service, port));
+    fixture.hythe(&["deploy", &file]).ok();
     serves(port, "started\n");
-    scene.hythe(&["undeploy", "--volumes", &scene.service]).ok();
+    fixture.hythe(&["undeploy", "--volumes", &fixture.service]).ok();
 
-    let docker = Subject::docker(scene.environment).unwrap();
+    let docker = Subject::docker(fixture.environment).unwrap();
     let agent = Agent::start(&docker.config());
     let deployed = agent.hythe(&["deploy", &file]);
     let answer = http::get(&format!("127.0.0.1:{port}"), "/");
-    let undeployed = agent.hythe(&["undeploy", "--volumes", &scene.service]);
+    let undeployed = agent.hythe(&["undeploy", "--volumes", &fixture.service]);
     let left = docker.engine.sweep(&agent.owner_label());
     deployed.ok();
     assert!(answer.ends_with("started\n"), "{answer}");

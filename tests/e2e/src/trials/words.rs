@@ -3,9 +3,9 @@
 use insta::assert_snapshot;
 
 use crate::files::{several, stays};
+use crate::fixture::Fixture;
 use crate::home::Home;
 use crate::program::Ran;
-use crate::scene::Scene;
 use crate::trial::trials;
 
 trials!("words":
@@ -16,11 +16,11 @@ trials!("words":
 );
 
 /// Compares with what is committed, after everything that differs from run to run has been named.
-fn kept(name: &str, text: &str, scene: &Scene<'_>) {
-    let directory = scene.agent.path("");
+fn kept(name: &str, text: &str, fixture: &Fixture<'_>) {
+    let directory = fixture.agent.path("");
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(directory.to_str().unwrap().trim_end_matches('/'), "DIR");
-    settings.add_filter(&scene.service, "svc");
+    settings.add_filter(&fixture.service, "svc");
     settings.add_filter(r"\b\d+(ms|s)\b( ago)?", "TIME");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
@@ -31,33 +31,33 @@ fn shown(ran: &Ran) -> String {
     format!("exit code {}\n--- stdout\n{}--- stderr\n{}", ran.code.unwrap_or(-1), ran.out, ran.err)
 }
 
-fn help(scene: &mut Scene<'_>) {
-    kept("help", &scene.hythe(&["--help"]).ok().out, scene);
+fn help(fixture: &mut Fixture<'_>) {
+    kept("help", &fixture.hythe(&["--help"]).ok().out, fixture);
 }
 
-fn diagnostics_of_a_faulty_file(scene: &mut Scene<'_>) {
+fn diagnostics_of_a_faulty_file(fixture: &mut Fixture<'_>) {
     let home = Home::new("");
     let text = "name = \"shop\"\nverison = 2\n\n[[components]]\nname = \"web\"\nimage = \"web:1\"\nports = [\"80:http\"]\ndepends_on = [\"bd\"]\n\n[[components]]\nname = \"db\"\nimage = \"db:1\"\nmemory = \"64q\"\n";
     std::fs::write(home.path("shop.toml"), text).unwrap();
-    kept("diagnostics", &shown(&Ran::of(&mut home.command(&["deploy", "shop.toml"]))), scene);
+    kept("diagnostics", &shown(&Ran::of(&mut home.command(&["deploy", "shop.toml"]))), fixture);
 }
 
-fn a_table_of_workloads(scene: &mut Scene<'_>) {
+fn a_table_of_workloads(fixture: &mut Fixture<'_>) {
     let script = stays("up");
-    scene
+    fixture
         .deploy(&several(
-            &scene.service,
+            &fixture.service,
             &[("db", &script, "health = { exec = 'true' }"), ("web", &script, "ports = ['127.0.0.1:8080:80']")],
         ))
         .ok();
-    scene.hythe(&["stop", &format!("{}/web", scene.service)]).ok();
+    fixture.hythe(&["stop", &format!("{}/web", fixture.service)]).ok();
     // The width of the first column follows the name, which differs from run to run.
-    let table = scene.hythe(&["ps", "-a"]).ok().out;
+    let table = fixture.hythe(&["ps", "-a"]).ok().out;
     let words: Vec<String> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    kept("ps", &words.join("\n"), scene);
+    kept("ps", &words.join("\n"), fixture);
 }
 
-fn errors(scene: &mut Scene<'_>) {
+fn errors(fixture: &mut Fixture<'_>) {
     let mut text = String::new();
     for words in [
         &["status", "absent"][..],
@@ -65,9 +65,9 @@ fn errors(scene: &mut Scene<'_>) {
         &["deploy", "absent"],
         &["pull", "--runtime", "absent", "x"],
     ] {
-        text += &format!("$ hythe {}\n{}\n", words.join(" "), shown(&scene.hythe(words)));
+        text += &format!("$ hythe {}\n{}\n", words.join(" "), shown(&fixture.hythe(words)));
     }
-    scene.agent.stop();
-    text += &format!("$ hythe ps\n{}", shown(&scene.hythe(&["ps"])));
-    kept("errors", &text, scene);
+    fixture.agent.stop();
+    text += &format!("$ hythe ps\n{}", shown(&fixture.hythe(&["ps"])));
+    kept("errors", &text, fixture);
 }

@@ -5,8 +5,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::bench::agent::Agent;
-use crate::bench::bed::Bed;
-use crate::bench::contest::quietly;
+use crate::bench::harness::Harness;
+use crate::bench::rounds::quietly;
 use crate::failure::{Failure, Result};
 
 const COMPONENTS: usize = 10;
@@ -35,10 +35,10 @@ impl Fleet {
     }
 
     /// Seconds until all run.
-    pub(super) fn deploy(&self, bed: &Bed, agent: &Agent) -> Result<f64> {
+    pub(super) fn deploy(&self, harness: &Harness, agent: &Agent) -> Result<f64> {
         let mut files = Vec::new();
         for number in 0..self.services() {
-            files.push(bed.file(&format!("fleet{number}"), &self.service(bed, number))?);
+            files.push(harness.file(&format!("fleet{number}"), &self.service(harness, number))?);
         }
         let began = Instant::now();
         for file in files {
@@ -79,13 +79,13 @@ impl Fleet {
         }
     }
 
-    fn service(&self, bed: &Bed, number: usize) -> String {
+    fn service(&self, harness: &Harness, number: usize) -> String {
         let mut text = format!("name = \"fleet{number}\"\nruntime = \"{}\"\n", self.runtime);
         for component in 0..COMPONENTS.min(self.workloads) {
             let _ = write!(
                 text,
                 "\n[[components]]\nname = \"c{component}\"\nimage = \"{}\"\ncommand = [\"sleep\", \"3600\"]\nnetwork = \"none\"\nstop_grace = \"0s\"\n",
-                bed.image
+                harness.image
             );
         }
         text

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::bench::agent::Agent;
-use crate::bench::contest::quietly;
 use crate::bench::engine::Engine;
 use crate::bench::report::Row;
+use crate::bench::rounds::quietly;
 use crate::bench::summary::Summary;
 use crate::failure::{Context, Failure, Result};
 
@@ -60,6 +60,7 @@ fn next(seen: &Receiver<Seen>, round: usize) -> Result<Option<Duration>> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "it is compared with the time that the agent, another process, says")]
 fn follow(input: impl Read + Send + 'static, parse: fn(&str) -> Option<Timestamp>) -> Receiver<Seen> {
     let (sender, receiver): (Sender<Seen>, _) = channel();
     thread::spawn(move || {

@@ -3,8 +3,8 @@
 //! On the in-process runtime the numbers are the agent's own; on Docker they are what its users get.
 
 use super::agent::Agent;
-use super::bed::Bed;
 use super::engine::Engine;
+use super::harness::Harness;
 use super::report::{Row, Table};
 use crate::failure::Result;
 
@@ -34,14 +34,14 @@ struct Point {
 }
 
 /// A table for each runtime, one for the latency of events, and a plot of both.
-pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
-    let docker = bed.engines.iter().find(|engine| engine.name == "docker");
-    let latencies = docker.map(|docker| latencies(bed, docker)).transpose()?;
-    let own = grow(bed, None, &IN_PROCESS)?;
+pub(crate) fn measure(harness: &Harness) -> Result<Vec<Table>> {
+    let docker = harness.engines.iter().find(|engine| engine.name == "docker");
+    let latencies = docker.map(|docker| latencies(harness, docker)).transpose()?;
+    let own = grow(harness, None, &IN_PROCESS)?;
     let mut tables = vec![table("the in-process runtime", &own)];
     let mut lines = vec![("in-process", own)];
     if let Some(docker) = docker {
-        let points = grow(bed, Some(docker), &ON_DOCKER)?;
+        let points = grow(harness, Some(docker), &ON_DOCKER)?;
         tables.push(table("docker", &points));
         lines.push(("docker", points));
     }
@@ -50,38 +50,38 @@ pub(crate) fn measure(bed: &Bed) -> Result<Vec<Table>> {
     Ok(tables)
 }
 
-fn grow(bed: &Bed, engine: Option<&Engine>, sizes: &[usize]) -> Result<Vec<Point>> {
-    sizes.iter().map(|size| point(bed, engine, *size)).collect()
+fn grow(harness: &Harness, engine: Option<&Engine>, sizes: &[usize]) -> Result<Vec<Point>> {
+    sizes.iter().map(|size| point(harness, engine, *size)).collect()
 }
 
-fn start(bed: &Bed, engine: Option<&Engine>) -> Result<Agent> {
+fn start(harness: &Harness, engine: Option<&Engine>) -> Result<Agent> {
     match engine {
-        Some(engine) => bed.agent(&[engine]),
-        None => bed.agent_in_process(),
+        Some(engine) => harness.agent(&[engine]),
+        None => harness.agent_in_process(),
     }
 }
 
-fn point(bed: &Bed, engine: Option<&Engine>, workloads: usize) -> Result<Point> {
+fn point(harness: &Harness, engine: Option<&Engine>, workloads: usize) -> Result<Point> {
     let name = engine.map_or("the in-process runtime", |engine| engine.name);
     eprintln!("xtask:   {workloads} workloads on {name}");
-    let mut agent = start(bed, engine)?;
+    let mut agent = start(harness, engine)?;
     let fleet = Fleet::new(engine.map_or("memory", |engine| engine.name), workloads);
-    let measured = live(bed, &mut agent, &fleet, engine.is_some());
+    let measured = live(harness, &mut agent, &fleet, engine.is_some());
     fleet.undeploy(&agent)?;
     measured
 }
 
-fn live(bed: &Bed, agent: &mut Agent, fleet: &Fleet, outlives: bool) -> Result<Point> {
-    let converged = fleet.deploy(bed, agent)?;
+fn live(harness: &Harness, agent: &mut Agent, fleet: &Fleet, outlives: bool) -> Result<Point> {
+    let converged = fleet.deploy(harness, agent)?;
     let (idle, memory) = usage::at_rest(agent)?;
     let adopted = if outlives { Some(fleet.adopt(agent)?) } else { None };
     Ok(Point { workloads: fleet.workloads, converged, idle, memory, adopted })
 }
 
-fn latencies(bed: &Bed, engine: &Engine) -> Result<Vec<Row>> {
-    let agent = start(bed, Some(engine))?;
+fn latencies(harness: &Harness, engine: &Engine) -> Result<Vec<Row>> {
+    let agent = start(harness, Some(engine))?;
     let fleet = Fleet::new(engine.name, 1);
-    let measured = fleet.deploy(bed, &agent).and_then(|_| latency::measure(&agent, engine, &fleet.first()));
+    let measured = fleet.deploy(harness, &agent).and_then(|_| latency::measure(&agent, engine, &fleet.first()));
     fleet.undeploy(&agent)?;
     measured
 }
@@ -99,7 +99,7 @@ fn table(runtime: &str, points: &[Point]) -> Table {
     };
     Table {
         title: format!("Scale: {runtime}"),
-        note: "Services of ten components without a network, deployed one after another; then the agent is left alone."
+        note: "Services of ten components without a network, deployed one after another; then the agent is idle."
             .to_owned(),
         rows: Vec::new(),
         figures: points.iter().map(figure).collect(),

@@ -9,7 +9,7 @@ use super::http::Endpoint;
 use super::process::{self, Process};
 use super::session::Session;
 use super::state::{Program, Socket};
-use super::{image, traces};
+use super::{host_changes, image};
 use crate::failure::{Failure, Result};
 use crate::packages::Need;
 use crate::run;
@@ -41,7 +41,7 @@ const SERVICE_GRACE: Duration = Duration::from_secs(5);
 /// Makes `bin/podman` and everything it refers to, and loads the test image.
 pub(crate) fn up(session: &mut Session) -> Result<()> {
     require_policy()?;
-    traces::enable_forwarding();
+    host_changes::enable_forwarding();
     if session.state.description.podman.is_none() {
         settings::write(session)?;
     }
@@ -92,7 +92,7 @@ pub(crate) fn down(session: &mut Session) -> Result<()> {
         ] {
             run::succeeds(Command::new(&program).args(words));
         }
-        traces::forget(&groups);
+        host_changes::forget(&groups);
         if !rustix::process::geteuid().is_root() {
             leave_user_namespace(session)?;
         }

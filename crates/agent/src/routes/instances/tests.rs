@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use hythe_controller::{Connect, Connector, Controller, Settings};
-use hythe_runtime::memory::Memory;
+use hythe_discovery::Discovery;
+use hythe_driver_memory::Memory;
 use hythe_runtime::{Identity, Plan, PlanNetwork, Runtime};
-use hythe_spec::{Component, Drift, Service};
+use hythe_spec::Component;
 use hythe_store::Store;
 
 use super::*;
 
 struct Bench {
     memory: Arc<Memory>,
-    controller: Arc<Controller>,
+    discovery: Arc<Discovery>,
     _directory: tempfile::TempDir,
 }
 
@@ -30,20 +31,12 @@ impl Bench {
         let settings = Settings::new("agent");
         let controller = Controller::start(settings, Arc::new(store), vec![connector]).unwrap();
         controller.runtimes().tried().await;
-        Self { memory, controller, _directory: directory }
+        Self { memory, discovery: crate::discovery::of(&controller), _directory: directory }
     }
 
     fn run_foreign(&self, name: &str) -> String {
         let mut component = Component::new("web", Memory::TEST_IMAGE.parse().unwrap());
         component.command = Some(["sleep", "1000"].map(str::to_owned).to_vec());
-        let service = Service {
-            name: "shop".to_owned(),
-            node: None,
-            labels: std::collections::BTreeMap::new(),
-            active: true,
-            drift: Drift::Report,
-            components: Vec::new(),
-        };
         let identity = Identity {
             owner: "other".to_owned(),
             service: "shop".to_owned(),
@@ -52,17 +45,20 @@ impl Bench {
             attempt: 1,
             plan_hash: "h".to_owned(),
         };
-        let plan = Plan { network: PlanNetwork::None, ..Plan::resolve(&service, &component, identity) };
+        let plan = Plan {
+            network: PlanNetwork::None,
+            ..Plan::resolve(&std::collections::BTreeMap::new(), &component, identity)
+        };
         self.memory.control().run_foreign(name, &plan).unwrap().0
     }
 
     async fn feed(&self, view: View) -> std::pin::Pin<Box<dyn Stream<Item = InstanceEvent> + Send>> {
-        Box::pin(events(self.controller.instances().follow().await, view))
+        Box::pin(events(self.discovery.follow().await, view))
     }
 }
 
 fn view() -> View {
-    View { all: false, foreign: false, runtime: None }
+    View { all: false, foreign: false, runtime: None, show_secrets: false }
 }
 
 #[tokio::test]

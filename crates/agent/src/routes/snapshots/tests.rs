@@ -5,7 +5,7 @@ use hythe_runtime::{Identity, Snapshot as Found};
 use super::*;
 
 #[test]
-fn what_a_snapshot_is_of_is_told_in_the_words_of_services() {
+fn what_a_snapshot_is_of_is_reported_in_the_words_of_services() {
     let identity = Identity {
         owner: "agent".to_owned(),
         service: "shop".to_owned(),
@@ -17,7 +17,7 @@ fn what_a_snapshot_is_of_is_told_in_the_words_of_services() {
     let name = "localhost/hythe/shop/web:1".to_owned();
     let snapshot = Found { name, id: "sha256:0".to_owned(), identity, size: 7, created: None };
     let detail = SnapshotDetail {
-        snapshot: told(SnapshotOn { runtime: "podman".to_owned(), snapshot }),
+        snapshot: snapshot_of(SnapshotOn { runtime: "podman".to_owned(), snapshot }),
         mounts: Vec::new(),
         problem: None,
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hythe_api::{ImageQuery, LoadImages, Operation, Runtime, Undeploy, Workload};
+use hythe_api::{LoadImages, Operation, RemoveImageQuery, Runtime, Undeploy, Workload};
 use hythe_client::Client;
 use hythe_oci::{Format, Pack, Store};
 use hythe_spec::{ImageRef, RuntimeKind};
@@ -79,18 +79,19 @@ pub(super) async fn run(client: &Client, runtime: &str, printer: Printer<'_>) ->
     give_image(client, runtime, directory.path(), printer).await?;
     let file = directory.path().join("hythe-demo.toml");
     std::fs::write(&file, service_on(runtime, limits_memory(client, runtime).await?))?;
+    announce("hythe demo --file > hythe-demo.toml", printer);
     announce("hythe deploy hythe-demo.toml", printer);
     deploy::run(deploy_words(&file), printer).await?;
     announce("hythe ps hythe-demo", printer);
-    ps::run(args::Ps { all: false, service: Some(SERVICE.to_owned()) }, printer).await?;
+    ps::run(args::Ps { targets: vec![SERVICE.to_owned()], all: false, service: None }, printer).await?;
     visit(client, printer).await?;
     announce("hythe logs hythe-demo", printer);
     logs::run(log_words(), printer).await?;
-    printer.talk("\nIt runs on. `hythe demo --clean` takes it away; `hythe demo --file` prints the service file.");
+    printer.talk("\nIt goes on. `hythe demo --clean` removes it; `hythe demo --file` prints the service file.");
     Ok(())
 }
 
-/// An ordinary user's runtime may have no limits to give, and the demonstration can do without.
+/// An unprivileged user's runtime may have no limits to give, and the demonstration can do without.
 async fn limits_memory(client: &Client, runtime: &str) -> Outcome<bool> {
     Ok(client.runtimes().await?.iter().any(|one| one.name == runtime && has(one, "memory-limit")))
 }
@@ -110,8 +111,9 @@ fn image() -> Outcome<ImageRef> {
 async fn give_image(client: &Client, runtime: &str, directory: &Path, printer: Printer<'_>) -> Outcome {
     let image = image()?;
     let program = directory.join("hythe");
-    std::fs::copy(std::env::current_exe()?, &program)?;
-    announce(&format!("hythe image pack hythe --tag {IMAGE} --output demo.tar"), printer);
+    let itself = std::env::current_exe()?;
+    std::fs::copy(&itself, &program)?;
+    announce(&pack_command(&itself), printer);
     let (store, archive) = (Store::open(&directory.join("images"))?, directory.join("demo.tar"));
     let pack = Pack {
         binaries: vec![program],
@@ -122,8 +124,16 @@ async fn give_image(client: &Client, runtime: &str, directory: &Path, printer: P
     store.pack(&pack, &image).await?;
     store.export(&image, &archive, Format::DockerArchive).await?;
     announce(&format!("hythe image load demo.tar --runtime {runtime}"), printer);
-    let what = LoadImages { path: archive.display().to_string(), runtime: Some(runtime.to_owned()) };
+    let what = LoadImages { path: archive.display().to_string(), name: None, runtime: Some(runtime.to_owned()) };
     follow(client, client.load(&what).await?, printer).await
+}
+
+/// What makes the same image, typed anywhere.
+fn pack_command(program: &Path) -> String {
+    let program = program.display().to_string();
+    let program = shlex::try_quote(&program).map_or(program.clone(), std::borrow::Cow::into_owned);
+    let entrypoint = ENTRYPOINT.join(" ");
+    format!("hythe image pack {program} --tag {IMAGE} --entrypoint '{entrypoint}' --env HOME=/tmp --output demo.tar")
 }
 
 async fn follow(client: &Client, begun: Operation, printer: Printer<'_>) -> Outcome {
@@ -155,9 +165,10 @@ pub(super) async fn clean(client: &Client, printer: Printer<'_>) -> Outcome {
     remove(client, printer).await?;
     let image = image()?;
     for runtime in client.runtimes().await?.into_iter().filter(|runtime| runtime.healthy) {
-        client.remove_image(&ImageQuery { image: image.clone(), runtime: Some(runtime.name) }).await?;
+        let (image, runtime) = (image.clone(), Some(runtime.name));
+        client.remove_image(&RemoveImageQuery { image, runtime, ignore_missing: true }).await?;
     }
-    printer.talk("nothing of the demonstration is left");
+    printer.talk("the demo is removed");
     Ok(())
 }
 
@@ -175,19 +186,23 @@ fn deploy_words(file: &Path) -> args::Deploy {
         component: None,
         dry_run: false,
         force: false,
+        pull: None,
         no_build: false,
+        show_secrets: false,
         wait: Wait::default(),
     }
 }
 
 fn log_words() -> args::Logs {
     args::Logs {
+        previous: false,
         targets: vec![SERVICE.to_owned()],
         follow: false,
         tail: None,
         timestamps: false,
         since: None,
         until: None,
+        raw: false,
     }
 }
 

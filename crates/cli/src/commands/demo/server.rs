@@ -24,7 +24,7 @@ pub(super) async fn run(role: DemoRole, printer: Printer<'_>) -> Outcome {
     }
 }
 
-/// Until it is told to end.
+/// Runs until it is asked to end.
 async fn serve(role: DemoRole, printer: Printer<'_>) -> Outcome {
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
@@ -38,7 +38,7 @@ async fn serve(role: DemoRole, printer: Printer<'_>) -> Outcome {
         match answer(role, visitor).await {
             Ok(Some(line)) => printer.data(line)?,
             Ok(None) => {}
-            Err(error) => printer.talk(format_args!("a visitor went away: {error}")),
+            Err(error) => printer.talk(format_args!("a visitor disconnected: {error}")),
         }
     }
 }

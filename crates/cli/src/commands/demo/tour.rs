@@ -15,12 +15,12 @@ const EVENTS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 
-const OPENING: &str = "This is a demonstration on the in-process runtime: nothing real is started, no engine is asked.";
+const OPENING: &str = "This is a demo on the in-process runtime: no process is started, no engine is used.";
 const CLOSING: &str = "
 Nothing of this is left.
-Where Podman or Docker is installed, the next command runs a file of yours for real; README.md says how:
+Where a runtime answers that starts real things (`hythe runtimes` lists them), the next command shows the same for real:
 
-$ hythe deploy FILE";
+$ hythe demo";
 
 /// Deploys this file on an agent that is just starting, and goes on to its removal.
 pub(super) async fn run(file: &Path, printer: Printer<'_>) -> Outcome {
@@ -36,13 +36,16 @@ pub(super) async fn run(file: &Path, printer: Printer<'_>) -> Outcome {
 }
 
 async fn deploy(file: &Path, printer: Printer<'_>) -> Outcome {
+    announce("hythe demo --runtime memory --file > demo.toml", printer);
     announce("hythe deploy demo.toml", printer);
     let deploy = args::Deploy {
         target: file.display().to_string(),
         component: None,
         dry_run: false,
         force: false,
+        pull: None,
         no_build: false,
+        show_secrets: false,
         wait: Wait::default(),
     };
     deploy::run(deploy, printer).await
@@ -50,9 +53,9 @@ async fn deploy(file: &Path, printer: Printer<'_>) -> Outcome {
 
 async fn look(printer: Printer<'_>) -> Outcome {
     announce("hythe ps", printer);
-    ps::run(args::Ps { all: false, service: None }, printer).await?;
+    ps::run(args::Ps { targets: Vec::new(), all: false, service: None }, printer).await?;
     announce("hythe status demo", printer);
-    status::run(args::Status { service: Some(SERVICE.to_owned()) }, printer).await?;
+    status::run(args::Status { targets: vec![SERVICE.to_owned()] }, printer).await?;
     announce("hythe logs demo", printer);
     logs::run(all_logs(), printer).await?;
     announce(&format!("hythe events --limit {EVENTS}"), printer);
@@ -61,17 +64,19 @@ async fn look(printer: Printer<'_>) -> Outcome {
 
 fn all_logs() -> args::Logs {
     args::Logs {
+        previous: false,
         targets: vec![SERVICE.to_owned()],
         follow: false,
         tail: None,
         timestamps: false,
         since: None,
         until: None,
+        raw: false,
     }
 }
 
 fn newest_events() -> args::Events {
-    args::Events { follow: false, after: None, service: None, workload: None, limit: Some(EVENTS) }
+    args::Events { targets: Vec::new(), follow: false, after: None, service: None, workload: None, limit: Some(EVENTS) }
 }
 
 fn announce(command: &str, printer: Printer<'_>) {

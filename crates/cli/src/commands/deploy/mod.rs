@@ -3,19 +3,22 @@
 pub(super) mod images;
 pub(super) mod plan;
 
-use hythe_api::{Deploy, DeployOutcome, DeployQuery, LogQuery, Operation};
+use hythe_api::{ComponentAction, Deploy, DeployOutcome, DeployQuery, LogQuery, Operation, SecretsQuery};
 use hythe_client::Client;
-use hythe_spec::{Build, Service};
+use hythe_spec::{Build, SecretSource, Service};
 use serde::Serialize;
 
-use super::connect;
+use super::{connect, secret};
 use crate::args;
+use crate::escape::{Allow, escape};
 use crate::output::Printer;
 use crate::progress::{self, Followed};
 use crate::report::{Failure, Outcome};
 use crate::service_file::{self, Loaded, Source};
 
 const LINES_OF_A_FAILURE: u64 = 10;
+/// Bytes of such a line.
+const LONGEST_SHOWN: usize = 4 << 10;
 
 /// What is to be deployed: read here, or known to the agent.
 #[derive(Debug)]
@@ -37,11 +40,18 @@ impl Desired {
     pub(super) async fn service(&self, client: &Client) -> Outcome<Service> {
         match self {
             Self::Here(loaded) => Ok(loaded.service.clone()),
-            Self::Deployed(name) => match client.service(name).await {
+            Self::Deployed(name) => match client.service(name, &SecretsQuery::SHOWN).await {
                 Ok(detail) => Ok(detail.desired),
                 Err(error) if error.is_not_found() => Err(neither(name)),
                 Err(error) => Err(error.into()),
             },
+        }
+    }
+
+    fn secrets(&self) -> &[SecretSource] {
+        match self {
+            Self::Here(loaded) => &loaded.secrets,
+            Self::Deployed(_) => &[],
         }
     }
 
@@ -65,6 +75,8 @@ pub(super) async fn run(args: args::Deploy, printer: Printer<'_>) -> Outcome {
     if let (Desired::Here(loaded), Some(component)) = (&desired, &args.component) {
         known(component, &loaded.service)?;
     }
+    let secrets = secret::read(desired.secrets())?;
+    let to_be_set = args.dry_run.then(|| secret::names(desired.secrets())).flatten();
     let client = connect(printer).await?;
     let service = desired.service(&client).await?;
     if !args.no_build {
@@ -72,7 +84,13 @@ pub(super) async fn run(args: args::Deploy, printer: Printer<'_>) -> Outcome {
             images::Wanted { service: &service, component: args.component.as_deref(), builds: desired.builds() };
         images::provide(&client, &wanted, args.dry_run, printer).await?;
     }
-    let query = DeployQuery { dry_run: args.dry_run, component: args.component, force: args.force };
+    if !args.dry_run {
+        secret::send(&client, secrets).await?;
+    }
+    let show_secrets = args.show_secrets;
+    let args::Deploy { dry_run, component, force, .. } = args;
+    let pull = args.pull.map(args::PullWhen::policy);
+    let query = DeployQuery { dry_run, component, force, pull, show_secrets, to_be_set };
     let deploy = client.deploy(&service.name, &service, &query).await?;
     deploy.warnings.iter().for_each(|warning| printer.warn(warning));
     conclude(&client, deploy, args.wait, printer).await
@@ -96,6 +114,9 @@ async fn conclude(client: &Client, deploy: Deploy, wait: args::Wait, printer: Pr
             print(&deploy, None, printer)
         }
         (DeployOutcome::Accepted, Some(id)) => {
+            if deploy.components.iter().all(|component| component.action == ComponentAction::Keep) {
+                printer.talk(format_args!("nothing changed in `{}`, which is not healthy yet", deploy.service));
+            }
             let followed = progress::wait(client, id, wait, printer).await?;
             finish(client, &deploy, followed, printer).await
         }
@@ -109,16 +130,21 @@ async fn finish(client: &Client, deploy: &Deploy, followed: Option<Followed>, pr
         return print(deploy, None, printer);
     };
     print(deploy, Some(&followed.operation), printer)?;
-    for workload in &followed.failed {
-        last_words(client, workload, printer).await;
+    for workload in followed.failed.iter().filter(|_| !quotes_its_log(&followed.operation)) {
+        last_log_lines(client, workload, printer).await;
     }
     followed.outcome()?;
     printer.talk(format_args!("deployed `{}`", deploy.service));
     Ok(())
 }
 
+/// Whether its error shows the last log lines already.
+pub(super) fn quotes_its_log(operation: &Operation) -> bool {
+    operation.error.as_ref().is_some_and(|problem| problem.detail.trim_end().contains('\n'))
+}
+
 /// The newest lines of a workload that failed. Where there are none, its failure still says why.
-pub(super) async fn last_words(client: &Client, workload: &str, printer: Printer<'_>) {
+pub(super) async fn last_log_lines(client: &Client, workload: &str, printer: Printer<'_>) {
     let query = LogQuery { tail: Some(LINES_OF_A_FAILURE), ..LogQuery::default() };
     let Ok(lines) = super::logs::collect(client, workload, &query).await else {
         return;
@@ -127,7 +153,9 @@ pub(super) async fn last_words(client: &Client, workload: &str, printer: Printer
         printer.talk(format_args!("last lines of `{workload}`:"));
     }
     for line in lines {
-        printer.talk(format_args!("  {}", String::from_utf8_lossy(&line)));
+        let shown = &line[..line.len().min(LONGEST_SHOWN)];
+        let mark = if shown.len() < line.len() { "…" } else { "" };
+        printer.talk(format_args!("  {}{mark}", escape(&String::from_utf8_lossy(shown), Allow::Nothing)));
     }
 }
 

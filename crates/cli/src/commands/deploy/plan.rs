@@ -1,14 +1,14 @@
 //! What a deploy would do, field by field.
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::Cell;
 use hythe_api::{ComponentPlan, Deploy};
 use hythe_spec::diff::{Change, ChangeKind};
 use serde_json::Value;
 
-use crate::output::Printer;
+use crate::escape::{Allow, escape};
+use crate::format;
+use crate::output::{Cell, Printer};
 use crate::report::Outcome;
-use crate::words;
 
 pub(in crate::commands) fn show(deploy: &Deploy, printer: Printer<'_>) -> Outcome {
     printer.table(&["WORKLOAD", "ACTION", "RUNTIME", "NOT ON"], deploy.components.iter().map(row).collect())?;
@@ -16,7 +16,7 @@ pub(in crate::commands) fn show(deploy: &Deploy, printer: Printer<'_>) -> Outcom
         return Ok(());
     }
     let lines: String = deploy.changes.iter().map(|change| line(change, printer.settings.color_stdout)).collect();
-    printer.data(format!("\n{lines}"))
+    printer.styled(format!("\n{lines}"))
 }
 
 fn row(plan: &ComponentPlan) -> Vec<Cell> {
@@ -25,9 +25,9 @@ fn row(plan: &ComponentPlan) -> Vec<Cell> {
     let rejected: Vec<_> = rejected.map(|other| format!("{}: {}", other.runtime, other.reasons.join("; "))).collect();
     vec![
         Cell::new(&plan.workload),
-        Cell::new(&plan.action),
-        Cell::new(placement.map_or(words::NOTHING, |placement| &placement.runtime)),
-        Cell::new(if rejected.is_empty() { words::NOTHING.to_owned() } else { rejected.join("\n") }),
+        Cell::new(plan.action.as_str()),
+        Cell::new(placement.map_or(format::NOTHING, |placement| &placement.runtime)),
+        if rejected.is_empty() { Cell::new(format::NOTHING) } else { Cell::lines(&rejected) },
     ]
 }
 
@@ -44,7 +44,8 @@ fn line(change: &Change, color: bool) -> String {
         ChangeKind::Removed => value(&change.old),
         ChangeKind::Changed => format!("{} -> {}", value(&change.old), value(&change.new)),
     };
-    format!("{style}{sign} {}: {values}{style:#}\n", change.path)
+    let change = escape(&format!("{sign} {}: {values}", change.path), Allow::Nothing);
+    format!("{style}{change}{style:#}\n")
 }
 
 #[cfg(test)]

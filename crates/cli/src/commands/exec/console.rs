@@ -25,6 +25,17 @@ pub(in crate::commands) struct Console {
     pub(in crate::commands) tty: bool,
 }
 
+impl Console {
+    /// A terminal inside never sees the end of what is no terminal here: it is refused before anything is begun.
+    pub(in crate::commands) fn must_fit(self, hint: &str) -> Outcome {
+        if !self.stdin || !self.tty || std::io::stdin().is_terminal() {
+            return Ok(());
+        }
+        let message = "stdin is not a terminal, and the process has one".to_owned();
+        Err(Failure::Usage { message, hint: hint.to_owned() })
+    }
+}
+
 /// Connects both ends until the process ends; its exit code is the outcome.
 pub(in crate::commands) async fn converse(session: Session, console: Console, printer: Printer<'_>) -> Outcome {
     let raw = console.stdin && console.tty && std::io::stdin().is_terminal();
@@ -36,7 +47,7 @@ pub(in crate::commands) async fn converse(session: Session, console: Console, pr
     let outcome = tokio::select! {
         end = show(session.output) => end.and_then(exit),
         Ok(()) = leave => {
-            printer.talk("\r\ndetached; the process goes on\r");
+            printer.raw_mode_talk("detached; the process goes on");
             Ok(())
         }
         _ = terminated.recv() => Err(Failure::Interrupted),

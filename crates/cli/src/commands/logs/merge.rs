@@ -4,7 +4,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use hythe_api::LogLine;
 use hythe_client::{ClientError, Items};
 
-use super::Tagged;
+use super::Line;
 
 struct Source {
     index: usize,
@@ -13,7 +13,7 @@ struct Source {
 }
 
 /// The earliest line first; a line without a time comes as soon as its predecessor has.
-pub(super) fn by_time(sources: Vec<Items<LogLine>>) -> BoxStream<'static, Result<Tagged, ClientError>> {
+pub(super) fn by_time(sources: Vec<Items<LogLine>>) -> BoxStream<'static, Result<Line, ClientError>> {
     let waiting: Vec<_> = sources.into_iter().enumerate().collect();
     stream::try_unfold((waiting, Vec::new()), |(waiting, mut ready)| async move {
         for (index, rest) in waiting {
@@ -58,6 +58,8 @@ mod tests {
                 text: Some((*text).into()),
                 base64: None,
                 terminated: true,
+                partial: false,
+                after_gap: false,
             })
         };
         stream::iter(lines.iter().map(line).collect::<Vec<_>>()).boxed()
@@ -70,7 +72,7 @@ mod tests {
             source(&[(Some(2), "b2"), (Some(5), "b5")]),
             source(&[]),
         ];
-        let lines: Vec<Tagged> = by_time(sources).try_collect().await.unwrap();
+        let lines: Vec<Line> = by_time(sources).try_collect().await.unwrap();
         let texts: Vec<_> = lines.into_iter().map(|(_, line)| line.text.unwrap()).collect();
         assert_eq!(texts, ["a1", "b2", "a5", "a?", "b5"]);
     }

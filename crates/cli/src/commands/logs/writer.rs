@@ -1,4 +1,4 @@
-//! Lines on their way out: bytes untouched, names in front where there are several, streams kept apart.
+//! Lines on their way out: bytes untouched unless a terminal shows them, names in front where there are several, streams kept apart.
 
 use std::io::{self, BufWriter, Write};
 
@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hythe_api::{LogLine, StdStream};
 use serde::Serialize;
+
+use crate::escape;
 
 const HUES: [AnsiColor; 6] =
     [AnsiColor::Cyan, AnsiColor::Yellow, AnsiColor::Green, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Red];
@@ -19,6 +21,15 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%S.%9fZ";
 pub(super) struct Look {
     pub(super) timestamps: bool,
     pub(super) json: bool,
+    pub(super) stdout: Shown,
+    pub(super) stderr: Shown,
+}
+
+/// How one of the two ways out shows lines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shown {
+    /// It is a terminal: control characters are escaped.
+    pub(super) escaped: bool,
     pub(super) color: bool,
 }
 
@@ -26,6 +37,7 @@ pub(super) struct Look {
 struct Way {
     out: Box<dyn Write>,
     open: Option<usize>,
+    shown: Shown,
 }
 
 /// Writes lines of several workloads.
@@ -50,14 +62,25 @@ impl Writer {
     }
 
     fn onto(names: Vec<String>, look: Look, stdout: Box<dyn Write>, stderr: Box<dyn Write>) -> Self {
-        let way = |out| Way { out: Box::new(BufWriter::new(out)), open: None };
-        Self { prefixes: prefixes(&names, look.color), names, look, stdout: way(stdout), stderr: way(stderr) }
+        let way = |out, shown| Way { out: Box::new(BufWriter::new(out)), open: None, shown };
+        Self {
+            prefixes: prefixes(&names, look.stdout.color),
+            names,
+            look,
+            stdout: way(stdout, look.stdout),
+            stderr: way(stderr, look.stderr),
+        }
+    }
+
+    /// The workload of a source.
+    pub(super) fn name(&self, source: usize) -> &str {
+        &self.names[source]
     }
 
     pub(super) fn write(&mut self, source: usize, line: &LogLine) -> io::Result<()> {
         if self.look.json {
-            serde_json::to_writer(&mut self.stdout.out, &Item { workload: &self.names[source], line })?;
-            return self.stdout.out.write_all(b"\n");
+            let item = serde_json::to_string(&Item { workload: &self.names[source], line })?;
+            return writeln!(self.stdout.out, "{}", escape::json(&item));
         }
         let way = match line.stream {
             StdStream::Stdout => &mut self.stdout,
@@ -72,7 +95,7 @@ impl Writer {
                 write!(way.out, "{} ", time.strftime(TIME))?;
             }
         }
-        way.out.write_all(&bytes(line))?;
+        way.write(bytes(line), line.terminated)?;
         if line.terminated {
             way.out.write_all(b"\n")?;
         }
@@ -83,6 +106,19 @@ impl Writer {
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.stdout.out.flush()?;
         self.stderr.out.flush()
+    }
+}
+
+impl Way {
+    fn write(&mut self, mut bytes: Vec<u8>, terminated: bool) -> io::Result<()> {
+        if !self.shown.escaped {
+            return self.out.write_all(&bytes);
+        }
+        // A program with a terminal of its own ends its lines with both.
+        if terminated && bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+        self.out.write_all(&escape::log_line(&bytes, self.shown.color))
     }
 }
 
@@ -133,7 +169,7 @@ mod tests {
     fn line(stream: StdStream, bytes: &[u8], terminated: bool) -> LogLine {
         let text = String::from_utf8(bytes.to_vec()).ok();
         let base64 = text.is_none().then(|| STANDARD.encode(bytes));
-        LogLine { stream, time: None, text, base64, terminated }
+        LogLine { stream, time: None, text, base64, terminated, partial: false, after_gap: false }
     }
 
     fn written(names: &[&str], look: Look, lines: &[(usize, LogLine)]) -> [Vec<u8>; 2] {
@@ -157,6 +193,16 @@ mod tests {
         let [out, err] = written(&["web"], Look::default(), &lines);
         assert_eq!(out, b"a\xff\x00b\nno end");
         assert_eq!(err, b"oops\n");
+    }
+
+    #[test]
+    fn terminal_is_shown_control_characters_escaped_and_a_file_is_not() {
+        let lines = [(0, line(StdStream::Stdout, b"\x1b[31mred\x1b[0m \x1b]52;c;aGk=\x07\r", true))];
+        let look = Look { stdout: Shown { escaped: true, color: true }, ..Look::default() };
+        let [out, _] = written(&["web"], look, &lines);
+        assert_eq!(out, b"\x1b[31mred\x1b[0m \\x1b]52;c;aGk=\\x07\x1b[0m\n");
+        let [out, _] = written(&["web"], Look::default(), &lines);
+        assert_eq!(out, b"\x1b[31mred\x1b[0m \x1b]52;c;aGk=\x07\r\n");
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The machine over random histories, against a model of an engine that fails, forgets and lies as real ones do.
+//! The state machine over random histories, against a model of an engine that fails, forgets and lies as real ones do.
 
 mod model;
 
-use hythe_store::Phase;
+use hythe_spec::Restart;
+use hythe_store::{Desired, Phase};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use self::model::{Fate, Happening, World};
-use super::{Input, request_is_answered};
+use super::{DependencyGate, Input, Step, is_settled, request_is_answered};
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
@@ -15,6 +16,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::Stop),
         2 => Just(Happening::Start),
         1 => Just(Happening::Restart),
+        2 => any::<bool>().prop_map(|seen| Happening::Files { seen }),
         1 => Just(Happening::Undeploy),
         2 => Just(Happening::Kill),
         1 => Just(Happening::RemoveByHand),
@@ -64,6 +66,113 @@ fn history() -> impl Strategy<Value = Vec<(Happening, Vec<Fate>)>> {
     prop::collection::vec((happening(), prop::collection::vec(fate(), 1..6)), 1..40)
 }
 
+/// One that runs in generation 2.
+fn running() -> World {
+    let mut world = World::new();
+    world.happen(Happening::Deploy { healthy: false });
+    world.settle();
+    world
+}
+
+#[test]
+fn what_overtakes_a_replacement_waits_for_its_dependencies_as_that_did() {
+    let mut world = running();
+    let before = world.current().and_then(|current| current.id.clone());
+    world.happen(Happening::Deploy { healthy: true });
+    world.settle();
+    assert_eq!(world.engine.made.len(), 2, "generation 3 runs and is not ready yet");
+    world.gate = DependencyGate::Waiting("job".to_owned());
+    world.happen(Happening::Deploy { healthy: false });
+    world.settle();
+    assert_eq!(world.current().and_then(|current| current.id.clone()), before, "{:#?}", world.trace);
+    assert!(world.engine.made.values().all(|made| made.generation == 2 && made.running), "{:#?}", world.trace);
+    world.gate = DependencyGate::Open;
+    world.settle();
+    assert_eq!(world.current().map(|current| current.generation), Some(4));
+}
+
+#[test]
+fn what_ends_before_it_was_stopped_to_be_restarted_is_started_again() {
+    for steps in 0..4 {
+        let mut world = running();
+        world.desired.spec.component.restart = Restart::No;
+        if let Some(current) = &mut world.observed.current {
+            current.spec.component.restart = Restart::No;
+        }
+        // A look is due when it is asked for.
+        world.hear(Input::Stale);
+        world.happen(Happening::Restart);
+        for _ in 0..steps {
+            world.advance(Fate::Crashes { acted: false });
+        }
+        world.happen(Happening::Kill);
+        world.settle();
+        assert_eq!(world.observed.phase, Phase::Running, "{:#?}", world.trace);
+        assert!(world.observed.restarted == world.desired.restart && world.observed.restart_requested.is_none());
+    }
+}
+
+/// It is a restart by the policy that is counted; a requested one is reported as the request.
+#[test]
+fn a_start_whose_outcome_nobody_knows_is_counted_as_any_other() {
+    let crashes = [false, true].map(|acted| Fate::Crashes { acted });
+    for fate in [Fate::Works, Fate::LosesReply, Fate::Fails].into_iter().chain(crashes) {
+        for (happening, restarts) in [(Happening::Kill, 1), (Happening::Restart, 0)] {
+            let mut world = running();
+            world.now += SignedDuration::from_hours(1);
+            world.hear(Input::Stale);
+            world.settle();
+            world.happen(happening);
+            let mut met = false;
+            while !met {
+                let went = world.advance_with(|step| {
+                    met = step == Step::Start;
+                    if met { fate } else { Fate::Works }
+                });
+                assert!(went, "{:#?}", world.trace);
+            }
+            world.settle();
+            assert_eq!(world.observed.restarts, restarts, "{fate:?} {:#?}", world.trace);
+        }
+    }
+}
+
+#[test]
+fn changed_files_are_signalled_once_and_the_instance_stays() {
+    let mut world = running();
+    let before = world.current().and_then(|current| current.id.clone());
+    world.happen(Happening::Files { seen: true });
+    assert!(request_is_answered(&world.desired, &world.observed).is_none());
+    world.settle();
+    let signals = |world: &World| world.trace.iter().filter(|line| line.contains("Signal")).count();
+    assert_eq!((signals(&world), world.files), (1, 1), "{:#?}", world.trace);
+    assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Ok(()))));
+    world.happen(Happening::Stop);
+    world.happen(Happening::Start);
+    world.settle();
+    let current = world.current().cloned().expect("it runs");
+    assert_eq!((signals(&world), current.id), (1, before), "{:#?}", world.trace);
+    assert_eq!(current.spec.component.file_digests["/f"], "1");
+}
+
+#[test]
+fn file_that_the_instance_cannot_see_replaces_it() {
+    let mut world = running();
+    world.happen(Happening::Files { seen: false });
+    world.settle();
+    let made: Vec<(u64, bool)> = world.engine.made.values().map(|made| (made.files, made.running)).collect();
+    assert_eq!(made, [(1, true)], "{:#?}", world.trace);
+    assert_eq!(world.current().map(|current| (current.generation, current.attempt)), Some((2, 2)));
+}
+
+#[test]
+fn of_what_was_just_asked_for_nothing_is_settled() {
+    let mut world = running();
+    assert!(is_settled(&world.desired, &world.observed));
+    world.ask(Desired::Running);
+    assert!(!is_settled(&world.desired, &world.observed));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -101,6 +210,26 @@ proptest! {
     }
 
     #[test]
+    fn what_runs_has_read_the_files_of_the_last_deploy(history in history(), seen: bool, fates in prop::collection::vec(fate(), 1..9)) {
+        let mut world = live(&history);
+        if !world.forgotten && world.desired.desired == Desired::Running {
+            world.happen(Happening::Files { seen });
+            for fate in fates {
+                world.advance(fate);
+            }
+            if !world.engine.up {
+                world.come_back();
+            }
+            world.settle();
+            let rolled_back = world.observed.rolled_back_from == Some(world.desired.generation);
+            if world.observed.phase == Phase::Running && world.observed.previous.is_none() && !rolled_back {
+                let read: Vec<u64> = world.engine.made.values().filter(|made| made.running).map(|made| made.files).collect();
+                prop_assert_eq!(read, vec![world.files], "{:#?}\n{:#?}", world.trace, world.observed);
+            }
+        }
+    }
+
+    #[test]
     fn an_undeploy_leaves_nothing(history in history()) {
         let mut world = live(&history);
         if !world.forgotten {
@@ -124,7 +253,7 @@ proptest! {
             world.settle();
             prop_assert_eq!(world.current().and_then(|current| current.id.clone()), before, "{:#?}", world.trace);
             prop_assert_eq!(world.engine.made.len(), 1);
-            prop_assert!(world.observed.phase == Phase::Running && world.observed.gave_up == Some(world.desired.generation));
+            prop_assert!(world.observed.phase == Phase::Running && world.observed.rolled_back_from == Some(world.desired.generation));
             prop_assert!(matches!(request_is_answered(&world.desired, &world.observed), Some(Err(_))));
         }
     }

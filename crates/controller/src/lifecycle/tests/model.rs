@@ -1,13 +1,16 @@
-//! An engine, a user and a crash-prone agent, as far as the machine sees them.
+//! An engine, a user and a crash-prone agent, as far as the state machine sees them.
 
 use std::collections::BTreeMap;
 
 use hythe_runtime::{Error, ErrorKind, Event, EventKind, Exit, InstanceId, Observed, State};
-use hythe_spec::{Component, Health, Millis, OnFailure, Probe, Restart};
-use hythe_store::{Desired, DesiredRecord, HealthState, InstanceRecord, Life, ObservedRecord, Placement, Recipe};
+use hythe_spec::{Component, ConfigChange, Health, Millis, OnFailure, Probe, Restart, Signal};
+use hythe_store::{
+    ComponentSpec, Desired, DesiredRecord, HealthState, ImageCheck, InstanceRecord, Life, ObservedRecord, Phase,
+    Placement,
+};
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Facts, Gate, Input, Next, Outcome, Step, decide, observe};
+use super::super::{DependencyGate, Facts, Input, Next, Outcome, Reload, Step, apply, plan_step};
 
 /// What happens to a workload from outside.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,10 @@ pub(super) enum Happening {
     Stop,
     Start,
     Restart,
+    /// A mounted file is written; `seen`: in place, so that who runs can read it.
+    Files {
+        seen: bool,
+    },
     Undeploy,
     Kill,
     RemoveByHand,
@@ -56,6 +63,8 @@ pub(super) struct Made {
     number: u64,
     at: Timestamp,
     ended: Option<Timestamp>,
+    /// The mounted file as its process has read it.
+    pub(super) files: u64,
 }
 
 /// The engine: what it has, by name.
@@ -72,22 +81,29 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) now: Timestamp,
     pub(super) forgotten: bool,
-    /// Whether somebody started something by hand, which is not ours to answer for.
+    /// How often the mounted file was written, and whether who ran then sees it.
+    pub(super) files: u64,
+    seen: bool,
+    /// How far what it depends on is.
+    pub(super) gate: DependencyGate,
+    /// Whether something was started out of band, which the agent does not answer for.
     pub(super) trace: Vec<String>,
 }
 
-pub(super) fn recipe(generation: u64, healthy: bool) -> Recipe {
+pub(super) fn spec(generation: u64, healthy: bool) -> ComponentSpec {
     let mut component = Component::new("web", "localhost/x:1".parse().expect("a reference"));
     component.restart = Restart::Always;
+    component.on_config_change = ConfigChange::Signal(Signal(1));
     component.health = healthy.then_some(Health {
         probe: Probe::Tcp { port: 1 },
         interval: Millis(1000),
         timeout: Millis(1000),
         retries: 1,
         start_period: Millis(0),
+        start_interval: None,
         on_failure: OnFailure::Restart,
     });
-    Recipe { component, labels: BTreeMap::new(), hash: format!("hash-{generation}") }
+    ComponentSpec { component, labels: BTreeMap::new(), hash: format!("hash-{generation}") }
 }
 
 impl World {
@@ -96,31 +112,61 @@ impl World {
         let desired = DesiredRecord {
             name: "web".to_owned(),
             service: "web".to_owned(),
-            recipe: recipe(1, false),
+            spec: spec(1, false),
             generation: 1,
             desired: Desired::Running,
             grace: None,
             placement: Placement { runtime: "engine".to_owned(), rejected: Vec::new() },
-            asked: 1,
+            requests: 1,
             restart: 0,
             heal: true,
+            needs: BTreeMap::new(),
+            completes: false,
+            follow: BTreeMap::new(),
+            pull: hythe_spec::PullPolicy::default(),
+            refresh: 0,
+            reload: 0,
         };
         let engine = Engine { up: true, ..Engine::default() };
-        Self { desired, observed: ObservedRecord::new(now), engine, now, forgotten: false, trace: Vec::new() }
+        Self {
+            desired,
+            observed: ObservedRecord::new(now),
+            engine,
+            now,
+            forgotten: false,
+            files: 0,
+            seen: true,
+            gate: DependencyGate::Open,
+            trace: Vec::new(),
+        }
     }
 
     pub(super) fn facts<'a>(&self, down: &'a [(String, String)]) -> Facts<'a> {
-        Facts { now: self.now, boot: "boot", gate: Gate::Open, first_of_service: true, down }
+        Facts {
+            now: self.now,
+            boot: "boot",
+            gate: self.gate.clone(),
+            follow: crate::lifecycle::Follow::None,
+            first_of_service: true,
+            fetching: false,
+            dependent: None,
+            restarts_in_place: true,
+            down,
+        }
     }
 
     pub(super) fn hear(&mut self, input: Input) {
         let facts = self.facts(&[]);
-        observe(&self.desired, &mut self.observed, input, &facts, &mut Vec::new());
+        if let Input::Ended(Step::Run, Ok(_)) | Input::Ended(Step::Inspect, Ok(Outcome::Seen(Some(_), _))) = &input {
+            let check = Input::ImageCheck(ImageCheck::Absent);
+            apply(&self.desired, &mut self.observed, check, &facts, &mut Vec::new());
+        }
+        apply(&self.desired, &mut self.observed, input, &facts, &mut Vec::new());
     }
 
     pub(super) fn ask(&mut self, desired: Desired) {
         self.desired.desired = desired;
-        self.desired.asked += 1;
+        self.desired.requests += 1;
     }
 
     pub(super) fn current(&self) -> Option<&InstanceRecord> {
@@ -133,14 +179,15 @@ impl World {
         match happening {
             Happening::Deploy { healthy } => {
                 self.desired.generation += 1;
-                self.desired.recipe = recipe(self.desired.generation, healthy);
+                self.desired.spec = spec(self.desired.generation, healthy);
                 self.ask(Desired::Running);
             }
+            Happening::Files { seen } => self.write(seen),
             Happening::Stop => self.ask(Desired::Stopped),
             Happening::Start => self.ask(Desired::Running),
             Happening::Restart => {
                 self.ask(Desired::Running);
-                self.desired.restart = self.desired.asked;
+                self.desired.restart = self.desired.requests;
             }
             Happening::Undeploy => self.ask(Desired::Removed),
             Happening::Kill => {
@@ -148,19 +195,19 @@ impl World {
                     made.running = false;
                     made.paused = false;
                     made.ended = Some(self.now);
-                    self.tell(&name, EventKind::Stopped { exit: Exit::from_code(137) });
+                    self.report(&name, EventKind::Stopped { exit: Exit::from_code(137) });
                 }
             }
             Happening::RemoveByHand => {
                 if self.engine.made.contains_key(&name) {
-                    self.tell(&name, EventKind::Removed);
+                    self.report(&name, EventKind::Removed);
                     self.engine.made.remove(&name);
                 }
             }
             Happening::Pause => {
                 if let Some(made) = self.engine.made.get_mut(&name).filter(|made| made.running && !made.paused) {
                     made.paused = true;
-                    self.tell(&name, EventKind::Paused);
+                    self.report(&name, EventKind::Paused);
                 }
             }
             Happening::EngineLost if self.engine.up => {
@@ -170,8 +217,7 @@ impl World {
             Happening::EngineBack if !self.engine.up => self.come_back(),
             Happening::EngineLost | Happening::EngineBack => {}
             Happening::Healthy(well) => {
-                let runs =
-                    self.current().is_some_and(|c| c.life == Life::Running && c.recipe.component.health.is_some());
+                let runs = self.current().is_some_and(|c| c.life == Life::Running && c.spec.component.health.is_some());
                 if runs {
                     let state = if well { HealthState::Healthy } else { HealthState::Unhealthy };
                     self.hear(Input::Health(state, (!well).then(|| "no".to_owned())));
@@ -181,6 +227,21 @@ impl World {
             Happening::Drift => self.hear(Input::Drifted("env".to_owned())),
             Happening::Steps(_) => {}
         }
+    }
+
+    /// A file is written and deployed: what does not run, or failed, is not sent a signal.
+    fn write(&mut self, seen: bool) {
+        self.files += 1;
+        self.seen = seen;
+        let generation = self.desired.generation;
+        let failed = self.observed.phase == Phase::Failed || self.observed.rolled_back_from == Some(generation);
+        if self.desired.desired != Desired::Running || failed {
+            let healthy = self.desired.spec.component.health.is_some();
+            return self.happen(Happening::Deploy { healthy });
+        }
+        self.desired.spec.component.file_digests = BTreeMap::from([("/f".to_owned(), self.files.to_string())]);
+        self.ask(Desired::Running);
+        self.desired.reload = self.desired.requests;
     }
 
     pub(super) fn come_back(&mut self) {
@@ -196,7 +257,7 @@ impl World {
         (state, self.engine.made.keys().any(|name| !names.contains(&name)))
     }
 
-    pub(super) fn tell(&mut self, name: &str, kind: EventKind) {
+    pub(super) fn report(&mut self, name: &str, kind: EventKind) {
         if !self.engine.up {
             return;
         }
@@ -212,11 +273,16 @@ impl World {
         self.hear(Input::Engine(event));
     }
 
-    /// Asks the machine and takes the step it names; `false`: there is nothing to do now.
+    /// Asks the state machine and takes the step it names; `false`: there is nothing to do now.
     pub(super) fn advance(&mut self, fate: Fate) -> bool {
+        self.advance_with(|_| fate)
+    }
+
+    /// The same with a fate that depends on the step.
+    pub(super) fn advance_with(&mut self, fate: impl FnOnce(Step) -> Fate) -> bool {
         let down = [("engine".to_owned(), "gone".to_owned())];
         let facts = self.facts(if self.engine.up { &[] } else { &down });
-        let next = decide(&self.desired, &mut self.observed, &facts, &mut Vec::new());
+        let next = plan_step(&self.desired, &mut self.observed, &facts, &mut Vec::new());
         match next {
             Next::Wait(Some(at)) if at > self.now => {
                 self.now = at;
@@ -225,6 +291,7 @@ impl World {
             Next::Wait(Some(_)) => true,
             Next::Wait(None) => false,
             Next::Do(step) => {
+                let fate = fate(step);
                 self.trace.push(format!("  {step:?} {fate:?}"));
                 self.take(step, fate);
                 true
@@ -299,23 +366,38 @@ impl World {
                         number: self.engine.count,
                         at: self.now,
                         ended: None,
+                        files: 0,
                     };
                     self.engine.made.insert(current.name.clone(), made);
                 }
                 let made = self.engine.made.get_mut(&current.name).ok_or_else(absent)?;
                 if !made.started {
-                    (made.started, made.running, made.at) = (true, true, self.now);
+                    (made.started, made.running, made.at, made.files) = (true, true, self.now, self.files);
+                    self.seen = true;
                 }
                 Ok(Outcome::Made(InstanceId(format!("id-{}", made.number))))
             }
             Step::Start => {
                 let made = self.engine.made.get_mut(&name(&current)).ok_or_else(absent)?;
                 if !made.running {
-                    (made.started, made.running, made.at) = (true, true, self.now);
+                    (made.started, made.running, made.at, made.files) = (true, true, self.now, self.files);
+                    self.seen = true;
                 }
                 Ok(Outcome::Done)
             }
-            Step::Look => Ok(Outcome::Seen(self.seen(&name(&current)).map(Box::new), Vec::new())),
+            Step::Signal => {
+                let made = self.engine.made.get_mut(&name(&current)).ok_or_else(absent)?;
+                if !made.running {
+                    return Err(Error::new(ErrorKind::Conflict, "test", "it does not run"));
+                }
+                if !self.seen {
+                    return Ok(Outcome::Unseen("/f".to_owned()));
+                }
+                made.files = self.files;
+                let reload = Reload::of(&self.desired, self.now);
+                Ok(reload.map_or(Outcome::Done, Outcome::Sent))
+            }
+            Step::Inspect => Ok(Outcome::Seen(self.seen(&name(&current)).map(Box::new), Vec::new())),
             Step::StopCurrent => {
                 self.halt(&name(&current));
                 Ok(Outcome::Seen(self.seen(&name(&current)).map(Box::new), Vec::new()))
@@ -326,14 +408,14 @@ impl World {
             }
             Step::RemoveCurrent => self.erase(&name(&current)),
             Step::RemovePrevious => self.erase(&name(&previous)),
-            Step::Sweep => {
+            Step::PruneStrays => {
                 let known = [name(&current), name(&previous)];
                 self.engine.made.retain(|name, _| known.contains(name));
                 Ok(Outcome::Done)
             }
             Step::Pull => Ok(Outcome::Pulled(None)),
             Step::MakeVolumes | Step::MakeNetworks => Ok(Outcome::Done),
-            Step::Forget => {
+            Step::Undeploy => {
                 self.forgotten = true;
                 Ok(Outcome::Done)
             }

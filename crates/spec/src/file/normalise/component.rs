@@ -1,15 +1,16 @@
 //! One component.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::context::{Context, at, strings};
-use super::{environment, health, mounts, permissions, resources};
+use super::context::{Context, list, strings};
+use super::{depends_on, environment, grants, health, mounts, permissions, resources, secrets};
 use crate::file::decode::At;
 use crate::file::findings::Place;
 use crate::file::raw::ComponentFile;
 use crate::file::shapes::Or;
-use crate::{Component, Condition, ExtraHost, ImageRef, Network, ParseError, Port};
+use crate::port::Ports;
+use crate::validate::{MANY_PORTS, MAX_PORTS, too_many_ports};
+use crate::{Component, ExtraHost, ImageRef, Network, ParseError, Port, PullPolicy};
 
 /// What stands in for an image that cannot be read, so that the other errors are found too.
 const NO_IMAGE: &str = "localhost/unreadable:0";
@@ -25,11 +26,12 @@ pub(super) fn component(index: usize, raw: &At<ComponentFile>, cx: &mut Context<
     let mut component = Component::new(&name, image.unwrap_or_else(fallback));
     process(raw, &mut component, cx);
     surroundings(&path, raw, &mut component, cx);
-    component.env = environment::environment(raw, cx);
+    component.env = environment::environment(&path, raw, cx);
     component.labels = environment::labels(raw.labels.as_ref(), cx);
     component.resources = resources::resources(&path, raw, cx);
-    component.depends_on = depends_on(raw, cx);
-    component.health = health::health(raw.health.as_ref(), cx);
+    component.logs = resources::logs(raw, cx);
+    component.depends_on = depends_on::depends_on(raw, cx);
+    (component.health, component.no_health) = health::health(raw.health.as_ref(), cx);
     component
 }
 
@@ -38,7 +40,10 @@ fn process(raw: &ComponentFile, component: &mut Component, cx: &mut Context<'_>)
     let command = cx.either(("command", raw.command.as_ref()), ("cmd", raw.cmd.as_ref()));
     component.command = command.and_then(|words| cx.command(words));
     component.entrypoint = raw.entrypoint.as_ref().and_then(|words| cx.command(words));
+    let pull = raw.pull_policy.as_ref().and_then(|word| cx.choose(word, "pull policy", &PullPolicy::WORDS));
+    component.pull_policy = pull.unwrap_or_default();
     component.runtime = raw.runtime.as_ref().and_then(|runtime| cx.parse(runtime));
+    component.platform = raw.platform.as_ref().and_then(|platform| cx.parse(platform));
     component.restart = raw.restart.as_ref().and_then(|restart| cx.parse(restart)).unwrap_or_default();
     component.stop_signal = cx.parse_scalar(raw.stop_signal.as_ref());
     component.stop_grace = cx.parse_scalar(raw.stop_grace.as_ref()).unwrap_or(Component::DEFAULT_STOP_GRACE);
@@ -55,8 +60,13 @@ fn surroundings(path: &str, raw: &ComponentFile, component: &mut Component, cx: 
     component.network = network(raw, cx);
     component.dns = dns(raw, cx);
     component.extra_hosts = extra_hosts(raw, cx);
+    component.dns_search = raw.dns_search.as_ref().map(list).unwrap_or_default();
+    component.dns_options = raw.dns_options.as_ref().map(list).unwrap_or_default();
+    grants::grants(path, raw, component, cx);
     component.ports = ports(path, raw, cx);
     component.mounts = mounts::mounts(path, raw, cx);
+    component.on_config_change = raw.on_config_change.as_ref().and_then(|word| cx.parse(word)).unwrap_or_default();
+    component.secrets = secrets::secrets(path, raw, cx);
     if let Some(permissions) = permissions::permissions(raw.permissions.as_ref(), cx) {
         component.permissions = permissions;
     }
@@ -118,38 +128,20 @@ fn extra_hosts(raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<ExtraHost> {
 
 fn ports(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> Vec<Port> {
     let mut ports: Vec<(Port, Place)> = Vec::new();
+    let mut wanted = 0;
     for item in raw.ports.iter().flat_map(|list| &list.value) {
-        let spread = cx.findings.check(&item.place, Port::parse_spec(&item.value.text())).unwrap_or_default();
-        ports.extend(spread.into_iter().map(|port| (port, item.place.clone())));
+        let Some(spread) = cx.findings.check(&item.place, Ports::parse(&item.value.text())) else { continue };
+        let before = wanted;
+        wanted += spread.len();
+        if wanted <= MAX_PORTS {
+            ports.extend(spread.spread().map(|port| (port, item.place.clone())));
+        } else if before <= MAX_PORTS {
+            cx.findings.error(&item.place, too_many_ports()).hint(MANY_PORTS);
+        }
     }
     ports.sort_by(|(one, _), (two, _)| one.cmp(two));
     for (index, (_, place)) in ports.iter().enumerate() {
         cx.places.put(format!("{path}.ports[{index}]"), place);
     }
     ports.into_iter().map(|(port, _)| port).collect()
-}
-
-fn depends_on(raw: &ComponentFile, cx: &mut Context<'_>) -> BTreeMap<String, Condition> {
-    const CONDITIONS: [(&str, Condition); 6] = [
-        ("started", Condition::Started),
-        ("healthy", Condition::Healthy),
-        ("completed", Condition::Completed),
-        ("service_started", Condition::Started),
-        ("service_healthy", Condition::Healthy),
-        ("service_completed_successfully", Condition::Completed),
-    ];
-    let Some(raw) = &raw.depends_on else {
-        return BTreeMap::new();
-    };
-    let pairs: Vec<(At<String>, Option<&At<String>>)> = match &raw.value {
-        Or::First(table) => table.0.iter().map(|(name, condition)| (name.clone(), Some(condition))).collect(),
-        Or::Second(list) => list.iter().map(|name| (at(name.value.clone(), &name.place), None)).collect(),
-    };
-    let mut out = BTreeMap::new();
-    for (name, condition) in pairs {
-        cx.places.put(format!("{}.{}", raw.place.path, name.value), &name.place);
-        let condition = condition.map_or(Some(Condition::Started), |word| cx.choose(word, "condition", &CONDITIONS));
-        out.extend(condition.map(|condition| (name.value, condition)));
-    }
-    out
 }

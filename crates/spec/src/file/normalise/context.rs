@@ -1,5 +1,7 @@
 //! What every step of normalisation needs: the files, the findings, the places.
 
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use super::places::Places;
@@ -9,7 +11,11 @@ use crate::file::findings::{Findings, Place};
 use crate::file::raw::Words;
 use crate::file::shapes::{Or, Scalar};
 use crate::nearest::nearest;
+use crate::shell::{self, Line, Syntax};
 use crate::{ParseError, Paths};
+
+const SHELL_FORM: &str =
+    "write `[\"sh\", \"-c\", \"…\"]` for a shell, or put it into single quotes where it is meant as it is";
 
 pub(super) struct Context<'a> {
     pub(super) files: &'a dyn Files,
@@ -58,34 +64,50 @@ impl<'a> Context<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn number<T: TryFrom<i64> + PartialOrd>(
+    pub(super) fn number<T: TryFrom<i64> + PartialOrd + Display>(
         &mut self,
         at: Option<&At<i64>>,
-        least: T,
-        bounds: &str,
+        bounds: RangeInclusive<T>,
+        what: &str,
     ) -> Option<T> {
         let at = at?;
-        let number = T::try_from(at.value).ok().filter(|number| *number >= least);
+        let number = T::try_from(at.value).ok().filter(|number| bounds.contains(number));
         if number.is_none() {
-            self.findings.error(&at.place, format!("`{}` is not {bounds}", at.value));
+            let finding = self.findings.error(&at.place, format!("`{}` is not {what}", at.value));
+            finding.hint(format!("between {} and {}", bounds.start(), bounds.end()));
         }
         number
     }
 
-    /// A command line: a list as it is, a string split as a shell splits it.
+    /// A command line: a list as it is, a string split as a shell splits it. No shell reads it, so what only a shell understands is
+    /// an error where it stands alone, and told where it may be meant as it is.
     pub(super) fn command(&mut self, words: &At<Words>) -> Option<Vec<String>> {
-        match &words.value {
-            Or::Second(list) => Some(list.iter().map(|word| word.value.clone()).collect()),
-            Or::First(line) => match shlex::split(line) {
-                Some(words) => Some(words),
-                None => {
-                    self.findings
-                        .error(&words.place, "a quote is not closed")
-                        .hint("write the command as a list of strings");
-                    None
-                }
-            },
+        let Or::First(text) = &words.value else { return Some(list(words)) };
+        let line = self.split(text, &words.place)?;
+        match &line.shell {
+            None => {}
+            Some(Syntax::Operator(operator)) => {
+                let message = format!("no shell reads a command, so `{operator}` has no meaning");
+                self.findings.error(&words.place, message).hint(SHELL_FORM);
+                return None;
+            }
+            // A pattern is often meant for the program.
+            Some(Syntax::Within(text)) if text == "*" => {}
+            Some(Syntax::Within(text)) => {
+                let message = format!("no shell reads a command, so `{text}` stays as it is");
+                self.findings.warn(&words.place, message).hint(SHELL_FORM);
+            }
         }
+        Some(line.words)
+    }
+
+    /// A command line as [`Line`].
+    pub(super) fn split(&mut self, text: &str, place: &Place) -> Option<Line> {
+        let line = shell::split(text);
+        if line.is_none() {
+            self.findings.error(place, "a quote is not closed").hint("write the command as a list of strings");
+        }
+        line
     }
 
     /// Two keys with one meaning: whichever is there, an error where both are.
@@ -100,6 +122,11 @@ impl<'a> Context<'a> {
         }
         one.1.or(two.1)
     }
+}
+
+/// The words of a list.
+pub(super) fn list(words: &At<Words>) -> Vec<String> {
+    strings(Some(words)).into_iter().map(|word| word.value).collect()
 }
 
 /// The strings of a single one or a list, each with its place.

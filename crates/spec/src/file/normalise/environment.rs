@@ -11,7 +11,7 @@ use crate::file::raw::{ComponentFile, EnvFileTable, TableOrList};
 use crate::file::shapes::{Or, Scalar};
 
 /// Environment of a component: its files in order, then `env`.
-pub(super) fn environment(raw: &ComponentFile, cx: &mut Context<'_>) -> BTreeMap<String, String> {
+pub(super) fn environment(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     let files = raw.env_file.iter().flat_map(|files| match &files.value {
         Or::First(one) => vec![at(one.clone(), &files.place)],
@@ -19,13 +19,22 @@ pub(super) fn environment(raw: &ComponentFile, cx: &mut Context<'_>) -> BTreeMap
     });
     for file in files {
         let place = file.place.clone();
-        variables.extend(match file.value {
+        let entries = match file.value {
             Or::First(path) => read_file(&at(path, &place), &EnvFileTable::default(), cx),
             Or::Second(table) => match table.path.clone() {
                 Some(path) => read_file(&path, &table, cx),
                 None => Vec::new(),
             },
-        });
+        };
+        // What is wrong with a variable is shown where its file is named.
+        cx.places.put(format!("{path}.env"), &place);
+        for (name, _) in &entries {
+            cx.places.put(format!("{path}.env.{name}"), &place);
+        }
+        variables.extend(entries);
+    }
+    if let Some(env) = &raw.env {
+        cx.places.put(format!("{path}.env"), &env.place);
     }
     variables.extend(pairs(raw.env.as_ref(), true, cx));
     variables

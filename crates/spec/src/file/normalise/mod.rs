@@ -2,12 +2,15 @@
 
 mod component;
 mod context;
+mod depends_on;
 mod environment;
+mod grants;
 mod health;
 mod mounts;
 mod permissions;
 mod places;
 mod resources;
+mod secrets;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,7 +20,8 @@ use super::findings::{Findings, Place};
 use super::raw::ServiceFile;
 use super::shapes::Or;
 use super::tree::Node;
-use crate::{Build, Component, Drift, ImageRef, Problem, RuntimeKind, Service};
+use crate::validate::{MAX_COMPONENTS, too_many_components};
+use crate::{Build, Component, Drift, ImageRef, Problem, RuntimeKind, SecretSource, Service};
 use context::Context;
 use places::Places;
 
@@ -27,14 +31,14 @@ pub(crate) fn service(
     tree: &Node,
     files: &dyn Files,
     findings: &mut Findings,
-) -> Option<(Service, Vec<Build>)> {
+) -> Option<(Service, Vec<Build>, Vec<SecretSource>)> {
     let mut cx = Context::new(files, findings, Places::of(tree));
     cx.base = base_dir(file, &mut cx);
     if let Some(node) = &file.node {
         let finding = cx.findings.error(&node.place, "`node` is reserved: a service runs on the agent it is sent to");
         finding.hint("remove the key; choose the agent on the command line");
     }
-    let service = Service {
+    let mut service = Service {
         name: file.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         node: None,
         labels: environment::labels(file.labels.as_ref(), &mut cx),
@@ -43,8 +47,9 @@ pub(crate) fn service(
         components: components(file, &mut cx),
     };
     let builds = builds(file, &service.components, &mut cx);
+    let secrets = secrets::sources(file, &mut service, &mut cx);
     check(&service, file, &mut cx);
-    file.name.as_ref().map(|_| (service, builds))
+    file.name.as_ref().map(|_| (service, builds, secrets))
 }
 
 fn base_dir(file: &ServiceFile, cx: &mut Context<'_>) -> String {
@@ -62,6 +67,10 @@ fn components(file: &ServiceFile, cx: &mut Context<'_>) -> Vec<Component> {
     let Some(list) = &file.components else {
         return Vec::new();
     };
+    if list.value.len() > MAX_COMPONENTS {
+        cx.findings.error(&list.value[MAX_COMPONENTS].place, too_many_components()).hint("write several services");
+        return Vec::new();
+    }
     list.value
         .iter()
         .enumerate()

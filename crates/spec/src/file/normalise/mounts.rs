@@ -6,7 +6,7 @@ use crate::file::findings::Place;
 use crate::file::raw::{ComponentFile, MountTable};
 use crate::file::shapes::Or;
 use crate::mount::long::Long;
-use crate::mount::tmpfs::parse_mode;
+use crate::mount::tmpfs::Reading;
 use crate::{Mount, ParseError};
 
 /// The mounts of a component, sorted by target; each one's place is known under its normalised path.
@@ -51,9 +51,27 @@ fn long(table: &MountTable) -> Result<Long, ParseError> {
         propagation: text(&table.propagation),
         selinux: table.selinux.as_ref().map(|at| selinux(&at.value)).transpose()?,
         external: flag(&table.external),
-        size: table.size.as_ref().map(|at| at.value.text().parse()).transpose()?,
-        mode: table.mode.as_ref().map(|at| parse_mode(&at.value)).transpose()?,
+        memory: memory(table)?,
     })
+}
+
+fn memory(table: &MountTable) -> Result<Reading, ParseError> {
+    let mut reading = Reading::default();
+    if let Some(mode) = &table.mode {
+        reading.take(&format!("mode={}", mode.value))?;
+    }
+    for (name, at) in [("size", &table.size), ("uid", &table.uid), ("gid", &table.gid), ("nr_inodes", &table.nr_inodes)]
+    {
+        if let Some(at) = at {
+            reading.take(&format!("{name}={}", at.value.text()))?;
+        }
+    }
+    for (name, at) in [("exec", &table.exec), ("suid", &table.suid), ("dev", &table.dev)] {
+        if let Some(at) = at {
+            reading.take(&format!("{}{name}", if at.value { "" } else { "no" }))?;
+        }
+    }
+    Ok(reading)
 }
 
 fn selinux(text: &str) -> Result<char, ParseError> {

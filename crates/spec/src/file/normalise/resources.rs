@@ -5,7 +5,9 @@ use crate::file::decode::At;
 use crate::file::findings::Place;
 use crate::file::raw::{ComponentFile, LimitTable};
 use crate::file::shapes::{Or, Scalar};
-use crate::{ByteSize, ParseError, Resources, Ulimit};
+use crate::units::{MAX_PIDS, MAX_SIZE};
+use crate::validate::MAX_LOG_FILES;
+use crate::{ByteSize, LogLimits, ParseError, Resources, Ulimit};
 
 /// The limits of a component.
 pub(super) fn resources(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -> Resources {
@@ -25,10 +27,19 @@ pub(super) fn resources(path: &str, raw: &ComponentFile, cx: &mut Context<'_>) -
     Resources {
         memory: memory(raw, cx),
         cpus: cx.parse_scalar(cpus),
-        pids: cx.number(raw.pids.as_ref(), 1u32, "a number of processes"),
+        pids: cx.number(raw.pids.as_ref(), 1..=MAX_PIDS, "a number of processes"),
         shm_size: cx.parse_scalar(raw.shm_size.as_ref()),
         ulimits: ulimits(raw, cx),
     }
+}
+
+/// How much of its log is kept; nothing where nothing is said.
+pub(super) fn logs(raw: &ComponentFile, cx: &mut Context<'_>) -> Option<LogLimits> {
+    let table = &raw.logs.as_ref()?.value;
+    let max_size = cx.parse_scalar(table.max_size.as_ref());
+    let max_files = cx.number(table.max_files.as_ref(), 1..=MAX_LOG_FILES, "a number of files");
+    let limits = LogLimits { max_size, max_files };
+    (limits != LogLimits::default()).then_some(limits)
 }
 
 fn memory(raw: &ComponentFile, cx: &mut Context<'_>) -> Option<ByteSize> {
@@ -36,8 +47,8 @@ fn memory(raw: &ComponentFile, cx: &mut Context<'_>) -> Option<ByteSize> {
         let finding = cx.findings.error(&mebibytes.place, "`memory` and `memory_mb` mean the same");
         finding.related(&memory.place, "given here already");
     }
-    let mebibytes = cx.number(raw.memory_mb.as_ref(), 1u64, "a number of mebibytes");
-    let from_mebibytes = mebibytes.and_then(|mebibytes| mebibytes.checked_mul(1 << 20)).map(ByteSize);
+    let mebibytes = cx.number(raw.memory_mb.as_ref(), 1..=MAX_SIZE >> 20, "a number of mebibytes");
+    let from_mebibytes = mebibytes.map(|mebibytes| ByteSize(mebibytes << 20));
     cx.parse_scalar(raw.memory.as_ref()).or(from_mebibytes)
 }
 

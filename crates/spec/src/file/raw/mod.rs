@@ -5,9 +5,12 @@ mod permissions;
 mod schema;
 mod service;
 
-pub(crate) use component::{ComponentFile, EnvFileTable, HealthFile, LimitTable, MountTable};
+pub(crate) use component::{
+    ComponentFile, DependencyTable, EnvFileTable, HealthFile, HttpTable, LimitTable, MountTable, SecretTable,
+};
 pub(crate) use permissions::{NetworkFile, OutboundFile, PermissionsFile};
 pub(crate) use schema::schema;
+pub(crate) use service::SecretSourceTable;
 pub use service::ServiceFile;
 
 use super::decode::At;

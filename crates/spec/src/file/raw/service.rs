@@ -20,15 +20,27 @@ table! {
         pub node: String,
         /// `false` keeps the service deployed but stopped. Default: true.
         pub active: bool,
-        /// What is done about differences made by hand: `report` (default) or `heal`.
+        /// What is done about out-of-band changes: `report` (default) or `heal`.
         #[schemars(with = "Option<Drift>")]
         pub drift: String,
         /// How images are built.
         pub build: BuildFile,
+        /// Secrets of this service, by name: where their values are read when it is deployed.
+        pub secrets: Map<SecretSourceTable>,
         /// Labels put on every instance, as a table or a list of `KEY=VALUE`.
         pub labels: TableOrList<Scalar>,
         /// The components, at least one.
         pub components: Vec<At<ComponentFile>>,
+    }
+}
+
+table! {
+    /// Where the value of a secret is read: exactly one of `file` and `environment`.
+    pub struct SecretSourceTable requires [] {
+        /// Path of a file whose content it is.
+        pub file: String,
+        /// Variable of the caller's environment.
+        pub environment: String,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::engine::Row;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 
 /// What is there.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,14 +22,14 @@ const NOT_FOUND: i32 = 3;
 
 impl Look {
     /// Looks once; the reason where the agent did not answer.
-    pub(super) fn take(scene: &Scene<'_>) -> Result<Self, String> {
-        let asked = scene.hythe(&["status", &scene.service, "--json"]);
+    pub(super) fn take(fixture: &Fixture<'_>) -> Result<Self, String> {
+        let asked = fixture.hythe(&["status", &fixture.service, "--json"]);
         let status = match asked.code {
             Some(0) => asked.json(),
             Some(NOT_FOUND) => Value::Null,
             _ => return Err(format!("{asked:?}")),
         };
-        let (engine, label) = (scene.engine(), scene.agent.owner_label());
+        let (engine, label) = (fixture.engine(), fixture.agent.owner_label());
         Ok(Self {
             status,
             instances: engine.rows(&label),

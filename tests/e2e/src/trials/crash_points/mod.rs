@@ -4,10 +4,10 @@
 //! for each place, with the agent killed there. A step that is added to the controller is covered when a scenario passes it, and when none does,
 //! the last scenario fails. The witness is the engine's own program.
 
+mod coverage;
 mod look;
 mod play;
 mod scenarios;
-mod tally;
 
 use self::play::play;
 use crate::trial::Trial;

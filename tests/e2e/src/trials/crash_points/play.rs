@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::coverage::Coverage;
 use super::look::Look;
 use super::scenarios::COUNT;
-use super::tally::Tally;
+use crate::fixture::Fixture;
 use crate::http;
 use crate::program::Running;
-use crate::scene::Scene;
 use crate::trial::caught;
 use crate::wait;
 
 const TRACE: &str = "HYTHE_CRASH_TRACE";
 const AT: &str = "HYTHE_CRASH_AT";
+/// A number; with it every [`SHARE`]th place of a scenario is tried on runtimes with an engine, the first chosen by it.
+const SEED: &str = "HYTHE_CRASH_SEED";
+const SHARE: u64 = 3;
 /// A scenario that fails at so many places is not tried at more.
 const FAULTS_SHOWN: usize = 3;
 /// Runs in which a place may come up.
@@ -49,7 +52,7 @@ pub(super) enum Act {
 
 /// What a run of a scenario has.
 pub(super) struct Stage<'a, 'b> {
-    pub(super) scene: &'a mut Scene<'b>,
+    pub(super) fixture: &'a mut Fixture<'b>,
     /// A port that only this scenario publishes.
     pub(super) port: u16,
     /// Counts the runs, from 1.
@@ -61,18 +64,19 @@ pub(super) struct Stage<'a, 'b> {
 /// The nth passing of a place.
 type Place = (String, usize);
 
-pub(super) fn play(scene: &mut Scene<'_>, scenario: &Scenario) {
-    let engine = scene.subject.name;
-    let mut stage = Stage::set(scene);
-    let mut tally = Tally::of(scenario.name);
+pub(super) fn play(fixture: &mut Fixture<'_>, scenario: &Scenario) {
+    let engine = fixture.subject.name;
+    let mut stage = Stage::set(fixture);
+    let mut coverage = Coverage::of(scenario.name);
     let places = stage.learn(scenario);
+    coverage.passed(places.iter().map(|(name, _)| name));
     let mut faults = Vec::new();
-    for (name, nth) in &places {
+    for (name, nth) in sample(&places, engine) {
         match caught(|| (0..TRIES).any(|_| stage.run(scenario, name, *nth))) {
-            Ok(true) => tally.killed_at(name),
-            Ok(false) => tally.missed(name),
+            Ok(true) => coverage.killed(),
+            Ok(false) => coverage.missed(name),
             Err(fault) => {
-                faults.push(format!("killed at the passing {nth} of {name}: {fault}\n{}", stage.scene.agent.log()));
+                faults.push(format!("killed at the passing {nth} of {name}: {fault}\n{}", stage.fixture.agent.log()));
                 stage.begin_anew();
             }
         }
@@ -82,30 +86,41 @@ pub(super) fn play(scene: &mut Scene<'_>, scenario: &Scenario) {
     }
     (scenario.tidy)(&stage);
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
-    if let Some(sum) = tally.add(engine, COUNT) {
-        sum.conclude(engine, &stage.scene.hythe(&["agent", "--crash-points"]).ok().out);
+    if let Some(sum) = coverage.add(engine, COUNT) {
+        sum.conclude(engine, &stage.fixture.hythe(&["agent", "--crash-points"]).ok().out);
+    }
+}
+
+/// The places that are tried: all of them, or the share that [`SEED`] asks for. Engines take seconds for each.
+fn sample<'a>(places: &'a [Place], runtime: &str) -> Vec<&'a Place> {
+    let seed: Option<u64> = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
+    match seed {
+        Some(seed) if runtime != "embedded" => {
+            (seed..).zip(places).filter(|(n, _)| n % SHARE == 0).map(|(_, p)| p).collect()
+        }
+        _ => places.iter().collect(),
     }
 }
 
 impl<'a, 'b> Stage<'a, 'b> {
     /// An agent that can be armed.
-    fn set(scene: &'a mut Scene<'b>) -> Self {
-        scene.agent.set(TRACE, scene.agent.path("trace").display().to_string());
-        scene.agent.set(AT, format!("@{}", scene.agent.path("fuse").display()));
-        scene.agent.restart();
-        let before = Look::take(scene).unwrap();
-        Self { scene, port: http::free_port(), round: 0, before }
+    fn set(fixture: &'a mut Fixture<'b>) -> Self {
+        fixture.agent.set(TRACE, fixture.agent.path("trace").display().to_string());
+        fixture.agent.set(AT, format!("@{}", fixture.agent.path("fuse").display()));
+        fixture.agent.restart();
+        let before = Look::take(fixture).unwrap();
+        Self { fixture, port: http::free_port(), round: 0, before }
     }
 
     fn trace(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.scene.agent.path("trace")).unwrap_or_default();
+        let text = fs::read_to_string(self.fixture.agent.path("trace")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
     fn prepare(&mut self, scenario: &Scenario) {
         self.round += 1;
         (scenario.prepare)(self);
-        self.before = Look::take(self.scene).unwrap();
+        self.before = Look::take(self.fixture).unwrap();
     }
 
     /// The places that the scenario passes, in order.
@@ -119,10 +134,10 @@ impl<'a, 'b> Stage<'a, 'b> {
             Act::Command(words, code) => drop(self.command(words).end().ends_with(code)),
             Act::Behind(act) => act(self),
             Act::Adopt(meanwhile) => {
-                self.scene.agent.kill();
+                self.fixture.agent.kill();
                 meanwhile(self);
-                fs::remove_file(self.scene.agent.path("trace")).unwrap();
-                self.scene.agent.start_again();
+                fs::remove_file(self.fixture.agent.path("trace")).unwrap();
+                self.fixture.agent.start_again();
             }
         }
         self.await_rest(scenario);
@@ -138,7 +153,7 @@ impl<'a, 'b> Stage<'a, 'b> {
     /// Runs it with the agent killed at a place; false when it came to rest without passing there.
     fn run(&mut self, scenario: &Scenario, name: &str, nth: usize) -> bool {
         self.prepare(scenario);
-        let fuse = self.scene.agent.path("fuse");
+        let fuse = self.fixture.agent.path("fuse");
         let order = format!("{name}:{nth}");
         let before = self.trace().len();
         let mut command = None;
@@ -152,10 +167,10 @@ impl<'a, 'b> Stage<'a, 'b> {
                 act(self);
             }
             Act::Adopt(meanwhile) => {
-                self.scene.agent.kill();
+                self.fixture.agent.kill();
                 meanwhile(self);
                 fs::write(&fuse, order).unwrap();
-                self.scene.agent.start_doomed();
+                self.fixture.agent.start_doomed();
             }
         }
         let died = self.dies(scenario);
@@ -163,7 +178,8 @@ impl<'a, 'b> Stage<'a, 'b> {
             command.end();
         }
         fs::remove_file(&fuse).unwrap();
-        self.scene.agent.start_again();
+        let died = died || self.dies_late();
+        self.fixture.agent.start_again();
         let accepted = self.trace().iter().skip(before).any(|point| point == "accept.stored");
         if let (Act::Command(words, code), true, false) = (scenario.act, died, accepted) {
             // Killed before it heard of the command: whoever gave it gives it again.
@@ -176,11 +192,11 @@ impl<'a, 'b> Stage<'a, 'b> {
     fn command(&self, words: fn(&Stage<'_, '_>) -> Vec<String>) -> Running {
         let words = words(self);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        self.scene.agent.spawn(&words)
+        self.fixture.agent.spawn(&words)
     }
 
     fn rest(&self, scenario: &Scenario) -> Result<(), String> {
-        Look::take(self.scene).and_then(|look| (scenario.rest)(self, &look))
+        Look::take(self.fixture).and_then(|look| (scenario.rest)(self, &look))
     }
 
     /// Waits for the agent's end; false when the work came to rest instead.
@@ -188,7 +204,7 @@ impl<'a, 'b> Stage<'a, 'b> {
         let deadline = Instant::now() + wait::LIMIT;
         let mut calm = 0;
         let mut next_look = Instant::now() + CALM;
-        while self.scene.agent.is_running() {
+        while self.fixture.agent.is_running() {
             if Instant::now() > next_look {
                 // Looking fails when the agent ends meanwhile.
                 calm = if caught(|| self.rest(scenario)).is_ok_and(|rest| rest.is_ok()) { calm + 1 } else { 0 };
@@ -201,6 +217,12 @@ impl<'a, 'b> Stage<'a, 'b> {
             std::thread::sleep(PAUSE);
         }
         true
+    }
+
+    /// It may have read the order just before that was taken back.
+    fn dies_late(&mut self) -> bool {
+        std::thread::sleep(CALM);
+        !self.fixture.agent.is_running()
     }
 
     #[track_caller]
@@ -219,11 +241,11 @@ impl<'a, 'b> Stage<'a, 'b> {
     /// After a fault: nothing of the run before is left.
     fn begin_anew(&mut self) {
         // It may lie there still.
-        let _ = fs::remove_file(self.scene.agent.path("fuse"));
-        self.scene.agent.kill();
-        self.scene.agent.start_again();
-        self.scene.hythe(&["undeploy", "--volumes", &self.scene.service]);
-        self.scene.engine().sweep(&self.scene.agent.owner_label());
+        let _ = fs::remove_file(self.fixture.agent.path("fuse"));
+        self.fixture.agent.kill();
+        self.fixture.agent.start_again();
+        self.fixture.hythe(&["undeploy", "--volumes", &self.fixture.service]);
+        self.fixture.engine().sweep(&self.fixture.agent.owner_label());
         self.round = 0;
     }
 }

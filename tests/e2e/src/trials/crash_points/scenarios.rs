@@ -3,7 +3,7 @@
 use super::look::Look;
 use super::play::{Act, Scenario, Stage};
 use crate::files::one;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::trial::{On, Trial};
 
 /// How many there are.
@@ -18,8 +18,8 @@ macro_rules! scenarios {
     ($($name:ident $on:ident $scenario:expr),* $(,)?) => {
         const ALL: &[Scenario] = &[$($scenario),*];
 
-        $(fn $name(scene: &mut Scene<'_>) {
-            super::play(scene, &$scenario);
+        $(fn $name(fixture: &mut Fixture<'_>) {
+            super::play(fixture, &$scenario);
         })*
 
         pub(super) fn trials() -> Vec<Trial> {
@@ -37,6 +37,7 @@ scenarios!(
     stop Real STOP,
     start Real START,
     restart Real RESTART,
+    signal_for_a_changed_file Real SIGNAL,
     undeploy Real UNDEPLOY,
     workload_ends Real WORKLOAD_ENDS,
     adopt Real ADOPT,
@@ -104,9 +105,9 @@ const STOP: Scenario = Scenario {
     name: "stop",
     prepare: |stage| {
         stage.begin_with(Stage::heavy);
-        stage.hythe(&["start", &stage.scene.service]);
+        stage.hythe(&["start", &stage.fixture.service]);
     },
-    act: Act::Command(|stage| vec!["stop".to_owned(), stage.scene.service.clone()], 0),
+    act: Act::Command(|stage| vec!["stop".to_owned(), stage.fixture.service.clone()], 0),
     rest: |stage, look| {
         look.is_stopped(stage.before.generation(), WITH_DATA)?;
         look.is_same_as(&stage.before)
@@ -118,9 +119,9 @@ const START: Scenario = Scenario {
     name: "start",
     prepare: |stage| {
         stage.begin_with(Stage::heavy);
-        stage.hythe(&["stop", &stage.scene.service]);
+        stage.hythe(&["stop", &stage.fixture.service]);
     },
-    act: Act::Command(|stage| vec!["start".to_owned(), stage.scene.service.clone()], 0),
+    act: Act::Command(|stage| vec!["start".to_owned(), stage.fixture.service.clone()], 0),
     rest: |stage, look| stage.runs_on(look),
     tidy: |_| (),
 };
@@ -128,15 +129,33 @@ const START: Scenario = Scenario {
 const RESTART: Scenario = Scenario {
     name: "restart",
     prepare: |stage| stage.begin_with(Stage::heavy),
-    act: Act::Command(|stage| vec!["restart".to_owned(), stage.scene.service.clone()], 0),
+    act: Act::Command(|stage| vec!["restart".to_owned(), stage.fixture.service.clone()], 0),
     rest: |stage, look| stage.runs_on(look),
+    tidy: |_| (),
+};
+
+const SIGNAL: Scenario = Scenario {
+    name: "signal for a changed file",
+    prepare: |stage| {
+        if stage.round == 1 {
+            stage.write_config(0);
+            stage.deploy(&stage.configured());
+        }
+        stage.write_config(stage.round);
+    },
+    act: Act::Command(|stage| stage.deploy_words(&stage.configured()), 0),
+    rest: |stage, look| {
+        look.runs(stage.before.generation(), NETWORK_ONLY)?;
+        look.is_same_as(&stage.before)?;
+        stage.has_read_config()
+    },
     tidy: |_| (),
 };
 
 const UNDEPLOY: Scenario = Scenario {
     name: "undeploy",
     prepare: |stage| stage.deploy(&stage.heavy(0)),
-    act: Act::Command(|stage| ["undeploy", "--volumes", &stage.scene.service].map(str::to_owned).to_vec(), 0),
+    act: Act::Command(|stage| ["undeploy", "--volumes", &stage.fixture.service].map(str::to_owned).to_vec(), 0),
     rest: |_, look| look.is_gone(),
     tidy: |_| (),
 };
@@ -184,6 +203,7 @@ const ADOPT_FORGOTTEN: Scenario = Scenario {
 const SCRIPT: &str = r#"
 trap exit TERM
 trap "exit 7" USR1
+trap "cat /config >/seen" HUP
 me=$(cat /proc/sys/kernel/random/uuid)
 mkdir -p /data /www
 echo $VERSION >>/data/versions
@@ -205,13 +225,28 @@ fn unhealthy(text: &str) -> String {
 impl Stage<'_, '_> {
     /// Nothing that clashes with its next version.
     fn light(&self, version: u32) -> String {
-        one(&self.scene.service, SCRIPT, &format!("{KEYS}\nenv = {{ {VERSION} = '{version}' }}"))
+        one(&self.fixture.service, SCRIPT, &format!("{KEYS}\nenv = {{ {VERSION} = '{version}' }}"))
     }
 
     /// With a port and a volume that only one instance may have.
     fn heavy(&self, version: u32) -> String {
         let port = self.port;
         format!("{}ports = ['127.0.0.1:{port}:80']\nvolumes = ['data:/data']\n", self.light(version))
+    }
+
+    /// With a file that it reads again when it is sent HUP.
+    fn configured(&self) -> String {
+        let config = self.fixture.agent.path("config").display().to_string();
+        format!("{}volumes = ['{config}:/config']\non_config_change = 'signal:HUP'\n", self.light(0))
+    }
+
+    fn write_config(&self, version: u32) {
+        std::fs::write(self.fixture.agent.path("config"), format!("{version}\n")).unwrap();
+    }
+
+    fn has_read_config(&self) -> Result<(), String> {
+        let (seen, round) = (self.read("/seen")?, self.round);
+        if seen.trim() == round.to_string() { Ok(()) } else { Err(format!("it has read `{seen}`, not `{round}`")) }
     }
 
     /// From an image that is not there yet.
@@ -222,13 +257,13 @@ impl Stage<'_, '_> {
     }
 
     fn remote_image(&self) -> String {
-        let registry = self.scene.environment.registry.as_ref().unwrap();
-        format!("{}/crash-{}:1", registry.address, self.scene.service)
+        let registry = self.fixture.environment.registry.as_ref().unwrap();
+        format!("{}/crash-{}:1", registry.address, self.fixture.service)
     }
 
     /// The image is in the registry and not in the engine.
     fn publish_image(&self) {
-        let (engine, image) = (self.scene.engine(), self.remote_image());
+        let (engine, image) = (self.fixture.engine(), self.remote_image());
         if self.round == 1 {
             engine.run(&["tag", crate::files::IMAGE, &image]);
             engine.run(&["push", &image]);
@@ -238,7 +273,7 @@ impl Stage<'_, '_> {
 
     /// The engine has the same image by another name, so that only this name goes.
     fn withdraw_image(&self) {
-        self.scene.engine().run(&["rmi", "-f", &self.remote_image()]);
+        self.fixture.engine().run(&["rmi", "-f", &self.remote_image()]);
     }
 
     /// In the first run, that its version 0 is there; later runs go on from the run before.
@@ -249,30 +284,30 @@ impl Stage<'_, '_> {
     }
 
     fn deploy(&self, text: &str) {
-        self.scene.deploy(text).ok();
+        self.fixture.deploy(text).ok();
     }
 
     fn undeploy(&self) {
-        self.scene.hythe(&["undeploy", "--volumes", &self.scene.service]);
+        self.fixture.hythe(&["undeploy", "--volumes", &self.fixture.service]);
     }
 
     fn hythe(&self, words: &[&str]) {
-        self.scene.hythe(words).ok();
+        self.fixture.hythe(words).ok();
     }
 
     fn deploy_words(&self, text: &str) -> Vec<String> {
-        vec!["deploy".to_owned(), self.scene.file(text)]
+        vec!["deploy".to_owned(), self.fixture.file(text)]
     }
 
     /// Its process ends with 7, and not because the agent wanted that.
     fn end_workload(&self) {
-        self.scene.engine().run(&["kill", "--signal", "USR1", self.before.id()]);
+        self.fixture.engine().run(&["kill", "--signal", "USR1", self.before.id()]);
     }
 
     fn lose_database(&self) {
         for name in ["hythe.db", "hythe.db-wal", "hythe.db-shm"] {
             // What there is of it.
-            let _ = std::fs::remove_file(self.scene.agent.database().with_file_name(name));
+            let _ = std::fs::remove_file(self.fixture.agent.database().with_file_name(name));
         }
     }
 
@@ -305,9 +340,9 @@ impl Stage<'_, '_> {
 
     /// A file in the running instance; an absent one is empty.
     fn read(&self, path: &str) -> Result<String, String> {
-        let running = self.scene.engine().running(&self.scene.service_label());
+        let running = self.fixture.engine().running(&self.fixture.service_label());
         let [id] = running.as_slice() else { return Err(format!("not one runs: {running:?}")) };
         let read = format!("cat {path} 2>/dev/null || true");
-        crate::trial::caught(|| self.scene.engine().run(&["exec", id, "sh", "-c", &read]))
+        crate::trial::caught(|| self.fixture.engine().run(&["exec", id, "sh", "-c", &read]))
     }
 }

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::{Belongings, Expected, is, short};
 use crate::files::IMAGE;
+use crate::fixture::Fixture;
 use crate::http;
-use crate::scene::Scene;
 use crate::wait;
 
 const SCRIPT: &str = "trap 'exit 3' TERM; sleep 3600 & wait";
-const BY_HAND: &str = "changed by hand";
+const MODIFIED: &str = "modified";
 
 /// A command line, option by option.
 struct Line {
@@ -55,40 +55,51 @@ type Case = (&'static str, fn(&mut Line), &'static [Expected<'static>]);
 /// A component each: its name, what is done differently, what must be found.
 const CASES: &[Case] = &[
     ("same", |_| {}, &[]),
-    ("env-value", |line| line.replace("--env", "MODE", Some("MODE=slow")), &[("env.MODE", BY_HAND)]),
+    ("env-value", |line| line.replace("--env", "MODE", Some("MODE=slow")), &[("env.MODE", MODIFIED)]),
     ("env-gone", |line| line.replace("--env", "MODE", None), &[("env.MODE", "missing")]),
-    ("env-more", |line| line.add("--env", "DEBUG=1"), &[("env.DEBUG", "extra")]),
-    ("command", |line| line.command[1].push(' '), &[("command", BY_HAND)]),
-    ("entrypoint", |line| line.set("--entrypoint", "/bin/sh"), &[("entrypoint", BY_HAND)]),
-    ("user", |line| line.set("--user", "0:0"), &[("user", BY_HAND)]),
-    ("workdir", |line| line.set("--workdir", "/"), &[("workdir", BY_HAND)]),
-    ("hostname", |line| line.set("--hostname", "other"), &[("hostname", BY_HAND)]),
+    ("env-more", |line| line.add("--env", "DEBUG=1"), &[("env.DEBUG", "unexpected")]),
+    ("command", |line| line.command[1].push(' '), &[("command", MODIFIED)]),
+    ("entrypoint", |line| line.set("--entrypoint", "/bin/sh"), &[("entrypoint", MODIFIED)]),
+    ("user", |line| line.set("--user", "0:0"), &[("user", MODIFIED)]),
+    ("workdir", |line| line.set("--workdir", "/"), &[("workdir", MODIFIED)]),
+    ("hostname", |line| line.set("--hostname", "other"), &[("hostname", MODIFIED)]),
     ("port-gone", |line| line.drop("--publish"), &[("ports.80/tcp", "missing")]),
-    ("port-more", |line| line.add("--publish", "127.0.0.1::81"), &[("ports.81/tcp", "extra")]),
-    ("mount-ro", |line| remount(line, "/data", |mount| mount + ":ro"), &[("mounts./data", BY_HAND)]),
-    ("mount-source", |line| remount(line, "/conf", |mount| format!("{mount}-b")), &[("mounts./conf", BY_HAND)]),
-    ("mount-kind", |line| remount(line, "/data", |_| "/tmp:/data".to_owned()), &[("mounts./data", BY_HAND)]),
+    ("port-more", |line| line.add("--publish", "127.0.0.1::81"), &[("ports.81/tcp", "unexpected")]),
+    ("mount-ro", |line| remount(line, "/data", |mount| mount + ":ro"), &[("mounts./data", MODIFIED)]),
+    ("mount-source", |line| remount(line, "/conf", |mount| format!("{mount}-b")), &[("mounts./conf", MODIFIED)]),
+    ("mount-kind", |line| remount(line, "/data", |_| "/tmp:/data".to_owned()), &[("mounts./data", MODIFIED)]),
     ("mount-gone", |line| line.replace("--volume", "/data", None), &[("mounts./data", "missing")]),
-    ("mount-more", |line| line.add("--volume", "/tmp:/more"), &[("mounts./more", "extra")]),
-    ("tmpfs", |line| line.set("--tmpfs", "/t:size=2m"), &[("mounts./t", BY_HAND)]),
-    ("label-value", |line| line.replace("--label", "team=", Some("team=dev")), &[("labels.team", BY_HAND)]),
+    ("mount-more", |line| line.add("--volume", "/tmp:/more"), &[("mounts./more", "unexpected")]),
+    ("tmpfs", |line| line.set("--tmpfs", "/t:size=2m"), &[("mounts./t", MODIFIED)]),
+    ("label-value", |line| line.replace("--label", "team=", Some("team=dev")), &[("labels.team", MODIFIED)]),
     ("label-gone", |line| line.replace("--label", "team=", None), &[("labels.team", "missing")]),
-    ("label-more", |line| line.add("--label", "by=hand"), &[("labels.by", "extra")]),
-    ("writable", |line| line.drop("--read-only"), &[("read_only", BY_HAND)]),
-    ("capabilities", |line| line.add("--cap-add", "NET_ADMIN"), &[("permissions.capabilities", BY_HAND)]),
-    ("seccomp", |line| line.add("--security-opt", "seccomp=unconfined"), &[("permissions.seccomp", BY_HAND)]),
-    ("privileges", |line| line.drop("--security-opt"), &[("permissions.no_new_privileges", BY_HAND)]),
-    ("dns", |line| line.set("--dns", "10.0.0.54"), &[("dns", BY_HAND)]),
-    ("hosts", |line| line.set("--add-host", "gate:10.9.9.9"), &[("extra_hosts.gate", BY_HAND)]),
-    ("ulimit", |line| line.replace("--ulimit", "nofile", Some("nofile=256:1024")), &[("ulimits.nofile", BY_HAND)]),
-    ("pids", |line| line.set("--pids-limit", "60"), &[("pids", BY_HAND)]),
-    ("unlimited", |line| unlimited(line), &[("memory", BY_HAND)]),
-    ("shm", |line| line.set("--shm-size", "2m"), &[("shm_size", BY_HAND)]),
-    ("stop-signal", |line| line.set("--stop-signal", "SIGINT"), &[("stop_signal", BY_HAND)]),
-    ("stop-grace", |line| line.set("--stop-timeout", "9"), &[("stop_grace", BY_HAND)]),
-    ("tty", |line| line.add("--tty", "true"), &[("tty", BY_HAND)]),
-    ("stdin", |line| line.add("--interactive", "true"), &[("stdin", BY_HAND)]),
-    ("restart", |line| line.set("--restart", "always"), &[("restart", BY_HAND)]),
+    ("label-more", |line| line.add("--label", "by=hand"), &[("labels.by", "unexpected")]),
+    ("writable", |line| line.drop("--read-only"), &[("read_only", MODIFIED)]),
+    ("capabilities", |line| line.add("--cap-add", "NET_ADMIN"), &[("permissions.capabilities", MODIFIED)]),
+    ("seccomp", |line| line.add("--security-opt", "seccomp=unconfined"), &[("permissions.seccomp", MODIFIED)]),
+    ("privileges", |line| line.drop("--security-opt"), &[("permissions.no_new_privileges", MODIFIED)]),
+    ("dns", |line| line.set("--dns", "10.0.0.54"), &[("dns", MODIFIED)]),
+    ("groups", |line| line.add("--group-add", "7"), &[("group_add", MODIFIED)]),
+    (
+        "sysctl",
+        |line| line.add("--sysctl", "net.ipv4.tcp_fin_timeout=7"),
+        &[("sysctls.net.ipv4.tcp_fin_timeout", "unexpected")],
+    ),
+    (
+        "device",
+        |line| line.add("--device", "/dev/full:/dev/more:r"),
+        &[("devices./dev/full:/dev/more:r", "unexpected")],
+    ),
+    ("hosts", |line| line.set("--add-host", "gate:10.9.9.9"), &[("extra_hosts.gate", MODIFIED)]),
+    ("ulimit", |line| line.replace("--ulimit", "nofile", Some("nofile=256:1024")), &[("ulimits.nofile", MODIFIED)]),
+    ("pids", |line| line.set("--pids-limit", "60"), &[("pids", MODIFIED)]),
+    ("unlimited", |line| unlimited(line), &[("memory", MODIFIED)]),
+    ("shm", |line| line.set("--shm-size", "2m"), &[("shm_size", MODIFIED)]),
+    ("stop-signal", |line| line.set("--stop-signal", "SIGINT"), &[("stop_signal", MODIFIED)]),
+    ("stop-grace", |line| line.set("--stop-timeout", "9"), &[("stop_grace", MODIFIED)]),
+    ("tty", |line| line.add("--tty", "true"), &[("tty", MODIFIED)]),
+    ("stdin", |line| line.add("--interactive", "true"), &[("stdin", MODIFIED)]),
+    ("restart", |line| line.set("--restart", "always"), &[("restart", MODIFIED)]),
     ("alias", |line| line.replace("--network-alias", "-alias", None), &[("networks.NET.aliases.WORKLOAD", "missing")]),
 ];
 
@@ -107,37 +118,37 @@ fn unlimited(line: &mut Line) {
     line.drop("--memory");
 }
 
-pub(super) fn instances_made_anew_are_compared_in_every_field(scene: &mut Scene<'_>) {
+pub(super) fn instances_made_anew_are_compared_in_every_field(fixture: &mut Fixture<'_>) {
     // In directories that exist under both names.
-    let conf = scene.agent.path("conf").display().to_string();
+    let conf = fixture.agent.path("conf").display().to_string();
     for path in [conf.clone(), format!("{conf}-b")] {
         std::fs::create_dir(path).unwrap();
     }
     let ports: BTreeMap<&str, String> =
         CASES.iter().map(|(name, ..)| (*name, format!("127.0.0.1:{}:80", http::free_port()))).collect();
-    scene.deploy(&file(&scene.service, &conf, &ports)).ok();
-    let all = scene.differences();
+    fixture.deploy(&file(&fixture.service, &conf, &ports)).ok();
+    let all = fixture.differences();
     assert!(all.is_empty(), "as deployed: {all:#?}");
-    let names: BTreeMap<String, String> = scene.workloads().iter().map(name_and_instance).collect();
-    end_all(scene, &names);
-    scene.agent.stop();
-    let mut belongings = Belongings::new(scene.engine());
+    let names: BTreeMap<String, String> = fixture.workloads().iter().map(name_and_instance).collect();
+    end_all(fixture, &names);
+    fixture.agent.stop();
+    let mut belongings = Belongings::new(fixture.engine());
     for (name, change, _) in CASES {
-        let workload = format!("{}-{name}", scene.service);
-        let mut line = line(scene, &names[&workload], name, &conf, &ports[name]);
+        let workload = format!("{}-{name}", fixture.service);
+        let mut line = line(fixture, &names[&workload], name, &conf, &ports[name]);
         change(&mut line);
         let words = line.words();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        scene.engine().run(&["rm", "-f", &names[&workload]]);
+        fixture.engine().run(&["rm", "-f", &names[&workload]]);
         belongings.make(&words, &["rm", "-f", "-v", &names[&workload]]);
     }
-    scene.agent.start_again();
-    let status = wait::until("the engine is asked again", || status(scene), |status| !is_unreachable(status));
+    fixture.agent.start_again();
+    let status = wait::until("the engine is asked again", || status(fixture), |status| !is_unreachable(status));
     let mut wrong = Vec::new();
     for (name, _, expected) in CASES {
-        let workload = format!("{}-{name}", scene.service);
+        let workload = format!("{}-{name}", fixture.service);
         let found = &status[&workload];
-        let network = format!("hythe-{}", scene.service);
+        let network = format!("hythe-{}", fixture.service);
         let filled = |field: &str| field.replace("NET", &network).replace("WORKLOAD", &workload);
         let fields: Vec<(String, &str)> = expected.iter().map(|(field, cause)| (filled(field), *cause)).collect();
         let expected: Vec<Expected<'_>> = fields.iter().map(|(field, cause)| (field.as_str(), *cause)).collect();
@@ -146,7 +157,7 @@ pub(super) fn instances_made_anew_are_compared_in_every_field(scene: &mut Scene<
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    println!("{}: {} instances made anew found", scene.subject.name, CASES.len() - 1);
+    println!("{}: {} instances made anew found", fixture.subject.name, CASES.len() - 1);
 }
 
 fn file(service: &str, conf: &str, ports: &BTreeMap<&str, String>) -> String {
@@ -164,9 +175,9 @@ fn file(service: &str, conf: &str, ports: &BTreeMap<&str, String>) -> String {
 }
 
 /// The same as the drivers ask for, in the words that both programs understand.
-fn line(scene: &Scene<'_>, instance: &str, name: &str, conf: &str, port: &str) -> Line {
-    let service = &scene.service;
-    let labels = scene.engine().run(&["container", "inspect", "--format", "{{json .Config.Labels}}", instance]);
+fn line(fixture: &Fixture<'_>, instance: &str, name: &str, conf: &str, port: &str) -> Line {
+    let service = &fixture.service;
+    let labels = fixture.engine().run(&["container", "inspect", "--format", "{{json .Config.Labels}}", instance]);
     let labels: BTreeMap<String, String> = serde_json::from_str(&labels).unwrap();
     let capabilities = [
         "CHOWN",
@@ -225,19 +236,19 @@ fn name_and_instance(workload: &Value) -> (String, String) {
 }
 
 /// What has failed for good the agent leaves alone, so that what is made in its place is seen.
-fn end_all(scene: &Scene<'_>, names: &BTreeMap<String, String>) {
+fn end_all(fixture: &Fixture<'_>, names: &BTreeMap<String, String>) {
     let kill: Vec<&str> = ["kill"].into_iter().chain(names.values().map(String::as_str)).collect();
-    scene.engine().run(&kill);
+    fixture.engine().run(&kill);
     wait::until(
         "all have failed",
-        || scene.workloads(),
+        || fixture.workloads(),
         |all| all.iter().all(|workload| workload["state"] == "failed"),
     );
 }
 
 /// Differences by workload.
-fn status(scene: &Scene<'_>) -> BTreeMap<String, Vec<Value>> {
-    let status = scene.hythe(&["status", &scene.service, "--json"]).ok().json();
+fn status(fixture: &Fixture<'_>) -> BTreeMap<String, Vec<Value>> {
+    let status = fixture.hythe(&["status", &fixture.service, "--json"]).ok().json();
     let workloads = status["workloads"].as_array().cloned().unwrap_or_default();
     let of = |workload: &Value| workload["differences"].as_array().cloned().unwrap_or_default();
     let name = |workload: &Value| workload["workload"]["name"].as_str().unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ mod watched;
 use serde_json::Value;
 
 use crate::engine::Engine;
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::trial::trials;
 use crate::wait;
 
@@ -16,14 +16,14 @@ trials!("drift":
     an_unchanged_service_differs_in_nothing Real,
     changes_of_a_running_service_are_found Real,
     instances_made_anew_are_compared_in_every_field Commanded,
-    changes_are_told_as_events Real,
+    changes_are_reported_as_events Real,
     heals_what_was_changed_by_hand Real,
 );
 
 use anew::instances_made_anew_are_compared_in_every_field;
 use heals::heals_what_was_changed_by_hand;
 use live::{an_unchanged_service_differs_in_nothing, changes_of_a_running_service_are_found};
-use watched::changes_are_told_as_events;
+use watched::changes_are_reported_as_events;
 
 /// A field and why it differs.
 type Expected<'a> = (&'a str, &'a str);
@@ -42,9 +42,9 @@ fn is(differences: &[Value], expected: &[Expected<'_>]) -> bool {
 
 /// Soon `status` finds exactly this.
 #[track_caller]
-fn finds(scene: &Scene<'_>, what: &str, expected: &[Expected<'_>]) {
+fn finds(fixture: &Fixture<'_>, what: &str, expected: &[Expected<'_>]) {
     let what = format!("`status` finds {expected:?} after: {what}");
-    wait::until(&what, || scene.differences(), |found| is(found, expected));
+    wait::until(&what, || fixture.differences(), |found| is(found, expected));
 }
 
 /// What a trial made in the engine beside its service; removed when dropped.

@@ -11,7 +11,7 @@ mod supervisor;
 
 use serde_json::Value;
 
-use crate::scene::Scene;
+use crate::fixture::Fixture;
 use crate::trial::Trial;
 use crate::wait;
 
@@ -32,10 +32,10 @@ pub(super) fn trials() -> Vec<Trial> {
 /// The workload as the agent tells it, the differences it finds, and what the engine has of the service: id, whether it runs, generation.
 type Seen = (Value, Vec<Value>, Vec<(String, bool, u64)>);
 
-fn seen(scene: &Scene<'_>) -> Seen {
-    let it = scene.it();
-    let differences = if it.is_null() { Vec::new() } else { scene.differences() };
-    let rows = scene.engine().rows(&scene.service_label());
+fn seen(fixture: &Fixture<'_>) -> Seen {
+    let it = fixture.it();
+    let differences = if it.is_null() { Vec::new() } else { fixture.differences() };
+    let rows = fixture.engine().rows(&fixture.service_label());
     (it, differences, rows.into_iter().map(|row| (row.id, row.running, row.generation)).collect())
 }
 
@@ -53,16 +53,16 @@ fn is_one((it, differences, rows): &Seen) -> bool {
 
 /// Waits until there is exactly one, as desired, and it stays so; the workload.
 #[track_caller]
-fn settles(scene: &Scene<'_>, what: &str) -> Value {
-    let memory = !scene.subject.engine_is_real();
+fn settles(fixture: &Fixture<'_>, what: &str) -> Value {
+    let memory = !fixture.subject.engine_is_real();
     let good = |seen: &Seen| {
         let said = seen.0["state"] == if seen.0["desired"] == "running" { "running" } else { "stopped" };
         if memory { said && seen.1.is_empty() } else { is_one(seen) }
     };
-    wait::until(what, || seen(scene), good);
+    wait::until(what, || seen(fixture), good);
     let mut last = Value::Null;
     for _ in 0..3 {
-        let now = seen(scene);
+        let now = seen(fixture);
         assert!(good(&now), "did not stay: {what}\nseen: {now:#?}");
         last = now.0;
     }
@@ -70,18 +70,18 @@ fn settles(scene: &Scene<'_>, what: &str) -> Value {
 }
 
 /// The newest event's cursor.
-fn newest(scene: &Scene<'_>) -> u64 {
-    scene.events().iter().filter_map(|event| event["cursor"].as_u64()).max().unwrap_or_default()
+fn newest(fixture: &Fixture<'_>) -> u64 {
+    fixture.events().iter().filter_map(|event| event["cursor"].as_u64()).max().unwrap_or_default()
 }
 
 /// Events of the service after a cursor.
-fn events_after(scene: &Scene<'_>, cursor: u64) -> Vec<Value> {
-    scene.events().into_iter().filter(|event| event["cursor"].as_u64() > Some(cursor)).collect()
+fn events_after(fixture: &Fixture<'_>, cursor: u64) -> Vec<Value> {
+    fixture.events().into_iter().filter(|event| event["cursor"].as_u64() > Some(cursor)).collect()
 }
 
 /// Host pid of a workload's process, as the engine says through the agent.
 #[track_caller]
-fn pid(scene: &Scene<'_>, workload: &str) -> u64 {
-    let document = scene.hythe(&["inspect", workload]).ok().json();
+fn pid(fixture: &Fixture<'_>, workload: &str) -> u64 {
+    let document = fixture.hythe(&["inspect", workload]).ok().json();
     document["observed"]["pid"].as_u64().unwrap_or_else(|| panic!("no pid: {document:#}"))
 }

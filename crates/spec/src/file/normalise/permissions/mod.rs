@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::context::Context;
 use crate::file::decode::{At, Decode};
 use crate::file::findings::{Findings, Place};
+use crate::file::json;
 use crate::file::raw::{NetworkFile, OutboundFile, PermissionsFile};
 use crate::file::shapes::Or;
 use crate::file::tree::{self, Node};
@@ -55,19 +56,22 @@ fn read(path: &str, text: &str, span: &Range<usize>, findings: &mut Findings) ->
         return tree::from_toml(text, findings);
     }
     let place = Place { path: String::new(), span: span.clone() };
-    let json = serde_json::from_str::<serde_json::Value>(text)
-        .map_err(|error| findings.error(&place, error.to_string()))
-        .ok()?;
-    tree::from_json(&json, String::new(), span)
+    match json::parse(text, span) {
+        Ok(node) => node,
+        Err(error) => {
+            findings.error(&place, error.to_string());
+            None
+        }
+    }
 }
 
 fn adopt(inner: Findings, path: &At<String>, cx: &mut Context<'_>) {
-    for mut finding in inner.0 {
+    for mut finding in inner.into_all() {
         let key = if finding.place.path.is_empty() { String::new() } else { format!(", `{}`", finding.place.path) };
         finding.message = format!("in the permission profile `{}`{key}: {}", path.value, finding.message);
         finding.place = path.place.clone();
         finding.related.clear();
-        cx.findings.0.push(finding);
+        cx.findings.push(finding);
     }
 }
 
@@ -135,7 +139,14 @@ fn apply_network(network: &NetworkFile, permissions: &mut Permissions, cx: &mut 
 fn opened(raw: &OutboundFile, cx: &mut Context<'_>) -> Outbound {
     let mut allow_port = Vec::new();
     for port in raw.allow_port.iter().flat_map(|list| &list.value) {
-        allow_port.extend(cx.number(Some(port), 1u16, "a port"));
+        allow_port.extend(cx.number(Some(port), 1..=u16::MAX, "a port"));
+    }
+    let all = raw.insecure_allow_all.as_ref().filter(|all| all.value);
+    let listed = !allow_port.is_empty() || raw.allow_host.as_ref().is_some_and(|list| !list.value.is_empty());
+    if let Some(all) = all.filter(|_| listed) {
+        let finding =
+            cx.findings.warn(&all.place, "everything may be reached, so `allow_host` and `allow_port` limit nothing");
+        finding.hint("remove `insecure_allow_all`, or the lists");
     }
     let hosts = raw.allow_host.iter().flat_map(|list| &list.value);
     Outbound {

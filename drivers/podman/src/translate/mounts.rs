@@ -1,0 +1,69 @@
+//! Mounts as podman's arguments.
+
+use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
+
+/// Of a memory file system whose mode is not given.
+const TMPFS_MODE: u32 = 0o1777;
+
+/// Podman reads a mount as one line of CSV.
+pub(super) fn mounted(mount: &Mount) -> String {
+    let Mount { target, source, read_only } = mount;
+    let mut fields: Vec<String> = match source {
+        MountSource::Volume { name, external: _ } => {
+            vec!["type=volume".to_owned(), format!("src={name}")]
+        }
+        MountSource::Bind { path, propagation, selinux } => bind_fields(path, propagation.as_deref(), *selinux),
+        MountSource::Tmpfs { size, mode, options } => tmpfs_fields(*size, *mode, options),
+    };
+    fields.push(format!("dst={target}"));
+    if *read_only {
+        fields.push("ro".to_owned());
+    }
+    fields.iter().map(|field| csv(field)).collect::<Vec<_>>().join(",")
+}
+
+fn bind_fields(path: &str, propagation: Option<&str>, selinux: Option<char>) -> Vec<String> {
+    let relabel = match selinux {
+        Some('z') => Some("relabel=shared".to_owned()),
+        Some('Z') => Some("relabel=private".to_owned()),
+        _ => None,
+    };
+    let propagation = format!("bind-propagation={}", propagation.unwrap_or("rprivate"));
+    ["type=bind".to_owned(), format!("src={path}"), propagation].into_iter().chain(relabel).collect()
+}
+
+fn tmpfs_fields(size: Option<ByteSize>, mode: Option<u32>, options: &TmpfsOptions) -> Vec<String> {
+    let mut fields = vec!["type=tmpfs".to_owned(), "noexec".to_owned(), "notmpcopyup".to_owned()];
+    fields.push(format!("tmpfs-mode={:04o}", mode.unwrap_or(TMPFS_MODE)));
+    fields.extend(size.map(|size| format!("tmpfs-size={}", size.0)));
+    fields.extend(options.percent.map(|percent| format!("tmpfs-size={percent}%")));
+    fields
+}
+
+/// Podman's `--tmpfs` for a memory file system whose protections are opened: `--mount` knows no word for that.
+pub(super) fn opened_tmpfs(mount: &Mount) -> Result<Option<String>> {
+    let Mount { target, source: MountSource::Tmpfs { size, mode, options }, read_only } = mount else {
+        return Ok(None);
+    };
+    if !(options.exec || options.suid || options.dev) {
+        return Ok(None);
+    }
+    if target.contains(':') {
+        let message = format!("`{target}`: podman cannot open the protections of a tmpfs at a path with a colon");
+        return Err(Error::new(ErrorKind::Unsupported, "translate", message));
+    }
+    let access = if *read_only { "ro" } else { "rw" };
+    let size = size.map(|size| format!(",size={}", size.0)).unwrap_or_default();
+    let share = options.percent.map(|percent| format!(",size={percent}%")).unwrap_or_default();
+    let (protections, mode) = (options.protections().join(","), mode.unwrap_or(TMPFS_MODE));
+    Ok(Some(format!("{target}:{access},{protections},mode={mode:04o}{size}{share},notmpcopyup")))
+}
+
+pub(super) fn csv(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
+}
