@@ -10,8 +10,8 @@ use hythe_driver_memory::Memory;
 use hythe_runtime::{BuildRequest, Capability, Error, Feature, Filter, OpContext, Runtime, State};
 use hythe_spec::vocabulary::EventKind;
 use hythe_spec::{
-    BuildNetwork, Component, Drift, Health, Millis, OnFailure, Platform, Probe, PullPolicy, RuntimeKind, Service,
-    Signal,
+    BuildNetwork, Component, Drift, Health, Millis, Mount, MountSource, OnFailure, Platform, Probe, PullPolicy,
+    RuntimeKind, Service, Signal,
 };
 use hythe_store::{EventFilter, EventRecord, OperationState, Phase, Store};
 
@@ -168,19 +168,23 @@ async fn without_exec() -> Bench {
     Bench::with(Capability::of(Feature::ALL).without(Feature::ExecProbe, REASON)).await
 }
 
-#[tokio::test]
-async fn deploy_with_exec_check_where_no_command_can_be_run_is_refused_before_anything() {
-    let bench = without_exec().await;
-    let mut service = web(None);
-    service.components[0].health = Some(Health {
-        probe: Probe::Exec { command: vec!["true".to_owned()] },
+fn exec_check(command: &str) -> Health {
+    Health {
+        probe: Probe::Exec { command: vec![command.to_owned()] },
         interval: Millis(1000),
         timeout: Millis(1000),
         retries: 1,
         start_period: Millis(0),
         start_interval: None,
         on_failure: OnFailure::default(),
-    });
+    }
+}
+
+#[tokio::test]
+async fn deploy_with_exec_check_where_no_command_can_be_run_is_refused_before_anything() {
+    let bench = without_exec().await;
+    let mut service = web(None);
+    service.components[0].health = Some(exec_check("true"));
     let error = bench.deploy(&service).await.unwrap_err();
     assert!(error.contains("health.exec") && error.contains(REASON), "{error}");
     assert_eq!(bench.pulls(), 0);
@@ -226,4 +230,22 @@ async fn restart_where_nothing_starts_again_makes_the_next_attempt() {
     let start = bench.controller.start_service("web", None).unwrap();
     bench.outcome(&start).await.unwrap();
     assert_eq!(bench.running_names().await, ["web-1-4"], "stopped and started");
+}
+
+#[tokio::test]
+async fn rollback_where_nothing_starts_again_makes_another_attempt_of_the_version_before() {
+    let without = Capability::of(Feature::ALL).without(Feature::RestartInPlace, "a pod starts again empty");
+    let bench = Bench::with(without).await;
+    let mut service = web(None);
+    // Two that write one volume never run at once: the first is stopped for the second.
+    let source = MountSource::Volume { name: "data".to_owned(), external: false };
+    service.components[0].mounts = vec![Mount { target: "/data".to_owned(), source, read_only: false }];
+    bench.deploy(&service).await.unwrap();
+    service.components[0].health = Some(exec_check("false"));
+    let error = bench.deploy(&service).await.unwrap_err();
+    assert!(error.contains("is not healthy"), "{error}");
+    assert_eq!(bench.running_names().await, ["web-1-2"]);
+    bench.memory.control().kill("web-1-2", Signal::KILL).unwrap();
+    bench.until(|state| state.observed.restarts == 1 && state.observed.phase == Phase::Running).await;
+    assert_eq!(bench.running_names().await, ["web-1-3"], "it crashed");
 }

@@ -117,6 +117,9 @@ pub struct InstanceRecord {
     /// After a run whose end is dealt with, another start was asked for, and nobody knows yet whether it took place.
     #[serde(default)]
     pub starting: bool,
+    /// Its runtime starts no instance twice: once it is removed, another attempt of its generation takes its place. Also of that attempt, until it runs.
+    #[serde(default)]
+    pub attempted_again: bool,
     /// The check of its image, once its runtime was asked for that: its component has none and does not refuse it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_check: Option<ImageCheck>,
@@ -144,6 +147,7 @@ impl InstanceRecord {
             signalled: None,
             sent: None,
             starting: false,
+            attempted_again: false,
             image_check: None,
         }
     }

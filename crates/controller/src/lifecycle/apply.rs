@@ -14,7 +14,7 @@ use super::on_error::on_error;
 use super::on_event::{on_absent, on_event, on_listed, on_lost};
 use super::on_exit::{CRASH_LOOP, exit_record, on_exit, on_stopped, quote};
 use super::on_failure::{concerned, on_failure};
-use super::record::{clear_error, is_ahead, is_replaced, set_life};
+use super::record::{attempt_again, clear_error, is_ahead, is_replaced, set_life};
 use super::refresh::is_refreshed;
 use super::reload;
 use super::step::{Facts, Input, Note, Outcome, Step};
@@ -86,7 +86,8 @@ fn done(
         (Step::Signal, Outcome::Unseen(path)) => reload::unseen(desired, observed, &path, notes),
         (Step::StopCurrent, Outcome::Seen(seen, _)) => on_stopped(desired, observed, seen.as_deref(), facts, notes),
         (Step::RemoveCurrent, _) => {
-            observed.current = None;
+            let ended = observed.current.take().filter(|ended| ended.attempted_again);
+            observed.current = ended.map(|ended| attempt_again(desired, observed, &ended));
             observed.replace_requested = None;
         }
         (Step::StopPrevious, _) => {
@@ -134,6 +135,7 @@ fn up(observed: &mut ObservedRecord, facts: &Facts<'_>) {
     current.signalled = None;
     current.sent = None;
     current.starting = false;
+    current.attempted_again = false;
     current.ready_once |= !probed;
     current.life = if probed || picked { Life::Unknown } else { Life::Running };
     observed.health = if probed { HealthState::Starting } else { HealthState::None };

@@ -304,11 +304,11 @@ fn start(desired: &DesiredRecord, observed: &mut ObservedRecord, facts: &Facts<'
         observed.restarts += 1;
     }
     observed.phase = Phase::Starting;
-    // Once it is gone, the next attempt is made.
-    if !facts.restarts_in_place
-        && let Some(step) = discard_current(observed)
+    if let Some(current) = &mut observed.current
+        && facts.runs_once.contains(&current.runtime)
     {
-        return Next::Do(step);
+        current.attempted_again = true;
+        return Next::Do(Step::RemoveCurrent);
     }
     started(desired, observed, facts.follow);
     // Whoever dies now cannot know whether it was started.

@@ -1,5 +1,6 @@
 //! Questions about a record, and the small changes of it that several modules here make.
 
+use hythe_runtime::identity;
 use hythe_spec::vocabulary::EventKind;
 use hythe_store::{DesiredRecord, Failure, HealthState, InstanceRecord, Life, ObservedRecord, Phase, Prerequisites};
 use serde_json::json;
@@ -19,7 +20,8 @@ pub(crate) fn is_wanted(current: &InstanceRecord, desired: &DesiredRecord, obser
 pub(crate) fn is_replaced(desired: &DesiredRecord, observed: &ObservedRecord) -> bool {
     observed.current.as_ref().is_some_and(|current| {
         let failed = observed.phase == Phase::Failed && !matches!(current.life, Life::Running | Life::Paused);
-        !is_wanted(current, desired, observed) && current.ready_once && current.life != Life::Pending && !failed
+        let made = current.life != Life::Pending || current.attempted_again;
+        !is_wanted(current, desired, observed) && current.ready_once && made && !failed
     })
 }
 
@@ -64,6 +66,24 @@ pub(crate) fn discard_current(observed: &mut ObservedRecord) -> Option<Step> {
         return None;
     }
     Some(Step::RemoveCurrent)
+}
+
+/// The attempt that takes the place of one that ended, where its runtime starts no instance twice. What is known to be good of the one is of the other.
+pub(crate) fn attempt_again(
+    desired: &DesiredRecord,
+    observed: &mut ObservedRecord,
+    ended: &InstanceRecord,
+) -> InstanceRecord {
+    let newest = ended.generation == observed.generation;
+    let attempt = if newest { observed.attempt.max(ended.attempt) } else { ended.attempt } + 1;
+    if newest {
+        observed.attempt = attempt;
+    }
+    // What another one needs is being seen to: what this one needs was there.
+    observed.prerequisites = if is_ahead(observed) { Prerequisites::Complete } else { Prerequisites::Nothing };
+    let name = identity::instance_name(&desired.name, ended.generation, attempt);
+    let pending = InstanceRecord::pending(&ended.runtime, name, ended.spec.clone(), ended.generation, attempt);
+    InstanceRecord { ready_once: ended.ready_once, attempted_again: true, ..pending }
 }
 
 pub(crate) fn retire_previous(observed: &ObservedRecord) -> Option<Step> {

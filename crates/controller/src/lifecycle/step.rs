@@ -122,8 +122,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) fetching: bool,
     /// One that depends on it and is to stop, and has not yet.
     pub(crate) dependent: Option<String>,
-    /// The current instance can be started again once it has ended; else the next attempt is made.
-    pub(crate) restarts_in_place: bool,
+    /// Runtimes of its instances that start none again once it has ended: there another attempt is made.
+    pub(crate) runs_once: Vec<String>,
     /// Runtimes that do not answer, and why.
     pub(crate) down: &'a [(String, String)],
 }

@@ -229,16 +229,19 @@ impl Worker {
             first_of_service: false,
             fetching: self.fetch.is_some(),
             dependent: None,
-            restarts_in_place: self.restarts_in_place(),
+            runs_once: self.runs_once(),
             down,
         }
     }
 
-    /// Where the runtime does not answer, nothing is started either.
-    fn restarts_in_place(&self) -> bool {
-        let current = self.observed.current.as_ref();
-        let runtime = current.and_then(|current| self.controller.runtimes.get(&current.runtime).ok());
-        runtime.is_none_or(|runtime| runtime.capability().supports(Feature::RestartInPlace))
+    /// Where a runtime does not answer, nothing is started either.
+    fn runs_once(&self) -> Vec<String> {
+        let known = self.observed.current.iter().chain(&self.observed.previous);
+        let runs_once = |name: &&String| {
+            let runtime = self.controller.runtimes.get(name);
+            runtime.is_ok_and(|runtime| !runtime.capability().supports(Feature::RestartInPlace))
+        };
+        known.map(|instance| &instance.runtime).filter(runs_once).cloned().collect()
     }
 
     fn take(&mut self, message: Message) {

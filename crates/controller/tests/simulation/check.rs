@@ -44,6 +44,14 @@ pub(crate) fn history(events: &[Event], silences: &[Silence]) {
     }
 }
 
+/// Where the engine starts nothing again, no instance runs twice.
+pub(crate) fn each_runs_once(events: &[Event]) -> Result<(), String> {
+    let mut started = BTreeSet::new();
+    let mut starts = events.iter().filter(|event| event.kind == EventKind::Started && event.identity.is_some());
+    let twice = starts.find(|event| !started.insert(&event.id.0));
+    twice.map_or(Ok(()), |event| Err(format!("`{}` was started again at {}", event.id.0, event.time)))
+}
+
 /// A generation of web that waits for a generation of the job, both accepted at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Need {

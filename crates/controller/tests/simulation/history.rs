@@ -298,6 +298,9 @@ impl Life {
         self.world.lines.extend(told);
         self.break_silence(None);
         check::history(&events, &self.silences);
+        if !self.world.restarts_in_place {
+            self.complain(check::each_runs_once(&events));
+        }
         self.complain(check::order(&events, &self.world.needs));
         let gone = self.world.controller().undeploy(NAME, true).unwrap();
         let outcome = self.world.outcome(&gone).await;

@@ -25,6 +25,8 @@ enum Lack {
     Job,
     /// The database that it waits for is never healthy.
     Database,
+    /// It is never healthy itself.
+    Health,
     /// Nothing, but the job takes its time.
     Nothing,
 }
@@ -35,7 +37,8 @@ impl Life {
         self.world.chaos.rage(false);
         let first = self.a_good_version().await;
         let serving = self.serving();
-        let lack = *self.rng.pick(&[Lack::Registry, Lack::Image, Lack::Job, Lack::Database, Lack::Nothing]);
+        let lack =
+            *self.rng.pick(&[Lack::Registry, Lack::Image, Lack::Job, Lack::Database, Lack::Health, Lack::Nothing]);
         let alone = self.rng.once_in(2);
         self.world.say(format_args!("deploy a version that lacks {lack:?}, side by side: {alone}"));
         self.version += 1;
@@ -58,7 +61,11 @@ impl Life {
         if !matches!(outcome, Some(Err(_))) {
             self.complain(Err(format!("lacks {lack:?}, and its deploy ends with {outcome:?}")));
         }
-        self.goes_on(lack, &serving, since);
+        if lack == Lack::Health {
+            self.is_rolled_back(&serving);
+        } else {
+            self.goes_on(lack, &serving, since);
+        }
         if self.rng.once_in(2) {
             self.dies_meanwhile(lack).await;
         }
@@ -113,6 +120,18 @@ impl Life {
         }
     }
 
+    /// The version before runs again: the same instance, or where nothing starts again another attempt.
+    fn is_rolled_back(&self, serving: &[String]) {
+        let state = self.world.controller().workload(WEB).unwrap();
+        let runs = state.observed.current.as_ref().map(|current| current.generation);
+        let now = self.serving();
+        let same = now == serving || !self.world.restarts_in_place && now.len() == 1;
+        if state.observed.phase != Phase::Running || runs >= Some(state.desired.generation) || !same {
+            let phase = state.observed.phase;
+            self.complain(Err(format!("rolled back: {serving:?} ran, now {now:?} of generation {runs:?}, {phase:?}")));
+        }
+    }
+
     /// What runs is watched over as before.
     async fn dies_meanwhile(&mut self, lack: Lack) {
         for id in self.serving() {
@@ -130,7 +149,7 @@ impl Life {
         self.world.say(format_args!("what it lacked is there: {lack:?}"));
         let name = match lack {
             Lack::Registry => None,
-            Lack::Image | Lack::Nothing => return,
+            Lack::Image | Lack::Health | Lack::Nothing => return,
             Lack::Job => Some("job"),
             Lack::Database => Some("db"),
         };
@@ -174,6 +193,7 @@ fn broken(lack: Lack, before: u64, (version, wants): (u64, u64), alone: bool) ->
             db.env.insert("VERSION".to_owned(), version.to_string());
             db.health = Some(specs::health("false", &mut crate::rng::Rng::new(version)));
         }
+        Lack::Health => web.health = Some(specs::health("false", &mut crate::rng::Rng::new(version))),
         Lack::Nothing => *job = specs::job("sleep 20; exit 0", version),
     }
     components

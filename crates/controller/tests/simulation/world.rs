@@ -6,7 +6,7 @@ use std::time::Duration;
 use hythe_controller::{Connector, Controller, DeployOptions, OperationHandle, Settings};
 use hythe_driver_memory::Memory;
 use hythe_runtime::layers::Layered;
-use hythe_runtime::{Clock, Error, OpContext, Runtime};
+use hythe_runtime::{Capability, Clock, Error, Feature, OpContext, Runtime};
 use hythe_spec::{RuntimeKind, Service};
 use hythe_store::{OperationState, Store};
 use jiff::Timestamp;
@@ -26,6 +26,8 @@ type Fuse = Arc<Mutex<Option<u64>>>;
 
 pub(crate) struct World {
     pub(crate) memory: Arc<Memory>,
+    /// The engine starts again what has run; otherwise each restart makes the next attempt, as for a pod.
+    pub(crate) restarts_in_place: bool,
     pub(crate) chaos: Arc<Chaos>,
     clock: Clock,
     store: Arc<Store>,
@@ -42,8 +44,16 @@ impl World {
         let clock = Clock::simulated("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
         let known = (0..VERSIONS).map(|version| format!("app:{version}"));
         let images = known.chain((1..=LONGEST).map(|number| format!("new:{number}")));
+        let restarts_in_place = !seed.is_multiple_of(4);
+        let capability = Capability::of(Feature::ALL);
+        let capability = match restarts_in_place {
+            true => capability,
+            false => capability.without(Feature::RestartInPlace, "each instance runs once"),
+        };
+        let memory = Memory::builder().clock(clock.clone()).capability(capability).registry(REGISTRY, images).build();
         let mut world = Self {
-            memory: Memory::builder().clock(clock.clone()).registry(REGISTRY, images).build(),
+            memory,
+            restarts_in_place,
             chaos: Chaos::new(seed),
             clock,
             store: Arc::new(Store::in_memory().unwrap()),

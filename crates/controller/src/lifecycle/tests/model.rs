@@ -150,7 +150,7 @@ impl World {
             first_of_service: true,
             fetching: false,
             dependent: None,
-            restarts_in_place: true,
+            runs_once: Vec::new(),
             down,
         }
     }
