@@ -25,6 +25,8 @@ const LAST_WORDS: usize = 4096;
 const SIZES: usize = 16;
 /// Podman attaches within this time.
 const LINGER: Duration = Duration::from_secs(2);
+/// The exit code of a command that is there, but cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
 
 /// Which streams a session has.
 #[derive(Clone, Copy)]
@@ -186,6 +188,10 @@ fn ended(
         held.stdin.take();
         let heard = words.text();
         let code = exit_code(about, status, &heard)?;
+        if is_podmans_own(code, &heard) && error::is_not_executable(&error::words(&heard).to_lowercase()) {
+            // Podman knows no code for these words of newer OCI runtimes, and passes its own on.
+            return Ok(NOT_EXECUTABLE);
+        }
         match never_ran(about, code, &heard) {
             Some(error) => Err(error),
             None => Ok(code),
@@ -193,10 +199,14 @@ fn ended(
     }
 }
 
+fn is_podmans_own(code: i32, heard: &str) -> bool {
+    matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "))
+}
+
 /// Podman ends with 125 or 255 where it could not even try; a command may do that too, but not with these words last.
 fn never_ran(about: About<'_>, code: i32, heard: &str) -> Option<Error> {
-    let own = matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "));
-    let error = (own && error::is_known(heard)).then(|| error::translate(about, code, heard))?;
+    let known = is_podmans_own(code, heard) && error::is_known(heard);
+    let error = known.then(|| error::translate(about, code, heard))?;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable)
         .then_some(error)
 }

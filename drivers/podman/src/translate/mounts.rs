@@ -5,6 +5,23 @@ use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
 /// Of a memory file system whose mode is not given.
 const TMPFS_MODE: u32 = 0o1777;
+/// Where POSIX shared memory is.
+pub(super) const SHM: &str = "/dev/shm";
+/// How the shared memory that no plan asked for begins; a mount of a plan names its target last.
+const OWN_SHM: &str = "type=tmpfs,dst=/dev/shm,";
+/// Podman's own size of it.
+const SHM_SIZE: ByteSize = ByteSize(65_536_000);
+
+/// Shared memory that stays writable below a root that is not, with the options that podman gives it otherwise.
+pub(super) fn writable_shm(size: Option<ByteSize>) -> String {
+    let size = size.unwrap_or(SHM_SIZE).0;
+    format!("{OWN_SHM}noexec,notmpcopyup,tmpfs-mode={TMPFS_MODE:04o},tmpfs-size={size}")
+}
+
+/// Whether the command line that made an instance has [`writable_shm`], which is no mount of its plan.
+pub(super) fn has_own_shm(words: &[String]) -> bool {
+    words.iter().any(|word| word.strip_prefix("--mount=").is_some_and(|mount| mount.starts_with(OWN_SHM)))
+}
 
 /// Podman reads a mount as one line of CSV.
 pub(super) fn mounted(mount: &Mount) -> String {

@@ -19,6 +19,7 @@ fn settings() -> Settings {
         log_max_size: ByteSize(64 << 20),
         host: "10.0.0.7".parse().ok(),
         default_capabilities: ["CHOWN", "FOWNER"].map(str::to_owned).into(),
+        read_only_shm: false,
         rlimits: ["nofile", "nproc"].map(|name| Ulimit { name: name.to_owned(), soft: 9, hard: 9 }).into(),
     }
 }
