@@ -72,7 +72,7 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
     let options = Options::parse(words)?;
     let programs = Programs::handed_over();
     if let (Some(suite), None) = (&options.suite, &programs) {
-        let root = match root::prepare(suite) {
+        let root = match root::prepare(root::release(suite)?) {
             Err(failure) if options.or_skip => {
                 Findings::without_root(suite, &failure).print();
                 return Ok(());

@@ -86,11 +86,14 @@ impl Programs {
     }
 }
 
+/// A release that has a root.
+pub(super) fn release(name: &str) -> Result<&'static str> {
+    let found = SUITES.into_iter().find(|known| *known == name);
+    found.ok_or_else(|| Failure::usage(format!("no release `{name}`; there are {}", SUITES.join(", "))))
+}
+
 /// Makes the root of a release, where it is not there yet.
 pub(super) fn prepare(suite: &str) -> Result<PathBuf> {
-    let Some(suite) = SUITES.iter().find(|known| **known == suite) else {
-        return Err(Failure::usage(format!("no release `{suite}`; there are {}", SUITES.join(", "))));
-    };
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new("only root enters a root of its own"));
     }
