@@ -65,7 +65,10 @@ const PHRASES: &[Phrase] = &[
         .also("to rootfs at")
         .hint("the image has a file where a directory is mounted, or a directory where a file is: mount it elsewhere"),
     phrase("no such file or directory", ErrorKind::Invalid).also("exec: ").exit(127),
-    phrase("executable file not found", ErrorKind::Invalid).exit(127),
+    phrase("not found", ErrorKind::Invalid).also("executable file").exit(127),
+    // crun's.
+    phrase("` is not a regular file", ErrorKind::Invalid).also("the path `").exit(126),
+    phrase("` exists but it is not executable", ErrorKind::Invalid).also("the path `").exit(126),
     phrase("permission denied", ErrorKind::Invalid).also("exec: ").exit(126),
     phrase("is a directory", ErrorKind::Invalid).also("exec: ").exit(126),
     phrase("exec format error", ErrorKind::Invalid).exit(126).hint("the image is for another processor"),
@@ -305,6 +308,9 @@ mod tests {
         );
         assert_eq!(code("exec: \"x\": executable file not found in $PATH: unknown"), Some(127));
         assert_eq!(code("unable to start container process: exec: \"/etc\": permission denied: unknown"), Some(126));
+        assert_eq!(code("crun: executable file `/x` not found: No such file or directory"), Some(127));
+        assert_eq!(code("crun: the path `/etc` is not a regular file: Operation not permitted"), Some(126));
+        assert_eq!(code("crun: the path `/x` exists but it is not executable: Operation not permitted"), Some(126));
         assert_eq!(code("port is already allocated"), None);
     }
 

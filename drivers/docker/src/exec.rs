@@ -35,6 +35,9 @@ pub(crate) const NO_DETACH: &str = "ctrl-_,ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^,ct
 const REFUSAL: &[u8] = b"OCI runtime exec failed: ";
 /// What dockerd 20.10 writes in place of the output.
 const NO_USER: [&[u8]; 2] = [b"unable to find user ", b"unable to find group "];
+/// What Podman writes before its own words, and its exit code where its OCI runtime did not execute the command.
+const PODMANS_REFUSAL: &[u8] = b"Error: ";
+const PODMANS_OWN: i32 = 125;
 pub(crate) const CHUNK: usize = 64 << 10;
 /// The output may end a little before the engine has settled the exit code.
 const SETTLE_STEP: Duration = Duration::from_millis(10);
@@ -101,8 +104,9 @@ impl Context {
             limit.map_or(Ok(()), |limit| limit.met())?;
             match seen.get() {
                 Some(Refusal::Code(code)) => Ok(*code),
+                Some(Refusal::Podmans(known)) if code == PODMANS_OWN => Ok(*known),
                 Some(Refusal::User(words)) if code == 126 => Err(said("exec", "", words, Some(400))),
-                Some(Refusal::User(_)) | None => Ok(code),
+                Some(Refusal::Podmans(_) | Refusal::User(_)) | None => Ok(code),
             }
         });
         let mut session = session("exec", upgraded, *tty, *stdin, resize, exit);
@@ -173,6 +177,8 @@ struct ExecStart {
 enum Refusal {
     /// With the exit code that says so.
     Code(i32),
+    /// With the exit code that Podman does not tell from its OCI runtime's words; a command might say that too.
+    Podmans(i32),
     /// The image has no such user, in the engine's words; a command might say that too, but not end so.
     User(String),
 }
@@ -188,6 +194,12 @@ fn note_refusal(output: OutputStream, refused: Refused) -> OutputStream {
                 let error = said("exec", "", &String::from_utf8_lossy(&words), None);
                 if let Some(code) = exit_code(&error) {
                     let _ = refused.set(Refusal::Code(code));
+                }
+                Ok((StdStream::Stderr, words))
+            }
+            Ok((StdStream::Stderr, words)) if words.starts_with(PODMANS_REFUSAL) => {
+                if let Some(code) = exit_code(&said("exec", "", &String::from_utf8_lossy(&words), None)) {
+                    let _ = refused.set(Refusal::Podmans(code));
                 }
                 Ok((StdStream::Stderr, words))
             }

@@ -1,8 +1,8 @@
 //! Versions of containers' files, as images of the engine.
 //!
-//! Podman commits under the name, and is told what to undo of the container's settings. dockerd keeps the container's whole configuration, secrets among it, in the
-//! image that it commits (`container_config`), and has no word against it. Its layers are therefore taken over by an image of ours, whose archive has a configuration
-//! and no layer, and the committed one is removed.
+//! Podman commits under the name, and is told what to undo of the container's settings; so does dockerd where its images are containerd's. Where they are its own,
+//! it keeps the container's whole configuration, secrets among it, in the image that it commits (`container_config`), and has no word against it. The layers are
+//! therefore taken over by an image of ours, whose archive has a configuration and no layer, and the committed one is removed.
 
 use std::collections::BTreeMap;
 
@@ -29,6 +29,7 @@ const COMMIT: &str = "snapshot-commit";
 const UNFINISHED: &str = "hythe.snapshot.unfinished";
 /// Podman's own commit: the one of Docker's API knows Docker's format alone, into which Podman 5 writes the whole environment.
 const OCI_COMMIT: &str = "/libpod/commit";
+
 impl ImageDocument {
     fn settings(&self) -> ImageConfig {
         image_config(serde_json::from_value::<ContainerConfig>(self.config.clone()).unwrap_or_default())
@@ -103,9 +104,10 @@ impl Context {
         let lost =
             || Error::new(ErrorKind::Conflict, COMMIT, format!("the image of `{instance}` is missing in the engine"));
         let base = self.image_document(COMMIT, &segment(&container.image)).await?.ok_or_else(lost)?;
-        match self.engine {
-            Engine::Docker => self.commit_and_take_over(&container, &base, request).await?,
-            Engine::Podman => self.commit_under_name(&container, &base, request).await?,
+        if self.engine == Engine::Podman || self.keeps_images_in_containerd().await? {
+            self.commit_under_name(&container, &base, request).await?;
+        } else {
+            self.commit_and_take_over(&container, &base, request).await?;
         }
         let vanished = || broken(COMMIT, &format!("the image `{}` is missing after the commit", request.image));
         self.held(request).await?.ok_or_else(vanished)
@@ -118,17 +120,26 @@ impl Context {
         request: &SnapshotRequest,
     ) -> Result<()> {
         let mut instance = image_config(container.config.clone());
+        // What dockerd is given here, it does not take from the container.
+        let config = if base.config.is_object() { base.config.clone() } else { json!({}) };
         let base = base.settings();
-        instance.env.retain(|key, _| base.env.contains_key(key) || !OWN_VARIABLES.contains(&key.as_str()));
+        let is_podman = self.engine == Engine::Podman;
+        if is_podman {
+            instance.env.retain(|key, _| base.env.contains_key(key) || !OWN_VARIABLES.contains(&key.as_str()));
+        }
         let mut changes = instructions(request, &instance, &base);
         // Podman 5 drops it.
         changes.extend(base.stop_signal.map(|signal| format!("STOPSIGNAL {}", signal.0)));
         let (repository, tag) = (request.image.repository(), request.image.tag.clone().unwrap_or_default());
         let mut query =
             vec![("container", container.id.as_str()), ("repo", &repository), ("tag", &tag), ("pause", "true")];
-        query.push(("format", "oci"));
         query.extend(changes.iter().map(|change| ("changes", change.as_str())));
-        self.commit(container, OCI_COMMIT, &query, &json!({})).await.map(drop)
+        if is_podman {
+            query.push(("format", "oci"));
+            self.commit(container, OCI_COMMIT, &query, &json!({})).await.map(drop)
+        } else {
+            self.commit(container, "/commit", &query, &config).await.map(drop)
+        }
     }
 
     async fn commit_and_take_over(
@@ -137,7 +148,6 @@ impl Context {
         base: &ImageDocument,
         request: &SnapshotRequest,
     ) -> Result<()> {
-        self.check_store().await?;
         let mut labels: BTreeMap<&str, String> =
             container.config.labels.keys().map(|key| (key.as_str(), String::new())).collect();
         labels.insert(UNFINISHED, request.identity.owner.clone());
@@ -212,15 +222,10 @@ impl Context {
         Ok(())
     }
 
-    /// Where containerd keeps the images, an archive must have all their layers.
-    async fn check_store(&self) -> Result<()> {
+    /// Where containerd keeps the images, an archive must have all their layers, and a commit has no `container_config`.
+    async fn keeps_images_in_containerd(&self) -> Result<bool> {
         let info: Info = self.client.get("/info", &[]).await.map_err(|error| translate(COMMIT, "", error))?;
-        if info.keeps_images_in_containerd() {
-            let words = "this dockerd keeps its images in containerd, where snapshots are not supported";
-            return Err(Error::new(ErrorKind::Unsupported, COMMIT, words)
-                .hint("let it keep them itself (`\"features\": {\"containerd-snapshotter\": false}` in daemon.json)"));
-        }
-        Ok(())
+        Ok(info.keeps_images_in_containerd())
     }
 
     /// Removes what an earlier commit of this agent, which died, left half-way.

@@ -1,5 +1,7 @@
-//! Connections to main processes, through `podman attach`, and what it does not report: the exit code (its own is 0),
-//! and where the output really ends (it adds a line feed).
+//! Connections to main processes: the output read from the log, the input given to one `podman attach` that all share.
+//!
+//! A terminal, and what podman keeps no log file of, is reached through a `podman attach` for each session. It reports neither the exit code (its own is
+//! 0) nor where the output really ends (it adds a line feed).
 
 use std::io;
 use std::pin::Pin;
@@ -13,11 +15,13 @@ use hythe_runtime::{
 };
 use tokio::io::AsyncWrite;
 
+use crate::api_types::Container;
 use crate::client::{About, Client};
 use crate::connect::answer_within;
 use crate::driver::Podman;
+use crate::log_output;
+use crate::logs::{IDLE, Monitor};
 use crate::session::Streams;
-use crate::stdin_holder::StdinHolders;
 
 /// How long the main process may outlive the connection to it.
 const ENDING: Duration = Duration::from_secs(5);
@@ -41,25 +45,48 @@ impl Podman {
         }
         let run = container.started().map(|time| time.to_string()).unwrap_or_default();
         if request.stdin {
-            self.ended_inputs.check(instance.as_str(), &run)?;
-            let held = self.stdin_holders.hold(&self.client, instance.as_str());
-            held.map_err(|cause| self.client.not_started(about, cause))?;
+            self.ended_inputs.check(&container.id, &run)?;
+        }
+        if self.local.is_some() && !container.config.tty && container.host_config.log_config.is_file() {
+            return self.by_log(about, &container, request.stdin.then_some(run)).await;
         }
         let mut args = vec!["attach".to_owned(), "--sig-proxy=false".to_owned(), "--detach-keys=".to_owned()];
         args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
         args.push(instance.as_str().to_owned());
-        let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: request.size, outlived: true };
+        let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: request.size };
         let mut session = self.session(about, self.client.command(&args.into()), streams)?;
-        session.stdin = session.stdin.map(|stdin| {
-            ending(stdin, self.stdin_holders.clone(), self.ended_inputs.clone(), (instance.as_str(), &run))
-        });
+        session.stdin = session.stdin.map(|stdin| self.ending(stdin, &container, run));
         session.output = trimmed(session.output);
         session.exit = exit_code(self.client.clone(), instance.clone(), session.exit).boxed();
         Ok(session)
     }
+
+    /// A session whose end ends nothing; with input where the run is named.
+    async fn by_log(&self, about: About<'_>, container: &Container, run: Option<String>) -> Result<Session> {
+        let output = log_output::from_now(container).await?;
+        let stdin = run.map(|run| {
+            let writer = self.stdin_holders.writer(&self.client, &container.id, &run);
+            let writer = writer.map_err(|cause| self.client.not_started(about, cause))?;
+            Ok::<_, Error>(self.ending(Box::pin(writer), container, run))
+        });
+        let monitor = Monitor::of(container.state.conmon_pid);
+        let ended = async move {
+            while monitor.as_ref().is_some_and(|monitor| !monitor.is_over()) {
+                tokio::time::sleep(IDLE).await;
+            }
+            Ok(0)
+        };
+        let exit = exit_code(self.client.clone(), container.instance().into(), ended).boxed();
+        Ok(Session { stdin: stdin.transpose()?, output, resize: None, exit })
+    }
+
+    /// A stdin whose shutting down is noted: no other session writes to it then.
+    fn ending(&self, stdin: Stdin, container: &Container, run: String) -> Stdin {
+        Box::pin(Ending { stdin, ended: self.ended_inputs.clone(), id: container.id.clone(), run })
+    }
 }
 
-/// The main process's exit code once `podman attach` has ended; `Unavailable` where only the connection ended.
+/// The main process's exit code once the session has ended; `Unavailable` where only the connection ended.
 async fn exit_code(client: Client, instance: InstanceRef, attached: impl Future<Output = Result<i32>>) -> Result<i32> {
     attached.await?;
     let about = About { operation: "attach", subject: instance.as_str() };
@@ -75,16 +102,10 @@ async fn exit_code(client: Client, instance: InstanceRef, attached: impl Future<
     })
 }
 
-/// A stdin whose shutting down reaches the process: its holder lets go first.
-fn ending(stdin: Stdin, holders: StdinHolders, ended: EndedInputs, (id, run): (&str, &str)) -> Stdin {
-    Box::pin(Ending { stdin, holders, ended, id: id.to_owned(), run: run.to_owned() })
-}
-
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
 struct Ending {
     stdin: Stdin,
-    holders: StdinHolders,
     ended: EndedInputs,
     id: String,
     run: String,
@@ -100,7 +121,6 @@ impl AsyncWrite for Ending {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.holders.release(&self.id);
         self.ended.note(&self.id, &self.run);
         self.stdin.as_mut().poll_shutdown(cx)
     }

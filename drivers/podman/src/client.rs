@@ -96,7 +96,17 @@ impl Client {
 
     /// The program with arguments, in a process group of its own so that a terminal's signals to the agent do not reach it.
     pub(crate) fn command(&self, invocation: &Invocation) -> Command {
-        let mut command = Command::new(&self.program);
+        self.set_up(Command::new(&self.program), invocation)
+    }
+
+    /// The same, by way of a shell, whose script runs it as `"$@"`.
+    pub(crate) fn command_in_shell(&self, script: &str, invocation: &Invocation) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script, "sh"]).arg(&self.program);
+        self.set_up(command, invocation)
+    }
+
+    fn set_up(&self, mut command: Command, invocation: &Invocation) -> Command {
         command
             .args(&invocation.args)
             .stdin(Stdio::null())

@@ -84,8 +84,13 @@ impl Podman {
             host: capability::host_address(),
             rlimits: self.rlimits.clone(),
             default_capabilities: self.default_capabilities.clone(),
+            read_only_shm: major(&self.info.version).is_none_or(|major| major >= 5),
         }
     }
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
 }
 
 #[async_trait]

@@ -257,8 +257,16 @@ fn file_hint(lower: &str) -> Option<&'static str> {
             "the image has a file where a directory is mounted, or a directory where a file is: mount it elsewhere",
         );
     }
-    let permission = lower.contains("exec: \"") && lower.contains("permission denied");
-    permission.then_some("the command is not an executable file")
+    is_not_executable(lower).then_some("the command is not an executable file")
+}
+
+/// Whether lower-case words of podman or of its OCI runtime say that the command is there, but no executable file.
+/// `exec: "/etc": is a directory` is runc's since 1.1.15; what names a path is crun's.
+pub(crate) fn is_not_executable(lower: &str) -> bool {
+    let of_runc =
+        lower.contains("exec: \"") && ["permission denied", "is a directory"].iter().any(|w| lower.contains(w));
+    let of_crun = ["` is not a regular file", "` exists but it is not executable"].iter().any(|w| lower.contains(w));
+    of_runc || (lower.contains("the path `") && of_crun)
 }
 
 /// Whether a start failed because the image lacks the working directory.

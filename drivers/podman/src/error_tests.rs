@@ -58,6 +58,18 @@ const REAL: &[(&str, ErrorKind)] = &[
     ),
     // podman 5
     (
+        "Error: runc: runc create failed: unable to start container process: exec: \"/etc\": is a directory: OCI runtime error",
+        ErrorKind::Invalid,
+    ),
+    (
+        "Error: crun: the path `/etc` is not a regular file: Operation not permitted: OCI permission denied",
+        ErrorKind::Invalid,
+    ),
+    (
+        "Error: crun: the path `/etc/passwd` exists but it is not executable: Operation not permitted: OCI permission denied",
+        ErrorKind::Invalid,
+    ),
+    (
         "Error: crun: executable file `/no/such` not found: No such file or directory: OCI runtime attempted to invoke a command that was not found",
         ErrorKind::Invalid,
     ),

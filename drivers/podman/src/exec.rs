@@ -21,7 +21,7 @@ impl Exec for Podman {
     async fn exec(&self, cx: &OpContext, instance: &InstanceRef, request: &ExecRequest) -> Result<Session> {
         let about = About { operation: "exec", subject: instance.as_str() };
         request.workdir.as_deref().map_or(Ok(()), |path| check_workdir("exec", path))?;
-        let streams = Streams { tty: request.tty, stdin: request.stdin, size: request.size, outlived: false };
+        let streams = Streams { tty: request.tty, stdin: request.stdin, size: request.size };
         let limit = request.timeout.map(Limit::new).transpose()?;
         let whole = self.whole(cx, "exec", instance).await?;
         let (command, files) = self.client.prepared(about, &exec_call(&whole, request, limit.as_ref())?)?;

@@ -4,6 +4,7 @@
 
 use std::mem;
 
+use bytes::{Bytes, BytesMut};
 use hythe_runtime::{LogLine, MAX_LOG_LINE, OpenLine, StdStream};
 use jiff::Timestamp;
 
@@ -34,19 +35,9 @@ impl LogParser {
     /// Takes the next bytes of the file and hands over the lines that they complete.
     pub(crate) fn feed(&mut self, bytes: &[u8], lines: &mut Vec<LogLine>) {
         self.rest.extend_from_slice(bytes);
-        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
-            // No record is that long: this is no log of conmon's.
-            if self.rest.len() > MAX_LOG_LINE {
-                self.rest.clear();
-            }
-            return;
-        };
-        let tail = self.rest.split_off(end + 1);
-        let whole = mem::replace(&mut self.rest, tail);
-        for line in whole.split(|byte| *byte == b'\n') {
-            if let Some(record) = record(line) {
-                self.take(record, lines);
-            }
+        let whole = whole_records(&mut self.rest);
+        for record in whole.split(|byte| *byte == b'\n').filter_map(record) {
+            self.take(record, lines);
         }
     }
 
@@ -87,6 +78,43 @@ impl LogParser {
     }
 }
 
+/// Takes out the records that are complete.
+fn whole_records(rest: &mut Vec<u8>) -> Vec<u8> {
+    let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+        // No record is that long: this is no log of conmon's.
+        if rest.len() > MAX_LOG_LINE {
+            rest.clear();
+        }
+        return Vec::new();
+    };
+    let tail = rest.split_off(end + 1);
+    mem::replace(rest, tail)
+}
+
+/// Gives back what a process wrote, byte by byte, whether its lines have ended or not.
+#[derive(Debug, Default)]
+pub(crate) struct RawParser {
+    /// Bytes after the last line feed of the file.
+    rest: Vec<u8>,
+}
+
+impl RawParser {
+    /// Takes the next bytes of the file and gives what the process wrote, by stream.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<(StdStream, Bytes)> {
+        self.rest.extend_from_slice(bytes);
+        let mut written: Vec<(StdStream, BytesMut)> = Vec::new();
+        for record in whole_records(&mut self.rest).split(|byte| *byte == b'\n').filter_map(record) {
+            if written.last().is_none_or(|(stream, _)| *stream != record.stream) {
+                written.push((record.stream, BytesMut::new()));
+            }
+            let Some((_, last)) = written.last_mut() else { continue };
+            last.extend_from_slice(record.bytes);
+            last.extend_from_slice(if record.ends { b"\n" } else { b"" });
+        }
+        written.into_iter().map(|(stream, bytes)| (stream, bytes.freeze())).collect()
+    }
+}
+
 fn record(line: &[u8]) -> Option<Record<'_>> {
     let mut fields = line.splitn(4, |byte| *byte == b' ');
     let mut word = || fields.next().and_then(|field| std::str::from_utf8(field).ok());
@@ -121,6 +149,18 @@ mod tests {
             let lines = lines(&file, None, step);
             let expected = [("x", true), ("ab", true), ("", true), ("tail", false)];
             assert_eq!(lines, expected.map(|(line, ended)| (line.to_owned(), ended)));
+        }
+    }
+
+    #[test]
+    fn raw_output_is_what_was_written() {
+        let file = format!("{AT} stdout P > \n{AT} stderr F x\n{AT} stdout F b\n{AT} stdout F \n{AT} stdout P tail\n");
+        for step in [1, 7, 4096] {
+            let (mut parser, mut out, mut err) = (RawParser::default(), Vec::new(), Vec::new());
+            for (stream, bytes) in file.as_bytes().chunks(step).flat_map(|chunk| parser.feed(chunk)) {
+                if stream == StdStream::Stdout { out.extend(bytes) } else { err.extend(bytes) }
+            }
+            assert_eq!((out.as_slice(), err.as_slice()), (&b"> b\n\ntail"[..], &b"x\n"[..]), "{step}");
         }
     }
 

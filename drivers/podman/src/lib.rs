@@ -21,6 +21,7 @@ mod image_load;
 mod images;
 mod k8s_file;
 mod lifecycle;
+mod log_output;
 mod logs;
 mod networks;
 mod observe;

@@ -32,10 +32,10 @@ const QUEUE: usize = 16;
 /// No time that podman writes is longer.
 const LONGEST_STAMP: usize = 64;
 /// Pause between looks at a log that just grew: short, so that no rotation falls between two looks.
-const BUSY: Duration = Duration::from_millis(5);
+pub(crate) const BUSY: Duration = Duration::from_millis(5);
 /// How long the monitor of an ended instance may take for the rest of its last line.
 const LINGER: Duration = Duration::from_secs(2);
-const IDLE: Duration = Duration::from_millis(40);
+pub(crate) const IDLE: Duration = Duration::from_millis(40);
 
 #[async_trait]
 impl Logs for Podman {
@@ -48,7 +48,7 @@ impl Logs for Podman {
         let log = &container.host_config.log_config;
         let (sender, receiver) = mpsc::channel(QUEUE);
         match log.driver.as_str() {
-            "k8s-file" | "json-file" if self.local.is_some() => {
+            _ if log.is_file() && self.local.is_some() => {
                 tokio::spawn(Reader::new(&container, options, sender).read());
             }
             "none" | "passthrough" => return Err(not_kept(about, &log.driver)),
@@ -205,7 +205,7 @@ impl Reader {
     }
 }
 
-async fn open(path: &Path) -> io::Result<Option<File>> {
+pub(crate) async fn open(path: &Path) -> io::Result<Option<File>> {
     match File::open(path).await {
         Err(absent) if absent.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some),
@@ -213,7 +213,7 @@ async fn open(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// The new file, where conmon has put one in place of the one that was read to its end.
-async fn rotated(path: &Path, file: &File) -> io::Result<Option<File>> {
+pub(crate) async fn rotated(path: &Path, file: &File) -> io::Result<Option<File>> {
     let Some(now) = open(path).await? else {
         return Ok(None);
     };
@@ -223,17 +223,17 @@ async fn rotated(path: &Path, file: &File) -> io::Result<Option<File>> {
 
 /// The process that writes the log; it ends after its last line.
 #[derive(Debug)]
-struct Monitor(OwnedFd);
+pub(crate) struct Monitor(OwnedFd);
 
 impl Monitor {
     /// `None` where it is gone already.
-    fn of(conmon: u32) -> Option<Self> {
+    pub(crate) fn of(conmon: u32) -> Option<Self> {
         let process = pidfd::open(conmon)?;
         let name = std::fs::read_to_string(format!("/proc/{conmon}/comm")).ok()?;
         name.starts_with("conmon").then_some(Self(process))
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut watched, Some(&now)).map_or(true, |ready| ready > 0)

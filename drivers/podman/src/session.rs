@@ -2,7 +2,6 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, TryFutureExt, stream};
@@ -10,7 +9,6 @@ use hythe_runtime::{Error, ErrorKind, OutputStream, Result, Session, StdStream, 
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::client::{About, exit_code};
@@ -23,8 +21,8 @@ const CHUNK: usize = 64 * 1024;
 /// How much of podman's last words is kept to tell its failures from the command's.
 const LAST_WORDS: usize = 4096;
 const SIZES: usize = 16;
-/// Podman attaches within this time.
-const LINGER: Duration = Duration::from_secs(2);
+/// The exit code of a command that is there, but cannot be executed.
+const NOT_EXECUTABLE: i32 = 126;
 
 /// Which streams a session has.
 #[derive(Clone, Copy)]
@@ -32,8 +30,6 @@ pub(crate) struct Streams {
     pub(crate) tty: bool,
     pub(crate) stdin: bool,
     pub(crate) size: Option<TerminalSize>,
-    /// The process goes on when the session is dropped, and notices nothing.
-    pub(crate) outlived: bool,
 }
 
 impl Podman {
@@ -46,30 +42,8 @@ impl Podman {
         let words = LastErrorLines::default();
         let output = listened(output, words.clone());
         let stdin = stdin.filter(|_| streams.stdin);
-        let held = Held { child: Some(child), stdin: stdin.clone().filter(|_| streams.outlived) };
-        let exit = ended(held, about, words);
+        let exit = ended(child, about, words);
         Ok(Session { stdin: stdin.map(|stdin| Box::pin(stdin) as _), output, resize, exit: exit.boxed() })
-    }
-}
-
-/// What a session's end holds on to. A dropped session takes podman with it; one to a process that goes on lingers
-/// until its stdin holder is surely connected, since the last connection to end would take the process's stdin with it.
-struct Held {
-    child: Option<Child>,
-    stdin: Option<Stdin>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let (child, stdin) = (self.child.take(), self.stdin.take());
-        if let (Some(_), Ok(runtime)) = (&stdin, Handle::try_current()) {
-            runtime.spawn(async move {
-                tokio::time::sleep(LINGER).await;
-                // Podman is killed before its stdin closes: it passes no end of file on.
-                drop(child);
-                drop(stdin);
-            });
-        }
     }
 }
 
@@ -165,16 +139,13 @@ fn listened(output: OutputStream, words: LastErrorLines) -> OutputStream {
 
 /// The command's exit code, unless podman's own words say that it never ran.
 fn ended(
-    mut held: Held,
+    mut child: Child,
     about: About<'_>,
     words: LastErrorLines,
 ) -> impl Future<Output = Result<i32>> + Send + 'static {
     let (operation, subject) = (about.operation, about.subject.to_owned());
     async move {
         let about = About { operation, subject: &subject };
-        let Some(child) = held.child.as_mut() else {
-            return Err(Error::new(ErrorKind::Internal, operation, format!("`{subject}`: no podman to wait for")));
-        };
         let status: ExitStatus = child
             .wait()
             .map_err(|cause| {
@@ -182,10 +153,12 @@ fn ended(
                     .source(cause)
             })
             .await?;
-        // Nothing is left that could be cut off.
-        held.stdin.take();
         let heard = words.text();
         let code = exit_code(about, status, &heard)?;
+        if is_podmans_own(code, &heard) && error::is_not_executable(&error::words(&heard).to_lowercase()) {
+            // Podman knows no code for these words of newer OCI runtimes, and passes its own on.
+            return Ok(NOT_EXECUTABLE);
+        }
         match never_ran(about, code, &heard) {
             Some(error) => Err(error),
             None => Ok(code),
@@ -193,10 +166,14 @@ fn ended(
     }
 }
 
+fn is_podmans_own(code: i32, heard: &str) -> bool {
+    matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "))
+}
+
 /// Podman ends with 125 or 255 where it could not even try; a command may do that too, but not with these words last.
 fn never_ran(about: About<'_>, code: i32, heard: &str) -> Option<Error> {
-    let own = matches!(code, 125 | 255) && heard.lines().next_back().is_some_and(|line| line.starts_with("Error: "));
-    let error = (own && error::is_known(heard)).then(|| error::translate(about, code, heard))?;
+    let known = is_podmans_own(code, heard) && error::is_known(heard);
+    let error = known.then(|| error::translate(about, code, heard))?;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Unavailable)
         .then_some(error)
 }

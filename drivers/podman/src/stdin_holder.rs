@@ -1,65 +1,61 @@
-//! Keeps the stdin of an attached main process open.
+//! Writes to the stdin of a main process, and keeps it open.
 //!
-//! Conmon closes it when the last connection to it ends, and the process would see the end of file because a user went away.
-//! So one more `podman attach` stays connected: it is told nothing, shows nothing, outlives the agent, and ends with the process.
+//! Conmon closes it when any connection to it ends, and the process would see the end of file because a user went away. So there is one `podman attach` for
+//! each run of an instance, to which all sessions write. It shows nothing, outlives them and the agent, and ends with the process.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::Signal;
+use tokio::net::UnixStream;
 
 use crate::client::{Client, Invocation};
-use crate::pidfd;
 
-/// The holders, by instance.
+/// Gives the program after it the writing end of its own stdin as descriptor 3: it does not end with the agent.
+const WITH_BOTH_ENDS: &str = r#"exec 3>&1 >/dev/null; exec "$@""#;
+
+type Run = (String, String);
+
+/// The writing ends, by instance and start of its run.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct StdinHolders(Arc<Mutex<HashMap<String, Option<OwnedFd>>>>);
+pub(crate) struct StdinHolders(Arc<Mutex<HashMap<Run, Socket>>>);
 
 impl StdinHolders {
-    /// Sees to it that the instance has one.
-    pub(crate) fn hold(&self, client: &Client, id: &str) -> io::Result<()> {
+    /// Another writing end. Dropping it ends nothing; shutting it down is the end of file, after what was written.
+    pub(crate) fn writer(&self, client: &Client, id: &str, run: &str) -> io::Result<UnixStream> {
+        let run = (id.to_owned(), run.to_owned());
         let mut holders = self.all();
-        if holders.contains_key(id) {
-            return Ok(());
-        }
-        let mut child = spawn(client, id)?;
-        holders.insert(id.to_owned(), child.id().and_then(pidfd::open));
-        drop(holders);
-        let (holders, id) = (self.clone(), id.to_owned());
-        tokio::spawn(async move {
-            if let Err(cause) = child.wait().await {
-                tracing::warn!(id, %cause, "a stdin holder cannot be waited for");
+        let ours = match holders.get(&run) {
+            Some(ours) => ours.try_clone()?,
+            None => {
+                let (ours, theirs) = Socket::pair()?;
+                let mut child = spawn(client, id, &ours, theirs)?;
+                holders.insert(run.clone(), ours.try_clone()?);
+                let holders = self.clone();
+                tokio::spawn(async move {
+                    if let Err(cause) = child.wait().await {
+                        tracing::warn!(id = run.0, %cause, "a stdin holder cannot be waited for");
+                    }
+                    holders.all().remove(&run);
+                });
+                ours
             }
-            holders.all().remove(&id);
-        });
-        Ok(())
+        };
+        ours.set_nonblocking(true)?;
+        UnixStream::from_std(ours)
     }
 
-    /// Lets go of the instance's stdin, so that an end of file passes.
-    pub(crate) fn release(&self, id: &str) {
-        if let Some(Some(holder)) = self.all().get(id) {
-            pidfd::signal(holder, Signal::KILL);
-        }
-    }
-
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<OwnedFd>>> {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<Run, Socket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn spawn(client: &Client, id: &str) -> io::Result<tokio::process::Child> {
+fn spawn(client: &Client, id: &str, ours: &Socket, theirs: Socket) -> io::Result<tokio::process::Child> {
     let call = Invocation::from(["attach", "--sig-proxy=false", "--detach-keys=", id]);
-    let mut command = client.command(&call);
-    command.stdin(endless()?).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
-}
-
-/// A stdin that never has anything and never ends: a pipe whose reader holds its writing end too.
-fn endless() -> io::Result<Stdio> {
-    let (reader, _writer) = io::pipe()?;
-    let both = format!("/proc/self/fd/{}", reader.as_raw_fd());
-    Ok(File::options().read(true).write(true).open(both)?.into())
+    let mut command = client.command_in_shell(WITH_BOTH_ENDS, &call);
+    let (ours, theirs) = (OwnedFd::from(ours.try_clone()?), OwnedFd::from(theirs));
+    command.stdin(theirs).stdout(ours).stderr(Stdio::null()).spawn()
 }

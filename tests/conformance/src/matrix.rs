@@ -44,8 +44,10 @@ impl Matrix {
         reasons
     }
 
-    /// The whole table in Markdown, with trials and runtimes in the given order.
-    pub(crate) fn markdown(&self, trials: &[String], subjects: &[&'static str]) -> String {
+    /// The whole table in Markdown, with trials and runtimes in the given order, each with its version, as of a day.
+    pub(crate) fn markdown(&self, trials: &[String], engines: &[(&'static str, String)], day: &str) -> String {
+        let subjects: Vec<&'static str> = engines.iter().map(|(name, _)| *name).collect();
+        let subjects = &subjects;
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reasons: Vec<&str> = Vec::new();
         let mut rows = String::new();
@@ -61,7 +63,7 @@ impl Matrix {
                 }),
             );
         }
-        let mut page = heading(subjects);
+        let mut page = heading(engines, day);
         page.push_str(&rows);
         page.push_str(&counts(&cells, subjects));
         page.push_str(&footnotes(&reasons));
@@ -69,12 +71,15 @@ impl Matrix {
     }
 }
 
-fn heading(subjects: &[&str]) -> String {
-    let mut page = "# Conformance\n\n\
-        What every runtime must do, and whether each does. Written by the conformance suite (`cargo xtask test --accept`); do not edit.\n\n"
-        .to_owned();
-    write_row(&mut page, "trial", subjects.iter().map(ToString::to_string));
-    write_row(&mut page, "---", subjects.iter().map(|_| "---".to_owned()));
+fn heading(engines: &[(&'static str, String)], day: &str) -> String {
+    let mut page = format!(
+        "# Conformance\n\n\
+        What every runtime must do, and whether each does. Written by the conformance suite (`cargo xtask test --accept`); do not edit.\n\n\
+        Run of {day}.\n\n"
+    );
+    write_row(&mut page, "trial", engines.iter().map(|(name, _)| (*name).to_owned()));
+    write_row(&mut page, "---", engines.iter().map(|_| "---".to_owned()));
+    write_row(&mut page, "version", engines.iter().map(|(_, version)| version.clone()));
     page
 }
 

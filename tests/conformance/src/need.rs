@@ -44,6 +44,8 @@ pub(crate) enum Need {
     SizedStart,
     /// An attached terminal has its size before what is typed.
     SizedAttach,
+    /// The host can mount a snapshot.
+    SnapshotMounts,
     /// A C compiler that links statically.
     Compiler,
 }
@@ -74,7 +76,13 @@ impl Need {
                 (subject.registry_auth.is_some(), reason)
             }
             Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
-            Self::Pause | Self::Owners | Self::CopyUp | Self::NetworkedBuild | Self::SizedStart | Self::SizedAttach => {
+            Self::Pause
+            | Self::Owners
+            | Self::CopyUp
+            | Self::NetworkedBuild
+            | Self::SizedStart
+            | Self::SizedAttach
+            | Self::SnapshotMounts => {
                 let lacking = subject.without.iter().find(|(need, _)| *need == self);
                 (lacking.is_none(), lacking.map_or_else(String::new, |(_, why)| (*why).to_owned()))
             }

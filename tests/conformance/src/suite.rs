@@ -1,5 +1,6 @@
 //! The program: connects the runtimes, hands every trial to the test runner, tells what was skipped, writes the matrix.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
     let matrix = Arc::new(Matrix::default());
     let trials = trials::all();
     let mut names: Vec<&'static str> = connected.iter().map(|(name, _)| *name).collect();
+    let versions: BTreeMap<&'static str, String> = connected.iter().map(versioned).collect();
     let tests = connected.into_iter().flat_map(|subject| tests_of(subject, &trials, &tokio, &matrix)).collect();
     keep_panics();
     let conclusion = libtest_mimic::run(arguments, tests);
@@ -62,9 +64,15 @@ fn run(arguments: &Arguments) -> Outcome<ExitCode> {
         println!("skipped {count} x {reason}");
     }
     slow::lines().iter().for_each(|line| println!("{line}"));
-    write_matrix(&matrix, &trials, &names)?;
+    write_matrix(&matrix, &trials, &names, &versions)?;
     let isolated = judge_isolation()?;
     Ok(if rootless && isolated { conclusion.exit_code() } else { ExitCode::FAILURE })
+}
+
+/// A runtime's name and the version of its engine.
+fn versioned((name, subject): &Connected) -> (&'static str, String) {
+    let version = subject.as_ref().map_or_else(|_| String::new(), |subject| subject.runtime.info().version.clone());
+    (*name, version)
 }
 
 /// Whether the embedded runtime is at least as tight as the others of this run; the table goes where `HYTHE_ISOLATION` says.
@@ -122,8 +130,17 @@ fn test_of(trial: Trial, subject: &Arc<Subject>, tokio: &Arc<Tokio>, matrix: &Ar
 }
 
 /// Where `HYTHE_MATRIX` says.
-fn write_matrix(matrix: &Matrix, trials: &[Trial], subjects: &[&'static str]) -> Outcome {
+fn write_matrix(
+    matrix: &Matrix,
+    trials: &[Trial],
+    names: &[&'static str],
+    versions: &BTreeMap<&'static str, String>,
+) -> Outcome {
     let Some(path) = std::env::var_os("HYTHE_MATRIX") else { return Ok(()) };
     let titles: Vec<String> = trials.iter().map(Trial::title).collect();
-    Ok(std::fs::write(path, matrix.markdown(&titles, subjects))?)
+    let day = hythe_runtime::Clock::system().now().strftime("%Y-%m-%d").to_string();
+    // Those that other users ran are this program too.
+    let version = |name: &str| versions.get(name).or_else(|| versions.get("embedded")).cloned().unwrap_or_default();
+    let engines: Vec<_> = names.iter().map(|name| (*name, version(name))).collect();
+    Ok(std::fs::write(path, matrix.markdown(&titles, &engines, &day))?)
 }

@@ -24,6 +24,9 @@ pub(crate) const NEEDS: &[Need] = &[
     ("ip", "iproute2"),
 ];
 
+/// Set, the daemon keeps its images in its containerd, as Docker 29 does by itself; Docker since 24 takes it.
+const CONTAINERD_STORE: &str = "HYTHE_ENV_CONTAINERD_STORE";
+
 /// The name of the daemon's service.
 pub(crate) const SERVICE: &str = "docker";
 
@@ -125,6 +128,7 @@ fn configuration(session: &Session, bridge: &str, socket: &Path) -> Value {
     let pools = session.state.pool.docker_created();
     let pools: Vec<_> = pools.iter().map(|base| json!({ "base": base, "size": 24 })).collect();
     json!({
+        "features": { "containerd-snapshotter": std::env::var_os(CONTAINERD_STORE).is_some() },
         "bridge": bridge,
         "data-root": directory.join("data"),
         "default-address-pools": pools,

@@ -22,11 +22,12 @@ use self::stage::{STAGES, Stage};
 use self::summary::Summary;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask test [--only unit|conformance|e2e] [--whole] [--in trixie] [--keep] [--accept] [--no-retry] [filter]
+cargo xtask test [--only unit|conformance|e2e] [--whole] [--in trixie [--or-skip]] [--keep] [--accept] [--no-retry] [filter ...]
     Brings private engines up, runs the tests, looks for leaks, takes the engines down.
     --only STAGE   run one stage
     --whole        kill the agent at every step on Podman and Docker too; else at a third of them, another each day
     --in SUITE     conformance and e2e against the engines of that Debian, in a root and namespaces of their own
+    --or-skip      where that Debian cannot be installed, count its trials as skipped instead of failing
     --keep         leave the engines up afterwards
     --no-retry     a trial that fails once fails the run; else it is run again, and told as flaky where it then passes
     --accept       commit the conformance matrix and the isolation table of this run to docs/reference";
@@ -38,8 +39,9 @@ struct Options {
     keep: bool,
     accept: bool,
     no_retry: bool,
+    or_skip: bool,
     suite: Option<String>,
-    filter: Option<String>,
+    filters: Vec<String>,
 }
 
 /// What trials use besides engines; those that need what is missing are skipped and say so.
@@ -70,8 +72,15 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
     let options = Options::parse(words)?;
     let programs = Programs::handed_over();
     if let (Some(suite), None) = (&options.suite, &programs) {
-        let built = stage::built()?;
-        return if root::enter(suite, &built, words)? { Ok(()) } else { Err(Failure::already_reported()) };
+        let root = match root::prepare(root::release(suite)?) {
+            Err(failure) if options.or_skip => {
+                Findings::without_root(suite, &failure).print();
+                return Ok(());
+            }
+            prepared => prepared?,
+        };
+        let entered = root::enter(&root, &stage::built()?, words)?;
+        return if entered { Ok(()) } else { Err(Failure::already_reported()) };
     }
     let interrupt = Interrupt::listen()?;
     let mut findings = Findings::default();
@@ -122,7 +131,7 @@ fn run_stages(
     }
     let runs = |stage: &&Stage| options.wants(stage) && programs.is_none_or(|programs| stage.is_built_in(programs));
     let stages: Vec<_> = STAGES.iter().filter(runs).collect();
-    let complete = options.filter.is_none() && findings.skipped.is_empty();
+    let complete = options.filters.is_empty() && findings.skipped.is_empty();
     let writes = complete && stages.iter().any(|stage| stage.writes_matrix);
     let pages = if writes { Matrix::all(options.suite.as_deref()) } else { Vec::new() };
     variables.extend(pages.iter().map(Matrix::variable));
@@ -134,8 +143,12 @@ fn run_stages(
     for stage in stages {
         println!("== {}", stage.name);
         let began = Instant::now();
-        if !stage.run(options.filter.as_deref(), programs, &variables, interrupt, &mut findings.summary)? {
-            findings.problems.push(format!("stage {} failed", stage.name));
+        // The test programs take one filter each time.
+        let filters: Vec<_> = options.filters.iter().map(|filter| Some(filter.as_str())).collect();
+        for filter in if filters.is_empty() { vec![None] } else { filters } {
+            if !stage.run(filter, programs, &variables, interrupt, &mut findings.summary)? {
+                findings.problems.push(format!("stage {} failed", stage.name));
+            }
         }
         findings.times.push((stage.name, began.elapsed()));
         interrupt.check()?;
@@ -166,15 +179,13 @@ impl Options {
                 "--keep" => options.keep = true,
                 "--accept" => options.accept = true,
                 "--no-retry" => options.no_retry = true,
+                "--or-skip" => options.or_skip = true,
                 "--in" => options.suite = Some(words.next().cloned().unwrap_or_default()),
                 "--only" => options.only = Some(Stage::named(words.next().map_or("", String::as_str))?),
                 flag if flag.starts_with('-') => {
                     return Err(Failure::usage(format!("no option `{flag}`\n{USAGE}")));
                 }
-                _ if options.filter.is_some() => {
-                    return Err(Failure::usage("more than one filter"));
-                }
-                filter => options.filter = Some(filter.to_owned()),
+                filter => options.filters.push(filter.to_owned()),
             }
         }
         Ok(options)
@@ -186,6 +197,14 @@ impl Options {
 }
 
 impl Findings {
+    /// Nothing ran, since the root of a release could not be made.
+    fn without_root(suite: &str, failure: &Failure) -> Self {
+        let mut findings = Self::default();
+        findings.summary.skipped = 1;
+        findings.summary.reasons.insert(format!("no root of {suite}: {failure}"), 1);
+        findings
+    }
+
     fn is_good(&self) -> bool {
         self.problems.is_empty() && self.summary.failed == 0
     }

@@ -49,7 +49,8 @@ const PACKAGES: &[&str] = &[
 /// Arguments of `unshare`: everything but users, and nothing of it outlives this process.
 const NAMESPACES: &[&str] =
     &["--net", "--mount", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--propagation", "private"];
-/// Makes the directory `$1` the root with `$2` and `$3` of the host in it, then runs the rest below a pid 1 that reaps.
+/// Makes the directory `$1` the root with `$2` and `$3` of the host in it, then runs the rest below a pid 1 that reaps,
+/// whose blocked signals it does not keep.
 /// A sysfs of its own shows the devices of this network namespace; runc wants a root that is a mount point.
 const ENTER: &str = r#"set -e
 root=$1; checkout=$2; target=$3; shift 3
@@ -66,7 +67,7 @@ pivot_root . .host
 umount -l /.host
 mount --make-rshared /
 ip link set lo up
-exec /usr/bin/catatonit -- "$@"
+exec /usr/bin/catatonit -- env --default-signal "$@"
 "#;
 
 /// Programs of trials that were built outside.
@@ -85,15 +86,22 @@ impl Programs {
     }
 }
 
-/// Runs this program again inside; whether it succeeded.
-pub(super) fn enter(suite: &str, programs: &Programs, words: &[String]) -> Result<bool> {
-    let Some(suite) = SUITES.iter().find(|known| **known == suite) else {
-        return Err(Failure::usage(format!("no release `{suite}`; there are {}", SUITES.join(", "))));
-    };
+/// A release that has a root.
+pub(super) fn release(name: &str) -> Result<&'static str> {
+    let found = SUITES.into_iter().find(|known| *known == name);
+    found.ok_or_else(|| Failure::usage(format!("no release `{name}`; there are {}", SUITES.join(", "))))
+}
+
+/// Makes the root of a release, where it is not there yet.
+pub(super) fn prepare(suite: &str) -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new("only root enters a root of its own"));
     }
-    let root = ensure(suite)?;
+    ensure(suite)
+}
+
+/// Runs this program again inside a root; whether it succeeded.
+pub(super) fn enter(root: &Path, programs: &Programs, words: &[String]) -> Result<bool> {
     let own = std::env::current_exe().context(|| "finding the build directory".into())?;
     let target = own.ancestors().nth(2).unwrap_or(&own).to_path_buf();
     let programs = serde_json::to_string(programs).context(|| "describing the programs".into())?;

@@ -12,7 +12,6 @@ use super::{Engine, Surroundings};
 pub(super) const COVERED: [&str; 3] = ["/run", "/tmp", "/var/tmp"];
 /// Options of a cover; no tmpfs of a plan has both `ro` and `tmpcopyup`.
 pub(super) const COVER: [&str; 2] = ["ro", "tmpcopyup"];
-const DEFAULT_TMPFS_MODE: u32 = 0o1777;
 
 /// Mounts as the API takes them.
 #[derive(Debug, Default)]
@@ -97,7 +96,11 @@ fn tmpfs_options(
 ) -> String {
     let access = if read_only { "ro" } else { "rw" };
     let protections = more.protections().join(",");
-    let mut options = format!("{access},{protections},mode={:o}", mode.unwrap_or(DEFAULT_TMPFS_MODE));
+    let mut options = format!("{access},{protections}");
+    // Without a mode it has that of the directory that it covers, else 1777.
+    if let Some(mode) = mode {
+        options.push_str(&format!(",mode={mode:o}"));
+    }
     for limit in more.limits() {
         options.push_str(&format!(",{limit}"));
     }

@@ -187,6 +187,13 @@ pub(crate) struct LogConfig {
     pub(crate) path: String,
 }
 
+impl LogConfig {
+    /// Whether conmon writes a file of its own format; podman calls it by both names.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.driver.as_str(), "k8s-file" | "json-file")
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct UlimitDocument {

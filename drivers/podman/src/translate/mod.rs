@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) rlimits: Vec<Ulimit>,
     /// Capabilities that podman gives where it is told nothing, without `CAP_`; empty: not known.
     pub(crate) default_capabilities: Vec<String>,
+    /// A read-only root covers the shared memory: Podman since 5.
+    pub(crate) read_only_shm: bool,
 }
 
 /// Which of podman's two verbs.

@@ -3,8 +3,23 @@
 use hythe_runtime::{Error, ErrorKind, Result};
 use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
-/// Of a memory file system whose mode is not given.
-const TMPFS_MODE: u32 = 0o1777;
+/// Where POSIX shared memory is.
+pub(super) const SHM: &str = "/dev/shm";
+/// How the shared memory that no plan asked for begins; a mount of a plan names its target last.
+const OWN_SHM: &str = "type=tmpfs,dst=/dev/shm,";
+/// Podman's own size of it.
+const SHM_SIZE: ByteSize = ByteSize(65_536_000);
+
+/// Shared memory that stays writable below a root that is not, with the options that podman gives it otherwise.
+pub(super) fn writable_shm(size: Option<ByteSize>) -> String {
+    let size = size.unwrap_or(SHM_SIZE).0;
+    format!("{OWN_SHM}noexec,notmpcopyup,tmpfs-mode=1777,tmpfs-size={size}")
+}
+
+/// Whether the command line that made an instance has [`writable_shm`], which is no mount of its plan.
+pub(super) fn has_own_shm(words: &[String]) -> bool {
+    words.iter().any(|word| word.strip_prefix("--mount=").is_some_and(|mount| mount.starts_with(OWN_SHM)))
+}
 
 /// Podman reads a mount as one line of CSV.
 pub(super) fn mounted(mount: &Mount) -> String {
@@ -35,7 +50,8 @@ fn bind_fields(path: &str, propagation: Option<&str>, selinux: Option<char>) -> 
 
 fn tmpfs_fields(size: Option<ByteSize>, mode: Option<u32>, options: &TmpfsOptions) -> Vec<String> {
     let mut fields = vec!["type=tmpfs".to_owned(), "noexec".to_owned(), "notmpcopyup".to_owned()];
-    fields.push(format!("tmpfs-mode={:04o}", mode.unwrap_or(TMPFS_MODE)));
+    // Without a mode it has that of the directory that it covers, else 1777.
+    fields.extend(mode.map(|mode| format!("tmpfs-mode={mode:04o}")));
     fields.extend(size.map(|size| format!("tmpfs-size={}", size.0)));
     fields.extend(options.percent.map(|percent| format!("tmpfs-size={percent}%")));
     fields
@@ -56,8 +72,9 @@ pub(super) fn opened_tmpfs(mount: &Mount) -> Result<Option<String>> {
     let access = if *read_only { "ro" } else { "rw" };
     let size = size.map(|size| format!(",size={}", size.0)).unwrap_or_default();
     let share = options.percent.map(|percent| format!(",size={percent}%")).unwrap_or_default();
-    let (protections, mode) = (options.protections().join(","), mode.unwrap_or(TMPFS_MODE));
-    Ok(Some(format!("{target}:{access},{protections},mode={mode:04o}{size}{share},notmpcopyup")))
+    let mode = mode.map(|mode| format!(",mode={mode:04o}")).unwrap_or_default();
+    let protections = options.protections().join(",");
+    Ok(Some(format!("{target}:{access},{protections}{mode}{size}{share},notmpcopyup")))
 }
 
 pub(super) fn csv(field: &str) -> String {

@@ -9,6 +9,7 @@ use hythe_runtime::{
 use hythe_spec::{ByteSize, Millicores, Millis, Port, Resources, Ulimit};
 use jiff::Timestamp;
 
+use super::mounts::{SHM, has_own_shm};
 use super::{address, digest, filled, setup, split_pair, state, time};
 use crate::api_types::{Binding, Connection, Container, HostConfig, MountDocument, UlimitDocument};
 
@@ -126,6 +127,9 @@ fn mounts(mounts: Vec<MountDocument>, tmpfs: &BTreeMap<String, String>, made_by:
         if all.iter().all(|mount| mount.target != target) {
             all.push(tmpfs_mount(target, &options));
         }
+    }
+    if has_own_shm(made_by) {
+        all.retain(|mount| mount.target != SHM);
     }
     for mount in &mut all {
         mount.given = setup::is_given(made_by, &mount.target);

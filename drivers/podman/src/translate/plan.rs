@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use hythe_runtime::{Attachment, Error, ErrorKind, Plan, PlanNetwork, Result, Security};
 use hythe_spec::{ByteSize, ExtraHost, HostAddress, ImageRef, Mount, Port, Resources, Seccomp, Signal, Ulimit};
 
-use super::mounts::{mounted, opened_tmpfs};
+use super::mounts::{SHM, mounted, opened_tmpfs, writable_shm};
 use super::{Settings, Verb, native_image};
 use crate::client::Invocation;
 use crate::private;
@@ -72,6 +72,9 @@ pub(crate) fn invocation(verb: Verb, plan: &Plan, settings: &Settings) -> Result
     args.mounts(&plan.all_mounts())?;
     args.flag("--read-only", *read_only);
     args.flag("--read-only-tmpfs=false", *read_only);
+    if *read_only && settings.read_only_shm && !plan.all_mounts().iter().any(|mount| mount.target == SHM) {
+        args.pair("--mount", writable_shm(resources.shm_size));
+    }
     args.option("--user", user.as_deref());
     args.option("--workdir", workdir.as_deref());
     args.resources(resources, &settings.rlimits);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use hythe_runtime::{Attachment, Identity, Plan, PlanNetwork, Security};
 use hythe_spec::{
     ByteSize, ExtraHost, HostAddress, LogLimits, Millicores, Millis, Mount, MountSource, Port, Protocol, Resources,
-    Seccomp, Signal, Ulimit,
+    Seccomp, Signal, TmpfsOptions, Ulimit,
 };
 
-use super::mounts::csv;
+use super::mounts::{csv, has_own_shm};
 use super::observed::entrypoint;
 use super::{Settings, Verb, explained, invocation};
 use crate::api_types::{Container, ContainerRow};
@@ -19,6 +19,7 @@ fn settings() -> Settings {
         log_max_size: ByteSize(64 << 20),
         host: "10.0.0.7".parse().ok(),
         default_capabilities: ["CHOWN", "FOWNER"].map(str::to_owned).into(),
+        read_only_shm: false,
         rlimits: ["nofile", "nproc"].map(|name| Ulimit { name: name.to_owned(), soft: 9, hard: 9 }).into(),
     }
 }
@@ -163,6 +164,20 @@ fn an_empty_set_of_capabilities_drops_all() {
     let mut plan = small();
     plan.security.capabilities.clear();
     assert!(arguments(&plan).contains("--cap-drop=ALL") && !arguments(&plan).contains("--cap-add"));
+}
+
+#[test]
+fn shared_memory_stays_writable_below_a_read_only_root_that_covers_it() {
+    let settings = Settings { read_only_shm: true, ..settings() };
+    let shm = |plan: &Plan| {
+        let made =
+            words(&invocation(Verb::Run, plan, &settings).unwrap().args.iter().map(String::as_str).collect::<Vec<_>>());
+        has_own_shm(&made)
+    };
+    let plan = Plan { read_only: true, ..small() };
+    assert!(shm(&plan) && !shm(&small()));
+    let tmpfs = MountSource::Tmpfs { size: None, mode: None, options: TmpfsOptions::default() };
+    assert!(!shm(&Plan { mounts: vec![mount("/dev/shm", tmpfs, false)], ..plan }));
 }
 
 #[test]

@@ -21,7 +21,16 @@ impl DockerHand {
         Self { socket }
     }
 
+    /// Whether its images are its containerd's: it does not say then where their layers are.
+    pub(crate) async fn keeps_images_in_containerd(&self) -> Outcome<bool> {
+        Ok(self.answer("GET", "/info", &Value::Null).await?.contains("io.containerd.snapshotter"))
+    }
+
     async fn ask(&self, method: &str, path: &str, body: &Value) -> Outcome {
+        self.answer(method, path, body).await.map(drop)
+    }
+
+    async fn answer(&self, method: &str, path: &str, body: &Value) -> Outcome<String> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = format!(
             "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -33,7 +42,7 @@ impl DockerHand {
         stream.read_to_end(&mut answer).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split_whitespace().nth(1).unwrap_or_default();
-        if status.starts_with('2') { Ok(()) } else { Err(Failure::new(format!("{method} {path}: {answer}"))) }
+        if status.starts_with('2') { Ok(answer) } else { Err(Failure::new(format!("{method} {path}: {answer}"))) }
     }
 
     async fn post(&self, path: &str) -> Outcome {

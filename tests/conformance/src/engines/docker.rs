@@ -37,12 +37,16 @@ pub(super) async fn subject(
     } else if !takes_sizes(&runtime.probe(&OpContext::default()).await?.version) {
         without.push(SIZED_START);
     }
+    let engine_cli = DockerHand::new(socket.clone());
+    if engine_cli.keeps_images_in_containerd().await? {
+        without.push(SNAPSHOT_MOUNTS);
+    }
     Ok(Subject {
         name,
         runtime,
         real: true,
         image: image.clone(),
-        engine_cli: Some(Box::new(DockerHand::new(socket.clone()))),
+        engine_cli: Some(Box::new(engine_cli)),
         breakable: Some(Box::new(move || Box::pin(breakable(name, socket.clone())))),
         registry: environment.registry.as_ref().map(|registry| registry.address.clone()),
         registry_auth: environment.registry_auth.as_ref().map(|registry| registry.address.clone()),
@@ -56,6 +60,8 @@ fn takes_sizes(version: &str) -> bool {
 }
 
 const SIZED_START: (Need, &str) = (Need::SizedStart, "Docker before 23 sizes a terminal only once its process runs");
+const SNAPSHOT_MOUNTS: (Need, &str) =
+    (Need::SnapshotMounts, "dockerd does not say where the layers of images are that its containerd keeps");
 const COPY_UP: (Need, &str) = (Need::CopyUp, "the engine copies into a volume by names, which may be links by then");
 const BUILD_NETWORK: (Need, &str) =
     (Need::NetworkedBuild, "Podman's Docker-compatible API gives builds the host's network, whatever is asked");

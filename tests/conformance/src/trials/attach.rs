@@ -13,6 +13,9 @@ use crate::fixture::Fixture;
 use crate::need::Need::{Can, Exec, Logs, SizedAttach};
 use crate::trial::trials;
 
+/// A process whose stdin was closed by the end of a session has ended by then.
+const ENDED_BY_THEN: Duration = Duration::from_secs(3);
+
 trials! { "attach":
     a_missing_one_is_not_found [Exec],
     one_that_does_not_run_is_conflict [Exec],
@@ -20,6 +23,8 @@ trials! { "attach":
     stdin_reaches_the_main_process [Exec, Can(Feature::Stdin), Logs],
     the_exit_code_is_reported [Exec, Can(Feature::Stdin)],
     dropping_it_leaves_the_process_alone [Exec, Can(Feature::Stdin), Logs],
+    dropping_one_without_stdin_leaves_stdin_open [Exec, Can(Feature::Stdin), Logs],
+    a_prompt_without_line_feed_arrives [Exec, Can(Feature::Stdin), Logs],
     without_stdin_none_is_given [Exec],
     a_terminal_has_the_size_asked_for_before_anything_is_typed [Exec, Can(Feature::Stdin), Can(Feature::Tty), SizedAttach],
 }
@@ -109,20 +114,49 @@ async fn the_exit_code_is_reported(fixture: &Fixture) -> Outcome {
     Ok(())
 }
 
-async fn dropping_it_leaves_the_process_alone(fixture: &Fixture) -> Outcome {
+/// The process reads on after a session was dropped, however long an engine takes to notice.
+async fn dropped(fixture: &Fixture, stdin: bool) -> Outcome {
     let mut plan = fixture.script("echo ready; while read line; do echo \"got $line\"; done");
     plan.stdin = true;
     let id = fixture.ready(&plan).await?;
-    let session = attach(fixture, &id, true).await?;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut session = attach(fixture, &id, stdin).await?;
+    if let Some(stdin) = &mut session.stdin {
+        stdin.write_all(b"first\n").await?;
+        stdin.flush().await?;
+        fixture.until_line(&id, "got first").await?;
+    } else {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
     drop(session);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(ENDED_BY_THEN).await;
     assert_eq!(fixture.state(&id).await?, State::Running);
     let mut session = attach(fixture, &id, true).await?;
     let mut stdin = session.stdin.take().expect("a stdin");
     stdin.write_all(b"again\n").await?;
     stdin.flush().await?;
     until_text(&mut session, "got again").await?;
+    Ok(())
+}
+
+async fn dropping_it_leaves_the_process_alone(fixture: &Fixture) -> Outcome {
+    dropped(fixture, true).await
+}
+
+async fn dropping_one_without_stdin_leaves_stdin_open(fixture: &Fixture) -> Outcome {
+    dropped(fixture, false).await
+}
+
+async fn a_prompt_without_line_feed_arrives(fixture: &Fixture) -> Outcome {
+    let mut plan = fixture.script("echo ready; while read line; do printf 'more> '; done");
+    plan.stdin = true;
+    let id = fixture.ready(&plan).await?;
+    let mut session = attach(fixture, &id, true).await?;
+    let mut stdin = session.stdin.take().expect("a stdin");
+    for _ in 0..2 {
+        stdin.write_all(b"go\n").await?;
+        stdin.flush().await?;
+        assert_eq!(until_text(&mut session, "more> ").await?, "more> ");
+    }
     Ok(())
 }
 

@@ -14,7 +14,8 @@ use super::build::built;
 use crate::failure::{Failure, Outcome};
 use crate::fixture::{Fixture, volume_mount};
 use crate::need::Need::{
-    EngineCli, Exec, Images, Logs, Owners, Pause, Real, Registry as AtRegistry, Root, Snapshots, Volumes,
+    EngineCli, Exec, Images, Logs, Owners, Pause, Real, Registry as AtRegistry, Root, SnapshotMounts, Snapshots,
+    Volumes,
 };
 use crate::trial::trials;
 
@@ -31,7 +32,7 @@ trials! { "snapshots":
     nothing_secret_is_in_it [Real, Snapshots, Logs, Images, AtRegistry],
     its_instances_are_not_taken_for_its_origin [Snapshots, EngineCli],
     a_writer_is_frozen [Real, Snapshots, Logs, Pause],
-    the_host_can_look_into_it [Real, Root, Snapshots, Logs],
+    the_host_can_look_into_it [Real, Root, Snapshots, Logs, SnapshotMounts],
 }
 
 /// The next attempt of a plan, of another image, running this script.
