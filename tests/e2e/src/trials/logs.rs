@@ -78,7 +78,7 @@ fn go_on_after_a_restart(fixture: &mut Fixture<'_>) {
     );
     let mut follow = fixture.agent.spawn(&["logs", "-f", &fixture.service]);
     fixture.hythe(&["stop", &fixture.service]).ok();
-    let over = std::time::Instant::now() + wait::LIMIT;
+    let over = std::time::Instant::now() + wait::SILENCE;
     while !follow.is_over() && std::time::Instant::now() < over {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
