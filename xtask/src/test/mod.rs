@@ -13,6 +13,7 @@ mod interrupt;
 mod matrix;
 mod pool;
 mod root;
+mod scratch;
 mod stage;
 mod summary;
 

@@ -11,6 +11,7 @@ use super::build;
 use super::interrupt::Interrupt;
 use super::pool::{self, Job};
 use super::root::{self, Programs};
+use super::scratch::Scratch;
 use super::summary::Summary;
 use crate::failure::{Context, Failure, Result};
 
@@ -97,6 +98,10 @@ impl Setting<'_> {
         let mut examples = build::cargo();
         examples.args(["test", "--doc", "--workspace", "--no-fail-fast", "--quiet", "--"]);
         jobs.push(("examples in documentation".to_owned(), self.set(examples)));
+        let scratch = Scratch::new()?;
+        for (_, command) in &mut jobs {
+            command.envs(scratch.variable());
+        }
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let mut is_good = true;
         // One more than processors: some wait for the kernel or for a file system.
@@ -109,7 +114,9 @@ impl Setting<'_> {
                 println!("failed: {}", ended.name);
             }
         })?;
-        Ok(is_good)
+        let left = scratch.left();
+        left.iter().for_each(|name| println!("left in the temporary directory: {name}"));
+        Ok(is_good && left.is_empty())
     }
 }
 
