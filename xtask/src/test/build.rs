@@ -65,16 +65,36 @@ fn package(id: &str, directory: &Path) -> Option<String> {
     name.or_else(|| directory.file_name()?.to_str()).map(str::to_owned)
 }
 
+/// Without what cargo told this program of its own package: libraries whose build reads these variables, such as ring, would be built anew, with all
+/// that needs them, each time that cargo is run by somebody else in between.
 pub(super) fn cargo() -> Command {
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = run::command(&program);
     command.current_dir(checkout());
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| is_of_own_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+fn is_of_own_package(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| variable.starts_with(start))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_is_run_without_variables_of_own_package() {
+        // This test is run by cargo, so they are there.
+        assert!(std::env::vars().any(|(name, _)| is_of_own_package(&name)));
+        let command = cargo();
+        let removed = |name: &str| command.get_envs().any(|(of, value)| of == name && value.is_none());
+        assert!(removed("CARGO_MANIFEST_DIR") && removed("CARGO_PKG_NAME"));
+        assert!(!is_of_own_package("CARGO_TARGET_DIR"));
+    }
 
     #[test]
     fn test_program_of_cargo_message_has_its_package() {
