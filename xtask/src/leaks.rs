@@ -27,10 +27,14 @@ pub(crate) fn on_the_host() -> Result<Leftovers> {
     let mut leftovers = env::leftovers()?;
     leftovers.extend(hythe_host_leaks::all().into_iter().map(|line| format!("embedded {line}")));
     let names = |place| hythe_host_leaks::names(place).into_iter().map(move |name| format!("file {place}/{name}"));
-    let is_ours =
-        |line: &String| line.rsplit('/').next().is_some_and(|name| OURS.iter().any(|of| name.starts_with(of)));
+    let is_ours = |line: &String| line.rsplit('/').next().is_some_and(is_of_a_test);
     leftovers.extend(TEMPORARY.into_iter().flat_map(names).filter(is_ours));
     Ok(leftovers)
+}
+
+/// Whether a directory of this name is one that a test made.
+pub(crate) fn is_of_a_test(name: &str) -> bool {
+    OURS.iter().any(|of| name.starts_with(of))
 }
 
 /// Lines for everything that `look` finds now and that is not in `before`, once given time to go away, and is not left to the engines.

@@ -31,7 +31,13 @@ impl Subject {
 
     pub(crate) fn podman(environment: &Environment) -> Result<Self, String> {
         let podman = environment.podman.as_ref().ok_or_else(|| environment.reason("podman"))?;
-        Ok(Self::podman_at(&podman.program))
+        Ok(Self::podman_at(&podman.program).patient())
+    }
+
+    /// An engine that all trials share is slow while many ask, and not gone.
+    fn patient(mut self) -> Self {
+        self.keys.push_str("connect_timeout = 60000\n");
+        self
     }
 
     /// A podman that is this program.
@@ -43,7 +49,7 @@ impl Subject {
 
     pub(crate) fn docker(environment: &Environment) -> Result<Self, String> {
         let docker = environment.docker.as_ref().ok_or_else(|| environment.reason("docker"))?;
-        Ok(Self::docker_at(&docker.socket))
+        Ok(Self::docker_at(&docker.socket).patient())
     }
 
     /// A Docker behind this socket.

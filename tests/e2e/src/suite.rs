@@ -1,6 +1,7 @@
 //! The program: hands every trial on every runtime to the test runner and tells what was skipped.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +13,10 @@ use crate::subject::Subject;
 use crate::trial::{Trial, caught, keep_panics};
 use crate::trials;
 
-/// Trials at once, unless `--test-threads` says otherwise: engines are slow when many ask.
+/// Trials at once for each processor, unless `--test-threads` says otherwise: they wait for engines more than they compute.
 const THREADS: usize = 2;
+/// Areas whose trials take longest: they begin first, so that none of them is alone in the end.
+const LONGEST: [&str; 5] = ["crash-points", "faults-own-engine", "drift", "demo", "crash"];
 
 /// A runtime and what makes it ready for one trial, or says why it is not there.
 type Named = (&'static str, fn(&Environment) -> Result<Subject, String>);
@@ -22,10 +25,11 @@ type Skips = Arc<Mutex<BTreeMap<String, u32>>>;
 /// Runs the suite with the arguments of this process.
 pub fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(THREADS);
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(THREADS * processors.min(4));
     let environment = Arc::new(Environment::load());
     let skips = Skips::default();
-    let tests = RUNTIMES.iter().flat_map(|runtime| tests_of(*runtime, &environment, &skips)).collect();
+    let tests = tests(&environment, &skips);
     keep_panics();
     let conclusion = libtest_mimic::run(&arguments, tests);
     for (reason, count) in skips.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -43,9 +47,15 @@ const RUNTIMES: [Named; 4] = [
     ("embedded", Subject::embedded),
 ];
 
-fn tests_of(runtime: Named, environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
-    let concerned = trials::all().into_iter().filter(|trial| trial.concerns(runtime.0));
-    concerned.map(|trial| test_of(trial, runtime, environment, skips)).collect()
+/// Each trial on every runtime before the next trial, so that those that run at a time ask different engines.
+fn tests(environment: &Arc<Environment>, skips: &Skips) -> Vec<libtest_mimic::Trial> {
+    let mut trials = trials::all();
+    trials.sort_by_key(|trial| LONGEST.iter().position(|area| *area == trial.area).unwrap_or(LONGEST.len()));
+    let on_each = |trial: Trial| {
+        let concerned = RUNTIMES.into_iter().filter(move |runtime| trial.concerns(runtime.0));
+        concerned.map(move |runtime| test_of(trial, runtime, environment, skips))
+    };
+    trials.into_iter().flat_map(on_each).collect()
 }
 
 fn test_of(

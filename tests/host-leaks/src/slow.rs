@@ -20,6 +20,6 @@ pub fn lines() -> Vec<String> {
     times.sort_unstable_by(|one, other| other.cmp(one));
     let sum: Duration = times.iter().map(|(time, _)| *time).sum();
     let head = format!("{} trials took {:.0} s in sum, the slowest:", times.len(), sum.as_secs_f64());
-    let slowest = times.iter().take(TOLD).map(|(time, title)| format!("{:6.1} s {title}", time.as_secs_f64()));
+    let slowest = times.iter().take(TOLD).map(|(time, title)| format!("took {:6.1} s {title}", time.as_secs_f64()));
     std::iter::once(head).chain(slowest).collect()
 }

@@ -1,5 +1,6 @@
 //! Ctrl-C and polite kills: the running tests are told, and the engines are still taken down.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -10,7 +11,7 @@ use signal_hook::iterator::Signals;
 use crate::failure::{Context, Failure, Result};
 
 /// Listens until the process ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt {
     state: Arc<Mutex<State>>,
 }
@@ -19,8 +20,8 @@ pub(crate) struct Interrupt {
 struct State {
     /// How often we were asked to stop.
     asked: u32,
-    /// The process group of the tests running now.
-    running: Option<Pid>,
+    /// The process groups of the tests running now.
+    running: BTreeSet<i32>,
 }
 
 impl Interrupt {
@@ -32,12 +33,17 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Remembers whom to tell; `None` when nothing runs any more.
-    pub(crate) fn running(&self, group: Option<Pid>) {
-        self.with(|state| state.running = group);
+    /// Remembers a process group that is to be told.
+    pub(crate) fn started(&self, group: Option<Pid>) {
+        self.with(|state| state.running.extend(group.map(Pid::as_raw_pid)));
         if self.check().is_err() {
             self.tell();
         }
+    }
+
+    /// Its leader has ended.
+    pub(crate) fn ended(&self, group: Option<Pid>) {
+        self.with(|state| state.running.retain(|running| Some(*running) != group.map(Pid::as_raw_pid)));
     }
 
     /// An error once we were asked to stop.
@@ -55,9 +61,9 @@ impl Interrupt {
 
     /// The second request is not polite any more.
     fn tell(&self) {
-        let (asked, running) = self.with(|state| (state.asked, state.running));
+        let (asked, running) = self.with(|state| (state.asked, state.running.clone()));
         let signal = if asked > 1 { Signal::KILL } else { Signal::TERM };
-        if let Some(group) = running {
+        for group in running.into_iter().filter_map(Pid::from_raw) {
             let _ = kill_process_group(group, signal);
         }
     }

@@ -8,24 +8,28 @@ use crate::failure::{Failure, Result};
 use crate::leaks;
 use crate::packages::{self, Need};
 
+mod build;
 mod interrupt;
 mod matrix;
+mod pool;
 mod root;
+mod scratch;
 mod stage;
 mod summary;
 
+pub(crate) use self::build::program;
 use self::interrupt::Interrupt;
 use self::matrix::Matrix;
 use self::root::Programs;
-pub(crate) use self::stage::program;
-use self::stage::{STAGES, Stage};
+use self::stage::{STAGES, Setting, Stage};
 use self::summary::Summary;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask test [--only unit|conformance|e2e] [--whole] [--in trixie [--or-skip]] [--keep] [--accept] [--no-retry] [filter ...]
+cargo xtask test [--only unit|conformance|e2e] [--full] [--in trixie [--or-skip]] [--keep] [--accept] [--no-retry] [filter ...]
     Brings private engines up, runs the tests, looks for leaks, takes the engines down.
     --only STAGE   run one stage
-    --whole        kill the agent at every step on Podman and Docker too; else at a third of them, another each day
+    --full         kill the agent at every step on Podman and Docker too, and live as many simulated histories as before a
+                   release; else a share of them, another each day
     --in SUITE     conformance and e2e against the engines of that Debian, in a root and namespaces of their own
     --or-skip      where that Debian cannot be installed, count its trials as skipped instead of failing
     --keep         leave the engines up afterwards
@@ -35,7 +39,7 @@ cargo xtask test [--only unit|conformance|e2e] [--whole] [--in trixie [--or-skip
 #[derive(Debug, Default)]
 struct Options {
     only: Option<&'static Stage>,
-    whole: bool,
+    full: bool,
     keep: bool,
     accept: bool,
     no_retry: bool,
@@ -54,8 +58,10 @@ const NEEDS: &[Need] = &[
     ("newuidmap", "uidmap"),
 ];
 
-/// Chooses the crash points that are tried on engines; the e2e suite says how.
-const CRASH_SEED: &str = "HYTHE_CRASH_SEED";
+/// Chooses the share that is tried of what has too many cases for every run; the suites say how.
+const SEED: &str = "HYTHE_TEST_SEED";
+/// Set: all cases.
+const FULL: &str = "HYTHE_TEST_FULL";
 
 /// Everything one run found out.
 #[derive(Debug, Default)]
@@ -135,18 +141,33 @@ fn run_stages(
     let writes = complete && stages.iter().any(|stage| stage.writes_matrix);
     let pages = if writes { Matrix::all(options.suite.as_deref()) } else { Vec::new() };
     variables.extend(pages.iter().map(Matrix::variable));
-    if !options.whole && std::env::var_os(CRASH_SEED).is_none() {
-        let days = jiff::Timestamp::now().as_second() / 86_400;
-        println!("crash points on engines: a third of them, {CRASH_SEED}={days}");
-        variables.push((CRASH_SEED, PathBuf::from(days.to_string())));
+    if options.full {
+        variables.push((FULL, PathBuf::from("1")));
+    } else {
+        let days = (jiff::Timestamp::now().as_second() / 86_400).to_string();
+        let seed = std::env::var(SEED).unwrap_or(days);
+        println!("a share of the crash points on engines and of the simulated histories: {SEED}={seed}");
+        variables.push((SEED, PathBuf::from(seed)));
     }
+    let built = match programs {
+        Some(_) => None,
+        None => {
+            let began = Instant::now();
+            let built = stage::build(&stages)?;
+            findings.times.push(("build", began.elapsed()));
+            Some(built)
+        }
+    };
+    let Some(programs) = programs.or(built.as_ref()) else { return Ok(()) };
+    let filters: Vec<_> = options.filters.iter().map(|filter| Some(filter.as_str())).collect();
+    let filters = if filters.is_empty() { vec![None] } else { filters };
     for stage in stages {
         println!("== {}", stage.name);
         let began = Instant::now();
         // The test programs take one filter each time.
-        let filters: Vec<_> = options.filters.iter().map(|filter| Some(filter.as_str())).collect();
-        for filter in if filters.is_empty() { vec![None] } else { filters } {
-            if !stage.run(filter, programs, &variables, interrupt, &mut findings.summary)? {
+        for filter in &filters {
+            let setting = Setting { programs, filter: *filter, variables: &variables, interrupt };
+            if !stage.run(&setting, &mut findings.summary)? {
                 findings.problems.push(format!("stage {} failed", stage.name));
             }
         }
@@ -175,7 +196,7 @@ impl Options {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--whole" => options.whole = true,
+                "--full" => options.full = true,
                 "--keep" => options.keep = true,
                 "--accept" => options.accept = true,
                 "--no-retry" => options.no_retry = true,
@@ -230,6 +251,7 @@ impl Findings {
         for (stage, time) in &self.times {
             println!("stage {stage}: {} s", time.as_secs());
         }
+        self.summary.slowest().iter().for_each(|line| println!("{line}"));
         let Summary { passed, failed, skipped, .. } = &self.summary;
         println!("{passed} passed, {failed} failed, {skipped} skipped");
     }

@@ -1,6 +1,5 @@
-//! The stages of a run: which packages, through which cargo command, with whose output read along.
+//! The stages of a run: whose test programs, one after the other or side by side, with their output read along.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -8,40 +7,44 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
+use super::build;
 use super::interrupt::Interrupt;
+use super::pool::{self, Job};
 use super::root::{self, Programs};
+use super::scratch::Scratch;
 use super::summary::Summary;
-use crate::env::checkout;
 use crate::failure::{Context, Failure, Result};
-use crate::run;
 
 /// The packages whose tests are stages of their own.
 const CONFORMANCE: &str = "hythe-conformance";
 const E2E: &str = "hythe-e2e";
+/// Packages whose tests take longest: they start first, so that none of them is alone in the end.
+const LONGEST: [&str; 4] = ["hythe-driver-embedded", "hythe-controller", "hythe-oci", "hythe-network"];
 
 /// Tests that run together.
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) name: &'static str,
-    /// Cargo's selection of packages.
-    packages: &'static [&'static str],
-    /// Whether the tests run the `hythe` program.
-    needs_program: bool,
+    /// The package whose tests these are; none: all others.
+    package: Option<&'static str>,
     /// Whether the tests write a matrix where `HYTHE_MATRIX` says.
     pub(crate) writes_matrix: bool,
 }
 
 /// All stages, in the order they run.
 pub(crate) const STAGES: [Stage; 3] = [
-    Stage {
-        name: "unit",
-        packages: &["--workspace", "--exclude", CONFORMANCE, "--exclude", E2E],
-        needs_program: false,
-        writes_matrix: false,
-    },
-    Stage { name: "conformance", packages: &["--package", CONFORMANCE], needs_program: false, writes_matrix: true },
-    Stage { name: "e2e", packages: &["--package", E2E], needs_program: true, writes_matrix: false },
+    Stage { name: "unit", package: None, writes_matrix: false },
+    Stage { name: "conformance", package: Some(CONFORMANCE), writes_matrix: true },
+    Stage { name: "e2e", package: Some(E2E), writes_matrix: false },
 ];
+
+/// What a stage runs with.
+pub(super) struct Setting<'a> {
+    pub(super) programs: &'a Programs,
+    pub(super) filter: Option<&'a str>,
+    pub(super) variables: &'a [(&'static str, PathBuf)],
+    pub(super) interrupt: &'a Interrupt,
+}
 
 impl Stage {
     pub(crate) fn named(name: &str) -> Result<&'static Self> {
@@ -53,93 +56,89 @@ impl Stage {
 
     /// Whether its programs were built before.
     pub(super) fn is_built_in(&self, programs: &Programs) -> bool {
-        self.packages.iter().any(|package| programs.tests.contains_key(*package))
+        self.package.is_some_and(|package| programs.tests.contains_key(package))
     }
 
-    /// Runs the stage, by cargo or by programs that were built before; true when all succeeded.
-    pub(super) fn run(
-        &self,
-        filter: Option<&str>,
-        programs: Option<&Programs>,
-        variables: &[(&str, PathBuf)],
-        interrupt: &Interrupt,
-        summary: &mut Summary,
-    ) -> Result<bool> {
-        let mut commands = match programs {
-            Some(programs) => {
-                let tests = self.packages.iter().filter_map(|package| programs.tests.get(*package)).flatten();
-                tests.map(root::test).collect()
-            }
-            None => {
-                let mut command = cargo();
-                command.args(["test", "--no-fail-fast"]).args(self.packages).arg("--");
-                vec![command]
-            }
-        };
-        let hythe = match programs {
-            _ if !self.needs_program => None,
-            Some(programs) => Some(programs.hythe.clone()),
-            None => Some(program()?),
-        };
-        let mut well = true;
-        for command in &mut commands {
-            command.envs(variables.iter().map(|(name, value)| (name, value)));
-            command.envs(hythe.iter().map(|hythe| ("HYTHE_BIN", hythe))).args(filter);
-            well &= follow(command, interrupt, |line| summary.read(line))?;
+    /// Runs the stage; true when all succeeded.
+    pub(super) fn run(&self, setting: &Setting<'_>, summary: &mut Summary) -> Result<bool> {
+        let Some(package) = self.package else { return setting.side_by_side(summary) };
+        let mut is_good = true;
+        for test in setting.programs.tests.get(package).into_iter().flatten() {
+            is_good &= follow(&mut setting.command(test), setting.interrupt, |line| summary.read(line))?;
         }
-        Ok(well)
+        Ok(is_good)
     }
 }
 
-/// Builds the `hythe` program, without symbols where `strip` is there, which is half the size to pack and to load, and says where it is. A copy: the
-/// trials that run are not disturbed by whoever builds meanwhile.
-pub(crate) fn program() -> Result<PathBuf> {
-    if !run::passes(cargo().args(["build", "--quiet", "--package", "hythe-cli"]))? {
-        return Err(Failure::new("`hythe` does not build"));
+impl Setting<'_> {
+    fn command(&self, test: &(PathBuf, PathBuf)) -> Command {
+        self.set(root::test(test))
     }
-    let own = std::env::current_exe().context(|| "finding the build directory".into())?;
-    let (built, directory) = (own.with_file_name("hythe"), own.with_file_name("under-test"));
-    let program = directory.join("hythe");
-    std::fs::create_dir_all(&directory).context(|| format!("making `{}`", directory.display()))?;
-    let stripped = run::command("strip").arg("-o").arg(&program).arg(&built).status();
-    if !stripped.is_ok_and(|status| status.success()) {
-        std::fs::copy(&built, &program).context(|| format!("copying `{}`", built.display()))?;
+
+    fn set(&self, mut command: Command) -> Command {
+        command.env("HYTHE_BIN", &self.programs.hythe);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value))).args(self.filter);
+        command
     }
-    Ok(program)
+
+    /// The tests of all packages without a stage of their own, and the examples in documentation.
+    fn side_by_side(&self, summary: &mut Summary) -> Result<bool> {
+        let is_longest = |package: &str| LONGEST.iter().position(|longest| *longest == package);
+        let mut packages: Vec<_> =
+            self.programs.tests.iter().filter(|(package, _)| ![CONFORMANCE, E2E].contains(&package.as_str())).collect();
+        packages.sort_by_key(|(package, _)| is_longest(package).unwrap_or(LONGEST.len()));
+        let program = |package: &String, test: &(PathBuf, PathBuf)| -> Job {
+            let name = test.0.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Without the hash of its features.
+            let name = name.rsplit_once('-').map_or(name.as_str(), |(name, _)| name).to_owned();
+            (format!("{package}, {name}"), self.command(test))
+        };
+        let mut jobs: Vec<Job> =
+            packages.iter().flat_map(|(package, tests)| tests.iter().map(|test| program(package, test))).collect();
+        let mut examples = build::cargo();
+        examples.args(["test", "--doc", "--workspace", "--no-fail-fast", "--quiet", "--"]);
+        jobs.push(("examples in documentation".to_owned(), self.set(examples)));
+        let scratch = Scratch::new()?;
+        for (_, command) in &mut jobs {
+            command.envs(scratch.variable());
+        }
+        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let mut is_good = true;
+        // One more than processors: some wait for the kernel or for a file system.
+        pool::run(jobs, processors + 1, self.interrupt, |ended| {
+            println!("-- {}: {:.1} s\n{}", ended.name, ended.took.as_secs_f64(), ended.output.trim_end());
+            ended.output.lines().for_each(|line| summary.read(line));
+            summary.took(ended.took, &format!("all of {}", ended.name));
+            if !ended.is_good {
+                is_good = false;
+                println!("failed: {}", ended.name);
+            }
+        })?;
+        let left = scratch.left();
+        left.iter().for_each(|name| println!("left in the temporary directory: {name}"));
+        Ok(is_good && left.is_empty())
+    }
+}
+
+/// Builds what the stages run: all of it at once where there are several.
+pub(super) fn build(stages: &[&Stage]) -> Result<Programs> {
+    match stages {
+        [Stage { package: Some(package), .. }] => build::programs(&[package]),
+        _ => build::programs(&[]),
+    }
 }
 
 /// Builds what runs against engines, for a place that has no compiler.
 pub(super) fn built() -> Result<Programs> {
-    let mut tests = BTreeMap::new();
-    for package in [CONFORMANCE, E2E] {
-        let mut command = cargo();
-        command.args(["test", "--no-run", "--quiet", "--message-format=json", "--package", package]);
-        let messages = run::output(&mut command)?;
-        tests.insert(package.to_owned(), messages.lines().filter_map(test_program).collect());
-    }
-    Ok(Programs { hythe: program()?, tests })
-}
-
-/// A test program and the folder of its package, from a message of cargo.
-fn test_program(message: &str) -> Option<(PathBuf, PathBuf)> {
-    let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let manifest = PathBuf::from(message["manifest_path"].as_str()?);
-    message["target"]["kind"].as_array()?.iter().find(|kind| **kind == "test")?;
-    Some((message["executable"].as_str()?.into(), manifest.parent()?.to_owned()))
-}
-
-fn cargo() -> Command {
-    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let mut command = run::command(&program);
-    command.current_dir(checkout());
-    command
+    build::programs(&[CONFORMANCE, E2E])
 }
 
 /// Runs a command in a process group of its own, showing and reading its output line by line.
 fn follow(command: &mut Command, interrupt: &Interrupt, mut read: impl FnMut(&str)) -> Result<bool> {
-    let running = || "running cargo".to_owned();
-    let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().context(running)?;
-    interrupt.running(i32::try_from(child.id()).ok().and_then(Pid::from_raw));
+    let running = || "running the tests".to_owned();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn().context(running)?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    interrupt.started(group);
     let stdout = child.stdout.take().ok_or_else(|| Failure::new("no output to read"))?;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.context(running)?;
@@ -148,6 +147,6 @@ fn follow(command: &mut Command, interrupt: &Interrupt, mut read: impl FnMut(&st
         read(&line);
     }
     let status = child.wait().context(running)?;
-    interrupt.running(None);
+    interrupt.ended(group);
     Ok(status.success())
 }

@@ -1,6 +1,10 @@
 //! Counting what test programs print; libtest and libtest-mimic print the same lines.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How many of the slowest are shown.
+const SLOWEST: usize = 20;
 
 /// Sums over every test program of a run.
 #[derive(Debug, Default)]
@@ -14,6 +18,8 @@ pub(crate) struct Summary {
     pub(crate) failures: Vec<String>,
     /// Names of tests that failed once and passed when they were run again.
     pub(crate) flaky: Vec<String>,
+    /// The slowest trials of each suite, and how long each program of unit tests took.
+    times: Vec<(Duration, String)>,
 }
 
 impl Summary {
@@ -30,7 +36,21 @@ impl Summary {
         } else if let Some((count, reason)) = skipped_at_once(line) {
             self.skipped += count;
             *self.reasons.entry(reason.to_owned()).or_default() += count;
+        } else if let Some((time, name)) = took(line) {
+            self.took(time, name);
         }
+    }
+
+    /// Notes how long something took.
+    pub(crate) fn took(&mut self, time: Duration, name: &str) {
+        self.times.push((time, name.to_owned()));
+    }
+
+    /// One line for each of the slowest over all suites.
+    pub(crate) fn slowest(&self) -> Vec<String> {
+        let mut times: Vec<_> = self.times.iter().collect();
+        times.sort_unstable_by(|one, other| other.cmp(one));
+        times.iter().take(SLOWEST).map(|(time, name)| format!("slow {:6.1} s {name}", time.as_secs_f64())).collect()
     }
 
     fn note(&mut self, name: &str, outcome: &str) {
@@ -46,6 +66,12 @@ impl Summary {
 
 fn outcome(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("test ")?.rsplit_once(" ... ")
+}
+
+/// `took 12.5 s podman::crash::…`, as a suite prints of its slowest.
+fn took(line: &str) -> Option<(Duration, &str)> {
+    let (time, name) = line.strip_prefix("took ")?.trim_start().split_once(" s ")?;
+    Some((Duration::try_from_secs_f64(time.parse().ok()?).ok()?, name))
 }
 
 /// `skipped 7 trials: there is no …`, as a program says that has no way to start them.
@@ -66,6 +92,18 @@ fn count(counts: &str, word: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slowest_of_several_suites_are_sorted_and_bounded() {
+        let mut summary = Summary::default();
+        summary.read("took    2.5 s podman::a");
+        summary.read("took   12.5 s docker::b");
+        summary.read("took nobody knows how long");
+        summary.took(Duration::from_secs(3), "all of c");
+        assert_eq!(summary.slowest(), ["slow   12.5 s docker::b", "slow    3.0 s all of c", "slow    2.5 s podman::a"]);
+        (0..50).for_each(|n| summary.took(Duration::from_millis(n), "d"));
+        assert_eq!(summary.slowest().len(), SLOWEST);
+    }
 
     #[test]
     fn the_closing_lines_are_summed() {

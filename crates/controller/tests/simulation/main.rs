@@ -1,7 +1,8 @@
 //! Whole histories of controller, store and engine in simulated time: faults of every kind, chosen by a seed, and what must hold all the same.
 //!
 //! A seed that fails is printed; `HYTHE_SIM_SEED=<seed> cargo test -p hythe-controller --test simulation -- --nocapture` lives it again and shows it.
-//! `HYTHE_SIM_HISTORIES` says how many are lived.
+//! `HYTHE_SIM_HISTORIES` says how many are lived, `HYTHE_SIM_FIRST` the first seed. Else `HYTHE_TEST_SEED` chooses a part of [`HISTORIES`], and without it
+//! or with `HYTHE_TEST_FULL` all of them are.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod chaos;
@@ -21,6 +22,17 @@ use std::time::Duration;
 
 /// Histories lived unless the environment says otherwise: what a debug build lives in about two minutes on two cores.
 const HISTORIES: u64 = 400;
+/// One in so many where a seed chooses.
+const SHARE: u64 = 4;
+
+/// The first history and how many, unless both are said.
+fn part() -> (u64, u64) {
+    let whole = std::env::var_os("HYTHE_TEST_FULL").is_some();
+    match number("HYTHE_TEST_SEED").filter(|_| !whole) {
+        Some(seed) => (1 + seed % SHARE * (HISTORIES / SHARE), HISTORIES / SHARE),
+        None => (1, HISTORIES),
+    }
+}
 
 /// What one history amounted to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -68,8 +80,9 @@ fn every_history_ends_well() {
         }
         return;
     }
-    let wanted = number("HYTHE_SIM_HISTORIES").unwrap_or(HISTORIES);
-    let first = number("HYTHE_SIM_FIRST").unwrap_or(1);
+    let (first, wanted) = part();
+    let wanted = number("HYTHE_SIM_HISTORIES").unwrap_or(wanted);
+    let first = number("HYTHE_SIM_FIRST").unwrap_or(first);
     let next = AtomicU64::new(first);
     let sums = [const { AtomicU64::new(0) }; 3];
     let worker = || {

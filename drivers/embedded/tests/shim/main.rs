@@ -14,7 +14,7 @@ mod plugins;
 mod snapshots;
 mod traced;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -31,9 +31,9 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments = Arguments::from_args();
-    // They look at the whole machine.
-    arguments.test_threads = Some(1);
-    let trials: Vec<Trial> = [
+    // Each is a process of its own: it waits for its children, whichever they are, and looks at its own memory.
+    arguments.test_threads.get_or_insert(THREADS);
+    let all = [
         deaths::trials(),
         callers::trials(),
         many::trials(),
@@ -42,10 +42,11 @@ fn main() -> ExitCode {
         isolation::trials(),
         filesystem::trials(),
     ]
-    .concat()
-    .into_iter()
-    .map(trial)
-    .collect();
+    .concat();
+    if let Some(code) = alone(&all) {
+        return code;
+    }
+    let trials: Vec<Trial> = all.into_iter().map(trial).collect();
     if let Some(reason) = Harness::missing() {
         println!("skipped {} trials: {reason}", trials.len());
         return ExitCode::SUCCESS;
@@ -53,14 +54,33 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// Trials at once, unless `--test-threads` says otherwise: they wait for the file system and for each other's deaths more than they compute.
+const THREADS: usize = 3;
+
 /// A trial by name.
 type Named = (&'static str, fn());
 
-fn trial((name, act): Named) -> Trial {
+/// The variable that says which trial this process is.
+const ALONE: &str = "HYTHE_TRIAL_ALONE";
+
+/// The trial that this process is, where it is one.
+fn alone(all: &[Named]) -> Option<ExitCode> {
+    let wanted = std::env::var(ALONE).ok()?;
+    let (_, act) = all.iter().find(|(name, _)| *name == wanted)?;
+    act();
+    Some(ExitCode::SUCCESS)
+}
+
+fn trial((name, _): Named) -> Trial {
     Trial::test(name, move || {
-        std::panic::catch_unwind(act).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            Failed::from(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
-        })
+        let output = Command::new("/proc/self/exe").env(ALONE, name).output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        if output.status.success() {
+            // What it counted.
+            out.lines().for_each(|line| println!("{line}"));
+            return Ok(());
+        }
+        Err(Failed::from(format!("it ended with {}\n{out}\n{err}", output.status)))
     })
 }

@@ -101,9 +101,12 @@ pub(crate) fn running(pid: i32, nth: usize, act: impl FnOnce() + Send) -> Became
     ptrace::seize(pid, PLAIN).unwrap();
     ptrace::interrupt(pid).unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(act);
+        let acting = scope.spawn(act);
         // Only for this one: what is done meanwhile has children of its own.
-        Trace { waits_for: Some(pid), ..Trace::until(nth) }.follow(pid, |_| true)
+        let became = Trace { waits_for: Some(pid), ..Trace::until(nth) }.follow(pid, |_| true);
+        // A panic goes on with its own words; the scope would say only that there was one.
+        acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        became
     })
 }
 

@@ -103,8 +103,10 @@ fn two_hundred_run_on_and_are_adopted(fixture: &mut Fixture<'_>) {
     fixture.has_instances(0);
 }
 
-/// Ends the only instance of the service while the agent is away.
+/// Ends the only instance of the service while the agent is away. The kernel drops a signal that the first process of a container has no trap for
+/// yet, so what it says after setting its traps is awaited.
 fn end_behind_its_back(fixture: &mut Fixture<'_>) {
+    wait::until("its traps are set", || fixture.hythe(&["logs", &fixture.service]).out, |out| out.contains("up"));
     let label = fixture.service_label();
     let id = fixture.engine().instances(&label).remove(0);
     fixture.agent.kill();

@@ -78,7 +78,7 @@ fn go_on_after_a_restart(fixture: &mut Fixture<'_>) {
     );
     let mut follow = fixture.agent.spawn(&["logs", "-f", &fixture.service]);
     fixture.hythe(&["stop", &fixture.service]).ok();
-    let over = std::time::Instant::now() + wait::LIMIT;
+    let over = std::time::Instant::now() + wait::SILENCE;
     while !follow.is_over() && std::time::Instant::now() < over {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
@@ -91,7 +91,8 @@ fn lines_that_were_rotated_away_unread_are_reported_missing(fixture: &mut Fixtur
     let script = format!("trap '{much}' USR1; echo up; while :; do sleep 0.1; done");
     let keys = "restart = 'no'\nlogs = { max_size = '16k', max_files = 2 }";
     fixture.deploy(&one(&fixture.service, &script, keys)).ok();
-    assert_eq!(fixture.hythe(&["logs", &fixture.service]).ok().err, "");
+    let logs = || fixture.hythe(&["logs", &fixture.service]).ok();
+    assert_eq!(wait::until("its trap is set", logs, |logs| logs.out.contains("up")).err, "");
     // Nobody takes what it prints until all is written.
     let follow = fixture.agent.spawn(&["logs", "-f", &fixture.service]);
     std::thread::sleep(std::time::Duration::from_secs(1));

@@ -173,8 +173,13 @@ fn of_what_was_just_asked_for_nothing_is_settled() {
     assert!(!is_settled(&world.desired, &world.observed));
 }
 
+/// Histories for each property, other ones in each run.
+fn cases() -> u32 {
+    if std::env::var_os("HYTHE_TEST_FULL").is_some() { 3000 } else { 1000 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn an_explicit_stop_always_wins(history in history()) {

@@ -23,19 +23,28 @@ const NOT_FOUND: i32 = 3;
 impl Look {
     /// Looks once; the reason where the agent did not answer.
     pub(super) fn take(fixture: &Fixture<'_>) -> Result<Self, String> {
+        Self::status(fixture).map(|status| Self::with(fixture, status))
+    }
+
+    /// What the agent says; the reason where it did not answer.
+    pub(super) fn status(fixture: &Fixture<'_>) -> Result<Value, String> {
         let asked = fixture.hythe(&["status", &fixture.service, "--json"]);
-        let status = match asked.code {
-            Some(0) => asked.json(),
-            Some(NOT_FOUND) => Value::Null,
-            _ => return Err(format!("{asked:?}")),
-        };
+        match asked.code {
+            Some(0) => Ok(asked.json()),
+            Some(NOT_FOUND) => Ok(Value::Null),
+            _ => Err(format!("{asked:?}")),
+        }
+    }
+
+    /// What the engine says besides.
+    pub(super) fn with(fixture: &Fixture<'_>, status: Value) -> Self {
         let (engine, label) = (fixture.engine(), fixture.agent.owner_label());
-        Ok(Self {
+        Self {
             status,
             instances: engine.rows(&label),
             networks: engine.networks(&label).len(),
             volumes: engine.volumes(&label).len(),
-        })
+        }
     }
 
     /// The only workload as `ps` would show it.
