@@ -40,6 +40,10 @@ pub(crate) enum Need {
     CopyUp,
     /// The network of a build's commands is as asked.
     NetworkedBuild,
+    /// Images are built.
+    Build,
+    /// Images are pushed.
+    Push,
     /// A terminal has its size when its process starts.
     SizedStart,
     /// An attached terminal has its size before what is typed.
@@ -74,7 +78,14 @@ impl Need {
                 (subject.registry_auth.is_some(), reason)
             }
             Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
-            Self::Pause | Self::Owners | Self::CopyUp | Self::NetworkedBuild | Self::SizedStart | Self::SizedAttach => {
+            Self::Pause
+            | Self::Owners
+            | Self::CopyUp
+            | Self::NetworkedBuild
+            | Self::Build
+            | Self::Push
+            | Self::SizedStart
+            | Self::SizedAttach => {
                 let lacking = subject.without.iter().find(|(need, _)| *need == self);
                 (lacking.is_none(), lacking.map_or_else(String::new, |(_, why)| (*why).to_owned()))
             }
