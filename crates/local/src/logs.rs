@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use hythe_runtime::context::run_blocking;
@@ -173,8 +174,18 @@ impl Reader {
 /// Whether an instance has ended, with all its output in the log. Called where it may block.
 pub type HasEnded = Box<dyn Fn() -> Result<bool> + Send + Sync>;
 
+/// How the end of an instance is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndNotice {
+    /// A file of its directory changes after it.
+    Directory,
+    /// Nothing tells: it is asked for so often.
+    Every(Duration),
+}
+
 struct Follower {
     has_ended: HasEnded,
+    end_notice: EndNotice,
     reader: Reader,
     options: LogOptions,
     notice: Inotify,
@@ -197,16 +208,22 @@ pub async fn logs(
     directory: Directory,
     options: &LogOptions,
     has_ended: HasEnded,
+    end_notice: EndNotice,
 ) -> Result<LogStream> {
     let options = options.clone();
-    let opened = run_blocking("logs", move || open(&directory, options, has_ended));
+    let opened = run_blocking("logs", move || open(&directory, options, has_ended, end_notice));
     let (mut follower, lines) = cx.with_deadline("logs", opened).await?;
     follower.cancel = cx.cancel.clone();
     let first = stream::iter(lines.into_iter().map(Ok));
     Ok(first.chain(stream::unfold(follower, next)).boxed())
 }
 
-fn open(directory: &Directory, options: LogOptions, has_ended: HasEnded) -> Result<(Follower, VecDeque<LogLine>)> {
+fn open(
+    directory: &Directory,
+    options: LogOptions,
+    has_ended: HasEnded,
+    end_notice: EndNotice,
+) -> Result<(Follower, VecDeque<LogLine>)> {
     std::fs::create_dir_all(directory.logs()).context("logs", "open the log")?;
     let changes = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
     let notice = Inotify::of(&[&directory.logs(), directory.path()], changes).context("logs", "watch the log")?;
@@ -215,7 +232,7 @@ fn open(directory: &Directory, options: LogOptions, has_ended: HasEnded) -> Resu
         reader.end_here().context("logs", "read the log")?;
     }
     let cancel = CancellationToken::new();
-    let mut follower = Follower { has_ended, reader, options, notice, cancel, ended: false };
+    let mut follower = Follower { has_ended, end_notice, reader, options, notice, cancel, ended: false };
     let lines = match follower.options.tail {
         Some(tail) => follower.tail(tail)?,
         None => VecDeque::new(),
@@ -285,7 +302,15 @@ async fn next(mut follower: Follower) -> Option<(Result<LogLine>, Follower)> {
             changed = follower.notice.changed() => if changed.is_err() { return None },
             () = follower.cancel.cancelled() => return None,
             () = reached(until) => follower.ended = true,
+            () = due(follower.end_notice) => {}
         }
+    }
+}
+
+async fn due(notice: EndNotice) {
+    match notice {
+        EndNotice::Every(time) => tokio::time::sleep(time).await,
+        EndNotice::Directory => std::future::pending().await,
     }
 }
 

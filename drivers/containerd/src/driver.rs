@@ -111,7 +111,7 @@ impl Runtime for Containerd {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        None
+        Some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {

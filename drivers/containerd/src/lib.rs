@@ -21,6 +21,7 @@ mod lifecycle;
 mod logs;
 mod observe;
 mod record;
+mod stats;
 mod task;
 mod translate;
 mod watch;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hythe_local::logs::logs;
+use hythe_local::logs::{EndNotice, logs};
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::{InstanceRef, LogOptions, LogStream, Logs, OpContext, Result, State};
 
@@ -18,7 +18,7 @@ impl Logs for Embedded {
         let find = run_blocking("logs", move || Ok((context.instances.find("logs", &instance)?, context)));
         let (record, context) = cx.with_deadline("logs", find).await?;
         let directory = context.instances.directory(&record.id);
-        logs(cx, directory, options, Box::new(move || has_ended(&context, &record))).await
+        logs(cx, directory, options, Box::new(move || has_ended(&context, &record)), EndNotice::Directory).await
     }
 }
 
