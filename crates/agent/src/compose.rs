@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hythe_controller::{Connect, Connector};
+use hythe_driver_containerd::Containerd;
 use hythe_driver_docker::Docker;
 use hythe_driver_embedded::Embedded;
 pub use hythe_driver_embedded::shim;
@@ -20,6 +21,7 @@ use crate::{Config, StartError};
 pub(crate) enum RuntimeConfig {
     Podman(hythe_driver_podman::Config),
     Docker(hythe_driver_docker::Config),
+    Containerd(hythe_driver_containerd::Config),
     Embedded(hythe_driver_embedded::Config),
     Memory(hythe_driver_memory::Config),
 }
@@ -29,6 +31,7 @@ impl RuntimeConfig {
         match self {
             Self::Podman(config) => &config.name,
             Self::Docker(config) => &config.name,
+            Self::Containerd(config) => &config.name,
             Self::Embedded(config) => &config.name,
             Self::Memory(config) => &config.name,
         }
@@ -38,6 +41,7 @@ impl RuntimeConfig {
         match self {
             Self::Podman(_) => RuntimeKind::Podman,
             Self::Docker(_) => RuntimeKind::Docker,
+            Self::Containerd(_) => RuntimeKind::Containerd,
             Self::Embedded(_) => RuntimeKind::Embedded,
             Self::Memory(_) => RuntimeKind::Memory,
         }
@@ -92,6 +96,15 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
                 })
             })
         }
+        RuntimeConfig::Containerd(mut config) => {
+            config.allow_privileged &= allow_privileged;
+            Arc::new(move || {
+                let (config, fault) = (config.clone(), fault.clone());
+                Box::pin(async move {
+                    Ok(layered(Arc::<Containerd>::new(hythe_driver_containerd::connect(config).await?), fault))
+                })
+            })
+        }
         RuntimeConfig::Embedded(mut config) => {
             config.allow_privileged &= allow_privileged;
             Arc::new(move || {
@@ -112,12 +125,16 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
     }
 }
 
-/// The embedded runtime keeps its things below the agent's own directory, unless another is configured.
+/// What a runtime keeps on this host is below the agent's own directory, unless another is configured.
 fn placed(runtime: RuntimeConfig, config: &Config) -> RuntimeConfig {
     match runtime {
         RuntimeConfig::Embedded(mut embedded) if embedded.root.as_os_str().is_empty() => {
             embedded.root = config.state_dir.join("embedded");
             RuntimeConfig::Embedded(embedded)
+        }
+        RuntimeConfig::Containerd(mut containerd) if containerd.root.as_os_str().is_empty() => {
+            containerd.root = config.state_dir.join("containerd");
+            RuntimeConfig::Containerd(containerd)
         }
         other => other,
     }

@@ -18,6 +18,9 @@ pub struct Config {
     pub metadata: Value,
     /// Unpacked layers, lowest first.
     pub layers: Vec<PathBuf>,
+    /// How the file system is mounted, where an engine keeps it; then there are no layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rootfs: Vec<RootMount>,
     /// The OCI runtime specification, without root, user, working directory, capabilities and seccomp profile.
     pub spec: Value,
     /// What its main process is besides.
@@ -39,6 +42,17 @@ pub struct Config {
     pub logs: LogBounds,
     /// Directory of the journal.
     pub journal: PathBuf,
+}
+
+/// One mount of a file system that an engine keeps, as mount(2) takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootMount {
+    /// Type of file system: `overlay`, or `bind`.
+    pub kind: String,
+    /// What is mounted.
+    pub source: String,
+    /// Options, with the words `ro`, `rw`, `bind` and `rbind` among them.
+    pub options: Vec<String>,
 }
 
 /// A process to execute, as far as this crate sees to it itself.

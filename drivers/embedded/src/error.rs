@@ -1,32 +1,9 @@
 //! Errors of the system, the image store and the shim in the vocabulary of the seam.
 
-use std::fmt;
-use std::io;
-
+pub(crate) use hythe_local::IoContext;
 use hythe_oci::Kind;
-use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_runtime::{Error, ErrorKind};
 use hythe_shim::{ShimError, ShimErrorKind};
-
-/// Errors of files and processes, with what was being done.
-pub(crate) trait IoContext<T> {
-    /// `what` finishes "cannot".
-    fn context(self, operation: &'static str, what: impl fmt::Display) -> Result<T>;
-}
-
-impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
-    fn context(self, operation: &'static str, what: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| {
-            let error = error.into();
-            let kind = match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::OutOfMemory => {
-                    ErrorKind::Exhausted
-                }
-                _ => ErrorKind::Unavailable,
-            };
-            Error::new(kind, operation, format!("cannot {what}: {error}")).source(error)
-        })
-    }
-}
 
 /// What a shim says.
 pub(crate) fn from_shim(operation: &'static str, fault: &ShimError) -> Error {

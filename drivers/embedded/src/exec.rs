@@ -187,7 +187,7 @@ fn of_terminal(operation: &'static str, terminal: OwnedFd, with_stdin: bool, end
     let what = "use the terminal";
     rustix::fs::fcntl_setfl(&terminal, rustix::fs::OFlags::NONBLOCK).context(operation, what)?;
     let copy = || terminal.try_clone().context(operation, what);
-    let end = |fd: OwnedFd| crate::inotify::registered(File::from(fd)).map(Terminal).context(operation, what);
+    let end = |fd: OwnedFd| hythe_local::inotify::registered(File::from(fd)).map(Terminal).context(operation, what);
     let (reading, sizing) = (end(copy()?)?, copy()?);
     let stdin = with_stdin.then(|| end(copy()?)).transpose()?;
     let (sender, mut sizes) = mpsc::channel::<TerminalSize>(4);

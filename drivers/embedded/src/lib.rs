@@ -19,7 +19,6 @@ mod idmap;
 mod image_load;
 mod image_volumes;
 mod images;
-mod inotify;
 mod instance_files;
 mod instances;
 mod lifecycle;

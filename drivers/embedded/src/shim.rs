@@ -19,7 +19,7 @@ pub fn shim(arguments: impl IntoIterator<Item = OsString>) -> Option<i32> {
     }
     let directory = PathBuf::from(directory);
     match verb.to_str()? {
-        verb @ ("start" | "recover") => Some(hythe_shim::run(verb, &directory, &mut Hook::default())),
+        verb @ ("start" | "recover" | "task") => Some(hythe_shim::run(verb, &directory, &mut Hook::default())),
         namespace::PAUSE => Some(namespace::pause(&directory)),
         userns_exec::USERNS_EXEC => Some(userns_exec::run(&directory)),
         _ => None,

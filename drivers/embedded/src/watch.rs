@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::error::IoContext;
-use crate::inotify::Inotify;
 use crate::translate::exit;
+use hythe_local::inotify::Inotify;
 
 /// How often it is looked whether the journal is still where it was: the kernel does not tell of a directory that is moved with what it is in.
 const LOOK: Duration = Duration::from_secs(5);

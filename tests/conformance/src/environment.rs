@@ -14,6 +14,9 @@ pub(crate) struct Environment {
     pub(crate) podman: Option<Program>,
     pub(crate) docker: Option<Socket>,
     pub(crate) podman_api: Option<Socket>,
+    /// A containerd of its own, not the one below Docker.
+    #[serde(rename = "own_containerd")]
+    pub(crate) containerd: Option<Socket>,
     pub(crate) registry: Option<Registry>,
     pub(crate) registry_auth: Option<Registry>,
 }

@@ -40,6 +40,10 @@ pub(crate) enum Need {
     CopyUp,
     /// The network of a build's commands is as asked.
     NetworkedBuild,
+    /// Images are built.
+    Build,
+    /// Images are pushed.
+    Push,
     /// A terminal has its size when its process starts.
     SizedStart,
     /// An attached terminal has its size before what is typed.
@@ -80,6 +84,8 @@ impl Need {
             | Self::Owners
             | Self::CopyUp
             | Self::NetworkedBuild
+            | Self::Build
+            | Self::Push
             | Self::SizedStart
             | Self::SizedAttach
             | Self::SnapshotMounts => {

@@ -85,6 +85,10 @@ impl Layout {
         self.root.join("podman.sock")
     }
 
+    pub(crate) fn containerd(&self) -> PathBuf {
+        self.root.join("containerd")
+    }
+
     pub(crate) fn docker(&self) -> PathBuf {
         self.root.join("docker")
     }

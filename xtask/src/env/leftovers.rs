@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::layout::Layout;
 use super::state::State;
-use super::{docker, firewall, links, podman, process, sweep};
+use super::{containerd, docker, firewall, links, podman, process, sweep};
 use crate::failure::Result;
 
 /// One line per container, network, volume, mount, process and interface.
@@ -28,11 +28,13 @@ fn of_engines(state: &State, layout: &Layout) -> Vec<String> {
     let description = &state.description;
     let podman = description.podman.as_ref().map(|podman| podman::objects(&podman.program));
     let docker = description.docker.as_ref().map(|docker| docker::objects(&docker.socket));
+    let containerd = description.own_containerd.as_ref().map(|daemon| containerd::objects(&daemon.socket));
     let interfaces = links::bridges(state.pool).into_iter().chain(links::cables(state.pool));
     let rules = firewall::leftovers(&layout.id(), state.pool).into_iter();
     podman
         .into_iter()
         .chain(docker)
+        .chain(containerd)
         .flatten()
         .chain(interfaces.map(|name| format!("interface {name}")))
         .chain(rules.map(|rule| format!("firewall {rule}")))

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::failure::{Context, Failure, Result};
 use crate::packages::{self, Need};
 
+mod containerd;
 mod docker;
 mod firewall;
 mod host_changes;
@@ -33,7 +34,7 @@ use self::session::Session;
 pub(crate) use self::tar::Archive;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask env up|down|status [podman] [podman-api] [docker] [registry] [--json]
+cargo xtask env up|down|status [podman] [podman-api] [docker] [containerd] [registry] [--json]
     Starts private engines, ends them, or says which are up. Without names: all of them.
     --json (status)   print env.json, the description tests read";
 
@@ -49,7 +50,7 @@ struct Engine {
 }
 
 /// In the order of coming up; down goes backwards.
-const ENGINES: [Engine; 4] = [
+const ENGINES: [Engine; 5] = [
     Engine { name: "registry", needs: registry::NEEDS, rootless: Some(&[]), up: registry::up, down: registry::down },
     Engine {
         name: "podman",
@@ -66,6 +67,7 @@ const ENGINES: [Engine; 4] = [
         down: podman::down_api,
     },
     Engine { name: "docker", needs: docker::NEEDS, rootless: None, up: docker::up, down: docker::down },
+    Engine { name: "containerd", needs: containerd::NEEDS, rootless: None, up: containerd::up, down: containerd::down },
 ];
 
 /// Runs `env` with the words after it.

@@ -26,6 +26,9 @@ pub(crate) struct Description {
     /// The containerd that belongs to that dockerd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) containerd: Option<Socket>,
+    /// One that belongs to nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) own_containerd: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<Registry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +76,8 @@ pub(crate) struct State {
 impl State {
     /// A name, and a place or a reason, for every engine that was asked for.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let Description { podman, podman_api, docker, registry, registry_auth, skipped, .. } = &self.description;
+        let Description { podman, podman_api, docker, registry, registry_auth, own_containerd, skipped, .. } =
+            &self.description;
         let program = |podman: &Program| podman.program.display().to_string();
         let socket = |engine: &Socket| engine.socket.display().to_string();
         let address = |registry: &Registry| registry.address.clone();
@@ -81,6 +85,7 @@ impl State {
             ("podman", podman.as_ref().map(program)),
             ("podman-api", podman_api.as_ref().map(socket)),
             ("docker", docker.as_ref().map(socket)),
+            ("containerd", own_containerd.as_ref().map(socket)),
             ("registry", registry.as_ref().map(address)),
             ("registry-auth", registry_auth.as_ref().map(address)),
         ];

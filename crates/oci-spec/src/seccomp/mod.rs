@@ -5,6 +5,7 @@
 //! for each other action.
 
 mod document;
+mod runtime;
 mod standard;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ pub use seccompiler::BpfProgram;
 use seccompiler::{SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 
 pub use document::parse;
+pub use runtime::standard_document;
 pub use standard::standard;
 
 /// Calls by number, with the conditions under which a group's action is meant; no condition: always.

@@ -9,11 +9,11 @@ use syscalls::Sysno;
 
 use super::{Group, Profile, Rules, add, number};
 
-const EPERM: u32 = 1;
-const ENOSYS: u32 = 38;
+pub(super) const EPERM: u32 = 1;
+pub(super) const ENOSYS: u32 = 38;
 
 /// The last call (`fchmodat2`) that was looked at; later ones are unknown.
-const LAST_KNOWN: u32 = 452;
+pub(super) const LAST_KNOWN: u32 = 452;
 
 /// Refused whatever is given: keys of the kernel, other kernels, memory policy of others, what nobody has used for decades.
 const NEVER: &[&str] = &[
@@ -88,21 +88,26 @@ const GUARDED: &[(&[&str], &[&str])] = &[
 ];
 
 /// `clone` flags that make namespaces.
-const NAMESPACES: u64 = 0x7e02_0000;
+pub(super) const NAMESPACES: u64 = 0x7e02_0000;
 /// Personalities that change nothing dangerous: Linux, 32 bit, with old `uname`, both, and only asking.
-const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+pub(super) const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// Sockets to a hypervisor.
-const AF_VSOCK: u64 = 40;
+pub(super) const AF_VSOCK: u64 = 40;
+
+/// Calls that are refused whatever their arguments.
+pub(super) fn refused(capabilities: &[String]) -> Vec<&'static str> {
+    let has = |names: &[&str]| names.iter().any(|name| capabilities.iter().any(|given| given == name));
+    let guarded = GUARDED.iter().filter(|(needs, _)| !has(needs)).flat_map(|(_, calls)| calls.iter());
+    NEVER.iter().chain(guarded).copied().collect()
+}
 
 /// The profile for a process with these capabilities (without `CAP_`).
 ///
 /// # Errors
 /// None is known; `seccompiler` could refuse a condition.
 pub fn standard(capabilities: &[String]) -> Result<Profile, String> {
-    let has = |names: &[&str]| names.iter().any(|name| capabilities.iter().any(|given| given == name));
-    let mut refused: Vec<&str> = NEVER.to_vec();
-    refused.extend(GUARDED.iter().filter(|(needs, _)| !has(needs)).flat_map(|(_, calls)| calls.iter().copied()));
-    let is_admin = has(&["SYS_ADMIN"]);
+    let refused = refused(capabilities);
+    let is_admin = capabilities.iter().any(|given| given == "SYS_ADMIN");
     let mut allowed = Rules::new();
     let mut eperm = Rules::new();
     let mut enosys = Rules::new();

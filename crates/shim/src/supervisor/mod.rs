@@ -16,6 +16,7 @@ mod output;
 mod payload;
 mod prepare;
 mod recovery;
+mod task;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -106,7 +107,7 @@ pub enum Report {
     Failed(ShimError),
 }
 
-/// The whole life of a shim for `directory`: `start` or `recover`. Ends in a process of its own; the one called returns at once.
+/// The whole life of a shim for `directory`: `start` or `recover`; `task` for one whose container is a task of containerd. Ends in a process of its own; the one called returns at once.
 ///
 /// Must be called by a process with one thread, which does nothing else.
 pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
@@ -169,6 +170,7 @@ fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result
     }
     match verb {
         "start" => event_loop::run(directory, &config, network, joined.as_ref()).map(|()| None),
+        "task" => task::run(directory, &config).map(|()| None),
         _ => Ok(Some(Report::Done)),
     }
 }

@@ -111,6 +111,7 @@ pub(crate) fn shim_config(
         id: instance.id.clone(),
         metadata: instance.metadata.clone(),
         layers: instance.layers.clone(),
+        rootfs: Vec::new(),
         spec: specification(operation, plan, command, instance, &host.spec)?,
         process: Process {
             arguments: command.arguments(),

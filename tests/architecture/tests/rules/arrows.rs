@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shim", &["host"]),
     // `shim` for the link and the subnet by which an unprivileged user's packets leave.
     ("network", &["host", "runtime", "shim", "spec"]),
+    ("local", &["runtime", "shim"]),
     ("api", &["spec"]),
     ("client", &["api", "spec"]),
     ("controller", &["runtime", "store", "spec"]),
@@ -23,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["host", "api", "spec", "controller", "discovery", "runtime", "store", "oci", "drivers/*"]),
     // `oci` for what is done with images without any agent.
     ("cli", &["host", "client", "api", "spec", "agent", "oci"]),
-    ("drivers/*", &["runtime", "oci", "oci-spec", "network", "shim", "spec"]),
+    ("drivers/*", &["runtime", "oci", "oci-spec", "local", "network", "shim", "spec"]),
     // `oci` for archives of images to be loaded, `network` for whether plugins are there, `traces` for the unprivileged users that it has.
     ("tests/conformance", &["runtime", "spec", "oci", "network", "drivers/*", "tests/host-leaks"]),
     // The embedded runtime has no program of its own by which its trials could act behind the agent's back.

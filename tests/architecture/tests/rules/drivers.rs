@@ -46,6 +46,16 @@ const OPTIONAL: &[&str] = &["api_types", "attach", "build", "context", "image_lo
 /// What one driver alone needs, and why.
 const OWN: &[(&str, &[(&str, &str)])] = &[
     (
+        "containerd",
+        &[
+            ("content", "its content store and snapshots"),
+            ("instance_files", "hosts, resolv.conf and hostname"),
+            ("keeper", "a process of ours keeps the streams of tasks"),
+            ("record", "what an instance was made as, in its container"),
+            ("task", "a container and its task are two things"),
+        ],
+    ),
+    (
         "docker",
         &[
             ("discover", "the places where an engine may listen"),
@@ -62,7 +72,6 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
             ("checks", "no engine checks a plan"),
             ("idmap", "files of subordinate ids"),
             ("image_volumes", "no engine makes the volumes of images"),
-            ("inotify", "changes of files are its events"),
             ("instance_files", "hosts, resolv.conf and hostname"),
             ("instances", "its own records on disk"),
             ("network_hook", "the shim attaches networks"),

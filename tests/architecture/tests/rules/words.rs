@@ -124,6 +124,8 @@ const MESSAGES: &[&str] = &[
     "crates/shim/src/",
     "crates/spec/src/",
     "crates/store/src/",
+    "crates/local/src/",
+    "drivers/containerd/src/",
     "drivers/docker/src/",
     "drivers/embedded/src/",
     "drivers/memory/src/",

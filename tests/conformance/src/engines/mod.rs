@@ -1,5 +1,6 @@
 //! The real engines.
 
+mod containerd;
 mod docker;
 mod embedded;
 mod embedded_image;
@@ -22,6 +23,9 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
     }
     if let Some(engine) = &environment.podman_api {
         subjects.push(("podman-api", docker::subject("podman-api", engine, environment, image).await));
+    }
+    if let Some(engine) = environment.containerd.as_ref().filter(|_| rustix::process::geteuid().is_root()) {
+        subjects.push(("containerd", containerd::subject(engine, environment, image).await));
     }
     for (name, network) in [("embedded", NetworkBy::Native), (embedded::BY_PLUGINS, NetworkBy::Cni)] {
         if let Some(subject) = embedded::subject(environment, image, network).await.transpose() {

@@ -8,16 +8,16 @@ use tokio::sync::mpsc;
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::Fixture;
-use crate::need::Need::{Images, Logs};
+use crate::need::Need::{Build, Images, Logs};
 use crate::trial::trials;
 
 trials! { "build":
-    a_small_image_is_built_and_runs [Images, Logs],
-    its_output_is_progress [Images],
-    a_failing_step_is_invalid_with_its_last_lines [Images],
-    a_missing_dockerfile_is_invalid [Images],
-    arguments_and_labels_reach_it [Images, Logs],
-    two_at_once_both_succeed [Images],
+    a_small_image_is_built_and_runs [Images, Logs, Build],
+    its_output_is_progress [Images, Build],
+    a_failing_step_is_invalid_with_its_last_lines [Images, Build],
+    a_missing_dockerfile_is_invalid [Images, Build],
+    arguments_and_labels_reach_it [Images, Logs, Build],
+    two_at_once_both_succeed [Images, Build],
 }
 
 /// Builds an image of the trial from the test image and these instructions.

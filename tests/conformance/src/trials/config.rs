@@ -7,17 +7,17 @@ use hythe_spec::{Millis, Signal};
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::{Fixture, words};
-use crate::need::Need::{Can, Exec, Images, Logs};
+use crate::need::Need::{Build, Can, Exec, Images, Logs};
 use crate::trial::trials;
 use crate::trials::build::built;
 
 trials! { "config":
-    the_images_own_command_runs [Logs, Images],
-    command_replaces_the_images [Logs, Images],
-    entrypoint_drops_the_images_command [Logs, Images],
-    entrypoint_and_command_are_joined [Logs, Images],
-    an_empty_entrypoint_is_none [Logs, Images],
-    the_images_environment_user_workdir_and_signal_hold [Logs, Exec, Images],
+    the_images_own_command_runs [Logs, Images, Build],
+    command_replaces_the_images [Logs, Images, Build],
+    entrypoint_drops_the_images_command [Logs, Images, Build],
+    entrypoint_and_command_are_joined [Logs, Images, Build],
+    an_empty_entrypoint_is_none [Logs, Images, Build],
+    the_images_environment_user_workdir_and_signal_hold [Logs, Exec, Images, Build],
     arguments_are_not_touched [Logs],
     env_reaches_the_process [Logs],
     env_keeps_odd_values [Exec],
@@ -34,7 +34,7 @@ trials! { "config":
     no_stdin_is_the_end_of_file [Logs],
     inspect_gives_back_what_was_asked [Can(Feature::User)],
     inspect_reports_how_it_was_set_up [Can(Feature::Tty), Can(Feature::Stdin), Can(Feature::HostNetwork), Can(Feature::CapabilitySet)],
-    an_image_reports_what_it_says_of_its_process [Images],
+    an_image_reports_what_it_says_of_its_process [Images, Build],
     explain_says_the_same_twice_and_makes_nothing [],
     explain_masks_secrets [],
 }

@@ -7,7 +7,7 @@ use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::{Fixture, bind_mount, volume_mount};
-use crate::need::Need::{Can, Cannot, Exec, Images, Logs, Owners, Real, Snapshots, Volumes};
+use crate::need::Need::{Build, Can, Cannot, Exec, Images, Logs, Owners, Real, Snapshots, Volumes};
 use crate::trial::trials;
 use crate::trials::build::built;
 
@@ -26,14 +26,14 @@ trials! { "files":
     tmpfs_over_a_file_of_the_image_is_invalid [Real, Can(Feature::Tmpfs)],
     tmpfs_is_gone_after_a_restart [Exec, Can(Feature::Tmpfs), Can(Feature::RestartInPlace)],
     a_volume_outlives_its_instance [Logs, Volumes],
-    a_volume_takes_up_what_the_image_has [Logs, Volumes, Images],
-    a_used_volume_keeps_its_own [Logs, Volumes, Images],
-    a_volume_takes_up_the_owner [Real, Logs, Volumes, Images, Owners],
+    a_volume_takes_up_what_the_image_has [Logs, Volumes, Images, Build],
+    a_used_volume_keeps_its_own [Logs, Volumes, Images, Build],
+    a_volume_takes_up_the_owner [Real, Logs, Volumes, Images, Owners, Build],
     a_volume_can_be_read_only [Logs, Volumes],
-    a_volume_of_the_image_is_no_part_of_the_root [Real, Logs, Images],
-    a_volume_of_the_image_goes_with_its_instance [Real, Logs, Images, Volumes],
-    a_volume_of_the_image_is_in_no_snapshot [Real, Logs, Images, Snapshots],
-    a_volume_of_the_image_gives_way_to_a_named_one [Real, Logs, Images, Volumes],
+    a_volume_of_the_image_is_no_part_of_the_root [Real, Logs, Images, Build],
+    a_volume_of_the_image_goes_with_its_instance [Real, Logs, Images, Volumes, Build],
+    a_volume_of_the_image_is_in_no_snapshot [Real, Logs, Images, Snapshots, Build],
+    a_volume_of_the_image_gives_way_to_a_named_one [Real, Logs, Images, Volumes, Build],
     two_instances_share_a_volume [Exec, Volumes],
     a_host_directory_is_read_and_written [Logs, Can(Feature::Binds)],
     a_host_file_is_read [Logs, Can(Feature::Binds)],

@@ -9,7 +9,7 @@ use tar::{Builder, EntryType, Header};
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::{Fixture, bind_mount, volume_mount};
-use crate::need::Need::{Can, CopyUp, Images, Logs, NetworkedBuild, Owners, Real, Volumes};
+use crate::need::Need::{Build, Can, CopyUp, Images, Logs, NetworkedBuild, Owners, Real, Volumes};
 use crate::trial::trials;
 use crate::trials::build::{build, built};
 use crate::trials::load::{image_archive, load};
@@ -21,13 +21,13 @@ trials! { "filesystem_isolation":
     raise_of_own_limits_fails [Real, Logs, Can(Feature::MemoryLimit), Can(Feature::PidsLimit)],
     create_with_mount_on_kernel_files_is_invalid [Can(Feature::Tmpfs)],
     create_without_pids_is_limited_to_2048 [Real, Logs, Can(Feature::PidsLimit)],
-    copy_up_beside_racing_links_leaves_host_alone [Real, Images, Logs, Volumes, CopyUp],
-    tmpfs_over_directory_has_its_mode [Real, Images, Logs, Can(Feature::Tmpfs)],
-    bind_of_file_onto_dangling_link_is_read [Real, Images, Logs, Can(Feature::Binds)],
-    build_by_default_has_network_of_its_own [Real, Images, NetworkedBuild],
-    build_with_network_host_has_the_hosts [Real, Images],
-    build_with_network_none_has_no_route [Real, Images, NetworkedBuild],
-    build_has_no_more_than_dockers_capabilities [Real, Images],
+    copy_up_beside_racing_links_leaves_host_alone [Real, Images, Logs, Volumes, CopyUp, Build],
+    tmpfs_over_directory_has_its_mode [Real, Images, Logs, Can(Feature::Tmpfs), Build],
+    bind_of_file_onto_dangling_link_is_read [Real, Images, Logs, Can(Feature::Binds), Build],
+    build_by_default_has_network_of_its_own [Real, Images, NetworkedBuild, Build],
+    build_with_network_host_has_the_hosts [Real, Images, Build],
+    build_with_network_none_has_no_route [Real, Images, NetworkedBuild, Build],
+    build_has_no_more_than_dockers_capabilities [Real, Images, Build],
 }
 
 /// A block device that this process can open, by its numbers; else the first loop device, which opens on most hosts.

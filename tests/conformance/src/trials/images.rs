@@ -6,36 +6,36 @@ use tokio::sync::mpsc;
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::Fixture;
-use crate::need::Need::{Can, Images, Logs, Registry, RegistryAuth};
+use crate::need::Need::{Build, Can, Images, Logs, Push, Registry, RegistryAuth};
 use crate::trial::trials;
 
 trials! { "images":
     one_that_is_there_is_reported [Images],
     a_missing_one_is_not_found [Images],
     the_list_has_it [Images],
-    a_tag_is_one_more_name [Images],
+    a_tag_is_one_more_name [Images, Build],
     a_tag_of_a_missing_one_is_not_found [Images],
-    removing_a_name_leaves_the_others [Images],
+    removing_a_name_leaves_the_others [Images, Build],
     removing_an_absent_one_is_success [Images],
-    removing_a_used_one_is_conflict [Images],
-    image_that_lost_its_name_is_unused_until_discarded [Images],
-    image_of_stopped_instance_is_not_unused_and_not_discarded [Images],
-    named_image_is_unused_but_not_discarded [Images],
+    removing_a_used_one_is_conflict [Images, Build],
+    image_that_lost_its_name_is_unused_until_discarded [Images, Build],
+    image_of_stopped_instance_is_not_unused_and_not_discarded [Images, Build],
+    named_image_is_unused_but_not_discarded [Images, Build],
     discarding_absent_one_is_success [Images],
-    a_pull_fetches_and_reports [Images, Registry],
-    a_pull_of_what_is_there_is_success [Images, Registry],
-    a_pull_for_this_host_says_so [Images, Registry, Can(Feature::Platform)],
-    an_image_for_this_host_runs [Images, Can(Feature::Platform)],
-    two_pulls_at_once_both_succeed [Images, Registry],
+    a_pull_fetches_and_reports [Images, Registry, Build, Push],
+    a_pull_of_what_is_there_is_success [Images, Registry, Build, Push],
+    a_pull_for_this_host_says_so [Images, Registry, Can(Feature::Platform), Build, Push],
+    an_image_for_this_host_runs [Images, Can(Feature::Platform), Build],
+    two_pulls_at_once_both_succeed [Images, Registry, Build, Push],
     a_pull_of_an_absent_one_is_not_found [Images, Registry],
     a_pull_from_nowhere_is_unavailable [Images],
     pull_of_image_built_here_and_absent_is_not_found [Images],
     a_pull_without_credentials_is_unauthorized [Images, RegistryAuth],
-    a_push_can_be_resolved_and_pulled_by_digest [Images, Registry, Logs],
-    a_push_of_a_missing_one_is_not_found [Images, Registry],
+    a_push_can_be_resolved_and_pulled_by_digest [Images, Registry, Logs, Build, Push],
+    a_push_of_a_missing_one_is_not_found [Images, Registry, Push],
     resolving_an_absent_one_is_not_found [Images, Registry],
     resolving_from_nowhere_is_unavailable [Images],
-    resolving_downloads_nothing [Images, Registry],
+    resolving_downloads_nothing [Images, Registry, Build, Push],
 }
 
 fn silent() -> mpsc::Sender<Progress> {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::failure::{Failure, Outcome, refused};
 use crate::fixture::{Executed, Fixture, drain, words};
-use crate::need::Need::{Can, Exec, Images, Logs, Real};
+use crate::need::Need::{Build, Can, Exec, Images, Logs, Real};
 use crate::trial::trials;
 use crate::trials::build::{build, built};
 
@@ -21,9 +21,9 @@ trials! { "process_isolation":
     workdir_through_link_of_proc_does_not_escape [Real, Logs],
     exec_workdir_through_link_of_proc_does_not_escape [Real, Exec],
     exec_workdir_in_proc_is_invalid [Exec],
-    workdir_of_image_through_link_of_proc_does_not_escape [Real, Logs, Images],
-    build_step_in_workdir_through_link_of_proc_does_not_escape [Real, Images],
-    entrypoint_script_run_by_proc_self_exe_reaches_no_program_of_the_host [Real, Logs, Images],
+    workdir_of_image_through_link_of_proc_does_not_escape [Real, Logs, Images, Build],
+    build_step_in_workdir_through_link_of_proc_does_not_escape [Real, Images, Build],
+    entrypoint_script_run_by_proc_self_exe_reaches_no_program_of_the_host [Real, Logs, Images, Build],
     exec_with_missing_workdir_is_126_or_127 [Real, Exec],
     exec_with_missing_user_is_invalid [Exec],
     signals_are_neither_ignored_nor_blocked [Real, Logs, Exec],

@@ -14,8 +14,8 @@ use super::build::built;
 use crate::failure::{Failure, Outcome};
 use crate::fixture::{Fixture, volume_mount};
 use crate::need::Need::{
-    EngineCli, Exec, Images, Logs, Owners, Pause, Real, Registry as AtRegistry, Root, SnapshotMounts, Snapshots,
-    Volumes,
+    Build, EngineCli, Exec, Images, Logs, Owners, Pause, Push, Real, Registry as AtRegistry, Root, SnapshotMounts,
+    Snapshots, Volumes,
 };
 use crate::trial::trials;
 
@@ -28,8 +28,8 @@ trials! { "snapshots":
     modes_links_and_deletions_come_back [Real, Snapshots, Logs],
     owners_come_back [Real, Snapshots, Logs, Owners],
     what_is_mounted_is_not_in_it [Snapshots, Logs, Volumes],
-    settings_are_those_of_the_image [Snapshots, Images, Exec],
-    nothing_secret_is_in_it [Real, Snapshots, Logs, Images, AtRegistry],
+    settings_are_those_of_the_image [Snapshots, Images, Exec, Build],
+    nothing_secret_is_in_it [Real, Snapshots, Logs, Images, AtRegistry, Push],
     its_instances_are_not_taken_for_its_origin [Snapshots, EngineCli],
     a_writer_is_frozen [Real, Snapshots, Logs, Pause],
     the_host_can_look_into_it [Real, Root, Snapshots, Logs, SnapshotMounts],

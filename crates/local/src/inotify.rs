@@ -9,7 +9,10 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 /// A descriptor with the reactor.
-pub(crate) fn registered<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+///
+/// # Errors
+/// There is no reactor, or it is full.
+pub fn registered<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: what is registered owns its descriptor, always gives the same, and is closed only when dropped, after it was taken out again.
     #[expect(unsafe_code, reason = "a type can give any number as its descriptor; those here give their own")]
     let registered = unsafe { AsyncFd::register(owner) };
@@ -18,11 +21,14 @@ pub(crate) fn registered<T: AsFd + AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> 
 
 /// A watch on some directories.
 #[derive(Debug)]
-pub(crate) struct Inotify(AsyncFd<OwnedFd>);
+pub struct Inotify(AsyncFd<OwnedFd>);
 
 impl Inotify {
     /// Of these directories, from now on.
-    pub(crate) fn of(directories: &[&Path], changes: WatchFlags) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// A directory cannot be watched.
+    pub fn of(directories: &[&Path], changes: WatchFlags) -> io::Result<Self> {
         let watcher = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         for directory in directories {
             inotify::add_watch(&watcher, *directory, changes)?;
@@ -31,7 +37,10 @@ impl Inotify {
     }
 
     /// Waits until something has changed since the last time.
-    pub(crate) async fn changed(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The watch is of no more use.
+    pub async fn changed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.0.readable().await?;
             let drained = ready.try_io(|watcher| {

@@ -1,0 +1,68 @@
+//! What every facet works on.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hythe_local::IoContext;
+use hythe_oci::Registry;
+use hythe_oci_spec::Host;
+use hythe_runtime::context::run_blocking;
+use hythe_runtime::{Capability, Result, RuntimeInfo};
+use hythe_shim::Directory;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::Config;
+use crate::client::Client;
+
+/// Everything of one containerd.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) info: RuntimeInfo,
+    pub(crate) capability: Capability,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) config: Config,
+    /// As an absolute path.
+    pub(crate) root: PathBuf,
+    pub(crate) client: Client,
+    pub(crate) registry: Registry,
+    pub(crate) host: Host,
+}
+
+/// How facets share it.
+pub(crate) type SharedContext = Arc<Context>;
+
+impl Context {
+    pub(crate) fn directory(&self, id: &str) -> Directory {
+        Directory::new(self.root.join("instances").join(id))
+    }
+
+    /// Held while instances are made or removed, over all processes.
+    pub(crate) async fn lock(&self, operation: &'static str) -> Result<File> {
+        locked(operation, self.root.join("lock")).await
+    }
+
+    /// Held while one instance is started or removed, over all processes.
+    pub(crate) async fn lock_instance(&self, operation: &'static str, id: &str) -> Result<File> {
+        let directory = self.directory(id);
+        let path = directory.path().to_owned();
+        // Its directory may be lost, and is made again.
+        std::fs::create_dir_all(&path).context(operation, format_args!("make `{}`", path.display()))?;
+        locked(operation, directory.at("turn")).await
+    }
+}
+
+async fn locked(operation: &'static str, path: PathBuf) -> Result<File> {
+    run_blocking(operation, move || {
+        let what = || format!("lock `{}`", path.display());
+        let file = File::options().create(true).truncate(false).write(true).open(&path).context(operation, what())?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).context(operation, what()),
+            }
+        }
+    })
+    .await
+}

@@ -1,0 +1,127 @@
+//! A plan in the words of the OCI runtime specification and of the supervisor. Pure.
+
+use hythe_oci_spec::{Command, Host, Paths, Spec, seccomp, spec};
+use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
+use hythe_shim::record::{Config, Granted, LogBounds, Process, RootMount};
+use hythe_spec::{Device, LogLimits, Seccomp};
+use serde_json::Value;
+
+const LOG_SEGMENTS: u64 = 5;
+
+/// The instance that a plan is translated for.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) paths: Paths,
+    pub(crate) rootfs: Vec<RootMount>,
+    /// Bytes of a log segment where a plan does not say.
+    pub(crate) log_segment: u64,
+}
+
+/// What the supervisor is given, the specification among it.
+pub(crate) fn supervisor_config(
+    operation: &'static str,
+    plan: &Plan,
+    command: &Command,
+    instance: &Instance,
+    host: &Host,
+) -> Result<Config> {
+    let Plan {
+        identity: _,
+        image: _,
+        entrypoint: _,
+        command: _,
+        env: _,
+        annotations: _,
+        // Refused by capability.
+        ports: _,
+        mounts: _,
+        secrets: _,
+        user: _,
+        workdir: _,
+        hostname: _,
+        network,
+        // In the instance's files.
+        dns: _,
+        extra_hosts: _,
+        dns_search: _,
+        dns_options: _,
+        group_add,
+        sysctls: _,
+        devices,
+        logs,
+        platform: _,
+        // The agent probes.
+        health: _,
+        stop_signal: _,
+        stop_grace: _,
+        resources: _,
+        read_only: _,
+        init: _,
+        tty,
+        stdin: _,
+        security,
+        outbound: _,
+        inbound: _,
+    } = plan;
+    Ok(Config {
+        id: instance.id.clone(),
+        metadata: Value::Null,
+        layers: Vec::new(),
+        rootfs: instance.rootfs.clone(),
+        spec: specification(operation, plan, command, instance, host)?,
+        process: Process {
+            arguments: command.arguments(),
+            user: command.user.clone(),
+            groups: group_add.clone(),
+            workdir: command.workdir.clone(),
+            capabilities: host.capabilities_of(security),
+            no_new_privileges: security.no_new_privileges && !security.privileged,
+            filters: Vec::new(),
+            init: false,
+            tty: *tty,
+            stdin: false,
+        },
+        copy_up: Vec::new(),
+        devices: devices.iter().filter_map(granted).collect(),
+        own_network: !matches!(network, PlanNetwork::Host),
+        user_namespace: None,
+        network: Value::Null,
+        logs: bounds(logs.unwrap_or_default(), instance.log_segment),
+        journal: std::path::PathBuf::new(),
+    })
+}
+
+fn specification(
+    operation: &'static str,
+    plan: &Plan,
+    command: &Command,
+    instance: &Instance,
+    host: &Host,
+) -> Result<Value> {
+    let spec: Spec = spec(operation, plan, command, &instance.paths, host)?;
+    let mut document =
+        serde_json::to_value(spec).map_err(|error| Error::new(ErrorKind::Internal, operation, error.to_string()))?;
+    let security = &plan.security;
+    if !security.privileged && security.seccomp == Seccomp::Default {
+        document["linux"]["seccomp"] = seccomp::standard_document(&security.capabilities);
+    }
+    Ok(document)
+}
+
+fn bounds(logs: LogLimits, segment: u64) -> LogBounds {
+    LogBounds {
+        segment: logs.max_size.map_or(segment, |size| size.0),
+        segments: logs.max_files.map_or(LOG_SEGMENTS, u64::from),
+    }
+}
+
+/// Names of CDI are refused by capability.
+fn granted(device: &Device) -> Option<Granted> {
+    match device {
+        Device::Path { path, target, access } => {
+            Some(Granted { path: path.clone(), target: target.clone(), access: access.clone() })
+        }
+        Device::Cdi { .. } => None,
+    }
+}
