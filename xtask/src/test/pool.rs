@@ -80,6 +80,7 @@ fn unnamed_file() -> std::io::Result<File> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,5 @@
-//! Where unit tests make their temporary directories: in memory, since many of them wait for nothing but a disk that has other work.
+//! Where some unit tests make their temporary directories: in memory, since they wait for nothing but a disk that has other work. Not for tests of
+//! unprivileged users or of guarded paths of the host: `/dev` is one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hythe_driver_podman::Config;
 use hythe_runtime::Runtime;
 use hythe_runtime::layers::{Settings, standard};
-use hythe_spec::ImageRef;
+use hythe_spec::{ImageRef, Millis};
 
 use crate::engine_cli::PodmanHand;
 use crate::environment::{Environment, Program};
@@ -16,7 +16,8 @@ use crate::need::Need;
 use crate::subject::{Breakable, Subject};
 
 async fn connect(program: &Path) -> Outcome<Arc<dyn Runtime>> {
-    let config = Config { program: program.to_owned(), ..Config::default() };
+    // On a busy host it is slow and not gone.
+    let config = Config { program: program.to_owned(), connect_timeout: Millis(60_000), ..Config::default() };
     let podman = hythe_driver_podman::connect(config).await?;
     Ok(standard(Arc::new(podman), &Settings::default()))
 }
