@@ -213,10 +213,8 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
         None => error,
     };
     let written = run.write(context, operation, &record.id);
-    [ended, deleted, written].into_iter().fold(Err(told), |told, also| match (told, also) {
-        (Err(told), Err(also)) => Err(told.with("clean-up", also)),
-        (told, _) => told,
-    })
+    let cleanup = [ended, deleted, written].into_iter().filter_map(Result::err);
+    Err(cleanup.fold(told, |told, also| told.with("clean-up", also)))
 }
 
 /// Makes the task and executes its main process.
