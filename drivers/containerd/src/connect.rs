@@ -62,7 +62,8 @@ pub async fn connect(config: Config) -> Result<Containerd> {
         rootless: false,
     };
     let registry = registry.map_err(of_store(OPERATION))?;
-    let context = Context { info, capability, warnings, config, root, client, registry, host: host() };
+    let hub = tokio::sync::Mutex::default();
+    let context = Context { hub, info, capability, warnings, config, root, client, registry, host: host() };
     Ok(Containerd { context: Arc::new(context) })
 }
 

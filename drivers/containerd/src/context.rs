@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::Config;
 use crate::client::Client;
+use crate::watch::Hub;
 
 /// Everything of one containerd.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) registry: Registry,
     pub(crate) host: Host,
+    /// The subscription to events.
+    pub(crate) hub: tokio::sync::Mutex<Option<Arc<Hub>>>,
 }
 
 /// How facets share it.
