@@ -5,6 +5,9 @@ use std::fmt;
 use hythe_runtime::{Error, ErrorKind};
 use hythe_shim::{ShimError, ShimErrorKind};
 
+/// Where runc writes kernel parameters.
+const SYSCTLS: &str = "/proc/sys/";
+
 /// The connection broke, or what came cannot be read.
 pub(crate) fn lost(operation: &'static str, why: &dyn fmt::Display) -> Error {
     Error::new(ErrorKind::Unavailable, operation, format!("the connection to containerd failed: {why}"))
@@ -24,11 +27,16 @@ pub(crate) fn refused(operation: &'static str, code: u32, words: &str) -> Error 
         12 => ErrorKind::Unsupported,
         14 => ErrorKind::Unavailable,
         _ if words.contains("no space left on device") => ErrorKind::Exhausted,
+        _ if words.contains(SYSCTLS) => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
     };
     // 2.x leaves this out.
     let words = words.strip_suffix(": unknown").or_else(|| words.strip_suffix(": not found")).unwrap_or(words);
-    Error::new(kind, operation, words)
+    let error = Error::new(kind, operation, words);
+    match words.contains(SYSCTLS) {
+        true => error.hint("`sysctl -a` on the host lists the kernel parameters with valid values"),
+        false => error,
+    }
 }
 
 /// Why a command could not be executed, as a shell would tell it by its code; `None`: it is about something else.

@@ -27,7 +27,7 @@ use crate::instance_files::write_files;
 use crate::record::{Found, NAME, Record, by_name, internal, own};
 use crate::task::{self, Run};
 use crate::translate::{Instance, config_of, supervisor_config};
-use crate::{images, keeper};
+use crate::{images, streams};
 
 /// The type of a specification.
 const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -183,7 +183,7 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
     }
     let directory = context.directory(&record.id);
     let ending = directory.clone();
-    run_blocking(operation, move || keeper::end(&ending, operation)).await?;
+    run_blocking(operation, move || streams::end(&ending, operation)).await?;
     check_binds(operation, &record.plan)?;
     write_files(operation, &record.plan, &directory)?;
     let request =
@@ -198,10 +198,10 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
     let config = supervisor_config(operation, &record.plan, &record.command, &instance, &context.host)?;
     replace_json(&directory.config(), &config, true).context(operation, "write what to start")?;
     let (program, starting) = (context.config.shim.clone(), directory.clone());
-    run_blocking(operation, move || keeper::start(program.as_deref(), &starting, operation)).await?;
+    run_blocking(operation, move || streams::start(program.as_deref(), &starting, operation)).await?;
     let begun = begin(context, operation, record, mounts.mounts).await;
     let Err(error) = begun else { return Ok(()) };
-    let ended = run_blocking(operation, move || keeper::end(&directory, operation)).await;
+    let ended = run_blocking(operation, move || streams::end(&directory, operation)).await;
     let deleted = delete(context, operation, &record.id).await;
     let mut run = Run::begun();
     let told = match exec_code(error.message()) {
@@ -286,7 +286,7 @@ pub(crate) async fn stop(
         return Err(Error::new(ErrorKind::Timeout, operation, message));
     }
     let directory = context.directory(found.id());
-    run_blocking(operation, move || keeper::drained(&directory, operation)).await?;
+    run_blocking(operation, move || streams::drained(&directory, operation)).await?;
     crate::observe::settled(context, operation, found.id()).await.map(drop)
 }
 
@@ -368,7 +368,7 @@ pub(crate) async fn remove(context: &Context, operation: &'static str, found: &F
     }
     let directory = context.directory(id);
     let ending = directory.clone();
-    run_blocking(operation, move || keeper::end(&ending, operation)).await?;
+    run_blocking(operation, move || streams::end(&ending, operation)).await?;
     let absent = |outcome: Result<Empty>| match outcome {
         Err(error) if error.is_not_found() => Ok(()),
         outcome => outcome.map(drop),
@@ -394,5 +394,7 @@ fn explained(context: &Context, operation: &'static str, plan: &Plan, command: &
 
 /// The native form of a plan, for an image nobody has looked at.
 pub(crate) fn explain(context: &Context, plan: &Plan) -> Result<Value> {
-    explained(context, "explain", plan, &Command::new(plan, &ImageConfig::default()), "<id>")
+    let mut explained = explained(context, "explain", plan, &Command::new(plan, &ImageConfig::default()), "<id>")?;
+    explained["about"] = serde_json::json!({ "name": plan.name(), "identity": plan.identity });
+    Ok(explained)
 }

@@ -23,8 +23,7 @@ impl Stats for Containerd {
             };
             let (group, pid) = (task::group(found.id()), i32::try_from(process.pid).ok());
             if found.record.is_none() {
-                let message =
-                    format!("`{}` was not made by Hythe, which does not know its control groups", found.name());
+                let message = format!("`{}` was not made by Hythe, which does not know its cgroups", found.name());
                 return Err(Error::new(ErrorKind::Unsupported, "stats", message));
             }
             run_blocking("stats", move || Ok(sample(&cgroup::of_path(&group), pid))).await

@@ -102,6 +102,12 @@ fn specification(
     let spec: Spec = spec(operation, plan, command, &instance.paths, host)?;
     let mut document =
         serde_json::to_value(spec).map_err(|error| Error::new(ErrorKind::Internal, operation, error.to_string()))?;
+    // In the order of no hash, so that one plan is one document.
+    for set in document["process"]["capabilities"].as_object_mut().into_iter().flat_map(|sets| sets.values_mut()) {
+        if let Some(names) = set.as_array_mut() {
+            names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+        }
+    }
     let security = &plan.security;
     if !security.privileged && security.seccomp == Seccomp::Default {
         document["linux"]["seccomp"] = seccomp::standard_document(&security.capabilities);

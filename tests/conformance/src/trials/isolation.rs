@@ -15,12 +15,12 @@ use hythe_spec::Permissions;
 use crate::failure::{Failure, Outcome};
 use crate::fixture::{Fixture, bind_mount, connected};
 use crate::isolation::{self, Facts, required};
-use crate::need::Need::{Build, Can, Compiler, Logs, Real};
+use crate::need::Need::{Can, Compiler, Logs, Real};
 use crate::trial::trials;
 
 trials! { "isolation":
-    default_workload_is_isolated [Real, Logs, Compiler, Can(Feature::CapabilitySet), Build],
-    workload_without_permissions_is_isolated [Real, Logs, Compiler, Can(Feature::CapabilitySet), Build],
+    default_workload_is_isolated [Real, Logs, Compiler, Can(Feature::CapabilitySet)],
+    workload_without_permissions_is_isolated [Real, Logs, Compiler, Can(Feature::CapabilitySet)],
 }
 
 const PROBE: &str = include_str!("isolation/probe.c");
