@@ -7,7 +7,7 @@ use hythe_spec::Isolation;
 use crate::Config;
 
 /// What works.
-const FEATURES: [Feature; 34] = [
+const FEATURES: [Feature; 35] = [
     Feature::HostNetwork,
     Feature::NoNetwork,
     Feature::Dns,
@@ -42,6 +42,7 @@ const FEATURES: [Feature; 34] = [
     Feature::SeccompUnconfined,
     Feature::NoNewPrivileges,
     Feature::Privileged,
+    Feature::ExecProbe,
 ];
 
 const NO_NETWORKS: &str =
@@ -66,7 +67,6 @@ pub(crate) fn capability(config: &Config) -> (Capability, Vec<String>) {
         (Feature::Volumes, "named volumes are not implemented for containerd yet; use a bind mount"),
         (Feature::Init, "no init is put into containers of containerd; use an image that has one"),
         (Feature::Stdin, "an open stdin is not implemented for containerd yet"),
-        (Feature::ExecProbe, "processes beside the main one are not implemented for containerd yet"),
         (Feature::SeccompFile, "profiles from files are not implemented for containerd yet; use the default one"),
         (Feature::CdiDevices, "the files of the Container Device Interface are not read; name the paths of the device"),
         (Feature::EgressAllowList, "connections are not filtered by host name; not implemented"),

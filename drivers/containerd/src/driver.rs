@@ -107,7 +107,7 @@ impl Runtime for Containerd {
     }
 
     fn exec(&self) -> Option<&dyn Exec> {
-        None
+        Some(self)
     }
 
     fn stats(&self) -> Option<&dyn Stats> {

@@ -5,6 +5,7 @@
 #![doc = include_str!("docs.md")]
 
 mod api_types;
+mod attach;
 mod capability;
 mod client;
 mod config;
@@ -13,6 +14,7 @@ mod content;
 mod context;
 mod driver;
 mod error;
+mod exec;
 mod image_load;
 mod images;
 mod instance_files;

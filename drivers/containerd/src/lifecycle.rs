@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::api_types::{
     Any, Container, ContainerRuntime, CreateTask, Empty, FieldMask, Kill, Mount, OfSnapshot, OfTask, OneContainer,
-    PrepareSnapshot, SnapshotMounts, Status, TaskExit, UpdateContainer,
+    PrepareSnapshot, SnapshotMounts, Status, UpdateContainer, Waited,
 };
 use crate::context::{Context, SharedContext};
 use crate::error::exec_code;
@@ -305,7 +305,7 @@ async fn end_by(
     if is_paused {
         resume(context, operation, id).await?;
     }
-    match tokio::time::timeout(grace, waiting.next::<TaskExit>()).await {
+    match tokio::time::timeout(grace, waiting.next::<Waited>()).await {
         Ok(Ok(_)) => Ok(true),
         // Somebody has deleted it.
         Ok(Err(error)) if error.is_not_found() => Ok(true),

@@ -18,6 +18,8 @@ use crate::error::from_shim;
 const NAME: &str = "hythe";
 /// Longest wait for one that is told to end.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Directory with the pipes of processes beside the main one.
+pub(crate) const EXECS: &str = "exec";
 /// The kernel tells of a dropped lock only who waits to take it.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -77,6 +79,8 @@ pub(crate) fn end(directory: &Directory, operation: &'static str) -> Result<()> 
         // Absent is what is wanted.
         let _ = std::fs::remove_file(directory.at(name));
     }
+    // Pipes of processes beside the main one, where an agent died before they ended.
+    let _ = std::fs::remove_dir_all(directory.at(EXECS));
     Ok(())
 }
 

@@ -69,6 +69,12 @@ pub(crate) fn group(id: &str) -> String {
     format!("/hythe-{id}")
 }
 
+/// Whether a process belongs to an instance: its number may be another's by now.
+pub(crate) fn has_process(id: &str, pid: u32) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    groups.contains(&group(id))
+}
+
 /// How a task ended that is still there.
 pub(crate) fn exit(id: &str, code: u32) -> Exit {
     let oom = cgroup::killed_for_memory(&cgroup::of_path(&group(id))) > 0;

@@ -1,6 +1,6 @@
 //! `containerd.services.tasks.v1`.
 
-use super::{Mount, Time};
+use super::{Any, Mount, Time};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CreateTask {
@@ -35,6 +35,59 @@ pub(crate) struct Kill {
     pub(crate) exec_id: String,
     #[prost(uint32, tag = "3")]
     pub(crate) signal: u32,
+}
+
+/// A process beside the main one.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ExecProcess {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) stdin: String,
+    #[prost(string, tag = "3")]
+    pub(crate) stdout: String,
+    #[prost(string, tag = "4")]
+    pub(crate) stderr: String,
+    #[prost(bool, tag = "5")]
+    pub(crate) terminal: bool,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) spec: Option<Any>,
+    #[prost(string, tag = "7")]
+    pub(crate) exec_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Started {
+    #[prost(uint32, tag = "1")]
+    pub(crate) pid: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Waited {
+    #[prost(uint32, tag = "1")]
+    pub(crate) exit_status: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ResizePty {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) exec_id: String,
+    #[prost(uint32, tag = "3")]
+    pub(crate) width: u32,
+    #[prost(uint32, tag = "4")]
+    pub(crate) height: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CloseIo {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) exec_id: String,
+    #[prost(bool, tag = "3")]
+    pub(crate) stdin: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
