@@ -3,23 +3,26 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hythe_local::IoContext;
 use hythe_local::inotify::Inotify;
 use hythe_runtime::context::run_blocking;
-use hythe_runtime::{AttachRequest, InstanceRef, Result, Session, StdStream};
+use hythe_runtime::{AttachRequest, Error, ErrorKind, InstanceRef, Result, Session, StdStream};
 use hythe_shim::Directory;
 use hythe_shim::journal::{numbers, segment};
 use hythe_shim::logs::{Stream, parse};
 use rustix::fs::inotify::WatchFlags;
+use tokio::io::AsyncWrite;
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::context::SharedContext;
-use crate::exec::{Ended, TaskProcess, exit, running};
-use crate::streams;
+use crate::exec::{Ended, OnClose, Stdin, TaskProcess, exit, open_input, running};
+use crate::streams::{self, STDIN};
 
 const OPERATION: &str = "attach";
 const WHAT: &str = "read the log";
@@ -41,16 +44,51 @@ pub(crate) async fn attach(
         exec: String::new(),
     };
     let directory = context.directory(&record.id);
+    let input = (request.stdin && record.plan.stdin).then(|| input(&directory, &record.name)).transpose()?;
     let end = LogEnd::open(&directory)?;
     let ended = process.follow(process.wait().await?, None);
     if let Some(size) = request.size.filter(|_| record.plan.tty) {
         process.resize(size).await?;
     }
     let (to, pieces) = mpsc::channel(WAITS);
-    tokio::spawn(handed_on(end, directory, ended.clone(), to));
+    tokio::spawn(handed_on(end, directory.clone(), ended.clone(), to));
     let resize = record.plan.tty.then(|| process.sizes());
     let output = ReceiverStream::new(pieces).boxed();
-    Ok(Session { stdin: None, output, resize, exit: exit(OPERATION, ended) })
+    let main = Main { process, directory, tty: record.plan.tty };
+    let stdin = input.map(|pipe| Box::pin(Stdin::new(pipe, ended.clone(), main)) as Pin<Box<dyn AsyncWrite + Send>>);
+    Ok(Session { stdin, output, resize, exit: exit(OPERATION, ended) })
+}
+
+/// The pipe of its stdin, which every session writes to.
+fn input(directory: &Directory, name: &str) -> Result<pipe::Sender> {
+    let path = directory.at(STDIN);
+    match open_input(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = format!("the stdin of `{name}` is closed: an earlier session has ended it");
+            Err(Error::new(ErrorKind::Conflict, OPERATION, message).hint("attach without stdin, or restart it"))
+        }
+        opened => opened.context(OPERATION, format_args!("open `{}`", path.display())),
+    }
+}
+
+/// The stdin of the main process outlives sessions; only its end, where one sends it, is for good.
+struct Main {
+    process: TaskProcess,
+    directory: Directory,
+    tty: bool,
+}
+
+impl OnClose for Main {
+    fn shut_down(&mut self) {
+        // The end of a terminal's input would hang the terminal up.
+        if !self.tty {
+            // Absent is what is wanted.
+            let _ = std::fs::remove_file(self.directory.at(STDIN));
+            self.process.close_stdin();
+        }
+    }
+
+    fn dropped(&mut self) {}
 }
 
 type Pieces = mpsc::Sender<Result<(StdStream, Bytes)>>;

@@ -7,7 +7,7 @@ use hythe_spec::Isolation;
 use crate::Config;
 
 /// What works.
-const FEATURES: [Feature; 35] = [
+const FEATURES: [Feature; 36] = [
     Feature::HostNetwork,
     Feature::NoNetwork,
     Feature::Dns,
@@ -23,6 +23,7 @@ const FEATURES: [Feature; 35] = [
     Feature::ReadOnlyRoot,
     Feature::User,
     Feature::Tty,
+    Feature::Stdin,
     Feature::MemoryLimit,
     Feature::CpuLimit,
     Feature::PidsLimit,
@@ -66,7 +67,6 @@ pub(crate) fn capability(config: &Config) -> (Capability, Vec<String>) {
     let others = [
         (Feature::Volumes, "named volumes are not implemented for containerd yet; use a bind mount"),
         (Feature::Init, "no init is put into containers of containerd; use an image that has one"),
-        (Feature::Stdin, "an open stdin is not implemented for containerd yet"),
         (Feature::SeccompFile, "profiles from files are not implemented for containerd yet; use the default one"),
         (Feature::CdiDevices, "the files of the Container Device Interface are not read; name the paths of the device"),
         (Feature::EgressAllowList, "connections are not filtered by host name; not implemented"),

@@ -23,7 +23,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 pub(crate) use self::ended::{Ended, TaskProcess, exit};
-use self::process_io::{OnClose, Output, Pipes, Stdin};
+pub(crate) use self::process_io::{OnClose, Stdin, make_pipe, open_input};
+use self::process_io::{Output, Pipes};
 use self::users::Root;
 use crate::api_types::{Any, Empty, ExecProcess, Started, Status};
 use crate::attach;

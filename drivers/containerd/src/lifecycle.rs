@@ -17,8 +17,8 @@ use hythe_spec::{Device, MountSource, Signal};
 use serde_json::Value;
 
 use crate::api_types::{
-    Any, Container, ContainerRuntime, CreateTask, Empty, FieldMask, Kill, Mount, OfSnapshot, OfTask, OneContainer,
-    PrepareSnapshot, SnapshotMounts, Status, UpdateContainer, Waited,
+    Any, Container, ContainerRuntime, Empty, FieldMask, Kill, Mount, OfSnapshot, OfTask, OneContainer, PrepareSnapshot,
+    SnapshotMounts, Status, UpdateContainer, Waited,
 };
 use crate::context::{Context, SharedContext};
 use crate::error::exec_code;
@@ -230,15 +230,7 @@ async fn begin(context: &Context, operation: &'static str, record: &Record, root
     let update_mask = Some(FieldMask { paths: vec!["spec".to_owned()] });
     let request = UpdateContainer { container: Some(container), update_mask };
     context.client.call::<OneContainer>(operation, "containers.v1.Containers/Update", &request).await?;
-    let pipe = |name: &str| directory.at(name).to_string_lossy().into_owned();
-    let request = CreateTask {
-        container_id: record.id.clone(),
-        rootfs,
-        stdin: String::new(),
-        stdout: pipe("stdout"),
-        stderr: if record.plan.tty { String::new() } else { pipe("stderr") },
-        terminal: record.plan.tty,
-    };
+    let request = streams::connected(operation, &directory, record, rootfs)?;
     context.client.call::<Empty>(operation, "tasks.v1.Tasks/Create", &request).await?;
     let request = OfTask { container_id: record.id.clone(), exec_id: String::new() };
     // Written before: who dies here must not take it for one that never ran.

@@ -12,12 +12,17 @@ use hythe_runtime::{Error, ErrorKind, Result};
 use hythe_shim::{Directory, Report};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::api_types::{CreateTask, Mount};
 use crate::error::from_shim;
+use crate::exec::make_pipe;
+use crate::record::Record;
 
 /// What lists of processes show.
 const NAME: &str = "hythe";
 /// Longest wait for one that is told to end.
 const LONGEST: Duration = Duration::from_secs(5);
+/// The pipe of an open stdin; absent once its end was sent.
+pub(crate) const STDIN: &str = "stdin";
 /// Directory with the pipes of processes beside the main one.
 pub(crate) const EXECS: &str = "exec";
 /// The kernel tells of a dropped lock only who waits to take it.
@@ -61,6 +66,31 @@ pub(crate) fn start(program: Option<&Path>, directory: &Directory, operation: &'
     }
 }
 
+/// A task with these streams. An open stdin is a named pipe too, which containerd's shim holds open.
+pub(crate) fn connected(
+    operation: &'static str,
+    directory: &Directory,
+    record: &Record,
+    rootfs: Vec<Mount>,
+) -> Result<CreateTask> {
+    if record.plan.stdin {
+        make_pipe(operation, &directory.at(STDIN))?;
+    }
+    let pipe = |name: &str, is_there: bool| match is_there {
+        true => directory.at(name).to_string_lossy().into_owned(),
+        false => String::new(),
+    };
+    Ok(CreateTask {
+        container_id: record.id.clone(),
+        rootfs,
+        stdin: pipe(STDIN, record.plan.stdin),
+        stdout: pipe("stdout", true),
+        // What has a terminal has one stream.
+        stderr: pipe("stderr", !record.plan.tty),
+        terminal: record.plan.tty,
+    })
+}
+
 /// Ends one whose task is not there (any more). Blocking.
 pub(crate) fn end(directory: &Directory, operation: &'static str) -> Result<()> {
     let began = Instant::now();
@@ -75,7 +105,7 @@ pub(crate) fn end(directory: &Directory, operation: &'static str) -> Result<()> 
         }
         std::thread::sleep(LOOK);
     }
-    for name in ["stdout", "stderr"] {
+    for name in [STDIN, "stdout", "stderr"] {
         // Absent is what is wanted.
         let _ = std::fs::remove_file(directory.at(name));
     }

@@ -71,7 +71,7 @@ impl Pipes {
 }
 
 /// Makes a named pipe, or finds it made.
-pub(super) fn make_pipe(operation: &'static str, path: &Path) -> Result<()> {
+pub(crate) fn make_pipe(operation: &'static str, path: &Path) -> Result<()> {
     match mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(io::Error::from(error)).context(operation, format_args!("make `{}`", path.display())),
@@ -79,7 +79,7 @@ pub(super) fn make_pipe(operation: &'static str, path: &Path) -> Result<()> {
 }
 
 /// Opens a pipe for writing, at both ends: the other side may not have opened it yet.
-pub(super) fn open_input(path: &Path) -> io::Result<pipe::Sender> {
+pub(crate) fn open_input(path: &Path) -> io::Result<pipe::Sender> {
     pipe::OpenOptions::new().read_write(true).open_sender(path)
 }
 
@@ -118,20 +118,20 @@ impl Output {
 }
 
 /// What is done once the end of a stdin was asked for, and once it is dropped.
-pub(super) trait OnClose: Send {
+pub(crate) trait OnClose: Send {
     fn shut_down(&mut self);
     fn dropped(&mut self);
 }
 
 /// Bytes for a process. No end of the pipe tells that the process has ended, so its end does.
-pub(super) struct Stdin<C: OnClose> {
+pub(crate) struct Stdin<C: OnClose> {
     pipe: Option<pipe::Sender>,
     ended: Ended,
     on_close: C,
 }
 
 impl<C: OnClose> Stdin<C> {
-    pub(super) fn new(pipe: pipe::Sender, ended: Ended, on_close: C) -> Self {
+    pub(crate) fn new(pipe: pipe::Sender, ended: Ended, on_close: C) -> Self {
         Self { pipe: Some(pipe), ended, on_close }
     }
 }
