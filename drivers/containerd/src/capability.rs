@@ -7,12 +7,13 @@ use hythe_spec::Isolation;
 use crate::Config;
 
 /// What works.
-const FEATURES: [Feature; 36] = [
+const FEATURES: [Feature; 37] = [
     Feature::HostNetwork,
     Feature::NoNetwork,
     Feature::Dns,
     Feature::DnsSearch,
     Feature::ExtraHosts,
+    Feature::Volumes,
     Feature::Binds,
     Feature::BindsWithComma,
     Feature::Tmpfs,
@@ -65,7 +66,6 @@ pub(crate) fn capability(config: &Config) -> (Capability, Vec<String>) {
         capability = capability.without(feature, NO_NETWORKS);
     }
     let others = [
-        (Feature::Volumes, "named volumes are not implemented for containerd yet; use a bind mount"),
         (Feature::Init, "no init is put into containers of containerd; use an image that has one"),
         (Feature::SeccompFile, "profiles from files are not implemented for containerd yet; use the default one"),
         (Feature::CdiDevices, "the files of the Container Device Interface are not read; name the paths of the device"),

@@ -119,7 +119,7 @@ impl Runtime for Containerd {
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {
-        None
+        Some(self)
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {

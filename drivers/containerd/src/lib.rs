@@ -26,6 +26,7 @@ mod stats;
 mod streams;
 mod task;
 mod translate;
+mod volumes;
 mod watch;
 
 pub use config::Config;

@@ -27,7 +27,7 @@ use crate::instance_files::write_files;
 use crate::record::{Found, NAME, Record, by_name, internal, own};
 use crate::task::{self, Run};
 use crate::translate::{Instance, config_of, supervisor_config};
-use crate::{images, streams};
+use crate::{images, streams, volumes};
 
 /// The type of a specification.
 const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -46,7 +46,7 @@ pub(crate) async fn create(context: &Context, operation: &'static str, plan: &Pl
         };
     }
     let image = images::get(context, operation, &plan.image).await?;
-    check(operation, plan)?;
+    check(context, operation, plan)?;
     let config = config_of(&image.config);
     let mut labels = config.labels.clone();
     labels.extend(plan.labels_and_annotations());
@@ -120,17 +120,18 @@ fn document(operation: &'static str, spec: &Value) -> Result<Any> {
 }
 
 /// What the plan names must be there.
-fn check(operation: &'static str, plan: &Plan) -> Result<()> {
+fn check(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
     if let Some(target) = plan.kernel_mount() {
         return Err(kernel_mount(operation, target));
     }
-    check_binds(operation, plan)
+    check_mounts(context, operation, plan)
 }
 
-/// What is bound or granted must be there, at every start: it may have gone since it was made.
-fn check_binds(operation: &'static str, plan: &Plan) -> Result<()> {
+/// What is mounted or granted must be there, at every start: it may have gone since it was made.
+fn check_mounts(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
     let absent = |path: &str| fs::symlink_metadata(path).is_err();
     for mount in &plan.all_mounts() {
+        volumes::check(context, operation, &mount.source)?;
         if let MountSource::Bind { path, .. } = &mount.source
             && absent(path)
         {
@@ -154,7 +155,7 @@ fn instance(context: &Context, id: &str, rootfs: Vec<RootMount>) -> Instance {
     Instance {
         id: id.to_owned(),
         paths: Paths {
-            volumes: PathBuf::new(),
+            volumes: context.volumes(),
             anonymous: Vec::new(),
             hosts: directory.at("hosts"),
             resolv_conf: directory.at("resolv.conf"),
@@ -184,7 +185,7 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
     let directory = context.directory(&record.id);
     let ending = directory.clone();
     run_blocking(operation, move || streams::end(&ending, operation)).await?;
-    check_binds(operation, &record.plan)?;
+    check_mounts(context, operation, &record.plan)?;
     write_files(operation, &record.plan, &directory)?;
     let request =
         OfSnapshot { snapshotter: context.config.snapshotter.clone(), key: found.container.snapshot_key.clone() };
