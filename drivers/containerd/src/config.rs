@@ -20,7 +20,7 @@ pub struct Config {
     pub snapshotter: String,
     /// Who runs tasks; default `io.containerd.runc.v2`.
     pub runtime_class: String,
-    /// Directory with logs and files of instances; default (empty): `containerd` in the agent's state directory.
+    /// Directory with logs and files of instances, and with named volumes; default (empty): `containerd` in the agent's state directory.
     pub root: PathBuf,
     /// Program that is started as the supervisor of a task's streams with `shim`; default: this program itself.
     pub shim: Option<PathBuf>,
