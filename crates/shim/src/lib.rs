@@ -58,3 +58,4 @@ pub use directory::Directory;
 pub use error::{ShimError, ShimErrorKind};
 pub use mapping::Mapping;
 pub use supervisor::{Network, NoNetwork, Report, run};
+pub use users::{Ids, resolve as resolve_user};

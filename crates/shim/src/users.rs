@@ -11,14 +11,17 @@ use crate::{ShimError, ShimErrorKind};
 
 /// A process's ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ids {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) more: Vec<u32>,
+pub struct Ids {
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub more: Vec<u32>,
     /// Those of `more` that were asked for.
-    pub(crate) asked: Vec<u32>,
-    /// Home directory; `/` where nobody says.
-    pub(crate) home: String,
+    pub asked: Vec<u32>,
+    /// Home directory; `/` where the files do not say.
+    pub home: String,
 }
 
 /// Ids that this user namespace does not have: a process has them in one of its own, in which it is all there is.
@@ -101,8 +104,11 @@ fn open_file(root: BorrowedFd<'_>, path: &str) -> Option<File> {
     kind.is_file().then(|| open(path, flags, Mode::empty()).ok()).flatten().map(File::from)
 }
 
-/// The ids of `name|uid[:group|gid]`, root where nothing is said, with further groups.
-pub(crate) fn resolve(root: impl AsFd, user: Option<&str>, groups: &[String]) -> Result<Ids, ShimError> {
+/// The ids of `name|uid[:group|gid]`, root where nothing is said, with further groups. `root` is the container's; its links may lead anywhere.
+///
+/// # Errors
+/// `Invalid`: a name that the files of the container do not have, or a number that is no id.
+pub fn resolve(root: impl AsFd, user: Option<&str>, groups: &[String]) -> Result<Ids, ShimError> {
     let user = user.unwrap_or_default();
     let user = if user.is_empty() { "0" } else { user };
     let group = read(root.as_fd(), "etc/group");
@@ -117,8 +123,8 @@ pub(crate) fn resolve(root: impl AsFd, user: Option<&str>, groups: &[String]) ->
 
 fn with_groups(mut ids: Ids, groups: &[String], group: &str) -> Result<Ids, ShimError> {
     for name in groups {
-        let gid =
-            group_id(name, group).ok_or_else(|| ShimError::invalid(format!("the image has no group `{name}`")))?;
+        let gid = group_id(name, group)
+            .ok_or_else(|| ShimError::invalid(format!("the image has no group `{}`", name.escape_debug())))?;
         if gid != ids.gid && !ids.asked.contains(&gid) {
             ids.asked.push(gid);
         }

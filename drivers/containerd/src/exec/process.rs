@@ -2,13 +2,13 @@
 
 use hythe_oci_spec::Command;
 use hythe_runtime::{Error, ErrorKind, ExecRequest, Result};
+use hythe_shim::Ids;
 use serde_json::{Value, json};
 
 use super::OPERATION;
-use super::users::User;
 
 /// The main process of a run, with what is asked for in its place: limits, capabilities and profiles are the container's.
-pub(super) fn described(own: &Command, main: &Value, request: &ExecRequest, user: Option<&User>) -> Result<Value> {
+pub(super) fn described(own: &Command, main: &Value, request: &ExecRequest, user: Option<&Ids>) -> Result<Value> {
     let ExecRequest { command, env: over, user: _, workdir, tty, stdin: _, size, timeout: _ } = request;
     let mut env = own.env.clone();
     if *tty {
@@ -35,7 +35,7 @@ pub(super) fn described(own: &Command, main: &Value, request: &ExecRequest, user
         process.remove("consoleSize");
     }
     if let Some(user) = user {
-        process["user"] = json!({ "uid": user.uid, "gid": user.gid, "additionalGids": user.groups });
+        process["user"] = json!({ "uid": user.uid, "gid": user.gid, "additionalGids": user.more });
     }
     Ok(process)
 }
@@ -84,7 +84,7 @@ mod tests {
     fn described_of_another_user_with_terminal_has_its_home_and_size() {
         let size = Some(TerminalSize { columns: 132, rows: 43 });
         let request = ExecRequest { tty: true, size, ..ExecRequest::default() };
-        let user = User { uid: 7, gid: 8, groups: vec![8], home: "/home/app".to_owned() };
+        let user = Ids { uid: 7, gid: 8, more: vec![8], asked: Vec::new(), home: "/home/app".to_owned() };
         let process = described(&command(), &json!({ "env": ["HOME=/root"] }), &request, Some(&user)).unwrap();
         assert_eq!(process["env"], json!(["HOME=/home/app", "KEPT=1", "TERM=xterm"]));
         assert_eq!(process["consoleSize"], json!({ "height": 43, "width": 132 }));

@@ -1,33 +1,20 @@
 //! Who a process beside the main one runs as, and where: looked up in the container's own files, whose links may lead anywhere.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use hythe_local::IoContext;
-use hythe_runtime::{Error, ErrorKind, Result};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use hythe_runtime::Result;
+use hythe_shim::{Ids, resolve_user};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
 use super::OPERATION;
+use crate::error::from_shim;
 
-/// No larger file of users or groups is read.
-const LARGEST: u64 = 4 << 20;
 const TRIES: usize = 1000;
-/// The last number of a user or group: the kernel takes larger ones for "none".
-const LAST: u32 = u32::MAX >> 1;
 
 /// The root of a running container.
 pub(super) struct Root(OwnedFd);
-
-/// A user with its groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) groups: Vec<u32>,
-    pub(super) home: String,
-}
 
 impl Root {
     /// That of a process.
@@ -58,103 +45,56 @@ impl Root {
         Some(format!("cannot use the working directory `{workdir}`: {why}"))
     }
 
-    /// The text of a regular file; one that cannot be read names nobody.
-    fn text(&self, path: &str) -> String {
-        let read = || {
-            let found = self.find(path, OFlags::empty()).ok()?;
-            let is_file = FileType::from_raw_mode(fstat(&found).ok()?.st_mode).is_file();
-            // The same file once more, now for reading: a pipe would block, a device may do anything.
-            let path = is_file.then(|| format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-            let mut bytes = Vec::new();
-            File::open(path).ok()?.take(LARGEST).read_to_end(&mut bytes).ok()?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        read().unwrap_or_default()
-    }
-
     /// `name|uid[:group|gid]`, with further groups by name or number.
-    pub(super) fn user(&self, user: &str, further: &[String]) -> Result<User> {
-        looked_up(user, further, &self.text("etc/passwd"), &self.text("etc/group"))
+    pub(super) fn user(&self, user: &str, further: &[String]) -> Result<Ids> {
+        resolve_user(&self.0, Some(user), further)
+            .map_err(|fault| from_shim(OPERATION, &fault).hint("name a user or group of the image, or a number"))
     }
-}
-
-fn number(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|number| *number <= LAST)
-}
-
-fn absent(what: &str, name: &str) -> Error {
-    let message = format!("the image has no {what} `{}`", name.escape_debug());
-    Error::new(ErrorKind::Invalid, OPERATION, message).hint(format!("name a {what} of the image, or a number"))
-}
-
-fn group_of(name: &str, group: &str) -> Result<u32> {
-    let lines = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let named = lines.filter(|fields| fields.first() == Some(&name)).find_map(|fields| number(fields.get(2)?));
-    named.or_else(|| number(name)).ok_or_else(|| absent("group", name))
-}
-
-fn looked_up(user: &str, further: &[String], passwd: &str, group: &str) -> Result<User> {
-    let (name, own) = user.split_once(':').map_or((user, None), |(name, own)| (name, Some(own)));
-    let name = if name.is_empty() { "0" } else { name };
-    let uid = number(name);
-    let lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let mut lines = lines.filter(|fields| fields.len() >= 4);
-    let entry = lines.find(|fields| fields[0] == name || (uid.is_some() && number(fields[2]) == uid));
-    let uid = entry.as_ref().map_or(uid, |fields| number(fields[2])).ok_or_else(|| absent("user", name))?;
-    let gid = match own {
-        Some(own) => group_of(own, group)?,
-        None => entry.as_ref().and_then(|fields| number(fields[3])).unwrap_or(0),
-    };
-    // Its own group stays among them: what is denied to the group stays denied after it is changed (CVE-2022-36109).
-    let mut groups = vec![gid];
-    if let (Some(entry), None) = (&entry, own) {
-        let lines = group.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        let is_member = |fields: &Vec<&str>| {
-            fields.get(3).is_some_and(|members| members.split(',').any(|member| member.trim() == entry[0]))
-        };
-        groups.extend(lines.filter(is_member).filter_map(|fields| number(fields[2])));
-    }
-    for name in further {
-        groups.push(group_of(name, group)?);
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    groups.retain(|gid| seen.insert(*gid));
-    let home = entry.and_then(|fields| fields.get(5).copied()).filter(|home| !home.is_empty()).unwrap_or("/");
-    Ok(User { uid, gid, groups, home: home.to_owned() })
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use hythe_runtime::ErrorKind;
+
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n";
     const GROUP: &str = "root:x:0:\nstaff:x:50:app,other\napp:x:1001:\n";
 
-    fn found(user: &str, further: &[&str]) -> User {
+    fn looked_up(user: &str, further: &[&str]) -> Result<(u32, u32, Vec<u32>, String)> {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("etc/passwd"), PASSWD).unwrap();
+        std::fs::write(root.path().join("etc/group"), GROUP).unwrap();
         let further: Vec<String> = further.iter().map(|name| (*name).to_owned()).collect();
-        looked_up(user, &further, PASSWD, GROUP).unwrap()
+        let root = Root(open(root.path(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap());
+        root.user(user, &further).map(|ids| (ids.uid, ids.gid, ids.more, ids.home))
+    }
+
+    fn found(user: &str, further: &[&str]) -> (u32, u32, Vec<u32>, String) {
+        looked_up(user, further).unwrap()
     }
 
     #[test]
     fn user_by_name_has_its_groups_and_home() {
-        let app = User { uid: 1000, gid: 1001, groups: vec![1001, 50, 7], home: "/home/app".to_owned() };
+        let app = (1000, 1001, vec![1001, 50, 7], "/home/app".to_owned());
         assert_eq!(found("app", &["staff", "7"]), app);
         assert_eq!(found("1000", &["7"]), app);
     }
 
     #[test]
     fn user_with_a_group_of_its_own_has_no_other() {
-        assert_eq!(found("app:staff", &[]).groups, [50]);
-        assert_eq!(found("4242:7", &[]), User { uid: 4242, gid: 7, groups: vec![7], home: "/".to_owned() });
+        assert_eq!(found("app:staff", &[]).2, [50]);
+        assert_eq!(found("4242:7", &[]), (4242, 7, vec![7], "/".to_owned()));
     }
 
     #[test]
     fn absent_user_or_group_is_invalid() {
         for (user, further) in [("nosuch", &[][..]), ("app:nosuch", &[]), ("4294967295", &[])] {
-            assert_eq!(looked_up(user, further, PASSWD, GROUP).unwrap_err().kind(), ErrorKind::Invalid, "{user}");
+            assert_eq!(looked_up(user, further).unwrap_err().kind(), ErrorKind::Invalid, "{user}");
         }
-        assert!(looked_up("app", &["nosuch".to_owned()], PASSWD, GROUP).is_err());
+        assert!(looked_up("app", &["nosuch"]).is_err());
     }
 
     #[test]
