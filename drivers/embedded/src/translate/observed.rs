@@ -1,11 +1,9 @@
 //! An instance's record and what its shim recorded, in the seam's words.
 
-use hythe_runtime::{
-    Exit, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp, ObservedSecurity, PlanNetwork, State,
-};
+use hythe_runtime::{Exit, Observed, ObservedMount, ObservedNetwork, PlanNetwork, State};
 use hythe_shim::record::{ExitStatus, State as ShimState};
 use hythe_spec::vocabulary::ExitCause;
-use hythe_spec::{MountSource, Port, Seccomp, Signal};
+use hythe_spec::{Port, Signal};
 
 use crate::instances::Record;
 use crate::network_hook::Connected;
@@ -28,64 +26,30 @@ pub(crate) fn exit(end: &ExitStatus, init: bool) -> Exit {
 pub(crate) fn observed(record: &Record, state: State, recorded: Option<&ShimState>, connected: Connected) -> Observed {
     let plan = &record.plan;
     let is_alive = matches!(state, State::Running | State::Paused);
-    let (network_mode, networks) = networks(&plan.network, connected.networks);
+    let of_plan = hythe_oci_spec::observed(plan, &record.command);
     Observed {
         id: hythe_runtime::InstanceId(record.id.clone()),
         name: record.name.clone(),
         labels: record.labels.clone(),
         identity: record.identity(),
-        image: plan.image.to_string(),
         image_id: Some(record.image_id.clone()),
         state,
         pid: recorded.and_then(|recorded| recorded.pid).filter(|_| is_alive).and_then(|pid| u32::try_from(pid).ok()),
         created: Some(record.created),
         started: recorded.and_then(|recorded| recorded.started),
         finished: recorded.and_then(|recorded| recorded.finished).filter(|_| !is_alive),
-        restarts: 0,
         exit: recorded.and_then(|recorded| recorded.exit.as_ref()).map(|end| exit(end, plan.init)),
-        health: None,
-        networks,
+        networks: networks(&plan.network, connected.networks),
         ports: if is_alive { sorted(connected.ports) } else { sorted(plan.ports.clone()) },
-        mounts: mounts(record),
-        entrypoint: record.command.entrypoint.clone(),
-        command: record.command.command.clone(),
-        env: record.command.env.clone(),
-        explicit_env: Some(plan.env.keys().cloned().collect()),
-        user: record.command.user.clone(),
-        workdir: Some(record.command.workdir.clone()),
-        hostname: Some(plan.hostname.clone()),
-        network_mode,
-        dns: Some(plan.dns.clone()),
-        extra_hosts: Some({
-            let mut hosts = plan.extra_hosts.clone();
-            hosts.sort();
-            hosts
-        }),
-        dns_search: Some(plan.dns_search.clone()),
-        dns_options: Some(plan.dns_options.clone()),
-        group_add: Some(plan.group_add.clone()),
-        sysctls: Some(plan.sysctls.clone()),
-        devices: Some(plan.devices.clone()),
-        logs: plan.logs,
-        resources: plan.resources.clone(),
-        default_limits_unknown: false,
-        read_only: plan.read_only,
-        init: Some(plan.init),
-        tty: Some(plan.tty),
-        stdin: Some(plan.stdin),
+        mounts: mounts(record, of_plan.mounts),
         stop_signal: record.stop_signal,
-        stop_grace: Some(plan.stop_grace),
-        security: security(record),
-        engine_restart: Some("no".to_owned()),
-        auto_remove: false,
-        unmodelled: Vec::new(),
+        ..of_plan
     }
 }
 
-fn networks(planned: &PlanNetwork, connected: Vec<ObservedNetwork>) -> (NetworkMode, Vec<ObservedNetwork>) {
+fn networks(planned: &PlanNetwork, connected: Vec<ObservedNetwork>) -> Vec<ObservedNetwork> {
     let mut networks = match planned {
-        PlanNetwork::None => return (NetworkMode::None, Vec::new()),
-        PlanNetwork::Host => return (NetworkMode::Host, Vec::new()),
+        PlanNetwork::None | PlanNetwork::Host => Vec::new(),
         PlanNetwork::Networks { .. } if !connected.is_empty() => connected,
         PlanNetwork::Networks { attachments } => {
             let one = |attachment: &hythe_runtime::Attachment| ObservedNetwork {
@@ -103,7 +67,7 @@ fn networks(planned: &PlanNetwork, connected: Vec<ObservedNetwork>) -> (NetworkM
         }
     }
     networks.sort_by(|one, other| one.name.cmp(&other.name));
-    (NetworkMode::Networks, networks)
+    networks
 }
 
 fn sorted(mut ports: Vec<Port>) -> Vec<Port> {
@@ -111,23 +75,8 @@ fn sorted(mut ports: Vec<Port>) -> Vec<Port> {
     ports
 }
 
-fn mounts(record: &Record) -> Vec<ObservedMount> {
-    let one = |mount: &hythe_spec::Mount| {
-        let (kind, source, options) = match &mount.source {
-            MountSource::Volume { name, .. } => ("volume", name.clone(), Vec::new()),
-            MountSource::Bind { path, propagation, .. } => {
-                ("bind", path.clone(), propagation.iter().cloned().collect())
-            }
-            MountSource::Tmpfs { size, mode, options } => {
-                let (size, mode) =
-                    (size.map(|size| format!("size={}", size.0)), mode.map(|mode| format!("mode={mode:o}")));
-                ("tmpfs", String::new(), mode.into_iter().chain(size).chain(options.words()).collect())
-            }
-        };
-        let (target, kind, read_only) = (mount.target.clone(), kind.to_owned(), mount.read_only);
-        ObservedMount { target, kind, source, read_only, options, given: true }
-    };
-    let mut mounts: Vec<ObservedMount> = record.plan.all_mounts().iter().map(one).collect();
+/// Those of the plan, and the volumes that the image declares.
+fn mounts(record: &Record, mut mounts: Vec<ObservedMount>) -> Vec<ObservedMount> {
     mounts.extend((0..).zip(&record.volumes).map(|(at, target): (u32, &String)| ObservedMount {
         target: target.clone(),
         kind: "volume".to_owned(),
@@ -138,19 +87,4 @@ fn mounts(record: &Record) -> Vec<ObservedMount> {
     }));
     mounts.sort_by(|one, other| one.target.cmp(&other.target));
     mounts
-}
-
-fn security(record: &Record) -> ObservedSecurity {
-    let security = &record.plan.security;
-    let seccomp = match security.seccomp {
-        Seccomp::Default => ObservedSeccomp::Default,
-        Seccomp::Unconfined => ObservedSeccomp::Unconfined,
-        Seccomp::File(_) => ObservedSeccomp::Profile,
-    };
-    ObservedSecurity {
-        capabilities: Some(security.capabilities.clone()),
-        privileged: Some(security.privileged),
-        seccomp: Some(seccomp),
-        no_new_privileges: Some(security.no_new_privileges),
-    }
 }
