@@ -105,7 +105,7 @@ impl StartError {
 pub(crate) enum Refused {
     /// It is no request that could be understood in one way only.
     Malformed,
-    /// Nobody vouches for it.
+    /// It has no valid token.
     Unauthenticated,
     /// It may not come from there, or not go there.
     Forbidden,

@@ -35,7 +35,7 @@ impl Guard {
     }
 
     fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        // A connection that nobody vouches for is as good as any other over TCP.
+        // A connection of which nothing is known is treated as one over TCP.
         let entrance = request.extensions().get::<ConnectInfo<Peer>>().map_or(Entrance::Tcp, |peer| peer.0.entrance());
         framing(request)?;
         let host = host(request)?;

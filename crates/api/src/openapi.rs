@@ -132,8 +132,8 @@ pub const OPERATIONS: &[Operation] = &[
     op(Post, "/v1/purge", "Remove the services that are not described and at rest", Json(202, of::<Vec<Purged>>))
         .body(of::<Purge>)
         .also(200, of::<Vec<Purged>>),
-    op(Get, "/v1/gc", "What is ours and nobody wants any more", Json(200, of::<Vec<Garbage>>)).query(of::<GcQuery>),
-    op(Post, "/v1/gc", "Remove what nobody wants any more", Json(200, of::<Collected>)).body(of::<Gc>),
+    op(Get, "/v1/gc", "Orphaned resources of this agent", Json(200, of::<Vec<Garbage>>)).query(of::<GcQuery>),
+    op(Post, "/v1/gc", "Remove orphaned resources of this agent", Json(200, of::<Collected>)).body(of::<Gc>),
     op(Get, "/v1/workloads", "Workloads of all services", Json(200, of::<Vec<Workload>>)),
     op(Get, "/v1/workloads/{name}", "One workload, desired and observed", Json(200, of::<WorkloadDetail>))
         .query(of::<SecretsQuery>),

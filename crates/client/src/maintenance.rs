@@ -16,7 +16,7 @@ impl Client {
         self.post("/v1/purge", what)?.json(&self.endpoint).await
     }
 
-    /// What is the agent's own and nobody wants any more.
+    /// Orphaned resources of the agent.
     pub async fn garbage(&self, query: &GcQuery) -> Result<Vec<Garbage>, ClientError> {
         Call::get("/v1/gc").query(query)?.json(&self.endpoint).await
     }
