@@ -116,6 +116,7 @@ const fn state(state: State) -> hythe_api::InstanceState {
     use hythe_api::InstanceState as Wire;
     match state {
         State::Created => Wire::Created,
+        State::Pending => Wire::Pending,
         State::Running => Wire::Running,
         State::Paused => Wire::Paused,
         State::Stopping => Wire::Stopping,

@@ -51,6 +51,8 @@ pub struct RuntimeConnection {
 pub enum InstanceState {
     /// Made, never started.
     Created,
+    /// Asked to start; its engine has not come to it.
+    Pending,
     /// Its main process runs.
     Running,
     /// Frozen.

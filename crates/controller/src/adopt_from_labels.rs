@@ -83,7 +83,8 @@ pub(crate) async fn adopt(
         }
     }
     // An instance that was being created when the store was lost was desired to run.
-    let wanted = rows.iter().any(|row| matches!(row.state, State::Running | State::Paused | State::Created));
+    let wanted =
+        rows.iter().any(|row| matches!(row.state, State::Running | State::Paused | State::Pending | State::Created));
     commit_adopted(controller, identity, name, wanted, current, previous)?;
     controller.pass(crate::crash::ADOPTED_FROM_LABELS).await;
     Ok(())

@@ -1,13 +1,14 @@
 //! What a runtime can honour: images for a kind of machine (the in-process runtime's registry has each for every one), health checks
-//! by a command.
+//! by a command, starts of what has run; and what it takes its time for.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hythe_controller::{Connector, Controller, DeployOptions, OperationHandle, Settings, WorkloadState};
-use hythe_driver_memory::Memory;
-use hythe_runtime::{BuildRequest, Capability, Error, Feature, Filter, OpContext, Runtime, State};
+use hythe_driver_memory::{Memory, MemoryBuilder};
+use hythe_runtime::{BuildRequest, Capability, Error, Feature, Filter, OpContext, Pending, Runtime, State};
 use hythe_spec::vocabulary::EventKind;
 use hythe_spec::{
     BuildNetwork, Component, Drift, Health, Millis, Mount, MountSource, OnFailure, Platform, Probe, PullPolicy,
@@ -21,7 +22,8 @@ const OTHER: &str = "linux/s390x";
 struct Bench {
     memory: Arc<Memory>,
     controller: Arc<Controller>,
-    _dir: tempfile::TempDir,
+    store: Arc<Store>,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -35,9 +37,29 @@ impl Bench {
     }
 
     async fn with(capability: Capability) -> Self {
-        let memory = Memory::builder().registry("registry.test", ["web:1"]).capability(capability).build();
+        Self::of(Memory::builder().capability(capability)).await
+    }
+
+    /// On a runtime whose starts take so long.
+    async fn scheduling(takes: Duration) -> Self {
+        let pending = Pending { reason: "Unschedulable".to_owned(), message: "0/2 nodes are available".to_owned() };
+        Self::of(Memory::builder().scheduling(takes, pending)).await
+    }
+
+    async fn of(builder: MemoryBuilder) -> Self {
+        let memory = builder.registry("registry.test", ["web:1"]).build();
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("hythe.db")).unwrap().store);
+        Self::around(memory, store, dir).await
+    }
+
+    /// The agent dies and starts again.
+    async fn restarted(self) -> Self {
+        self.controller.shutdown();
+        Self::around(self.memory, self.store, self.dir).await
+    }
+
+    async fn around(memory: Arc<Memory>, store: Arc<Store>, dir: tempfile::TempDir) -> Self {
         let runtime = memory.clone();
         let connect = Arc::new(move || {
             let runtime: Arc<dyn Runtime> = runtime.clone();
@@ -46,9 +68,9 @@ impl Bench {
             connected
         });
         let connector = Connector { name: "memory".to_owned(), kind: RuntimeKind::Memory, connect };
-        let controller = Controller::start(Settings::new("owner"), store, vec![connector]).unwrap();
+        let controller = Controller::start(Settings::new("owner"), store.clone(), vec![connector]).unwrap();
         controller.runtimes().tried().await;
-        Self { memory, controller, _dir: dir }
+        Self { memory, controller, store, dir }
     }
 
     async fn deploy(&self, service: &Service) -> Result<(), String> {
@@ -81,7 +103,7 @@ impl Bench {
         let began = std::time::Instant::now();
         while !self.controller.workload("web").is_ok_and(|state| wanted(&state)) {
             assert!(began.elapsed().as_secs() < 20, "{:?}", self.controller.workload("web"));
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -248,4 +270,80 @@ async fn rollback_where_nothing_starts_again_makes_another_attempt_of_the_versio
     bench.memory.control().kill("web-1-2", Signal::KILL).unwrap();
     bench.until(|state| state.observed.restarts == 1 && state.observed.phase == Phase::Running).await;
     assert_eq!(bench.running_names().await, ["web-1-3"], "it crashed");
+}
+
+const FOREVER: Duration = Duration::from_secs(3600);
+
+/// What the first deploy of `web` on a runtime that never comes to it is seen as, and its operation.
+async fn pending() -> (Bench, Arc<OperationHandle>) {
+    let bench = Bench::scheduling(FOREVER).await;
+    let operation = bench.controller.deploy(&web(None), &DeployOptions::default()).unwrap().operation.unwrap();
+    let words = "Unschedulable: 0/2 nodes are available";
+    bench.until(|state| state.observed.message.as_deref() == Some(words)).await;
+    (bench, operation)
+}
+
+fn states(bench: &Bench) -> Vec<(String, State)> {
+    bench.memory.control().observed().into_iter().map(|seen| (seen.name, seen.state)).collect()
+}
+
+#[tokio::test]
+async fn deploy_where_a_start_takes_its_time_says_what_it_waits_for_and_succeeds() {
+    let bench = Bench::scheduling(Duration::from_millis(300)).await;
+    let operation = bench.controller.deploy(&web(None), &DeployOptions::default()).unwrap().operation.unwrap();
+    let mut joined = bench.controller.operations().join(&operation.record().id).unwrap();
+    let mut said = Vec::new();
+    while let Some(report) = joined.next().await {
+        said.push(format!("{report:?}"));
+    }
+    assert!(
+        said.iter().any(|line| line.contains("Unschedulable: 0/2 nodes")),
+        "{said:?} {:?} {:?}",
+        joined.record(),
+        states(&bench)
+    );
+    assert_eq!(joined.record().state, OperationState::Succeeded);
+    assert_eq!(states(&bench), [("web-1-1".to_owned(), State::Running)]);
+    assert_eq!(bench.controller.workload("web").unwrap().observed.message, None);
+}
+
+#[tokio::test]
+async fn stop_of_what_is_pending_ends_the_wait_and_it_never_starts() {
+    let (bench, deploy) = pending().await;
+    let stop = bench.controller.stop("web", None, None).unwrap();
+    bench.outcome(&stop).await.unwrap();
+    assert!(bench.outcome(&deploy).await.unwrap_err().contains("superseded"));
+    assert_eq!(states(&bench), [("web-1-1".to_owned(), State::Created)]);
+    assert_eq!(bench.controller.workload("web").unwrap().observed.phase, Phase::Stopped);
+}
+
+#[tokio::test]
+async fn deploy_of_another_version_while_one_is_pending_takes_its_place() {
+    let (bench, _) = pending().await;
+    let mut changed = web(None);
+    changed.components[0].env.insert("A".to_owned(), "1".to_owned());
+    bench.controller.deploy(&changed, &DeployOptions::default()).unwrap();
+    let began = std::time::Instant::now();
+    while states(&bench) != [("web-2-1".to_owned(), State::Pending)] {
+        assert!(began.elapsed().as_secs() < 20, "{:?}", states(&bench));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn undeploy_of_what_is_pending_leaves_nothing() {
+    let (bench, _) = pending().await;
+    let removal = bench.controller.undeploy("web", false).unwrap();
+    bench.outcome(&removal).await.unwrap();
+    assert_eq!(states(&bench), []);
+}
+
+#[tokio::test]
+async fn agent_that_finds_an_instance_pending_waits_on_for_the_same_one() {
+    let bench = Bench::scheduling(Duration::from_secs(2)).await;
+    bench.controller.deploy(&web(None), &DeployOptions::default()).unwrap();
+    bench.until(|state| state.observed.message.is_some()).await;
+    let bench = bench.restarted().await;
+    bench.until(|state| state.observed.phase == Phase::Running).await;
+    assert_eq!(states(&bench), [("web-1-1".to_owned(), State::Running)]);
 }

@@ -127,7 +127,7 @@ impl FoundInstance {
     pub fn is_live(&self) -> bool {
         match self.state {
             State::Running | State::Paused | State::Stopping | State::Unknown => true,
-            State::Created | State::Exited | State::Removing => false,
+            State::Created | State::Pending | State::Exited | State::Removing => false,
         }
     }
 

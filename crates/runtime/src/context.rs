@@ -1,11 +1,13 @@
-//! What travels with every call: who asked, until when, and whether they still want it.
+//! What travels with every call: who asked, until when, whether they still want it, and where its progress goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Pending, Result};
 
 /// Context of one operation.
 #[derive(Debug, Clone, Default)]
@@ -16,12 +18,48 @@ pub struct OpContext {
     pub cancel: CancellationToken,
     /// Id that ties log lines of one request together.
     pub request: String,
+    /// Where a driver says that a call only waits, and for what.
+    pub waiting: Waiting,
+}
+
+/// What a call that may take minutes waits for, as its driver reports it: [`Runtime::create`](crate::Runtime::create),
+/// [`Runtime::run`](crate::Runtime::run) and [`Runtime::start`](crate::Runtime::start) do. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Waiting(Arc<watch::Sender<Option<(Pending, Instant)>>>);
+
+/// Reports of a [`Waiting`]; none yet is `None`.
+pub type Reports = watch::Receiver<Option<(Pending, Instant)>>;
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(None).0))
+    }
+}
+
+impl Waiting {
+    /// The instance is in the engine under its name, and the call only waits for the engine to start it: to drop it now is safe.
+    /// To be repeated while there is progress, since a call that reports nothing new ends with its time.
+    pub fn report(&self, pending: Pending) {
+        self.0.send_replace(Some((pending, Instant::now())));
+    }
+
+    /// The last report and its time.
+    pub fn last(&self) -> Option<(Pending, Instant)> {
+        self.0.borrow().clone()
+    }
+
+    /// Every report from now on, the last one first.
+    pub fn reports(&self) -> Reports {
+        let mut reports = self.0.subscribe();
+        reports.mark_changed();
+        reports
+    }
 }
 
 impl OpContext {
     /// A context without deadline for the given request id.
     pub fn new(request: impl Into<String>) -> Self {
-        Self { deadline: None, cancel: CancellationToken::new(), request: request.into() }
+        Self { request: request.into(), ..Self::default() }
     }
 
     /// The same context that ends after this time at the latest.

@@ -31,7 +31,7 @@ pub mod watched;
 
 pub use capability::{Capability, Refusal};
 pub use clock::Clock;
-pub use context::OpContext;
+pub use context::{OpContext, Reports, Waiting};
 pub use ended_inputs::EndedInputs;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Cursor, Event, EventKind, EventStream, after_gap};
@@ -47,7 +47,7 @@ pub use labels::{Compose, Owner};
 pub use log_lines::{LogTail, MAX_LOG_LINE, MAX_LOG_TAIL, OpenLine};
 pub use observed::{
     EngineHealth, Exit, Listed, NetworkMode, Observed, ObservedMount, ObservedNetwork, ObservedSeccomp,
-    ObservedSecurity, State,
+    ObservedSecurity, Pending, State,
 };
 pub use plan::{Attachment, DEFAULT_PIDS, Plan, PlanNetwork, PlanSecret, Security};
 pub use runtime::{Filter, Health, Runtime, RuntimeInfo, Stop, check_signal};

@@ -17,6 +17,8 @@ use crate::{Identity, InstanceId};
 pub enum State {
     /// Made, never started.
     Created,
+    /// Asked to start, and the engine has not come to it; see [`Observed::pending`].
+    Pending,
     /// Its main process runs.
     Running,
     /// Frozen.
@@ -36,6 +38,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Created => "created",
+            Self::Pending => "pending",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Stopping => "stopping",
@@ -43,6 +46,24 @@ impl fmt::Display for State {
             Self::Removing => "removing",
             Self::Unknown => "unknown",
         })
+    }
+}
+
+/// Why an instance that was asked to start does not run yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pending {
+    /// One word, as the engine has it: `Unschedulable`, `ImagePullBackOff`, `Booting`.
+    pub reason: String,
+    /// The engine's own words; may be empty.
+    pub message: String,
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.message.as_str() {
+            "" => f.write_str(&self.reason),
+            message => write!(f, "{}: {message}", self.reason),
+        }
     }
 }
 
@@ -150,6 +171,9 @@ pub struct Observed {
     pub image_id: Option<String>,
     /// State.
     pub state: State,
+    /// Why it does not run yet, in state [`State::Pending`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// Host pid of the main process while it runs.
     pub pid: Option<u32>,
     /// When it was made.

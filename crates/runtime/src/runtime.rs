@@ -83,6 +83,9 @@ impl Filter {
 ///   answers nonsense is `Unavailable`; never one for the other.
 /// - *Cancellation*: dropping the future, or `cx.cancel`, stops the waiting, never the engine halfway through ours; the outcome is then unknown and every
 ///   operation may simply be repeated.
+/// - *Waiting*: `create`, `run` and `start` may take minutes where an engine schedules, pulls or boots first. From the moment that the instance is in
+///   the engine under its name and the call only waits, the driver reports to [`OpContext::waiting`] what it waits for, again with each progress. The instance is
+///   [`State::Pending`](crate::State::Pending) meanwhile; a caller that withdraws leaves it so, and a call repeated waits on. Only silence ends such a call with `Timeout`.
 /// - *Errors* keep the engine's words in the message.
 /// - *Concurrency*: any number of calls at once, also for the same instance.
 /// - An [`InstanceRef`] is exact: an id is a whole id and a name a whole name. What an engine would find by the first digits is `NotFound`.
@@ -122,7 +125,7 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Stops an instance: signal, grace, KILL. Returns when its main process is gone, at the latest a bounded time after the grace.
     ///
-    /// Not running already: success. Paused: it ends stopped. Absent: `NotFound`.
+    /// Not running already: success. Paused: it ends stopped. Pending: it never starts. Absent: `NotFound`.
     async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()>;
 
     /// Sends a signal to the main process, which may live on; returns once it is sent.
@@ -131,7 +134,8 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
     /// Paused: it arrives once the instance goes on, for which an engine may end the pause by itself; KILL ends it always.
     async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()>;
 
-    /// Removes an instance and the anonymous volumes made with it; named volumes stay. Absent: success. Running: `Conflict`.
+    /// Removes an instance and the anonymous volumes made with it; named volumes stay. Absent: success. Running or
+    /// pending: `Conflict`.
     async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()>;
 
     /// Everything about one instance. Absent: `NotFound`.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hythe_runtime::{Capability, Clock};
+use hythe_runtime::{Capability, Clock, Pending};
 use hythe_spec::RuntimeKind;
 
 use crate::capability::capability;
 use crate::catalogue::Registry;
 use crate::engine::{Engine, World};
+use crate::scheduling::Scheduling;
 use crate::{Memory, connect};
 
 /// What an in-process runtime is made of.
@@ -18,6 +19,7 @@ pub struct MemoryBuilder {
     kind: RuntimeKind,
     capability: Capability,
     latency: Duration,
+    scheduling: Option<Scheduling>,
     clock: Clock,
     images: Vec<String>,
     registries: Vec<(String, Registry)>,
@@ -30,6 +32,7 @@ impl Default for MemoryBuilder {
             kind: RuntimeKind::Memory,
             capability: capability(),
             latency: Duration::ZERO,
+            scheduling: None,
             clock: Clock::system(),
             images: vec![Memory::TEST_IMAGE.to_owned()],
             registries: Vec::new(),
@@ -63,6 +66,13 @@ impl MemoryBuilder {
     #[must_use]
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
+        self
+    }
+
+    /// Every start takes so long, and the instance is pending meanwhile, for this reason; it is started at once unless set.
+    #[must_use]
+    pub fn scheduling(mut self, takes: Duration, pending: Pending) -> Self {
+        self.scheduling = Some(Scheduling { takes, pending });
         self
     }
 
@@ -102,6 +112,6 @@ impl MemoryBuilder {
         }
         world.images.registries = self.registries.into_iter().collect();
         let info = connect::info(&self.name, self.kind);
-        Arc::new(Memory::of(info, self.capability, Engine::new(world, self.latency)))
+        Arc::new(Memory::of(info, self.capability, Engine::new(world, self.latency, self.scheduling)))
     }
 }

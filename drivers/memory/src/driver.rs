@@ -10,7 +10,7 @@ use hythe_runtime::{
 use hythe_spec::Signal;
 
 use crate::engine::Engine;
-use crate::{MemoryBuilder, MemoryControl, connect, lifecycle, observe, translate, watch};
+use crate::{MemoryBuilder, MemoryControl, connect, lifecycle, observe, scheduling, translate, watch};
 
 /// The in-process runtime; made by [`connect`](crate::connect()) or [`Memory::builder`].
 #[derive(Debug)]
@@ -63,14 +63,14 @@ impl Runtime for Memory {
     }
 
     async fn run(&self, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
-        self.engine.answer(cx, "run", async { lifecycle::run(&self.engine, plan) }).await
+        self.engine.answer(cx, "run", async { lifecycle::run(&self.engine, cx, plan).await }).await
     }
 
     async fn start(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
         let act = async {
             lifecycle::ensure_owned(&self.engine, "start", instance)?;
             lifecycle::ensure_restartable(&self.engine, &self.capability, instance)?;
-            lifecycle::start(&self.engine, "start", instance)
+            scheduling::start(&self.engine, cx, "start", instance).await
         };
         self.engine.answer(cx, "start", act).await
     }

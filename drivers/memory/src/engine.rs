@@ -13,6 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::error::{missing, unavailable};
 use crate::files::SharedTree;
 use crate::instance::Instance;
+use crate::scheduling::Scheduling;
 use crate::watch::Events;
 
 /// A named volume.
@@ -117,15 +118,17 @@ pub(crate) struct Engine {
     pub(crate) events: Events,
     down: watched::Sender<Option<String>>,
     latency: Duration,
+    pub(crate) scheduling: Option<Scheduling>,
 }
 
 impl Engine {
-    pub(crate) fn new(world: World, latency: Duration) -> Arc<Self> {
+    pub(crate) fn new(world: World, latency: Duration, scheduling: Option<Scheduling>) -> Arc<Self> {
         Arc::new(Self {
             world: Mutex::new(world),
             events: Events::default(),
             down: watched::Sender::new(None),
             latency,
+            scheduling,
         })
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hythe_runtime::{Exit, Identity, ImageConfig, InstanceId, Plan, PlanNetwork, State};
+use hythe_runtime::{ErrorKind, Exit, Identity, ImageConfig, InstanceId, Pending, Plan, PlanNetwork, State};
 use hythe_spec::{MountSource, Port, Signal};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -32,6 +32,10 @@ pub(crate) struct Instance {
     pub(crate) started: Option<Timestamp>,
     pub(crate) finished: Option<Timestamp>,
     pub(crate) exit: Option<Exit>,
+    /// What it waits for before it is started.
+    pub(crate) pending: Option<Pending>,
+    /// Why it could not be started once it was its turn.
+    pub(crate) start_failure: Option<(ErrorKind, String)>,
     /// The current run, while there is one.
     pub(crate) run: Option<Arc<Run>>,
     pub(crate) stdin: Option<mpsc::Sender<Input>>,
@@ -51,6 +55,7 @@ impl Instance {
             (Some(_), _) if self.stopping => State::Stopping,
             (Some(_), _) if self.paused => State::Paused,
             (Some(_), _) => State::Running,
+            (None, _) if self.pending.is_some() => State::Pending,
             (None, Some(_)) => State::Exited,
             (None, None) => State::Created,
         }

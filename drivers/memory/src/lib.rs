@@ -30,6 +30,7 @@ mod networks;
 mod observe;
 mod ports;
 mod process;
+mod scheduling;
 mod shell;
 mod snapshots;
 mod stats;

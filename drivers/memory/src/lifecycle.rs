@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hythe_runtime::{
-    Capability, Error, ErrorKind, EventKind, Exit, Feature, InstanceId, InstanceRef, Plan, PlanNetwork, Result, State,
-    StdStream, Stop, check_signal, identity,
+    Capability, Error, ErrorKind, EventKind, Exit, Feature, InstanceId, InstanceRef, OpContext, Plan, PlanNetwork,
+    Result, State, StdStream, Stop, check_signal, identity,
 };
 use hythe_spec::vocabulary::ExitCause;
 use hythe_spec::{MountSource, Signal};
@@ -22,6 +22,7 @@ use crate::instance::{Input as Stdin, Instance};
 use crate::mounts::view_of;
 use crate::ports::pick_ports;
 use crate::process::Run;
+use crate::scheduling;
 use crate::shell::{self, Input, NotExecutable, Setup, Sink};
 
 /// A name does not reach an instance that is not managed by Hythe; its id does.
@@ -77,11 +78,11 @@ pub(crate) fn create(engine: &Engine, operation: &'static str, plan: &Plan) -> R
 }
 
 /// Creates, and starts what has never run.
-pub(crate) fn run(engine: &Arc<Engine>, plan: &Plan) -> Result<InstanceId> {
+pub(crate) async fn run(engine: &Arc<Engine>, cx: &OpContext, plan: &Plan) -> Result<InstanceId> {
     let id = create(engine, "run", plan)?;
     let has_run = engine.world().get("run", &id)?.started.is_some();
     if !has_run {
-        start(engine, "run", &id.to_ref())?;
+        scheduling::start(engine, cx, "run", &id.to_ref()).await?;
     }
     Ok(id)
 }
@@ -135,6 +136,8 @@ fn record(world: &mut World, plan: &Plan, content: &Content) -> Instance {
         started: None,
         finished: None,
         exit: None,
+        pending: None,
+        start_failure: None,
         run: None,
         stdin: None,
         paused: false,
@@ -288,6 +291,7 @@ pub(crate) async fn stop(engine: &Engine, instance: &InstanceRef, how: &Stop) ->
         let mut world = engine.world();
         let now = world.now();
         let instance = world.find_mut("stop", instance)?;
+        instance.pending = None;
         let Some(run) = instance.run.clone() else { return Ok(()) };
         if std::mem::take(&mut instance.paused) {
             engine.events.report(instance, now, EventKind::Unpaused);
@@ -329,7 +333,7 @@ pub(crate) fn remove(engine: &Engine, instance: &InstanceRef) -> Result<()> {
     let Ok(instance) = world.find("remove", instance) else { return Ok(()) };
     let (id, state) = (instance.id.clone(), instance.state());
     if !matches!(state, State::Created | State::Exited) {
-        let words = format!("instance `{}` runs", instance.name);
+        let words = format!("instance `{}` is {state}", instance.name);
         return Err(Error::new(ErrorKind::Conflict, "remove", words).hint("stop it first"));
     }
     let now = world.now();

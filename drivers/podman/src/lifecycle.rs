@@ -155,7 +155,7 @@ impl Podman {
         let container = self.container(cx, about.operation, instance).await?;
         ensure_owned(about.operation, instance, &container.config.labels)?;
         match container.state() {
-            State::Created | State::Exited | State::Removing => return Ok(()),
+            State::Created | State::Pending | State::Exited | State::Removing => return Ok(()),
             State::Paused => self.unpause(cx, about).await?,
             State::Running | State::Stopping | State::Unknown => {}
         }

@@ -56,8 +56,9 @@ pub(super) fn state(workload: &WorkloadState, seen: State) -> Option<Difference>
         (true, State::Exited) if phase == Phase::Completed => return None,
         (true, State::Paused) => DriftCause::Paused,
         (_, State::Unknown) => DriftCause::Unreachable,
+        (true, State::Pending) => DriftCause::Pending,
         (true, State::Exited | State::Created | State::Stopping | State::Removing) => unsettled(DriftCause::Stopped),
-        (false, State::Running | State::Paused | State::Stopping) => unsettled(DriftCause::Modified),
+        (false, State::Running | State::Paused | State::Pending | State::Stopping) => unsettled(DriftCause::Modified),
     };
     let desired = if is_running(workload) { "running" } else { "stopped" };
     Some(Difference::of_state(desired, word(seen), cause))
@@ -66,6 +67,7 @@ pub(super) fn state(workload: &WorkloadState, seen: State) -> Option<Difference>
 const fn word(state: State) -> &'static str {
     match state {
         State::Created => "created",
+        State::Pending => "pending",
         State::Running => "running",
         State::Paused => "paused",
         State::Stopping => "stopping",

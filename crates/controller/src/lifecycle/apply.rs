@@ -37,6 +37,7 @@ pub(crate) fn apply(
         Input::Listed(state, strays) => on_listed(desired, observed, state, strays),
         Input::Lost(reason) => on_lost(observed, &reason, facts),
         Input::Stale => stale(observed),
+        Input::Waiting(pending) => observed.message = Some(pending.to_string()),
         Input::ImageCheck(check) => image_check(observed, check, notes),
         Input::Signalled(sent) => {
             if let Some(current) = &mut observed.current {
@@ -165,6 +166,7 @@ fn on_inspected(
             set_life(observed, Life::Paused);
             observed.phase = Phase::Paused;
         }
+        State::Pending => is_pending(observed, &seen),
         State::Created => set_life(observed, Life::Exited),
         State::Exited => on_exit(desired, observed, &seen, lines, facts, notes),
         State::Stopping if observed.failures >= CRASH_LOOP => {
@@ -177,6 +179,16 @@ fn on_inspected(
             observed.failures = observed.failures.saturating_add(1);
             observed.next_try = Some(facts.now + policy::delay(observed.failures));
         }
+    }
+}
+
+/// Its engine has been asked to start it, and is waited for by the same call again.
+fn is_pending(observed: &mut ObservedRecord, seen: &Observed) {
+    observed.message = seen.pending.as_ref().map(ToString::to_string);
+    observed.prerequisites = Prerequisites::Complete;
+    set_life(observed, Life::Pending);
+    if let Some(current) = &mut observed.current {
+        current.create_attempted = true;
     }
 }
 
@@ -235,7 +247,7 @@ fn on_last_log_lines(
                 State::Running => Life::Running,
                 State::Paused => Life::Paused,
                 State::Created | State::Exited => Life::Exited,
-                State::Stopping | State::Removing | State::Unknown => Life::Unknown,
+                State::Pending | State::Stopping | State::Removing | State::Unknown => Life::Unknown,
             };
             set_life(observed, life);
             if let Some(current) = &mut observed.current {

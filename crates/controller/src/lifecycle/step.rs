@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hythe_runtime::{Error, Event, InstanceId, Observed, State};
+use hythe_runtime::{Error, Event, InstanceId, Observed, Pending, State};
 use hythe_spec::vocabulary::EventKind;
 use hythe_spec::{ConfigChange, Signal};
 use hythe_store::{DesiredRecord, HealthState, ImageCheck, SentSignal};
@@ -156,6 +156,8 @@ pub(crate) enum Input {
     Listed(Option<State>, bool),
     /// The engine does not answer any more.
     Lost(String),
+    /// The current instance is pending in its engine, for this reason.
+    Waiting(Pending),
     /// What is known of the current instance may be old.
     Stale,
     /// What the image of the current instance says of its health.

@@ -31,8 +31,8 @@ impl Worker {
             Step::MakeVolumes => self.make_volumes().await,
             Step::MakeNetworks => self.make_networks().await,
             Step::Pull => self.unless_superseded(desired, self.pull()).await,
-            Step::Run => self.run_current().await,
-            Step::Start => self.start_current().await,
+            Step::Run => self.run_current(desired).await,
+            Step::Start => self.start_current(desired).await,
             Step::Signal => self.signal_current(desired).await,
             Step::StopCurrent => self.unless_superseded(desired, self.stop_current(desired)).await,
             Step::RemoveCurrent => self.remove(self.observed.current.as_ref()).await,
@@ -182,23 +182,25 @@ impl Worker {
         BTreeMap::from([(OWNER.to_owned(), owner), (SERVICE.to_owned(), self.desired().service)])
     }
 
-    async fn run_current(&self) -> Result<Outcome, Error> {
+    async fn run_current(&mut self, desired: &DesiredRecord) -> Result<Outcome, Error> {
         let (current, runtime) = self.current()?;
         self.controller.provide_secrets(current, true)?;
-        match runtime.run(&self.context(), &self.plan(current)).await {
+        let (cx, plan, name) = (self.context(), self.plan(current), current.name.clone());
+        let outcome = self.while_pending(desired, &cx, runtime.run(&cx, &plan)).await;
+        match outcome {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let owner = self.controller.owner();
-                Err(lookup::name_in_use(runtime.as_ref(), &self.context(), owner, &current.name, error).await)
+                Err(lookup::name_in_use(runtime.as_ref(), &cx, self.controller.owner(), &name, error).await)
             }
             outcome => outcome.map(Outcome::Made),
         }
     }
 
-    async fn start_current(&self) -> Result<Outcome, Error> {
+    async fn start_current(&mut self, desired: &DesiredRecord) -> Result<Outcome, Error> {
         let (current, runtime) = self.current()?;
         self.controller.provide_secrets(current, false)?;
         let id = self.identify(&runtime, current).await?;
-        runtime.start(&self.context(), &id).await.map(|()| Outcome::Done)
+        let cx = self.context();
+        self.while_pending(desired, &cx, runtime.start(&cx, &id)).await.map(|()| Outcome::Done)
     }
 
     /// Stops it and reads how it ended.

@@ -10,6 +10,7 @@ mod gate;
 mod image_check;
 mod last_lines;
 mod order;
+mod pending;
 mod progress;
 mod signal;
 mod snapshot;
@@ -43,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) controller: Arc<Controller>,
     pub(crate) state: Arc<watched::Sender<WorkloadState>>,
     inbox: mpsc::UnboundedReceiver<Message>,
+    /// Messages that came during a step and are for after it.
+    heard: VecDeque<Message>,
     desires: watched::Receiver<WorkloadState>,
     /// What is known; ahead of the store while that cannot be written.
     observed: ObservedRecord,
@@ -98,6 +101,7 @@ impl Controller {
             desires: state.subscribe(),
             state: state.clone(),
             inbox,
+            heard: VecDeque::new(),
             observed,
             unstored: Vec::new(),
             dirty: false,
@@ -139,7 +143,7 @@ async fn moved(watched: &mut Option<watched::Receiver<WorkloadState>>) {
 impl Worker {
     async fn run(mut self) {
         loop {
-            while let Ok(message) = self.inbox.try_recv() {
+            while let Some(message) = self.heard.pop_front().or_else(|| self.inbox.try_recv().ok()) {
                 self.take(message);
             }
             self.take_withdrawal();
@@ -161,6 +165,10 @@ impl Worker {
             match next {
                 Next::Do(step) => self.step(step).await,
                 Next::Wait(until) => {
+                    if let Some(message) = self.newer_request().await {
+                        self.take(message);
+                        continue;
+                    }
                     self.answer_if_done();
                     let due = until.map(|until| self.moment(until));
                     let wake = due.into_iter().chain(self.timers.due()).min();

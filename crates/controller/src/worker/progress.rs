@@ -1,13 +1,18 @@
 //! The request that waits for a workload: its progress is reported, and it is answered once.
 
+use std::time::Duration;
+
 use hythe_runtime::{Error, ErrorKind};
 use hythe_spec::vocabulary::{EventKind, ProgressPhase};
 use hythe_store::{Desired, DesiredRecord, HealthState, ObservedRecord, Phase};
 
 use super::Worker;
 use crate::lifecycle::{self, Input, Note, Step};
-use crate::message::Request;
+use crate::message::{Message, Request};
 use crate::model::error_of;
+
+/// Longest time between a change of what is desired and the message of whoever asked for it.
+const ASKED: Duration = Duration::from_millis(50);
 
 impl Worker {
     /// The newest request is answered when there is an answer; the request before it fails with the name of the newer one.
@@ -32,6 +37,16 @@ impl Worker {
             self.answer(Err(Error::new(ErrorKind::Cancelled, "converge", "cancelled")));
             self.observe(Input::Withdrawn);
         }
+    }
+
+    /// What is desired is newer than the request that would be answered now: whoever asked for it is heard first, if it was somebody.
+    pub(super) async fn newer_request(&mut self) -> Option<Message> {
+        let desired = self.desired();
+        let is_older = self.request.as_ref().is_some_and(|request| request.number < desired.requests);
+        if !is_older || lifecycle::request_is_answered(&desired, &self.observed).is_none() {
+            return None;
+        }
+        tokio::time::timeout(ASKED, self.inbox.recv()).await.ok().flatten()
     }
 
     pub(super) fn answer_if_done(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hythe_controller::{Connector, Controller, DeployOptions, OperationHandle, Settings};
 use hythe_driver_memory::Memory;
 use hythe_runtime::layers::Layered;
-use hythe_runtime::{Capability, Clock, Error, Feature, OpContext, Runtime};
+use hythe_runtime::{Capability, Clock, Error, Feature, OpContext, Pending, Runtime};
 use hythe_spec::{RuntimeKind, Service};
 use hythe_store::{OperationState, Store};
 use jiff::Timestamp;
@@ -50,7 +50,15 @@ impl World {
             true => capability,
             false => capability.without(Feature::RestartInPlace, "each instance runs once"),
         };
-        let memory = Memory::builder().clock(clock.clone()).capability(capability).registry(REGISTRY, images).build();
+        let mut engine = Memory::builder().clock(clock.clone()).capability(capability).registry(REGISTRY, images);
+        // As in a cluster, where a start waits for a node and a pull.
+        if seed % 8 == 4 || seed % 8 == 1 {
+            engine = engine.scheduling(
+                Duration::from_secs(seed / 8 % 9),
+                Pending { reason: "Unschedulable".to_owned(), message: String::new() },
+            );
+        }
+        let memory = engine.build();
         let mut world = Self {
             memory,
             restarts_in_place,

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::{Call, Operation, Policy};
 use crate::{Error, ErrorKind, Result};
 
-/// How long each kind of call may take; what streams is only bounded until its stream stands.
+/// How long each kind of call may take; what streams is only bounded until its stream stands, and what reports that it waits
+/// ([`Waiting`](crate::Waiting)) only between two reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimeoutSettings {
     /// Looking at things.
@@ -90,16 +91,30 @@ impl Policy for Timeout {
         T: Send + 'a,
         F: Fn() -> BoxFuture<'a, Result<T>> + Send + Sync + 'a,
     {
-        let ours = self.allowed(&call).and_then(|allowed| Instant::now().checked_add(allowed));
-        let end = [ours, call.cx.deadline].into_iter().flatten().min();
+        let begun = Instant::now();
+        let allowed = self.allowed(&call);
         let operation = call.operation.name();
         tokio::select! {
             biased;
             () = call.cx.cancel.cancelled() => {
                 Err(Error::new(ErrorKind::Cancelled, operation, "the caller withdrew the operation"))
             }
-            () = passed(end) => Err(late(&call, ours != end)),
+            callers = silent(&call, begun, allowed) => Err(late(&call, callers)),
             outcome = act() => outcome,
+        }
+    }
+}
+
+/// Ends when nothing was reported for the time allowed, or at the caller's deadline: then it gives `true`.
+async fn silent(call: &Call<'_>, begun: Instant, allowed: Option<Duration>) -> bool {
+    loop {
+        let last = call.cx.waiting.last().map_or(begun, |(_, at)| at.max(begun));
+        let ours = allowed.and_then(|allowed| last.checked_add(allowed));
+        let end = [ours, call.cx.deadline].into_iter().flatten().min();
+        passed(end).await;
+        let reported = call.cx.waiting.last().is_some_and(|(_, at)| at > last);
+        if end != ours || !reported {
+            return end != ours;
         }
     }
 }
@@ -115,6 +130,9 @@ async fn passed(end: Option<Instant>) {
 
 fn late(call: &Call<'_>, callers: bool) -> Error {
     let whose = if callers { "the caller's deadline" } else { "the time allowed for it" };
-    let words = format!("runtime `{}` did not answer within {whose}", call.info.name);
+    let words = match call.cx.waiting.last() {
+        Some((pending, _)) => format!("runtime `{}` has not started it within {whose}: {pending}", call.info.name),
+        None => format!("runtime `{}` did not answer within {whose}", call.info.name),
+    };
     Error::new(ErrorKind::Timeout, call.operation.name(), words)
 }

@@ -25,7 +25,7 @@ fn exit(state: State, run: Option<&Run>) -> Option<Exit> {
     match state {
         State::Exited => Some(known.unwrap_or_else(lost)),
         State::Created => known,
-        State::Running | State::Paused | State::Stopping | State::Removing | State::Unknown => None,
+        State::Pending | State::Running | State::Paused | State::Stopping | State::Removing | State::Unknown => None,
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn observed(container: Container, engine: Engine) -> Observed {
         image: config.image,
         image_id: some(image).map(digest),
         state: now,
+        pending: None,
         pid: (state.pid != 0).then_some(state.pid),
         created: timestamp(&created),
         started: started(now, &state),

@@ -62,6 +62,7 @@ pub(crate) fn observed(instance: &Instance) -> Observed {
         image: image.to_string(),
         image_id: Some(instance.image_id.clone()),
         state: instance.state(),
+        pending: instance.pending.clone(),
         pid: None,
         created: Some(instance.created),
         started: instance.started,

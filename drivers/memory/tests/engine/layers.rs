@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hythe_driver_memory::Memory;
 use hythe_runtime::layers::{Fault, FaultScript, Layered, ReadOnly, RetrySettings, Settings, standard};
-use hythe_runtime::{Capability, ErrorKind, Feature, Filter, InstanceRef, Runtime, Stop};
+use hythe_runtime::{Capability, ErrorKind, EventKind, Feature, Filter, InstanceRef, Pending, Runtime, State, Stop};
 use hythe_spec::Outbound;
 
 use crate::{cx, plan};
@@ -85,6 +85,48 @@ async fn slow_engine_is_a_timeout_and_cancelled_call_is_cancelled() {
     withdrawn.cancel.cancel();
     let error = runtime.create(&withdrawn, &plan("a", &["true"])).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+fn booting(takes: Duration, change: Duration) -> (Arc<Memory>, Arc<dyn Runtime>) {
+    let pending = Pending { reason: "Booting".to_owned(), message: String::new() };
+    let memory = Memory::builder().scheduling(takes, pending).build();
+    let mut settings = quick();
+    settings.timeout.change = change;
+    (memory.clone(), standard(memory, &settings))
+}
+
+#[tokio::test]
+async fn run_that_reports_what_it_waits_for_is_not_timed_out() {
+    let (_, runtime) = booting(Duration::from_millis(900), Duration::from_millis(300));
+    let id = runtime.run(&cx(), &plan("a", &["sleep", "1000"])).await.unwrap();
+    assert_eq!(runtime.inspect(&cx(), &id.to_ref()).await.unwrap().state, State::Running);
+}
+
+#[tokio::test]
+async fn run_that_reports_nothing_more_is_a_timeout_that_says_what_it_waits_for() {
+    let (memory, runtime) = booting(Duration::from_secs(3600), Duration::from_millis(5));
+    let error = runtime.run(&cx(), &plan("a", &["true"])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.message().contains("Booting"), "{error}");
+    let seen = memory.control().observed().remove(0);
+    assert_eq!((seen.state, seen.pending.unwrap().reason.as_str()), (State::Pending, "Booting"));
+}
+
+#[tokio::test]
+async fn start_of_a_pending_instance_waits_on_and_remove_of_it_is_refused() {
+    let (memory, runtime) = booting(Duration::from_millis(300), Duration::from_secs(10));
+    let id = runtime.create(&cx(), &plan("a", &["sleep", "1000"])).await.unwrap();
+    let withdrawn = cx();
+    let instance = id.to_ref();
+    let (starting, ()) = tokio::join!(runtime.start(&withdrawn, &instance), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        withdrawn.cancel.cancel();
+    });
+    assert_eq!(starting.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(runtime.remove(&cx(), &id.to_ref()).await.unwrap_err().kind(), ErrorKind::Conflict);
+    runtime.start(&cx(), &id.to_ref()).await.unwrap();
+    let started = memory.control().history().into_iter().filter(|event| event.kind == EventKind::Started).count();
+    assert_eq!(started, 1);
 }
 
 #[tokio::test]

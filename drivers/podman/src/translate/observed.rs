@@ -42,6 +42,7 @@ impl Container {
         Observed {
             identity: Identity::from_labels(&self.config.labels),
             state,
+            pending: None,
             pid: Some(self.state.pid).filter(|pid| *pid != 0),
             created: time(self.created.as_deref()),
             started: time(self.state.started_at.as_deref()),

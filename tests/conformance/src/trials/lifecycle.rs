@@ -22,6 +22,7 @@ trials! { "lifecycle":
     a_name_does_not_reach_a_foreign_instance [EngineCli],
     an_adopted_instance_is_changed_by_its_id [EngineCli],
     the_name_is_free_right_after_remove [],
+    run_that_returns_has_started_it [],
     run_twice_is_one_start [],
     racing_runs_agree [],
     start_of_a_running_one_is_success [],
@@ -139,6 +140,16 @@ async fn the_name_is_free_right_after_remove(fixture: &Fixture) -> Outcome {
     let second = fixture.create(&plan).await?;
     assert_ne!(first, second);
     assert_eq!(fixture.state(&second).await?, State::Created);
+    Ok(())
+}
+
+/// However long an engine takes, it is not pending any more.
+async fn run_that_returns_has_started_it(fixture: &Fixture) -> Outcome {
+    let plan = fixture.server();
+    let id = fixture.run(&plan).await?;
+    let observed = fixture.inspect(&id).await?;
+    assert_eq!((observed.state, observed.pending), (State::Running, None));
+    assert_eq!(fixture.state(&id).await?, State::Running);
     Ok(())
 }
 
