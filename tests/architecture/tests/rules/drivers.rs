@@ -95,6 +95,7 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
             ("mounts", "volumes and bound host paths"),
             ("ports", "which instance has which port"),
             ("process", "processes are tasks"),
+            ("scheduling", "an engine that takes its time"),
             ("shell", "what processes run"),
         ],
     ),
