@@ -19,6 +19,7 @@ pub(crate) fn workload(state: &WorkloadState) -> hythe_api::Workload {
         runtime: runtime.clone(),
         image: image.to_string(),
         version: image.version().map(str::to_owned),
+        restored_over: desired.restored_over.as_ref().map(ToString::to_string),
         generation: desired.generation,
         desired: desired.desired,
         state: observed.phase,

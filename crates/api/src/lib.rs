@@ -45,7 +45,7 @@ pub use service::{
     ComponentPlan, Deploy, DeployOutcome, DeployQuery, Explain, Explained, Kill, Placement, Rejection, Scope,
     ServiceDetail, ServiceRow, ServiceStatus, Undeploy,
 };
-pub use snapshot::{CreateSnapshot, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
+pub use snapshot::{CreateSnapshot, RestoreSnapshot, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
 pub use stream::{AttachStart, ExecStart, SessionEnd, Size, channel};
 pub use workload::{
     Difference, Exit, HealthSource, Instance, PortBinding, Stats, Workload, WorkloadDetail, WorkloadStatus,

@@ -8,9 +8,9 @@ use crate::{
     Adopt, Adopted, BuildImage, Collected, CreateSnapshot, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc,
     GcQuery, Health, Image, ImageDetail, ImageQuery, ImagesQuery, InstanceEvent, InstanceQuery, InstanceSnapshot, Kill,
     LoadImages, LogLine, LogQuery, Operation as Op, Problem, Progress, PruneImages, PrunedImages, PullImage, Purge,
-    Purged, PushImage, RemoteImage, RemoveImageQuery, Runtime, RuntimeQuery, Scope, SecretDetail, SecretRow,
-    SecretsQuery, ServiceDetail, ServiceRow, ServiceStatus, SetSecret, SetSecretOutcome, Snapshot, SnapshotDetail,
-    SnapshotQuery, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    Purged, PushImage, RemoteImage, RemoveImageQuery, RestoreSnapshot, Runtime, RuntimeQuery, Scope, SecretDetail,
+    SecretRow, SecretsQuery, ServiceDetail, ServiceRow, ServiceStatus, SetSecret, SetSecretOutcome, Snapshot,
+    SnapshotDetail, SnapshotQuery, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
 };
 
 /// HTTP method.
@@ -139,6 +139,8 @@ pub const OPERATIONS: &[Operation] = &[
         .query(of::<SecretsQuery>),
     op(Get, "/v1/workloads/{name}/logs", "Log lines", Sse(of::<LogLine>)).query(of::<LogQuery>),
     op(Get, "/v1/workloads/{name}/stats", "Resource use now", Json(200, of::<Stats>)),
+    op(Post, "/v1/workloads/{name}/restore", "Go back to a snapshot of a workload's files", Json(202, of::<Op>))
+        .body(of::<RestoreSnapshot>),
     op(Get, "/v1/workloads/{name}/exec", "Run a process inside", WebSocket),
     op(Get, "/v1/workloads/{name}/attach", "Connect to the main process", WebSocket),
     op(Get, "/v1/events", "Events, a list or with `follow` a stream", Sse(of::<Event>))

@@ -16,6 +16,14 @@ pub struct CreateSnapshot {
     pub name: Option<String>,
 }
 
+/// Body of `POST /v1/workloads/{name}/restore`; the answer is an operation whose result names the image (`image`, `runtime`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RestoreSnapshot {
+    /// Name of the workload's snapshot: `2`, `before-2.0`; absent: the newest one.
+    pub snapshot: Option<String>,
+}
+
 /// Query of `GET /v1/snapshots`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

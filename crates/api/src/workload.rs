@@ -79,6 +79,9 @@ pub struct Workload {
     pub image: String,
     /// Version shown: the image's tag.
     pub version: Option<String>,
+    /// Image of its component as it was deployed, where a snapshot was restored in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_over: Option<String>,
     /// Generation of its desired state.
     pub generation: u64,
     /// Whether it should run.

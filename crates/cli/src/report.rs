@@ -236,6 +236,7 @@ fn code_of_operation(operation: &Operation) -> u8 {
             | OperationKind::Stop
             | OperationKind::Start
             | OperationKind::Restart
+            | OperationKind::Restore
             | OperationKind::Undeploy,
         ) => {
             if code == UNAVAILABLE {

@@ -10,6 +10,7 @@ pub(crate) fn workload(service: &str, component: &str) -> Workload {
         runtime: "podman".into(),
         image: "docker.io/library/alpine:3".into(),
         version: Some("3".into()),
+        restored_over: None,
         generation: 1,
         desired: Desired::Running,
         state: WorkloadState::Running,

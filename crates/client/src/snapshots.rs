@@ -1,7 +1,7 @@
 //! Snapshots: make, list, show, remove.
 
 use http::Method;
-use hythe_api::{CreateSnapshot, Operation, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotQuery};
+use hythe_api::{CreateSnapshot, Operation, RestoreSnapshot, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotQuery};
 
 use crate::call::{Call, segment};
 use crate::{Client, ClientError};
@@ -15,6 +15,11 @@ impl Client {
     /// Keeps the files of a workload's instance.
     pub async fn create_snapshot(&self, what: &CreateSnapshot) -> Result<Operation, ClientError> {
         self.post("/v1/snapshots", what)?.json(&self.endpoint).await
+    }
+
+    /// Replaces a workload's instance with one made of a snapshot of it.
+    pub async fn restore_snapshot(&self, workload: &str, what: &RestoreSnapshot) -> Result<Operation, ClientError> {
+        self.post(format!("/v1/workloads/{}/restore", segment(workload)), what)?.json(&self.endpoint).await
     }
 
     /// One snapshot, by full name or as `shop/web:1`, with its mounts.

@@ -16,7 +16,7 @@ use crate::event::workload_event;
 use crate::model::WorkloadState;
 use crate::outcome::{await_all, converge_all, is_well};
 use crate::registry::WorkloadHandle;
-use crate::{Controller, OperationHandle, follow, placement};
+use crate::{Controller, OperationHandle, follow, placement, restore};
 
 /// What a deploy would do to one component.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +155,7 @@ impl Controller {
             let text = format!("workload `{name}` belongs to service `{}`", state.desired.service);
             return Err(Error::new(ErrorKind::Conflict, "deploy", text).hint("rename the service or the component"));
         }
+        let (component, restored_over) = &restore::kept(known.as_ref(), component);
         let spec = spec(service, component);
         let heal = service.drift == hythe_spec::Drift::Heal;
         let wanted = if service.active { Desired::Running } else { Desired::Stopped };
@@ -168,6 +169,9 @@ impl Controller {
         let action = match action {
             Action::Keep if fetches => Action::Pull,
             Action::Keep if unfetched && touched => Action::Change,
+            Action::Keep if known.as_ref().is_some_and(|known| known.desired.restored_over != *restored_over) => {
+                Action::Change
+            }
             other => other,
         };
         let refreshed = known.as_ref().map_or(0, |state| state.observed.refreshed);
@@ -216,6 +220,7 @@ impl Controller {
                 _ => refresh,
             },
             reload: if action == Action::Signal { requests } else { reload },
+            restored_over: restored_over.clone(),
         };
         Ok(ComponentPlan { action, desired })
     }

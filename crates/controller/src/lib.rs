@@ -32,6 +32,7 @@ mod privileged;
 mod purge;
 mod registry;
 mod removal;
+mod restore;
 mod runtimes;
 mod secrets;
 mod service;

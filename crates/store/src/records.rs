@@ -144,6 +144,9 @@ pub struct DesiredRecord {
     /// files have changed.
     #[serde(default)]
     pub reload: u64,
+    /// Image of its component as it was deployed, in whose place a snapshot was restored; `spec` has the snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_over: Option<hythe_spec::ImageRef>,
 }
 
 impl DesiredRecord {
@@ -166,6 +169,7 @@ impl DesiredRecord {
             pull: hythe_spec::PullPolicy::default(),
             refresh: 0,
             reload: 0,
+            restored_over: None,
         }
     }
 }

@@ -78,6 +78,7 @@ fn engine_routes() -> Router<App> {
         .route("/v1/adopt", post(maintenance::adopt))
         .route("/v1/purge", post(maintenance::purge))
         .route("/v1/gc", get(maintenance::garbage).post(maintenance::collect))
+        .route("/v1/workloads/{name}/restore", post(snapshots::restore))
         .route("/v1/snapshots", get(snapshots::list).post(snapshots::create))
         .route("/v1/snapshots/{name}", get(snapshots::show).delete(snapshots::remove))
         .route("/v1/workloads/{name}", get(workloads::show))

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use hythe_api::{CreateSnapshot, Operation, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
+use hythe_api::{
+    CreateSnapshot, Operation, RestoreSnapshot, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery,
+};
 use hythe_controller::SnapshotOn;
 
 use super::services::accepted;
@@ -22,6 +24,15 @@ pub(crate) async fn create(
 ) -> ApiResult<(StatusCode, Json<Operation>)> {
     let Json(asked) = body?;
     accepted(app.controller.snapshot(&asked.workload, asked.name.as_deref()))
+}
+
+pub(crate) async fn restore(
+    State(app): State<App>,
+    Path(workload): Path<String>,
+    body: Result<Json<RestoreSnapshot>, JsonRejection>,
+) -> ApiResult<(StatusCode, Json<Operation>)> {
+    let Json(asked) = body?;
+    accepted(app.controller.restore(&workload, asked.snapshot.as_deref()).await)
 }
 
 pub(crate) async fn show(

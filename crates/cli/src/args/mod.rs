@@ -23,7 +23,9 @@ pub(crate) use look::{Events, Inspect, Instances, Logs, Ps, Runtimes, Services, 
 pub(crate) use maintenance::{Adopt, Gc, Purge, Sync};
 pub(crate) use secret::{InspectSecret, RemoveSecrets, Secret, SecretCommand, SetSecret};
 pub(crate) use session::{Attach, Exec};
-pub(crate) use snapshot::{CreateSnapshot, InspectSnapshot, ListSnapshots, RemoveSnapshots, Snapshot, SnapshotCommand};
+pub(crate) use snapshot::{
+    CreateSnapshot, InspectSnapshot, ListSnapshots, RemoveSnapshots, RestoreSnapshot, Snapshot, SnapshotCommand,
+};
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
 pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};

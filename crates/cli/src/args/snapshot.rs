@@ -14,9 +14,8 @@ use super::image::OnRuntime;
   hythe snapshot create shop/web --name before-2.0
   hythe snapshot ls shop
   hythe snapshot inspect shop/web:1
-  hythe snapshot rm shop/web:1
-
-To go back, write `image = \"localhost/hythe/shop/web:1\"` in the service file and deploy it."
+  hythe snapshot restore shop/web@1
+  hythe snapshot rm shop/web:1"
 )]
 pub(crate) struct Snapshot {
     #[command(subcommand)]
@@ -26,6 +25,7 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     Create(CreateSnapshot),
+    Restore(RestoreSnapshot),
     Ls(ListSnapshots),
     Inspect(InspectSnapshot),
     Rm(RemoveSnapshots),
@@ -46,6 +46,23 @@ pub(crate) struct CreateSnapshot {
     /// Name, as an image's tag [default: the next number]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+/// Go back: replace a workload's instance with one made of its snapshot
+///
+/// The instance before stays until the new one is healthy, and comes back where it is not. Later deploys of the same file keep the snapshot; one that
+/// names another image ends that. Volumes are not part of a snapshot and stay as they are.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe snapshot restore shop/web                      the newest snapshot
+  hythe snapshot restore shop/web@2
+  hythe snapshot restore shop/web@before-2.0")]
+pub(crate) struct RestoreSnapshot {
+    /// `shop` where it has one component, `shop/web` or `shop-web`; with the name of a snapshot or the newest one
+    #[arg(value_name = "SERVICE[/COMPONENT][@NAME]")]
+    pub(crate) target: String,
     #[command(flatten)]
     pub(crate) wait: Wait,
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use hythe_api::{CreateSnapshot, Operation, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery};
+use hythe_api::{
+    CreateSnapshot, Operation, RestoreSnapshot, RuntimeQuery, Snapshot, SnapshotDetail, SnapshotMount, SnapshotQuery,
+};
 use hythe_client::Client;
 use jiff::Timestamp;
 
@@ -19,6 +21,7 @@ pub(super) async fn run(args: args::Snapshot, printer: Printer<'_>) -> Outcome {
     let client = connect(printer).await?;
     match args.command {
         SnapshotCommand::Create(args) => create(&client, args, printer).await,
+        SnapshotCommand::Restore(args) => restore(&client, args, printer).await,
         SnapshotCommand::Ls(args) => list(&client, args, printer).await,
         SnapshotCommand::Inspect(args) => inspect(&client, args, printer).await,
         SnapshotCommand::Rm(args) => remove(&client, args).await,
@@ -33,7 +36,7 @@ async fn create(client: &Client, args: args::CreateSnapshot, printer: Printer<'_
         None => Ok(begun),
     };
     if let Some(image) = outcome.as_ref().ok().and_then(image_of) {
-        printer.talk(format_args!("to go back, write `image = \"{image}\"` in the service file and deploy it"));
+        printer.talk(format_args!("to go back: `hythe snapshot restore {}@{}`", args.target, tag_of(image)));
         if !printer.settings.json {
             printer.data(format!("{image}\n"))?;
         }
@@ -43,6 +46,26 @@ async fn create(client: &Client, args: args::CreateSnapshot, printer: Printer<'_
 
 fn image_of(operation: &Operation) -> Option<&str> {
     operation.result.as_ref()?["image"].as_str()
+}
+
+fn tag_of(image: &str) -> &str {
+    image.rsplit_once(':').map_or(image, |(_, tag)| tag)
+}
+
+async fn restore(client: &Client, args: args::RestoreSnapshot, printer: Printer<'_>) -> Outcome {
+    let (named, snapshot) =
+        args.target.split_once(['@', ':']).map_or((&*args.target, None), |(target, name)| (target, Some(name)));
+    let workload = target::one(named, &client.workloads().await?)?.name.clone();
+    let asked = RestoreSnapshot { snapshot: snapshot.map(str::to_owned) };
+    let begun = client.restore_snapshot(&workload, &asked).await?;
+    let outcome = match progress::wait(client, &begun.id, args.wait, printer).await? {
+        Some(followed) => followed.outcome(),
+        None => Ok(begun),
+    };
+    if let Some(image) = outcome.as_ref().ok().and_then(image_of) {
+        printer.talk(format_args!("`{workload}` runs {image}; a deploy with another image ends that"));
+    }
+    super::operations::print(outcome, printer)
 }
 
 async fn list(client: &Client, args: args::ListSnapshots, printer: Printer<'_>) -> Outcome {

@@ -70,6 +70,11 @@ fn show(status: &ServiceStatus, printer: Printer<'_>) -> Outcome {
             printer.data(format!("\n{}: {details}\n", workload.name))?;
         }
     }
+    for workload in status.workloads.iter().map(|status| &status.workload) {
+        if let Some(image) = &workload.restored_over {
+            printer.data(format!("\n{}: restored, runs {} in place of {image}\n", workload.name, workload.image))?;
+        }
+    }
     let differences: Vec<_> = status.workloads.iter().flat_map(difference_rows).collect();
     if !differences.is_empty() {
         printer.data("\n")?;

@@ -13,7 +13,7 @@ const HOST: &str = "localhost";
 const DIRECTORY: &str = "hythe/";
 
 /// The image of this name for a workload's files.
-pub(super) fn image(service: &str, component: &str, tag: &str) -> Result<ImageRef, Error> {
+pub(crate) fn image(service: &str, component: &str, tag: &str) -> Result<ImageRef, Error> {
     let text = format!("{HOST}/{DIRECTORY}{service}/{component}:{tag}");
     let wrong = |hint: &str| {
         let words = format!("`{tag}` cannot name a snapshot of `{service}/{component}`");

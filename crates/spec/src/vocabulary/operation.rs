@@ -25,6 +25,8 @@ vocabulary! {
         Load = "load",
         /// Keep the files of a workload.
         Snapshot = "snapshot",
+        /// Replace a workload's instance with one made of a snapshot.
+        Restore = "restore",
     }
 }
 

@@ -7,12 +7,16 @@ use serde_json::Value;
 use crate::engine::Engine;
 use crate::files::{IMAGE, one, stays};
 use crate::fixture::Fixture;
+use crate::program::Ran;
 use crate::subject::Subject;
 use crate::trial::trials;
 use crate::wait;
 
 trials!("snapshot":
     a_service_goes_back_to_its_files Every,
+    restore_brings_files_back_until_a_deploy_names_another_image Every,
+    restore_of_what_is_not_healthy_leaves_what_ran Every,
+    restore_of_what_is_not_there_is_refused Every,
     what_is_used_stays Every,
     of_two_at_once_each_is_its_own Every,
     an_answer_that_is_lost_loses_nothing Every,
@@ -45,7 +49,7 @@ fn inside(fixture: &Fixture<'_>, script: &str) -> String {
 #[track_caller]
 fn create(fixture: &Fixture<'_>, options: &[&str]) -> String {
     let words = [&["snapshot", "create", &fixture.service], options].concat();
-    fixture.hythe(&words).ok().says(&["image = \"localhost/hythe/"]).out.trim().to_owned()
+    fixture.hythe(&words).ok().says(&["hythe snapshot restore"]).out.trim().to_owned()
 }
 
 fn named(fixture: &Fixture<'_>, name: &str) -> String {
@@ -94,6 +98,63 @@ fn a_service_goes_back_to_its_files(fixture: &mut Fixture<'_>) {
     for word in ["instances", "status"] {
         fixture.hythe(&[word]).ok();
     }
+}
+
+fn restore(fixture: &Fixture<'_>, name: &str) -> Ran {
+    fixture.hythe(&["snapshot", "restore", &format!("{}{name}", fixture.service)])
+}
+
+fn restore_brings_files_back_until_a_deploy_names_another_image(fixture: &mut Fixture<'_>) {
+    deployed(fixture);
+    for word in ["one", "two", "three"] {
+        inside(fixture, &format!("echo {word} > /file"));
+        create(fixture, &[]);
+    }
+    inside(fixture, "echo broken > /file");
+    restore(fixture, "@2").ok();
+    assert_eq!(inside(fixture, "cat /file"), "two");
+    let it = fixture.it();
+    assert_eq!((it["image"].as_str(), it["restored_over"].as_str()), (Some(&*named(fixture, "2")), Some(IMAGE)));
+    fixture.hythe(&["status", &fixture.service]).ok().says(&["in place of"]);
+    let id = it["instance"]["id"].clone();
+    fixture.deploy(&text(fixture, IMAGE)).ok();
+    assert_eq!((&fixture.it()["instance"]["id"], inside(fixture, "cat /file").as_str()), (&id, "two"));
+    // The newest, and one after later ones.
+    restore(fixture, "").ok();
+    assert_eq!(inside(fixture, "cat /file"), "three");
+    restore(fixture, "@1").ok();
+    assert_eq!(inside(fixture, "cat /file"), "one");
+    fixture.hythe(&["snapshot", "rm", &short(fixture, "1")]).ends_with(4);
+    fixture.deploy(&text(fixture, &named(fixture, "3"))).ok();
+    assert_eq!(inside(fixture, "cat /file"), "three");
+    fixture.deploy(&text(fixture, IMAGE)).ok();
+    assert!(fixture.it()["restored_over"].is_null());
+}
+
+fn restore_of_what_is_not_healthy_leaves_what_ran(fixture: &mut Fixture<'_>) {
+    deployed(fixture);
+    inside(fixture, "echo bad > /file");
+    create(fixture, &[]);
+    inside(fixture, "echo good > /file");
+    create(fixture, &[]);
+    restore(fixture, "@2").ok();
+    let checked = format!(
+        "{}\n[components.health]\nexec = ['grep', 'good', '/file']\ninterval = '100ms'\nretries = 2\n",
+        text(fixture, IMAGE)
+    );
+    fixture.deploy(&checked).ok();
+    restore(fixture, "@1").ends_with(1).says(&["not healthy"]);
+    assert_eq!(inside(fixture, "cat /file"), "good");
+    assert_eq!(fixture.it()["image"].as_str(), Some(&*named(fixture, "2")));
+}
+
+fn restore_of_what_is_not_there_is_refused(fixture: &mut Fixture<'_>) {
+    deployed(fixture);
+    let before = fixture.it();
+    restore(fixture, "").ends_with(3).says(&["has no snapshot", "hythe snapshot ls"]);
+    restore(fixture, "@7").ends_with(3).says(&["`7`"]);
+    restore(fixture, "@a b").ends_with(2);
+    assert_eq!(fixture.it()["generation"], before["generation"]);
 }
 
 fn what_is_used_stays(fixture: &mut Fixture<'_>) {

@@ -1,6 +1,8 @@
 //! Snapshots on the in-process runtimes. Real engines are the matter of `tests/e2e`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod restore;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
