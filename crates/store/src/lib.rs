@@ -12,6 +12,7 @@ mod open;
 mod operations;
 mod records;
 mod secrets;
+mod snapshots;
 mod tombstones;
 mod workloads;
 

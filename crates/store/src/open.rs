@@ -11,8 +11,12 @@ use rusqlite::{Connection, OpenFlags};
 use crate::{Error, Result, WriteFailure};
 
 /// Every step from schema to schema; their number is the schema version this build knows.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 
 /// The store. Cheap calls, each one transaction; safe to share.
 #[derive(Debug)]

@@ -111,7 +111,10 @@ impl Controller {
                 Err(error) => tracing::debug!(runtime = name, %error, "names on it were not looked at"),
             }
         }
-        self.snapshots.take((&desired.service, &desired.spec.component.name), asked, taken)
+        let of = (&*desired.service, &*desired.spec.component.name);
+        let repository = naming::image(of.0, of.1, "1")?.repository();
+        let used = self.store.snapshot_number(&repository).map_err(crate::store_error)?;
+        self.snapshots.take(of, asked, taken, used)
     }
 
     /// Hands the work to the workload's task.
@@ -152,6 +155,11 @@ impl Controller {
             }
             Err(error) => return Err(error),
         };
+        if let Some(number) = request.image.tag.as_deref().and_then(|tag| tag.parse().ok())
+            && let Err(error) = self.store.use_snapshot_number(&request.image.repository(), number)
+        {
+            tracing::warn!(%error, "the number of a snapshot was not stored");
+        }
         let kept = SnapshotOn { runtime: runtime.info().name.clone(), snapshot };
         self.report(EventKind::SnapshotCreated, format!("files kept as {}", kept.snapshot.name), &kept);
         Ok(kept)

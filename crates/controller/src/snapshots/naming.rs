@@ -41,10 +41,10 @@ pub(crate) fn is_of_a_snapshot(image: &ImageRef) -> bool {
     image.domain == HOST && image.path.starts_with(DIRECTORY)
 }
 
-/// The number after the highest that is taken.
-fn next(repository: &str, taken: &BTreeSet<String>) -> u64 {
+/// The number after the highest that is taken, or was once.
+fn next(repository: &str, taken: &BTreeSet<String>, used: u64) -> u64 {
     let tags = taken.iter().filter_map(|name| name.strip_prefix(repository)?.strip_prefix(':'));
-    tags.filter_map(|tag| tag.parse::<u64>().ok()).max().unwrap_or_default().saturating_add(1)
+    tags.filter_map(|tag| tag.parse::<u64>().ok()).max().unwrap_or_default().max(used).saturating_add(1)
 }
 
 /// A snapshot of ours and where it is.
@@ -66,12 +66,13 @@ pub(crate) struct Underway {
 }
 
 impl Underway {
-    /// Takes the name asked for, or the next number.
+    /// Takes the name asked for, or the next number; `used` is the highest one ever used.
     pub(super) fn take(
         self: &Arc<Self>,
         (service, component): (&str, &str),
         asked: Option<&str>,
         mut taken: BTreeSet<String>,
+        used: u64,
     ) -> Result<Name, Error> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         taken.extend(names.iter().cloned());
@@ -79,7 +80,7 @@ impl Underway {
             Some(tag) => image(service, component, tag)?,
             None => {
                 let any = image(service, component, "1")?;
-                image(service, component, &next(&any.repository(), &taken).to_string())?
+                image(service, component, &next(&any.repository(), &taken, used).to_string())?
             }
         };
         let name = image.to_string();
@@ -165,22 +166,23 @@ mod tests {
     fn the_next_number_follows_the_highest_of_the_same_workload() {
         let underway = Arc::new(Underway::default());
         let names = taken(&["shop/web:1", "shop/web:7", "shop/web:x", "shop/web-2:40", "shop/db:50"]);
-        let first = underway.take(SHOP, None, names.clone()).unwrap();
+        let first = underway.take(SHOP, None, names.clone(), 0).unwrap();
         assert_eq!(first.image.tag.as_deref(), Some("8"));
-        let second = underway.take(SHOP, None, names.clone()).unwrap();
+        let second = underway.take(SHOP, None, names.clone(), 0).unwrap();
         assert_eq!(second.image.tag.as_deref(), Some("9"), "the first is not made yet");
         drop((first, second));
-        assert_eq!(underway.take(SHOP, None, names).unwrap().image.tag.as_deref(), Some("8"));
+        assert_eq!(underway.take(SHOP, None, names.clone(), 0).unwrap().image.tag.as_deref(), Some("8"));
+        assert_eq!(underway.take(SHOP, None, names, 20).unwrap().image.tag.as_deref(), Some("21"), "20 was removed");
     }
 
     #[test]
     fn a_name_is_given_once() {
         let underway = Arc::new(Underway::default());
-        let held = underway.take(SHOP, Some("x"), BTreeSet::new()).unwrap();
-        let refused = |taken| underway.take(SHOP, Some("x"), taken).map(|_| ()).unwrap_err().kind();
+        let held = underway.take(SHOP, Some("x"), BTreeSet::new(), 0).unwrap();
+        let refused = |taken| underway.take(SHOP, Some("x"), taken, 0).map(|_| ()).unwrap_err().kind();
         assert_eq!(refused(BTreeSet::new()), ErrorKind::AlreadyExists);
         drop(held);
         assert_eq!(refused(taken(&["shop/web:x"])), ErrorKind::AlreadyExists);
-        assert!(underway.take(SHOP, Some("x"), BTreeSet::new()).is_ok());
+        assert!(underway.take(SHOP, Some("x"), BTreeSet::new(), 0).is_ok());
     }
 }

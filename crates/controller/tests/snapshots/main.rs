@@ -198,6 +198,8 @@ async fn names_are_numbers_or_given_and_never_given_twice() {
     let bench = Bench::deployed("").await;
     assert_eq!(bench.create(Some("7")).await.unwrap(), "localhost/hythe/shop/shop:7");
     assert_eq!(bench.create(None).await.unwrap(), "localhost/hythe/shop/shop:8");
+    bench.controller.remove_snapshot("shop:8", None).await.unwrap();
+    assert_eq!(bench.create(None).await.unwrap(), "localhost/hythe/shop/shop:9", "8 was used");
     let before = bench.controller.snapshots(None, Some("shop")).await.unwrap();
     let (kind, words) = bench.create(Some("7")).await.unwrap_err();
     assert_eq!(kind, "already-exists", "{words}");

@@ -41,7 +41,7 @@ impl Bench {
             self.memory.exec().unwrap().exec(&OpContext::new("test"), &id.to_ref(), &request).await.unwrap();
         let mut text = String::new();
         while let Some(piece) = session.output.next().await {
-            text.push_str(&String::from_utf8(piece.unwrap().1.to_vec()).unwrap());
+            text.push_str(str::from_utf8(&piece.unwrap().1).unwrap());
         }
         text.trim_end().to_owned()
     }

@@ -62,6 +62,7 @@ const LAYERS: &[&str] = &[
     "worker",
     "adopt_from_labels",
     "outcome",
+    "restore",
     "deploy",
     "service",
     "removal",

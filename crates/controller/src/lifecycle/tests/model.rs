@@ -126,6 +126,7 @@ impl World {
             pull: hythe_spec::PullPolicy::default(),
             refresh: 0,
             reload: 0,
+            restored_over: None,
         };
         let engine = Engine { up: true, ..Engine::default() };
         Self {
