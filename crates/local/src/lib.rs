@@ -1,9 +1,11 @@
-//! What drivers share whose instances have a supervisor of ours (see `hythe_shim`) on this host.
+//! What drivers share for what is on this host: instances with a supervisor of ours (see `hythe_shim`), engines behind a socket.
 //!
-//! For: reading the logs that supervisors write, notice of changed files, resource use, errors of the system in the words of the seam.
-//! Not for: any engine, any record of a driver, and whatever a supervisor does itself.
+//! For: reading the logs that supervisors write, notice of changed files, resource use, errors of the system in the words of the seam,
+//! HTTP over an engine's socket.
+//! Not for: any engine's own words, any record of a driver, and whatever a supervisor does itself.
 
 mod error;
+pub mod http;
 pub mod inotify;
 pub mod logs;
 pub mod stats;

@@ -18,7 +18,7 @@ use crate::error::{said, translate};
 use crate::images::{Reports, last_lines};
 use crate::registry::{auth_document, secret_header};
 use crate::translate::Engine;
-use crate::transport::Body;
+use hythe_local::http::Body;
 
 const OPERATION: &str = "build";
 const IGNORE_FILE: &str = ".dockerignore";

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api_types::ErrorMessage;
-use crate::transport::{Body, Endpoint, HttpClient, http_client};
+use hythe_local::http::{Body, Endpoint, HttpClient, http_client};
 
 /// Host in the address of every request; the connector ignores it.
 const AUTHORITY: &str = "http://engine";

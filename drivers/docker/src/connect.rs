@@ -15,8 +15,8 @@ use crate::discover::{Candidate, Environment, candidates};
 use crate::driver::Docker;
 use crate::error::{broken, translate};
 use crate::translate::Engine;
-use crate::transport::Endpoint;
 use crate::{Config, capability};
+use hythe_local::http::Endpoint;
 
 const OPERATION: &str = "connect";
 const HINT: &str = "start Docker, or `podman system service`, or name the socket in `host` or `DOCKER_HOST`";

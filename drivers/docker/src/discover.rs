@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::Config;
-use crate::transport::Endpoint;
+use hythe_local::http::Endpoint;
 
 const OPERATION: &str = "connect";
 

@@ -30,7 +30,6 @@ mod snapshots;
 mod stats;
 mod stdcopy;
 mod translate;
-mod transport;
 mod volumes;
 mod watch;
 

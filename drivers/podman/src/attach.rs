@@ -54,7 +54,7 @@ impl Podman {
         args.extend((!request.stdin).then(|| "--no-stdin".to_owned()));
         args.push(instance.as_str().to_owned());
         let streams = Streams { tty: container.config.tty, stdin: request.stdin, size: request.size };
-        let mut session = self.session(about, self.client.command(&args.into()), streams)?;
+        let mut session = self.session(about, self.program.command(&args.into()), streams)?;
         session.stdin = session.stdin.map(|stdin| self.ending(stdin, &container, run));
         session.output = trimmed(session.output);
         session.exit = exit_code(self.client.clone(), instance.clone(), session.exit).boxed();
@@ -65,8 +65,8 @@ impl Podman {
     async fn by_log(&self, about: About<'_>, container: &Container, run: Option<String>) -> Result<Session> {
         let output = log_output::from_now(container).await?;
         let stdin = run.map(|run| {
-            let writer = self.stdin_holders.writer(&self.client, &container.id, &run);
-            let writer = writer.map_err(|cause| self.client.not_started(about, cause))?;
+            let writer = self.stdin_holders.writer(&self.program, &container.id, &run);
+            let writer = writer.map_err(|cause| self.program.not_started(about, cause))?;
             Ok::<_, Error>(self.ending(Box::pin(writer), container, run))
         });
         let monitor = Monitor::of(container.state.conmon_pid);
@@ -91,17 +91,8 @@ async fn exit_code(client: Client, instance: InstanceRef, attached: impl Future<
     attached.await?;
     let about = About { operation: "attach", subject: instance.as_str() };
     let cx = OpContext::default();
-    let waited = client.read(&cx, about, ["wait", "--interval=50ms", instance.as_str()]);
-    let waited = answer_within(ENDING, about, waited).await??.success(about)?;
-    waited.first_line().parse().map_err(|_| {
-        Error::new(
-            ErrorKind::Internal,
-            about.operation,
-            format!("`{instance}`: podman reports no exit code: `{}`", waited.first_line()),
-        )
-    })
+    answer_within(ENDING, about, client.exit_code(&cx, about)).await?
 }
-
 type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
 
 struct Ending {

@@ -3,8 +3,9 @@
 use hythe_runtime::{BuildRequest, Error, ErrorKind, Result};
 use hythe_spec::BuildNetwork;
 
-use crate::client::{About, Invocation};
+use crate::client::About;
 use crate::images::Told;
+use crate::program::Invocation;
 use crate::{error, private};
 
 /// How many of a failed build's last lines its error repeats.

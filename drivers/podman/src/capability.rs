@@ -29,11 +29,7 @@ pub(crate) fn capability(config: &Config, info: &Info) -> Capability {
     }
     capability = capability
         .without(Feature::TmpfsOwner, "podman has no option for the owner of a tmpfs; give it a `mode`")
-        .without(Feature::TmpfsInodes, "podman has no option for the number of inodes; limit the `size`")
-        .without(
-            Feature::LabelLines,
-            "podman reads only single-line labels from a file; others would be in its arguments",
-        );
+        .without(Feature::TmpfsInodes, "podman has no option for the number of inodes; limit the `size`");
     if !info.host.service_is_remote {
         capability = capability.running(runnable_platforms());
     }

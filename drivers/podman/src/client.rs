@@ -1,61 +1,37 @@
-//! Runs the podman program: the only place that starts it for a finished answer.
+//! Podman's own HTTP API (libpod): the only place that sends requests to it.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+mod wire;
+
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use http::{Method, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hythe_local::http::{Body, Endpoint, HttpClient, http_client};
 use hythe_runtime::{Error, ErrorKind, OpContext, Result};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::process::Command;
 
+use self::wire::json;
+pub(crate) use self::wire::{body, empty, filters, lines, read_json, segment};
+use crate::api_types::ErrorMessage;
 use crate::error;
-use crate::private::PrivateFiles;
+use crate::service::Service;
 
-/// Variables of a service manager that podman would act upon in the agent's name.
-const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
-
-/// Where podman's own helpers look for `iptables` and the like, which the `PATH` of a cron job lacks.
-const FOR_ROOT: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
-
-/// A `PATH` with these in it.
-fn search_path(own: &OsStr) -> OsString {
-    let mut places: Vec<PathBuf> = std::env::split_paths(own).collect();
-    for place in FOR_ROOT.map(PathBuf::from) {
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    std::env::join_paths(places).unwrap_or_else(|_| own.to_owned())
-}
-
-/// The program and its environment.
-#[derive(Debug, Clone)]
-pub(crate) struct Client {
-    program: PathBuf,
-    env: BTreeMap<String, String>,
-}
-
-/// One call: arguments, and variables only the child sees.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Invocation {
-    pub(crate) args: Vec<String>,
-    pub(crate) env: BTreeMap<String, String>,
-    /// Variables of the container that podman reads from a file.
-    pub(crate) env_file: BTreeMap<String, String>,
-    /// Labels that podman reads from a file.
-    pub(crate) label_file: BTreeMap<String, String>,
-}
-
-impl Invocation {
-    /// What is read from files, by the option that names the file.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {
-        let files = [("--env-file", &self.env_file), ("--label-file", &self.label_file)];
-        files.into_iter().filter(|(_, pairs)| !pairs.is_empty())
-    }
-}
+/// Host in the address of every request; the connector ignores it.
+const AUTHORITY: &str = "http://podman";
+/// The oldest API that is spoken, which every Podman 4 and 5 still answers.
+const OLDEST: &str = "4.0.0";
+const OLDEST_MAJOR: u32 = 4;
+/// The newest major version that answers requests of the oldest.
+const NEWEST_MAJOR: u32 = 5;
+const VERSION_HEADER: &str = "libpod-api-version";
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// What a call was about, for errors.
 #[derive(Debug, Clone, Copy)]
@@ -65,103 +41,139 @@ pub(crate) struct About<'a> {
     pub(crate) subject: &'a str,
 }
 
-/// A child that ended by itself.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) code: i32,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
+/// Parameters of a request.
+pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// Bytes as they come.
+pub(crate) type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Connection to one podman; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: HttpClient,
+    /// Of every path: version and name of the API.
+    prefix: Arc<str>,
+    /// Where it is a service of ours; it lives as long as a client.
+    service: Option<Arc<Service>>,
 }
 
-impl<const N: usize> From<[&str; N]> for Invocation {
-    fn from(args: [&str; N]) -> Self {
-        Self { args: args.map(str::to_owned).to_vec(), ..Self::default() }
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("prefix", &self.prefix).field("service", &self.service).finish_non_exhaustive()
     }
 }
 
-impl From<Vec<String>> for Invocation {
-    fn from(args: Vec<String>) -> Self {
-        Self { args, ..Self::default() }
-    }
+/// Why there is no answer.
+enum Failure {
+    /// Podman refused.
+    Refused(StatusCode, String),
+    /// Nothing, or half of it, came back.
+    Lost(String),
 }
 
 impl Client {
-    pub(crate) fn new(program: PathBuf, env: BTreeMap<String, String>) -> Self {
-        Self { program, env }
+    /// A client of what listens there; speaks the oldest version.
+    pub(crate) fn new(endpoint: &Endpoint, service: Option<Arc<Service>>) -> Self {
+        Self { http: http_client(endpoint, CONNECT), prefix: prefix(OLDEST), service }
     }
 
-    pub(crate) fn program(&self) -> String {
-        self.program.display().to_string()
-    }
-
-    /// The program with arguments, in a process group of its own so that a terminal's signals to the agent do not reach it.
-    pub(crate) fn command(&self, invocation: &Invocation) -> Command {
-        self.set_up(Command::new(&self.program), invocation)
-    }
-
-    /// The same, by way of a shell, whose script runs it as `"$@"`.
-    pub(crate) fn command_in_shell(&self, script: &str, invocation: &Invocation) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script, "sh"]).arg(&self.program);
-        self.set_up(command, invocation)
-    }
-
-    fn set_up(&self, mut command: Command, invocation: &Invocation) -> Command {
-        command
-            .args(&invocation.args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        // The agent's own directory may be gone, and then podman's helpers end without a word. A program that is named from there needs it.
-        if self.program.is_absolute() || self.program.components().count() == 1 {
-            command.current_dir("/");
+    /// A client that speaks a version which that podman speaks too.
+    pub(crate) fn speaking(self, about: About<'_>, version: &str) -> Result<Self> {
+        let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+        if major < OLDEST_MAJOR {
+            let words = format!("podman {version} is too old: its API is {version}, {OLDEST} or newer is needed");
+            return Err(Error::new(ErrorKind::Unavailable, about.operation, words).hint("install podman 4 or newer"));
         }
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", search_path(&path));
-        }
-        // Podman 5 else writes a line about it to the error output of every call, that of `podman exec` included.
-        command.env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
-        command.envs(&self.env).envs(&invocation.env);
-        command
+        let spoken = if major > NEWEST_MAJOR { version } else { OLDEST };
+        Ok(Self { prefix: prefix(spoken), ..self })
     }
 
-    /// [`Client::command`] with its files, which must be kept until it has ended.
-    pub(crate) fn prepared(&self, about: About<'_>, call: &Invocation) -> Result<(Command, PrivateFiles)> {
-        let (files, options) = PrivateFiles::write(call).map_err(|cause| no_file(about, cause))?;
-        if options.is_empty() {
-            return Ok((self.command(call), files));
-        }
-        let mut args = call.args.clone();
-        // Right after the verb: what stands behind the image is the container's.
-        args.splice(1..1, options);
-        Ok((self.command(&Invocation { args, env: call.env.clone(), ..Invocation::default() }), files))
+    /// The service that this client keeps going.
+    pub(crate) fn service(&self) -> Option<&Service> {
+        self.service.as_deref()
     }
 
-    /// Runs a call that changes nothing; it is killed when nobody waits any more.
-    pub(crate) async fn read(
+    /// The version of the podman that answers now.
+    pub(crate) async fn ping(&self, about: About<'_>) -> Result<String> {
+        let request = http::Request::get(format!("{AUTHORITY}/_ping")).body(empty());
+        let response = self.answer(about, request).await?;
+        let version = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let _read = response.into_body().collect().await;
+        let other = || Error::new(ErrorKind::Unavailable, about.operation, "what answers there is not podman");
+        version.ok_or_else(other)
+    }
+
+    /// A JSON answer to a call that changes nothing.
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         cx: &OpContext,
         about: About<'_>,
-        invocation: impl Into<Invocation>,
-    ) -> Result<Finished> {
-        let mut command = self.command(&invocation.into());
-        command.kill_on_drop(true);
-        let ended = until_deadline(cx, about, command.output()).await?;
-        self.finished(about, ended)
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<T> {
+        cx.with_deadline(about.operation, self.send_json(about, Method::GET, path, query)).await
     }
 
-    /// Runs a call that changes something; it goes on to its end even when nobody waits any more.
+    /// A JSON answer, whoever waits for it.
+    pub(crate) async fn send_json<T: DeserializeOwned>(
+        &self,
+        about: About<'_>,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<T> {
+        self.decode(about, self.send(about, method, path, query, empty()).await?).await
+    }
+
+    /// Whether there is such a thing.
+    pub(crate) async fn exists(&self, about: About<'_>, path: &str) -> Result<bool> {
+        match self.send(about, Method::GET, path, &[], empty()).await {
+            Err(error) if error.is_not_found() => Ok(false),
+            found => found.map(|_| true),
+        }
+    }
+
+    /// As [`Client::get`] for a list.
+    pub(crate) async fn listing<T: DeserializeOwned>(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<T> {
+        self.get(cx, about, path, query).await.map_err(Error::of_listing)
+    }
+
+    /// A JSON answer to a call that changes something; it goes on to its end even when nobody waits any more.
+    pub(crate) async fn post<T: DeserializeOwned + Send + 'static>(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        path: &str,
+        query: Query<'_>,
+        body: &impl Serialize,
+    ) -> Result<T> {
+        let body = json(about, body)?;
+        let request = self.request(Method::POST, path, query, body);
+        let (client, operation, subject) = (self.clone(), about.operation, about.subject.to_owned());
+        let work = async move {
+            let about = About { operation, subject: &subject };
+            let response = client.answer(about, request).await?;
+            client.decode(about, response).await
+        };
+        cx.run_detached(operation, work).await
+    }
+
+    /// A call that changes something; it goes on to its end even when nobody waits any more.
     pub(crate) async fn act(
         &self,
         cx: &OpContext,
         about: About<'_>,
-        invocation: impl Into<Invocation>,
-    ) -> Result<Finished> {
-        self.act_holding(cx, about, invocation, ()).await
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+    ) -> Result<()> {
+        self.act_holding(cx, about, (method, path, query), empty(), ()).await
     }
 
     /// [`Client::act`] that lets go of a guard when the call has ended, whoever still waits.
@@ -169,130 +181,129 @@ impl Client {
         &self,
         cx: &OpContext,
         about: About<'_>,
-        invocation: impl Into<Invocation>,
+        (method, path, query): (Method, &str, Query<'_>),
+        body: Body,
         guard: impl Send + 'static,
-    ) -> Result<Finished> {
-        let (mut command, files) = self.prepared(about, &invocation.into())?;
-        let task = tokio::spawn(async move {
-            let output = command.output().await;
-            drop((guard, files));
-            output
-        });
-        let ended = until_deadline(cx, about, task).await?;
-        self.finished(about, ended.unwrap_or_else(|lost| Err(io::Error::other(lost))))
-    }
-
-    /// [`Client::read`] of a JSON document.
-    pub(crate) async fn document<T: DeserializeOwned>(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        invocation: impl Into<Invocation>,
-    ) -> Result<T> {
-        let finished = self.read(cx, about, invocation).await?.success(about)?;
-        json(about, &finished.stdout)
-    }
-
-    /// As [`Client::document`] for a list.
-    pub(crate) async fn listing<T: DeserializeOwned>(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        invocation: impl Into<Invocation>,
-    ) -> Result<T> {
-        self.document(cx, about, invocation).await.map_err(Error::of_listing)
-    }
-
-    fn finished(&self, about: About<'_>, ended: io::Result<std::process::Output>) -> Result<Finished> {
-        let output = ended.map_err(|cause| self.not_started(about, cause))?;
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        let code = exit_code(about, output.status, &stderr)?;
-        Ok(Finished { code, stdout: output.stdout, stderr })
-    }
-
-    /// The error of a program that could not be executed.
-    pub(crate) fn not_started(&self, about: About<'_>, cause: io::Error) -> Error {
-        let program = self.program();
-        let error = match cause.kind() {
-            io::ErrorKind::ArgumentListTooLong => Error::new(
-                ErrorKind::Invalid,
-                about.operation,
-                format!(
-                    "`{}`: arguments and environment are larger than the kernel passes to a program",
-                    about.subject
-                ),
-            )
-            .hint("one variable may have 128 KiB, all together about 2 MiB; put larger data into a volume"),
-            io::ErrorKind::InvalidInput => Error::new(
-                ErrorKind::Invalid,
-                about.operation,
-                format!("`{}`: an argument or variable contains a NUL byte", about.subject),
-            ),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => return no_file(about, cause),
-            io::ErrorKind::NotFound => {
-                Error::new(ErrorKind::Unavailable, about.operation, format!("the program `{program}` does not exist"))
-                    .hint("install podman, or name its program in the agent's configuration")
-            }
-            _ => Error::new(
-                ErrorKind::Unavailable,
-                about.operation,
-                format!("the program `{program}` cannot be run: {cause}"),
-            ),
+    ) -> Result<()> {
+        let request = self.request(method, path, query, body);
+        let (client, operation, subject) = (self.clone(), about.operation, about.subject.to_owned());
+        let work = async move {
+            let about = About { operation, subject: &subject };
+            let answered = async {
+                let read = client.answer(about, request).await?.into_body().collect().await;
+                read.map(drop).map_err(|cause| client.lost(operation, &cause))
+            };
+            let done = answered.await;
+            drop(guard);
+            done
         };
-        error.source(cause)
+        cx.run_detached(operation, work).await
+    }
+
+    /// An answer that comes bit by bit; dropping it ends the call.
+    pub(crate) async fn stream(
+        &self,
+        about: About<'_>,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Body,
+    ) -> Result<ByteStream> {
+        let response = self.send(about, method, path, query, body).await?;
+        let (client, operation) = (self.clone(), about.operation);
+        let lost = move |cause: hyper::Error| client.lost(operation, &cause);
+        Ok(response.into_body().into_data_stream().map_err(lost).boxed())
+    }
+
+    async fn send(
+        &self,
+        about: About<'_>,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        body: Body,
+    ) -> Result<Response<Incoming>> {
+        self.answer(about, self.request(method, path, query, body)).await
+    }
+
+    fn request(&self, method: Method, path: &str, query: Query<'_>, body: Body) -> http::Result<http::Request<Body>> {
+        let mut address = format!("{AUTHORITY}{}{path}", self.prefix);
+        if !query.is_empty() {
+            address.push('?');
+            address.push_str(&serde_urlencoded::to_string(query).unwrap_or_default());
+        }
+        http::Request::builder()
+            .method(method)
+            .uri(address)
+            .header(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))
+            .body(body)
+    }
+
+    async fn answer(&self, about: About<'_>, request: http::Result<http::Request<Body>>) -> Result<Response<Incoming>> {
+        let answered = match request {
+            Ok(request) => self.http.request(request).await.map_err(|cause| Failure::Lost(reason(&cause))),
+            Err(cause) => {
+                let words = format!("`{}`: no request can be made of it: {cause}", about.subject);
+                return Err(Error::new(ErrorKind::Invalid, about.operation, words).source(cause));
+            }
+        };
+        let checked = match answered {
+            Ok(response) => checked(response).await,
+            Err(failure) => Err(failure),
+        };
+        checked.map_err(|failure| match failure {
+            Failure::Refused(status, words) => error::refused(about, status.as_u16(), &words),
+            Failure::Lost(words) => self.no_answer(about.operation, &words),
+        })
+    }
+
+    async fn decode<T: DeserializeOwned>(&self, about: About<'_>, response: Response<Incoming>) -> Result<T> {
+        let body = response.into_body().collect().await.map_err(|cause| self.lost(about.operation, &cause))?;
+        read_json(about, &body.to_bytes())
+    }
+
+    fn lost(&self, operation: &'static str, cause: &(dyn std::error::Error + 'static)) -> Error {
+        self.no_answer(operation, &reason(cause))
+    }
+
+    /// The engine is not there, for now: whether the call had an effect is not known.
+    fn no_answer(&self, operation: &'static str, words: &str) -> Error {
+        let error = Error::new(ErrorKind::Unavailable, operation, format!("podman's service does not answer: {words}"));
+        match self.service().and_then(Service::last_log_lines) {
+            Some(said) => error.with("service", said),
+            None => error,
+        }
     }
 }
 
-/// The error of a file that a call needs.
-fn no_file(about: About<'_>, cause: io::Error) -> Error {
-    let error = match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::new(
-            ErrorKind::Exhausted,
-            about.operation,
-            format!("`{}`: there is no room for a temporary file", about.subject),
-        )
-        .hint("free space where the agent keeps temporary files (`XDG_RUNTIME_DIR`, `/run`, `TMPDIR`)"),
-        _ => Error::new(
-            ErrorKind::Unavailable,
-            about.operation,
-            format!("`{}`: a temporary file cannot be written: {cause}", about.subject),
-        ),
+fn prefix(version: &str) -> Arc<str> {
+    format!("/v{version}/libpod").into()
+}
+
+async fn checked(response: Response<Incoming>) -> std::result::Result<Response<Incoming>, Failure> {
+    let status = response.status();
+    if status.is_success() || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS) {
+        return Ok(response);
+    }
+    let body = response.into_body().collect().await.map_err(|cause| Failure::Lost(reason(&cause)))?.to_bytes();
+    let words = match serde_json::from_slice::<ErrorMessage>(&body) {
+        Ok(error) => error.message,
+        Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
     };
-    error.source(cause)
+    Err(Failure::Refused(status, words))
 }
 
-impl Finished {
-    /// Itself if it ended well, else the translated error.
-    pub(crate) fn success(self, about: About<'_>) -> Result<Self> {
-        if self.code == 0 { Ok(self) } else { Err(error::translate(about, self.code, &self.stderr)) }
+/// The innermost words of an error of the connection.
+fn reason(cause: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = cause;
+    while let Some(error) = innermost.source() {
+        innermost = error;
     }
-
-    /// The translated error of a call that ended badly.
-    pub(crate) fn error(&self, about: About<'_>) -> Error {
-        error::translate(about, self.code, &self.stderr)
+    match innermost.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => "its socket is absent".to_owned(),
+        Some(io::ErrorKind::ConnectionRefused) => "nothing listens on its socket".to_owned(),
+        _ => innermost.to_string(),
     }
-
-    /// First line of its output.
-    pub(crate) fn first_line(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).lines().next().unwrap_or_default().trim().to_owned()
-    }
-}
-
-/// The exit code; a program that was killed took its answer with it.
-pub(crate) fn exit_code(about: About<'_>, status: ExitStatus, stderr: &str) -> Result<i32> {
-    status.code().ok_or_else(|| {
-        let signal = status.signal().unwrap_or_default();
-        let message = format!("`{}`: podman was killed by signal {signal} before it answered", about.subject);
-        Error::new(ErrorKind::Unavailable, about.operation, message).with("stderr", stderr.trim())
-    })
-}
-
-/// Reads what podman printed.
-pub(crate) fn json<T: DeserializeOwned>(about: About<'_>, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|cause| {
-        let message = format!("`{}`: podman's answer cannot be read: {cause}", about.subject);
-        Error::new(ErrorKind::Internal, about.operation, message).source(cause)
-    })
 }
 
 /// Waits for the work until the deadline, unless the caller withdraws.
@@ -301,16 +312,32 @@ pub(crate) async fn until_deadline<F: Future>(cx: &OpContext, about: About<'_>, 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_podman_starts_finds_the_programs_of_root() {
-        for (own, expected) in [
-            ("/usr/bin:/bin", "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
-            ("/sbin:/bin:/usr/local/sbin:/usr/sbin", "/sbin:/bin:/usr/local/sbin:/usr/sbin"),
-        ] {
-            assert_eq!(search_path(OsStr::new(own)), expected);
+    const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
+
+    fn prefix_for(version: &str) -> Result<String> {
+        let client = Client::new(&Endpoint::Unix("/absent".into()), None);
+        client.speaking(ABOUT, version).map(|client| client.prefix.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_version_is_one_that_both_speak() {
+        for (version, expected) in
+            [("4.3.1", "/v4.0.0/libpod"), ("5.8.6", "/v4.0.0/libpod"), ("6.1.0", "/v6.1.0/libpod")]
+        {
+            assert_eq!(prefix_for(version).unwrap(), expected);
         }
+        assert_eq!(prefix_for("3.4.4").unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn an_absent_socket_is_a_lost_engine() {
+        let client = Client::new(&Endpoint::Unix("/absent".into()), None);
+        let error = client.ping(ABOUT).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_temporary()), (ErrorKind::Unavailable, true));
+        assert!(error.message().ends_with("its socket is absent"), "{error}");
     }
 }

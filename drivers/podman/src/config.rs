@@ -14,6 +14,9 @@ pub struct Config {
     pub name: String,
     /// Program to run, looked up in `PATH` unless it is a path; default `podman`.
     pub program: PathBuf,
+    /// Socket of a podman service (`unix:///path`) that is used instead of one of the agent's own; default none. It must be of the
+    /// same user and store as the program.
+    pub socket: Option<String>,
     /// Environment for the program, over the agent's own: `CONTAINERS_CONF`, `CONTAINER_HOST`, …
     pub env: BTreeMap<String, String>,
     /// Whether a plan may be privileged; default no.
@@ -31,6 +34,7 @@ impl Default for Config {
         Self {
             name: "podman".to_owned(),
             program: PathBuf::from("podman"),
+            socket: None,
             env: BTreeMap::new(),
             allow_privileged: false,
             log_max_size: ByteSize(64 << 20),

@@ -13,6 +13,7 @@ use hythe_spec::{Signal, Ulimit};
 use tokio::sync::Mutex;
 
 use crate::client::{About, Client};
+use crate::program::Program;
 use crate::stdin_holder::StdinHolders;
 use crate::translate::{self, Settings, Verb};
 use crate::{Config, capability, connect, rlimits};
@@ -21,6 +22,8 @@ use crate::{Config, capability, connect, rlimits};
 #[derive(Debug)]
 pub struct Podman {
     pub(crate) client: Client,
+    /// For what the API has no way to do.
+    pub(crate) program: Program,
     pub(crate) config: Config,
     /// Registries asked directly, for what podman cannot tell apart.
     pub(crate) registry: hythe_oci::Registry,
@@ -48,6 +51,8 @@ pub(crate) struct Local {
 /// What connecting found.
 pub(crate) struct Parts {
     pub(crate) client: Client,
+    /// For what the API has no way to do.
+    pub(crate) program: Program,
     pub(crate) config: Config,
     pub(crate) info: RuntimeInfo,
     pub(crate) capability: Capability,
@@ -60,10 +65,12 @@ pub(crate) struct Parts {
 
 impl Podman {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { client, config, info, capability, warnings, local, registry, default_capabilities } = parts;
+        let Parts { client, program, config, info, capability, warnings, local, registry, default_capabilities } =
+            parts;
         Self {
             rlimits: local.as_ref().filter(|_| !info.rootless).map_or_else(Vec::new, |_| rlimits::of_this_host()),
             client,
+            program,
             stdin_holders: StdinHolders::default(),
             ended_inputs: EndedInputs::default(),
             image_names: Arc::default(),
@@ -180,7 +187,6 @@ impl Runtime for Podman {
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
-        let invocation = translate::invocation(Verb::Run, plan, &self.settings())?;
-        Ok(translate::explained(&self.client.program(), &invocation))
+        translate::explained(&translate::container_spec(plan, &self.settings())?)
     }
 }

@@ -171,6 +171,9 @@ const TABLE: &[Row] = &[
     ),
 ];
 
+/// What podman adds to the words of its OCI runtime where these speak of the command.
+const OF_COMMAND: [&str; 2] = ["OCI permission denied", "OCI runtime attempted to invoke a command that was not found"];
+
 const RLIMITS: [&str; 16] = [
     "cpu",
     "fsize",
@@ -201,6 +204,29 @@ pub(crate) fn translate(about: About<'_>, code: i32, stderr: &str) -> Error {
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
+    }
+}
+
+/// The error of a request that the API refused, by its words; where nobody knows them, by the status.
+pub(crate) fn refused(about: About<'_>, status: u16, words: &str) -> Error {
+    let words = words.trim().trim_end_matches('.');
+    let words = if words.is_empty() { "podman refused without a message" } else { words };
+    let (kind, hint) = classify(words).unwrap_or((of_status(status, words), None));
+    let error = Error::new(kind, about.operation, format!("`{}`: {words}", about.subject)).with("status", status);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Podman answers with 500 to nearly everything: a podman that broke, unless its OCI runtime speaks of the command.
+fn of_status(status: u16, words: &str) -> ErrorKind {
+    match status {
+        400 => ErrorKind::Invalid,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        _ if OF_COMMAND.iter().any(|known| words.contains(known)) => ErrorKind::Internal,
+        _ => ErrorKind::Unavailable,
     }
 }
 

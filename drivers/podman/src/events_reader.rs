@@ -1,41 +1,36 @@
-//! `podman events`, kept going: each line once, over the ends that are none.
+//! Podman's stream of events, kept going: each line once, over the ends that are none.
 //!
-//! When podman's file of events grows too large, podman replaces it, and `podman events` ends well and without a word.
+//! When podman's file of events grows too large, podman replaces it, and the stream ends well and without a word.
 
-use std::process::Stdio;
+use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use http::Method;
 use hythe_runtime::event_dedup::EventDeduplicator;
 use hythe_runtime::{Error, ErrorKind, Result};
 use jiff::Timestamp;
-use rustix::process::{Signal, set_parent_process_death_signal};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
-use crate::client::{About, Client, Invocation};
-use crate::error;
+use crate::client::{About, ByteStream, Client, empty, filters, lines};
 use crate::watch::Line;
 
-const ABOUT: About<'static> = About { operation: "watch", subject: "podman events" };
+const ABOUT: About<'static> = About { operation: "watch", subject: "podman's events" };
+/// Some versions send no header before the first event; the time to begin at makes waiting longer needless.
+const FIRST_ANSWER: Duration = Duration::from_millis(500);
 
 /// Reads what podman tells, call after call.
 pub(crate) struct EventsReader {
     client: Client,
-    call: Call,
+    lines: BoxStream<'static, Result<Bytes>>,
     told: EventDeduplicator,
-}
-
-/// One `podman events`.
-struct Call {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl EventsReader {
     /// Begins with what happened since that moment.
-    pub(crate) fn begin(client: Client, beginning: Timestamp) -> Result<Self> {
-        let call = Call::begin(&client, beginning)?;
-        Ok(Self { client, call, told: EventDeduplicator::new(beginning) })
+    pub(crate) async fn begin(client: Client, beginning: Timestamp) -> Result<Self> {
+        let lines = call(&client, beginning).await?;
+        Ok(Self { client, lines, told: EventDeduplicator::new(beginning) })
     }
 
     /// Every line once, then the error with which podman went.
@@ -51,82 +46,54 @@ impl EventsReader {
 
     async fn next(&mut self) -> Result<Line> {
         loop {
-            match self.call.lines.next_line().await {
-                Ok(Some(text)) => {
-                    if let Some(line) = self.fresh(text) {
+            match self.lines.next().await {
+                Some(text) => {
+                    if let Some(line) = self.fresh(&text?)? {
                         return Ok(line);
                     }
                 }
-                Ok(None) | Err(_) => self.go_on().await?,
+                None if self.told.again().await => self.lines = call(&self.client, self.told.resume()).await?,
+                None => return Err(gone("podman ends the stream of events at once")),
             }
         }
     }
 
-    fn fresh(&mut self, text: String) -> Option<Line> {
-        let line: Line = serde_json::from_str(&text)
-            .inspect_err(|cause| tracing::warn!(line = text, %cause, "an event of podman cannot be read"))
-            .ok()?;
-        self.told.take(line.time, text.as_bytes()).then_some(line)
-    }
-
-    /// Calls again, unless podman is gone.
-    async fn go_on(&mut self) -> Result<()> {
-        let lost = self.call.end().await?;
-        if !self.told.again().await {
-            return Err(lost);
+    /// A line that was not read before. What cannot be read is lost, and so is the watch: whoever lists again misses nothing.
+    fn fresh(&mut self, text: &[u8]) -> Result<Option<Line>> {
+        if text.trim_ascii().is_empty() {
+            return Ok(None);
         }
-        self.call = Call::begin(&self.client, self.told.resume())?;
-        Ok(())
+        let unreadable = |cause| {
+            let text = String::from_utf8_lossy(text);
+            gone("an event of podman cannot be read").with("line", text).source(cause)
+        };
+        let line: Line = serde_json::from_slice(text).map_err(unreadable)?;
+        Ok(self.told.take(line.time, text).then_some(line))
     }
 }
 
-impl Call {
-    fn begin(client: &Client, since: Timestamp) -> Result<Self> {
-        let since = seconds(since);
-        let args = [
-            "events",
-            "--format=json",
-            "--stream=true",
-            &format!("--since={since}"),
-            "--filter=type=container",
-            "--filter=type=network",
-            "--filter=type=image",
-        ];
-        let mut command = client.command(&Invocation::from(args));
-        end_with_this_process(&mut command);
-        let mut child = command
-            .kill_on_drop(true)
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|cause| client.not_started(ABOUT, cause))?;
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "watch", "`podman events`: no output"))?;
-        Ok(Self { child, lines: BufReader::new(stdout).lines() })
-    }
-
-    /// How it ended: an error where podman broke; where it ended well, the error that this will be if it goes on like that.
-    async fn end(&mut self) -> Result<Error> {
-        let mut stderr = String::new();
-        if let Some(pipe) = self.child.stderr.as_mut() {
-            let _closed = pipe.read_to_string(&mut stderr).await;
-        }
-        let ended = self.child.wait().await;
-        let well = stderr.trim().is_empty() && ended.as_ref().is_ok_and(std::process::ExitStatus::success);
-        let how = ended.map_or_else(|cause| cause.to_string(), |status| status.to_string());
-        let words = if stderr.trim().is_empty() { how } else { error::words(&stderr) };
-        let gone = Error::new(ErrorKind::Unavailable, "watch", format!("`podman events` ended: {words}"));
-        if well { Ok(gone) } else { Err(gone) }
-    }
+fn gone(words: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, ABOUT.operation, words)
 }
 
-/// An agent that is killed can drop nothing: without this its reader would stay until the next event.
-#[expect(unsafe_code, reason = "the standard library has no safe way to prepare a child between fork and exec")]
-fn end_with_this_process(command: &mut Command) {
-    let bind = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: the closure makes one system call (prctl), which is async-signal-safe, and allocates nothing.
-    unsafe { command.pre_exec(bind) };
+async fn call(client: &Client, since: Timestamp) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let kinds = ["container", "image", "network"].map(str::to_owned).to_vec();
+    let (client, since, filters) = (client.clone(), seconds(since), filters(&[("type", kinds)]));
+    let mut asked = async move {
+        let query = [("stream", "true"), ("since", &*since), ("filters", &*filters)];
+        client.stream(ABOUT, Method::GET, "/events", &query, empty()).await
+    }
+    .boxed();
+    Ok(match tokio::time::timeout(FIRST_ANSWER, &mut asked).await {
+        Ok(answer) => lines(answer?),
+        Err(_) => lines(later(asked)),
+    })
+}
+
+/// The bytes of an answer that has not come yet.
+fn later(asked: impl Future<Output = Result<ByteStream>> + Send + 'static) -> ByteStream {
+    let answer = asked.map(|answer| answer.unwrap_or_else(|error| stream::once(async { Err(error) }).boxed()));
+    stream::once(answer).flatten().boxed()
 }
 
 /// Seconds since 1970 with nine decimals.

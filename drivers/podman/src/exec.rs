@@ -11,9 +11,10 @@ use hythe_runtime::{
 
 use self::overdue::Limit;
 use crate::api_types::Container;
-use crate::client::{About, Invocation};
+use crate::client::About;
 use crate::driver::Podman;
 use crate::private;
+use crate::program::Invocation;
 use crate::session::Streams;
 
 #[async_trait]
@@ -24,7 +25,7 @@ impl Exec for Podman {
         let streams = Streams { tty: request.tty, stdin: request.stdin, size: request.size };
         let limit = request.timeout.map(Limit::new).transpose()?;
         let whole = self.whole(cx, "exec", instance).await?;
-        let (command, files) = self.client.prepared(about, &exec_call(&whole, request, limit.as_ref())?)?;
+        let (command, files) = self.program.prepared(about, &exec_call(&whole, request, limit.as_ref())?)?;
         // The state is asked while podman prepares the process: it answers long before.
         let mut session = self.session(about, command, streams)?;
         session.exit = session.exit.inspect(move |_| drop(files)).boxed();

@@ -9,7 +9,6 @@ use crate::client::{About, until_deadline};
 use crate::driver::Podman;
 use crate::error::{self, of_registry};
 use crate::images::{Told, transferred};
-use crate::translate::native_image;
 
 impl Podman {
     pub(crate) async fn load_archive(
@@ -41,7 +40,7 @@ impl Podman {
                 return Err(Error::new(ErrorKind::Invalid, about.operation, words));
             };
             let about = About { operation: "load", subject: id };
-            self.rename(cx, about, ["tag", id, &native_image(name)]).await?.success(about)?;
+            self.give_name(cx, about, name).await?;
             images.push(self.get(cx, name).await?);
         }
         if images.is_empty() {

@@ -6,17 +6,21 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
+use http::Method;
 use hythe_runtime::{
     BuildOutput, BuildRequest, Error, ErrorKind, Image, Images, OpContext, Progress, ProgressSink, RemoteImage, Result,
 };
 use hythe_spec::{ImageRef, Platform};
+use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::api_types::ImageDocument;
 use crate::build::{build_call, failed_build};
-use crate::client::{About, Finished, Invocation, exit_code, until_deadline};
+use crate::client::{About, Query, empty, lines, read_json, segment, until_deadline};
 use crate::driver::Podman;
 use crate::error::{self, of_registry};
+use crate::program::{Invocation, exit_code};
 use crate::snapshots::is_snapshot;
 use crate::translate::{digest, native_image};
 
@@ -40,13 +44,10 @@ impl Images for Podman {
                 _ => error,
             });
         }
-        let mut call = self.transfer("pull", image, &name);
-        call.args.splice(1..1, platform.map(|platform| format!("--platform={platform}")));
-        let told = self.told(cx, about, call, progress, transferred).await?;
-        if told.code != 0 {
-            return Err(self.at_registry(about, image, platform, &told).await);
+        match self.fetch(cx, about, (image, platform), progress).await? {
+            None => self.get(cx, image).await,
+            Some(words) => Err(self.at_registry(about, image, platform, &words).await),
         }
-        self.get(cx, image).await
     }
 
     async fn get(&self, cx: &OpContext, image: &ImageRef) -> Result<Image> {
@@ -93,7 +94,7 @@ impl Images for Podman {
     async fn tag(&self, cx: &OpContext, image: &ImageRef, name: &ImageRef) -> Result<()> {
         let from = native_image(image);
         let about = About { operation: "tag", subject: &from };
-        self.rename(cx, about, ["tag", &from, &native_image(name)]).await?.success(about).map(drop)
+        self.give_name(cx, about, name).await
     }
 
     async fn push(&self, cx: &OpContext, image: &ImageRef, progress: &ProgressSink) -> Result<()> {
@@ -144,42 +145,75 @@ pub(crate) struct Told {
 impl Podman {
     /// Loopback registries speak plain http in the field; podman must be told so.
     fn transfer(&self, verb: &str, image: &ImageRef, name: &str) -> Invocation {
-        let plain = is_loopback(&image.domain) || self.config.insecure_registries.contains(&image.domain);
-        let verify = plain.then(|| "--tls-verify=false".to_owned());
+        let verify = self.is_insecure(image).then(|| "--tls-verify=false".to_owned());
         let args: Vec<String> = std::iter::once(verb.to_owned()).chain(verify).chain([name.to_owned()]).collect();
         args.into()
     }
 
+    fn is_insecure(&self, image: &ImageRef) -> bool {
+        is_loopback(&image.domain) || self.config.insecure_registries.contains(&image.domain)
+    }
+
+    /// Fetches an image; podman's words where it could not. It ends with the caller, which leaves the store sound.
+    async fn fetch(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        (image, platform): (&ImageRef, Option<&Platform>),
+        sink: &ProgressSink,
+    ) -> Result<Option<String>> {
+        let verify = if self.is_insecure(image) { "false" } else { "true" };
+        let mut query = vec![("reference", about.subject), ("policy", "always"), ("tlsVerify", verify)];
+        let platform = platform.map(ToString::to_string).unwrap_or_default();
+        let parts = platform.split('/').filter(|part| !part.is_empty());
+        query.extend(["OS", "Arch", "Variant"].into_iter().zip(parts));
+        let followed = async {
+            let mut reports = lines(self.client.stream(about, Method::POST, "/images/pull", &query, empty()).await?);
+            while let Some(line) = reports.next().await.transpose()? {
+                let PullReport { stream, error } = read_json(about, &line)?;
+                if !error.is_empty() {
+                    return Ok(Some(error));
+                }
+                for line in stream.lines() {
+                    // A full channel drops the report, as the contract has it.
+                    let _dropped = sink.try_send(transferred(line));
+                }
+            }
+            Ok(None)
+        };
+        cx.with_deadline(about.operation, followed).await
+    }
+
     /// The image of that name or id; absent: `NotFound`.
     pub(crate) async fn image_document(&self, cx: &OpContext, about: About<'_>) -> Result<ImageDocument> {
-        let found: Vec<ImageDocument> = self.client.document(cx, about, ["image", "inspect", about.subject]).await?;
-        let missing = || Error::new(ErrorKind::NotFound, about.operation, format!("no image `{}`", about.subject));
-        found.into_iter().next().ok_or_else(missing)
+        self.client.get(cx, about, &path(about.subject, "/json"), &[]).await
     }
 
     async fn listed_images(&self, cx: &OpContext) -> Result<Vec<ImageDocument>> {
         let about = About { operation: "image list", subject: "podman" };
-        self.client.listing(cx, about, ["images", "--no-trunc", "--format=json"]).await
+        self.client.listing(cx, about, "/images/json", &[]).await
     }
 
     /// Takes a name away. Absent: success.
     pub(crate) async fn remove_image(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
-        match self.rename(cx, about, ["rmi", about.subject]).await?.success(about) {
+        match self.rename(cx, about, (Method::DELETE, &path(about.subject, ""), &[])).await {
             Err(error) if error.is_not_found() => Ok(()),
-            removed => removed.map(drop),
+            removed => removed,
         }
     }
 
-    /// Runs a call that changes images' names, alone: podman 4.3 reads an image's names, changes them and writes them back without
-    /// a lock, so that of two at once one is forgotten.
-    pub(crate) async fn rename<const N: usize>(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        args: [&str; N],
-    ) -> Result<Finished> {
+    /// Gives an image another name.
+    pub(crate) async fn give_name(&self, cx: &OpContext, about: About<'_>, name: &ImageRef) -> Result<()> {
+        let repository = name.repository();
+        let query = [("repo", &*repository), ("tag", name.tag.as_deref().unwrap_or("latest"))];
+        self.rename(cx, about, (Method::POST, &path(about.subject, "/tag"), &query)).await
+    }
+
+    /// Sends a request that changes images' names, alone: podman 4.3 reads an image's names, changes them and writes them back
+    /// without a lock, so that of two at once one is forgotten.
+    async fn rename(&self, cx: &OpContext, about: About<'_>, call: (Method, &str, Query<'_>)) -> Result<()> {
         let naming = until_deadline(cx, about, Arc::clone(&self.image_names).lock_owned()).await?;
-        self.client.act_holding(cx, about, args, naming).await
+        self.client.act_holding(cx, about, call, empty(), naming).await
     }
 
     /// Runs a long call and passes each line on; it is killed when nobody waits any more, which leaves the store sound.
@@ -191,22 +225,22 @@ impl Podman {
         sink: &ProgressSink,
         read: fn(&str) -> Progress,
     ) -> Result<Told> {
-        let (mut command, _files) = self.client.prepared(about, &call)?;
+        let (mut command, _files) = self.program.prepared(about, &call)?;
         let mut child = command
             .kill_on_drop(true)
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|cause| self.client.not_started(about, cause))?;
+            .map_err(|cause| self.program.not_started(about, cause))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let work = async { tokio::join!(lines(stdout, sink, read), lines(stderr, sink, read), child.wait()) };
+        let work = async { tokio::join!(each_line(stdout, sink, read), each_line(stderr, sink, read), child.wait()) };
         let (stdout, stderr, ended) = until_deadline(cx, about, work).await?;
-        let status = ended.map_err(|cause| self.client.not_started(about, cause))?;
+        let status = ended.map_err(|cause| self.program.not_started(about, cause))?;
         Ok(Told { code: exit_code(about, status, &stderr)?, stdout, stderr })
     }
 
     /// Podman ends alike for absent, forbidden and unreachable: the registry itself is asked which it is.
-    async fn at_registry(&self, about: About<'_>, image: &ImageRef, platform: Option<&Platform>, told: &Told) -> Error {
-        let podman = error::translate(about, told.code, &told.stderr);
+    async fn at_registry(&self, about: About<'_>, image: &ImageRef, platform: Option<&Platform>, words: &str) -> Error {
+        let podman = error::refused(about, 500, words);
         match self.registry.check(image, platform).await {
             Ok(()) => podman,
             Err(asked) => of_registry(about, asked).with("podman", podman.message()),
@@ -214,7 +248,21 @@ impl Podman {
     }
 }
 
-/// Podman lists an image once for each of its names.
+/// One line of a pull.
+#[derive(Debug, Deserialize)]
+struct PullReport {
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    error: String,
+}
+
+/// Of an image.
+pub(crate) fn path(image: &str, below: &str) -> String {
+    format!("/images/{}{below}", segment(image))
+}
+
+/// Each once, in order.
 fn once_each(
     found: impl IntoIterator<Item = ImageDocument>,
     order: impl Fn(&Image, &Image) -> std::cmp::Ordering,
@@ -232,7 +280,7 @@ fn is_loopback(domain: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-async fn lines(pipe: Option<impl AsyncRead + Unpin>, sink: &ProgressSink, read: fn(&str) -> Progress) -> String {
+async fn each_line(pipe: Option<impl AsyncRead + Unpin>, sink: &ProgressSink, read: fn(&str) -> Progress) -> String {
     let mut all = String::new();
     let Some(pipe) = pipe else { return all };
     let mut reader = BufReader::new(pipe);

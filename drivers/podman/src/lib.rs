@@ -1,8 +1,8 @@
-//! The driver for Podman, rootful and rootless, over the `podman` program and its machine-readable output.
+//! The driver for Podman, rootful and rootless, over its own API (libpod), which a service of the agent's own serves.
 //!
-//! For: turning a plan into one `podman run`, and what podman prints into the seam's words; see `docs.md` beside this file.
-//! Not for: Podman's API socket (the docker driver speaks that), policy, retries or timeouts (layers around a driver),
-//! or anything that no machine-readable output says.
+//! For: turning a plan into podman's document, and what podman answers into the seam's words; see `docs.md` beside this file.
+//! Not for: Docker's API as Podman serves it (the docker driver speaks that), policy, retries or timeouts (layers around a
+//! driver).
 #![doc = include_str!("docs.md")]
 
 mod api_types;
@@ -27,8 +27,10 @@ mod networks;
 mod observe;
 mod pidfd;
 mod private;
+mod program;
 mod pty;
 mod rlimits;
+mod service;
 mod session;
 mod snapshots;
 mod start_error;

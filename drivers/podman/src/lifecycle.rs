@@ -1,13 +1,14 @@
-//! Making, starting, stopping and removing instances, with as few podman processes as it takes.
+//! Making, starting, stopping and removing instances, with as few requests as it takes.
 
 use std::time::Duration;
 
+use http::Method;
 use hythe_runtime::identity::{ensure_owned, name_in_use};
 use hythe_runtime::{Error, ErrorKind, InstanceId, InstanceRef, OpContext, Plan, PlanNetwork, Result, State, Stop};
 use hythe_spec::{MountSource, Signal};
 
-use crate::api_types::Container;
-use crate::client::{About, Finished};
+use crate::api_types::{Container, Created};
+use crate::client::{About, Client, segment};
 use crate::connect::answer_within;
 use crate::driver::Podman;
 use crate::translate::{self, Verb};
@@ -21,21 +22,24 @@ const ADOPT_PAUSE: Duration = Duration::from_millis(50);
 const PORT_TRIES: u32 = 3;
 
 impl Podman {
-    /// One podman process where all goes well; what went wrong is found out afterwards.
+    /// One request to make it and one to start it where all goes well; what went wrong is found out afterwards.
     pub(crate) async fn make(&self, cx: &OpContext, plan: &Plan, verb: Verb) -> Result<InstanceId> {
         let name = plan.name();
         let about = About { operation: if verb == Verb::Run { "run" } else { "create" }, subject: &name };
         self.require_volumes(cx, plan).await?;
-        let invocation = translate::invocation(verb, plan, &self.settings())?;
+        let spec = translate::container_spec(plan, &self.settings())?;
         for _ in 0..PORT_TRIES {
-            let finished = self.client.act(cx, about, invocation.clone()).await?;
-            if finished.code == 0 {
-                return Ok(InstanceId(finished.first_line()));
+            let made: Result<Created> = self.client.post(cx, about, "/containers/create", &[], &spec).await;
+            let id = match made {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    return self.adopt(cx, about, plan, verb, error).await;
+                }
+                made => InstanceId(made?.id),
+            };
+            match self.started(cx, about, &id, verb).await {
+                Err(error) if lost_picked_port(plan, &error) => self.remove_instance(cx, &id.to_ref()).await?,
+                outcome => return outcome.map(|()| id),
             }
-            if !lost_picked_port(plan, &finished) {
-                return self.after_failure(cx, about, plan, verb, finished).await;
-            }
-            self.remove_instance(cx, &InstanceRef::name(name.clone())).await?;
         }
         Err(Error::new(
             ErrorKind::Conflict,
@@ -45,24 +49,11 @@ impl Podman {
         .temporary(true))
     }
 
-    async fn after_failure(
-        &self,
-        cx: &OpContext,
-        about: About<'_>,
-        plan: &Plan,
-        verb: Verb,
-        finished: Finished,
-    ) -> Result<InstanceId> {
-        if error::lacks_workdir(&finished.stderr) {
-            let id = self.container(cx, about.operation, &InstanceRef::name(about.subject)).await?.instance();
-            self.start_instance(cx, &id.to_ref()).await?;
-            return Ok(id);
+    async fn started(&self, cx: &OpContext, about: About<'_>, id: &InstanceId, verb: Verb) -> Result<()> {
+        match verb {
+            Verb::Create => Ok(()),
+            Verb::Run => self.start_about(cx, about, &id.to_ref()).await,
         }
-        let failure = finished.error(about);
-        if failure.kind() == ErrorKind::AlreadyExists {
-            return self.adopt(cx, about, plan, verb, failure).await;
-        }
-        Err(failure)
     }
 
     /// The instance that has the plan's name, if it is this very attempt.
@@ -98,7 +89,7 @@ impl Podman {
         Ok(None)
     }
 
-    /// Podman would make a missing volume by itself; the contract wants it named instead. A look at the directory, no process.
+    /// Podman would make a missing volume by itself; the contract wants it named instead. A look at the directory, no request.
     async fn require_volumes(&self, cx: &OpContext, plan: &Plan) -> Result<()> {
         for mount in &plan.mounts {
             if let MountSource::Volume { name, .. } = &mount.source {
@@ -112,13 +103,17 @@ impl Podman {
     }
 
     pub(crate) async fn start_instance(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
-        let about = About { operation: "start", subject: instance.as_str() };
-        let finished = self.client.act(cx, about, ["start", instance.as_str()]).await?;
-        if !error::lacks_workdir(&finished.stderr) {
-            return finished.success(about).map(drop);
+        self.start_about(cx, About { operation: "start", subject: instance.as_str() }, instance).await
+    }
+
+    async fn start_about(&self, cx: &OpContext, about: About<'_>, instance: &InstanceRef) -> Result<()> {
+        let path = path(instance.as_str(), "/start");
+        match self.client.act(cx, about, Method::POST, &path, &[]).await {
+            Err(error) if error::lacks_workdir(error.message()) => {}
+            started => return started.map(drop),
         }
         workdir::create(self, cx, instance).await?;
-        self.client.act(cx, about, ["start", instance.as_str()]).await?.success(about).map(drop)
+        self.client.act(cx, about, Method::POST, &path, &[]).await.map(drop)
     }
 
     /// The same instance by its whole id, which costs no look where the caller has it. Podman itself takes the first digits of an id for a name.
@@ -149,7 +144,7 @@ impl Podman {
         Ok(container.instance().into())
     }
 
-    /// `podman stop` where it can do what is asked; signals sent one by one where it cannot (another signal, fractions of a second).
+    /// A stop of podman's where it can do what is asked; signals sent one by one where it cannot (another signal, fractions of a second).
     pub(crate) async fn stop_instance(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
         let about = About { operation: "stop", subject: instance.as_str() };
         let container = self.container(cx, about.operation, instance).await?;
@@ -169,9 +164,8 @@ impl Podman {
     }
 
     async fn podman_stop(&self, cx: &OpContext, about: About<'_>, seconds: u64) -> Result<()> {
-        let grace = format!("--time={seconds}");
-        let stopped = self.client.act(cx, about, ["stop", &grace, about.subject]).await?;
-        stopped.success(about).map(drop)
+        let query = [("timeout", &*seconds.to_string())];
+        self.client.act(cx, about, Method::POST, &path(about.subject, "/stop"), &query).await.map(drop)
     }
 
     async fn signalled_stop(&self, cx: &OpContext, about: About<'_>, signal: &str, grace: Duration) -> Result<()> {
@@ -193,8 +187,8 @@ impl Podman {
     }
 
     async fn send(&self, cx: &OpContext, about: About<'_>, signal: &str) -> Result<()> {
-        let signal = format!("--signal={signal}");
-        self.client.act(cx, about, ["kill", &signal, about.subject]).await?.success(about).map(drop)
+        let query = [("signal", signal)];
+        self.client.act(cx, about, Method::POST, &path(about.subject, "/kill"), &query).await.map(drop)
     }
 
     /// A signal that somebody asks for. What is paused dies of KILL only once it goes on.
@@ -211,12 +205,11 @@ impl Podman {
     }
 
     async fn wait(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
-        let waited = self.client.read(cx, about, ["wait", "--interval=50ms", about.subject]).await?;
-        waited.success(about).map(drop)
+        self.client.exit_code(cx, about).await.map(drop)
     }
 
-    async fn unpause(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
-        match self.client.act(cx, about, ["unpause", about.subject]).await?.success(about) {
+    pub(crate) async fn unpause(&self, cx: &OpContext, about: About<'_>) -> Result<()> {
+        match self.client.act(cx, about, Method::POST, &path(about.subject, "/unpause"), &[]).await {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
             thawed => thawed.map(drop),
         }
@@ -224,11 +217,26 @@ impl Podman {
 
     pub(crate) async fn remove_instance(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
         let about = About { operation: "remove", subject: instance.as_str() };
-        match self.client.act(cx, about, ["rm", "--volumes", instance.as_str()]).await?.success(about) {
+        match self.client.act(cx, about, Method::DELETE, &path(about.subject, ""), &[("v", "true")]).await {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
     }
+}
+
+impl Client {
+    /// Waits until the main process has ended.
+    pub(crate) async fn exit_code(&self, cx: &OpContext, about: About<'_>) -> Result<i32> {
+        let query = [("condition", "stopped"), ("condition", "exited"), ("interval", "50ms")];
+        let path = path(about.subject, "/wait");
+        let waited = async { self.send_json(about, Method::POST, &path, &query).await };
+        cx.with_deadline(about.operation, waited).await
+    }
+}
+
+/// Of a container.
+pub(crate) fn path(instance: &str, below: &str) -> String {
+    format!("/containers/{}{below}", segment(instance))
 }
 
 /// 64 hexadecimal digits: Podman takes fewer for the beginning of an id, or for a name.
@@ -245,9 +253,9 @@ fn stop_signal(container: &Container) -> String {
 }
 
 /// Whether podman lost a race for a host port that it picked itself.
-fn lost_picked_port(plan: &Plan, finished: &Finished) -> bool {
+fn lost_picked_port(plan: &Plan, error: &Error) -> bool {
     let bridged = matches!(plan.network, PlanNetwork::Networks { .. });
-    let Some(taken) = error::taken_port(&finished.stderr) else {
+    let Some(taken) = error::taken_port(error.message()) else {
         return false;
     };
     bridged

@@ -21,9 +21,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::api_types::Container;
-use crate::client::{About, Invocation};
+use crate::client::About;
 use crate::driver::Podman;
 use crate::k8s_file::LogParser;
+use crate::program::Invocation;
 use crate::{error, pidfd};
 
 const CHUNK: usize = 64 * 1024;
@@ -243,8 +244,8 @@ impl Monitor {
 impl Podman {
     /// What `podman logs` prints, for log drivers whose store only podman can read.
     fn relay(&self, about: About<'_>, options: &LogOptions, sender: Sender) -> Result<()> {
-        let mut command = self.client.command(&Invocation::from(arguments(about.subject, options)));
-        let mut child = command.kill_on_drop(true).spawn().map_err(|cause| self.client.not_started(about, cause))?;
+        let mut command = self.program.command(&Invocation::from(arguments(about.subject, options)));
+        let mut child = command.kill_on_drop(true).spawn().map_err(|cause| self.program.not_started(about, cause))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let id = about.subject.to_owned();
         tokio::spawn(async move {

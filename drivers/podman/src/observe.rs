@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hythe_runtime::kernel_log::with_oom;
 use hythe_runtime::podman::cgroup_scope;
-use hythe_runtime::{Error, ErrorKind, Exit, Filter, InstanceRef, Listed, Observed, OpContext, Result, State};
+use hythe_runtime::{Exit, Filter, InstanceRef, Listed, Observed, OpContext, Result, State};
 use jiff::Timestamp;
 
 use crate::api_types::{Container, ContainerRow};
-use crate::client::About;
+use crate::client::{About, filters, segment};
 use crate::driver::Podman;
 use crate::{cgroup_limits, start_error};
 
@@ -21,11 +21,8 @@ impl Podman {
         instance: &InstanceRef,
     ) -> Result<Container> {
         let about = About { operation, subject: instance.as_str() };
-        let documents: Vec<Container> =
-            self.client.document(cx, about, ["container", "inspect", about.subject]).await?;
-        let found = documents.into_iter().next().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, operation, format!("`{instance}`: podman's answer is empty"))
-        })?;
+        let path = format!("/containers/{}/json", segment(about.subject));
+        let found: Container = self.client.get(cx, about, &path, &[]).await?;
         instance.exact(operation, &found.id, &found.name)?;
         Ok(found)
     }
@@ -56,9 +53,10 @@ impl Podman {
 
     pub(crate) async fn list_instances(&self, cx: &OpContext, filter: &Filter) -> Result<Vec<Listed>> {
         let about = About { operation: "list", subject: "podman" };
-        let mut args: Vec<String> = ["ps", "--all", "--no-trunc", "--format=json"].map(str::to_owned).to_vec();
-        args.extend(filter.labels.iter().map(|(key, value)| format!("--filter=label={key}={value}")));
-        let rows: Vec<ContainerRow> = self.client.listing(cx, about, args).await?;
+        let labels = filter.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let filters = filters(&[("label", labels)]);
+        let query = [("all", "true"), ("filters", &*filters)];
+        let rows: Vec<ContainerRow> = self.client.listing(cx, about, "/containers/json", &query).await?;
         let mut listed: Vec<Listed> =
             rows.into_iter().map(ContainerRow::listed).filter(|row| carries(&row.labels, &filter.labels)).collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hythe_runtime::{Error, ErrorKind, Result};
 use tempfile::NamedTempFile;
 
-use crate::client::Invocation;
+use crate::program::Invocation;
 
 const PREFIX: &str = "hythe-podman-";
 /// A file of that age is of an agent that was killed while podman read it.
@@ -142,29 +142,6 @@ fn no_way(operation: &'static str, key: &str) -> Error {
         .hint("podman itself acts on that name; give the variable another name, or put the value into a file")
 }
 
-/// Passes labels through a file, which has one line for each.
-///
-/// # Errors
-/// `Unsupported` for a label that the file does not carry unchanged.
-pub(crate) fn pass_labels(
-    labels: &BTreeMap<String, String>,
-    operation: &'static str,
-    call: &mut Invocation,
-) -> Result<()> {
-    for (key, value) in labels {
-        if !is_one_line(key, value) || key.contains(char::is_whitespace) {
-            let words = format!(
-                "podman cannot be given the label `{key}`: it reads labels from a file, each one line of at most 60 KiB \
-                 with a name without spaces"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, operation, words)
-                .hint("shorten the label, or put what it says into a file or a variable"));
-        }
-        call.label_file.insert(key.clone(), value.clone());
-    }
-    Ok(())
-}
-
 /// Names that are reserved for a container's variables, and change nothing of a build: languages, terminals, time zones, and
 /// proxies, which podman uses itself to fetch the base image.
 const HARMLESS_IN_BUILDS: [&str; 12] = [
@@ -218,27 +195,19 @@ fn is_one_line(key: &str, value: &str) -> bool {
         && key.len() + value.len() < LONGEST_LINE
 }
 
-/// The files of one call; they are gone with it.
-#[derive(Debug, Default)]
-pub(crate) struct PrivateFiles(Vec<NamedTempFile>);
-
-impl PrivateFiles {
-    /// Writes what the call has for files, and gives the options that name them.
-    pub(crate) fn write(call: &Invocation) -> io::Result<(Self, Vec<String>)> {
-        let (mut files, mut options) = (Self::default(), Vec::new());
-        for (option, pairs) in call.files() {
-            let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory())?;
-            let lines: String = pairs.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-            file.write_all(lines.as_bytes())?;
-            options.push(format!("{option}={}", file.path().display()));
-            files.0.push(file);
-        }
-        Ok((files, options))
+/// The file with what the call has for one; it is gone with the value.
+pub(crate) fn env_file(call: &Invocation) -> io::Result<Option<NamedTempFile>> {
+    if call.env_file.is_empty() {
+        return Ok(None);
     }
+    let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(directory())?;
+    let lines: String = call.env_file.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    file.write_all(lines.as_bytes())?;
+    Ok(Some(file))
 }
 
 /// In memory where the host has such a place for this user.
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
     let root = || Path::new("/run").to_path_buf();
     let is_root = rustix::process::geteuid().is_root();
@@ -298,15 +267,6 @@ mod tests {
     }
 
     #[test]
-    fn pass_labels_of_several_lines_is_unsupported() {
-        for (key, value) in [("note", "a\nb"), ("note", "a\r"), ("a b", "c"), ("note", &"x".repeat(LONGEST_LINE))] {
-            let error = pass_labels(&env(&[(key, value)]), "run", &mut Invocation::default()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(error.message().contains(&format!("`{key}`")), "{error}");
-        }
-    }
-
-    #[test]
     fn pass_build_args_puts_no_value_into_an_argument() {
         let pairs = env(&[("TOKEN", "v1"), ("TZ", "v1"), ("https_proxy", "v1"), ("LC_ALL", "v1\nv1"), ("EMPTY", "")]);
         let mut call = Invocation::default();
@@ -325,15 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn write_gives_files_nobody_else_reads_and_takes_them_away() {
-        let call =
-            Invocation { env_file: env(&[("PATH", "v1")]), label_file: env(&[("a", "b=c")]), ..Default::default() };
-        let (files, options) = PrivateFiles::write(&call).unwrap();
-        let path = options[0].strip_prefix("--env-file=").unwrap().to_owned();
+    fn env_file_is_read_by_nobody_else_and_goes_away() {
+        let call = Invocation { env_file: env(&[("PATH", "v1")]), ..Default::default() };
+        let file = env_file(&call).unwrap().unwrap();
+        let path = file.path().to_owned();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "PATH=v1\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert!(options[1].starts_with("--label-file=") && options.len() == 2);
-        drop(files);
-        assert!(!Path::new(&path).exists());
+        drop(file);
+        assert!(!path.exists());
+        assert!(env_file(&Invocation::default()).unwrap().is_none());
     }
 }

@@ -11,8 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::client::{About, exit_code};
+use crate::client::About;
 use crate::driver::Podman;
+use crate::program::exit_code;
 use crate::pty::{self, Terminal};
 use crate::stdin::Stdin;
 use crate::{error, pidfd};
@@ -38,7 +39,7 @@ impl Podman {
         command.kill_on_drop(true);
         let started = if streams.tty { on_terminal(command, streams) } else { on_pipes(command, streams) };
         let Connection { child, stdin, output, resize } =
-            started.map_err(|cause| self.client.not_started(about, cause))?;
+            started.map_err(|cause| self.program.not_started(about, cause))?;
         let words = LastErrorLines::default();
         let output = listened(output, words.clone());
         let stdin = stdin.filter(|_| streams.stdin);

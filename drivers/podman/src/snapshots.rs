@@ -1,8 +1,9 @@
-//! Versions of instances' files, as images of podman: `podman commit`, told what to undo of the instance's settings.
+//! Versions of instances' files, as images of podman: a commit, told what to undo of the instance's settings.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Method;
 use hythe_runtime::podman::OWN_VARIABLES;
 use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of, unpaused_after};
 use hythe_runtime::{
@@ -11,7 +12,7 @@ use hythe_runtime::{
 use hythe_spec::ImageRef;
 
 use crate::api_types::{GraphDriver, ImageDocument};
-use crate::client::{About, Invocation, until_deadline};
+use crate::client::{About, empty, filters, until_deadline};
 use crate::driver::Podman;
 use crate::translate::native_image;
 
@@ -29,17 +30,16 @@ impl Snapshots for Podman {
             return Ok(held);
         }
         let observed = self.observed(self.container(cx, COMMIT, instance).await?).await;
-        let call = self.commit_call(cx, request, &name, &observed).await?;
+        let query = self.commit_query(cx, request, &observed).await?;
+        let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let about = About { operation: COMMIT, subject: instance.as_str() };
-        let finished = self.client.act_holding(cx, about, call, naming).await;
-        match finished.and_then(|finished| finished.success(about)) {
-            Ok(_) => {}
+        match self.client.act_holding(cx, about, (Method::POST, "/commit", &query), empty(), naming).await {
+            Ok(()) => {}
             // It goes on, and thaws what it froze.
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => return Err(error),
             Err(error) => {
                 let now = async { Ok(self.container(cx, COMMIT, instance).await?.state()) };
-                let unpause =
-                    async { self.client.act(cx, about, ["unpause", &observed.id.0]).await?.success(about).map(drop) };
+                let unpause = self.unpause(cx, About { subject: &observed.id.0, ..about });
                 return Err(unpaused_after(error, observed.state, now, unpause).await);
             }
         }
@@ -50,13 +50,11 @@ impl Snapshots for Podman {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<Snapshot>> {
         let about = About { operation: "snapshot-list", subject: "podman" };
-        let filter = format!("--filter=label={PREFIX}owner");
-        let call = ["images", "--no-trunc", "--format=json", &filter];
-        let found: Vec<ImageDocument> = self.client.listing(cx, about, call).await?;
+        let filters = filters(&[("label", vec![format!("{PREFIX}owner")])]);
+        let found: Vec<ImageDocument> =
+            self.client.listing(cx, about, "/images/json", &[("filters", &filters)]).await?;
         let mut snapshots: Vec<Snapshot> = found.into_iter().flat_map(told).collect();
         snapshots.sort_by(|a, b| a.name.cmp(&b.name));
-        // Podman lists an image once for each of its names.
-        snapshots.dedup();
         Ok(snapshots)
     }
 
@@ -100,13 +98,12 @@ impl Podman {
         Ok(told(document).into_iter().find(|snapshot| snapshot.name == name))
     }
 
-    async fn commit_call(
+    async fn commit_query(
         &self,
         cx: &OpContext,
         request: &SnapshotRequest,
-        name: &str,
         instance: &Observed,
-    ) -> Result<Invocation> {
+    ) -> Result<Vec<(&'static str, String)>> {
         let image = instance.image_id.as_deref().unwrap_or(&instance.image);
         let base = self.image_document(cx, About { operation: COMMIT, subject: image }).await;
         let base = base.map_err(|error| match error.kind() {
@@ -120,13 +117,18 @@ impl Podman {
         let mut changes = instructions(request, &copied(instance, &base), &base);
         // Podman 5 drops it.
         changes.extend(base.stop_signal.map(|signal| format!("STOPSIGNAL {}", signal.0)));
-        // Docker's format has a second configuration, which Podman 5 fills with the container's whole environment.
-        let mut args = vec!["commit".to_owned(), "--quiet".to_owned(), "--format=oci".to_owned()];
         // Without control groups of its own podman freezes nobody.
-        args.push(format!("--pause={}", instance.state == State::Running && self.can_pause()));
-        args.extend(changes.into_iter().map(|change| format!("--change={change}")));
-        args.extend([instance.id.0.clone(), name.to_owned()]);
-        Ok(args.into())
+        let pause = instance.state == State::Running && self.can_pause();
+        let mut query = vec![
+            ("container", instance.id.0.clone()),
+            ("repo", request.image.repository()),
+            ("tag", request.image.tag.clone().unwrap_or_else(|| "latest".to_owned())),
+            // Docker's format has a second configuration, which Podman 5 fills with the container's whole environment.
+            ("format", "oci".to_owned()),
+            ("pause", pause.to_string()),
+        ];
+        query.extend(changes.into_iter().map(|change| ("changes", change)));
+        Ok(query)
     }
 
     fn can_pause(&self) -> bool {

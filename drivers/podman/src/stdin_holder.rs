@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
 
-use crate::client::{Client, Invocation};
+use crate::program::{Invocation, Program};
 
 /// Gives the program after it the writing end of its own stdin as descriptor 3: it does not end with the agent.
 const WITH_BOTH_ENDS: &str = r#"exec 3>&1 >/dev/null; exec "$@""#;
@@ -25,14 +25,14 @@ pub(crate) struct StdinHolders(Arc<Mutex<HashMap<Run, Socket>>>);
 
 impl StdinHolders {
     /// Another writing end. Dropping it ends nothing; shutting it down is the end of file, after what was written.
-    pub(crate) fn writer(&self, client: &Client, id: &str, run: &str) -> io::Result<UnixStream> {
+    pub(crate) fn writer(&self, program: &Program, id: &str, run: &str) -> io::Result<UnixStream> {
         let run = (id.to_owned(), run.to_owned());
         let mut holders = self.all();
         let ours = match holders.get(&run) {
             Some(ours) => ours.try_clone()?,
             None => {
                 let (ours, theirs) = Socket::pair()?;
-                let mut child = spawn(client, id, &ours, theirs)?;
+                let mut child = spawn(program, id, &ours, theirs)?;
                 holders.insert(run.clone(), ours.try_clone()?);
                 let holders = self.clone();
                 tokio::spawn(async move {
@@ -53,9 +53,9 @@ impl StdinHolders {
     }
 }
 
-fn spawn(client: &Client, id: &str, ours: &Socket, theirs: Socket) -> io::Result<tokio::process::Child> {
+fn spawn(program: &Program, id: &str, ours: &Socket, theirs: Socket) -> io::Result<tokio::process::Child> {
     let call = Invocation::from(["attach", "--sig-proxy=false", "--detach-keys=", id]);
-    let mut command = client.command_in_shell(WITH_BOTH_ENDS, &call);
+    let mut command = program.command_in_shell(WITH_BOTH_ENDS, &call);
     let (ours, theirs) = (OwnedFd::from(ours.try_clone()?), OwnedFd::from(theirs));
     command.stdin(theirs).stdout(ours).stderr(Stdio::null()).spawn()
 }

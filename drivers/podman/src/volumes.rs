@@ -1,12 +1,15 @@
 //! Named volumes.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
+use http::Method;
 use hythe_runtime::{Error, ErrorKind, OpContext, Result, VolumeInfo, VolumeSpec, Volumes, identity};
+use serde::Serialize;
 
 use crate::api_types::VolumeDocument;
-use crate::client::About;
+use crate::client::{About, segment};
 use crate::driver::Podman;
-use crate::networks::label_args;
 
 /// Length of the names that podman gives to volumes it makes by itself.
 const ANONYMOUS_NAME: usize = 64;
@@ -14,27 +17,29 @@ const ANONYMOUS_NAME: usize = 64;
 impl Podman {
     /// The volume of that name; absent: `NotFound` naming it.
     pub(crate) async fn volume(&self, cx: &OpContext, about: About<'_>) -> Result<VolumeDocument> {
-        let found: Vec<VolumeDocument> = self.client.document(cx, about, ["volume", "inspect", about.subject]).await?;
-        found
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, about.operation, format!("no volume `{}`", about.subject)))
+        self.client.get(cx, about, &path(about.subject, "/json"), &[]).await
     }
+}
 
-    async fn users_of_volume(&self, cx: &OpContext, about: About<'_>) -> String {
-        let filter = format!("--filter=volume={}", about.subject);
-        self.names_using(cx, about, filter).await
-    }
+fn path(volume: &str, below: &str) -> String {
+    format!("/volumes/{}{below}", segment(volume))
+}
+
+/// What makes a volume.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct VolumeSpecDocument<'a> {
+    name: &'a str,
+    labels: &'a BTreeMap<String, String>,
 }
 
 #[async_trait]
 impl Volumes for Podman {
     async fn ensure(&self, cx: &OpContext, spec: &VolumeSpec) -> Result<()> {
         let about = About { operation: "volume create", subject: &spec.name };
-        let mut args = vec!["volume".to_owned(), "create".to_owned()];
-        args.extend(label_args(&spec.labels));
-        args.push(spec.name.clone());
-        let taken = match self.client.act(cx, about, args).await?.success(about) {
+        let body = VolumeSpecDocument { name: &spec.name, labels: &spec.labels };
+        let made = self.client.post::<VolumeDocument>(cx, about, "/volumes/create", &[], &body).await;
+        let taken = match made {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => error,
             made => return made.map(drop),
         };
@@ -45,7 +50,7 @@ impl Volumes for Podman {
 
     async fn list(&self, cx: &OpContext) -> Result<Vec<VolumeInfo>> {
         let about = About { operation: "volume list", subject: "podman" };
-        let found: Vec<VolumeDocument> = self.client.listing(cx, about, ["volume", "ls", "--format=json"]).await?;
+        let found: Vec<VolumeDocument> = self.client.listing(cx, about, "/volumes/json", &[]).await?;
         let mut volumes: Vec<VolumeInfo> =
             found.into_iter().filter(VolumeDocument::is_named).map(VolumeDocument::info).collect();
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
@@ -59,10 +64,10 @@ impl Volumes for Podman {
             outcome => outcome?,
         };
         identity::must_be_of(owner, about.operation, "volume", name, &there.labels.unwrap_or_default())?;
-        match self.client.act(cx, about, ["volume", "rm", name]).await?.success(about) {
+        match self.client.act(cx, about, Method::DELETE, &path(name, ""), &[]).await {
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                let users = self.users_of_volume(cx, about).await;
+                let users = self.names_using(cx, about, "volume").await;
                 Err(Error::new(ErrorKind::Conflict, about.operation, format!("`{name}` is in use by {users}"))
                     .source(error))
             }

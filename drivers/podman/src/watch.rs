@@ -1,6 +1,6 @@
-//! What happens, as `podman events` tells it.
+//! What happens, as podman's stream of events tells it.
 //!
-//! Podman's log of events is replayed from a moment on, so nothing between the call and the child's first read is missed.
+//! Podman's log of events is replayed from a moment on, so nothing between the call and its first line is missed.
 //! It is written by many processes and not in order: a resumed watch therefore begins a little early and may repeat.
 
 use std::collections::BTreeMap;
@@ -14,50 +14,50 @@ use hythe_spec::Signal;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-use crate::client::About;
+use crate::client::{About, until_deadline};
 use crate::connect;
 use crate::driver::Podman;
 use crate::events_reader::EventsReader;
 
 /// How much earlier than its cursor a resumed watch begins.
 const SLACK: Duration = Duration::from_secs(1);
+const ABOUT: About<'static> = About { operation: "watch", subject: "podman" };
 
-/// One line of `podman events --format json`.
+/// One event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Line {
-    #[serde(default, rename = "ID")]
-    id: String,
-    #[serde(default)]
-    name: String,
-    status: String,
-    /// Podman 4 writes `Time`, Podman 5 `timeNano` beside a `time` in whole seconds.
-    #[serde(alias = "timeNano", deserialize_with = "moment")]
-    pub(crate) time: Timestamp,
     #[serde(rename = "Type")]
     kind: String,
-    #[serde(default)]
-    container_exit_code: Option<i32>,
-    #[serde(default, rename = "network")]
-    network: String,
-    #[serde(default, rename = "health_status")]
-    health: String,
+    action: String,
+    actor: Actor,
+    #[serde(rename = "timeNano", deserialize_with = "moment")]
+    pub(crate) time: Timestamp,
+    /// Of podman's own check.
+    #[serde(default, alias = "health_status")]
+    health_status: String,
+}
+
+/// What it happened to; for a network, the container that it happened to there.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actor {
+    #[serde(default, rename = "ID")]
+    id: String,
+    /// The labels, and words of podman's own.
     #[serde(default)]
     attributes: Option<BTreeMap<String, String>>,
 }
 
-/// An RFC 3339 text, or nanoseconds since 1970.
+impl Line {
+    fn attribute(&self, key: &str) -> Option<&str> {
+        self.actor.attributes.as_ref()?.get(key).map(String::as_str).filter(|value| !value.is_empty())
+    }
+}
+
+/// Nanoseconds since 1970.
 fn moment<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<Timestamp, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Moment {
-        Text(Timestamp),
-        Nanos(i64),
-    }
-    match Moment::deserialize(source)? {
-        Moment::Text(time) => Ok(time),
-        Moment::Nanos(nanos) => Timestamp::from_nanosecond(nanos.into()).map_err(serde::de::Error::custom),
-    }
+    Timestamp::from_nanosecond(i64::deserialize(source)?.into()).map_err(serde::de::Error::custom)
 }
 
 impl Podman {
@@ -66,9 +66,10 @@ impl Podman {
         let known = from.0.as_deref().and_then(moment_of);
         // Not a place in Podman's events: what followed it is not known.
         let gap = (known.is_none() && *from != Cursor::START).then(|| Event::gap(cursor(now), now));
-        let reader = EventsReader::begin(self.client.clone(), known.map_or(now, with_slack))?;
-        // `podman events` says nothing while nothing happens: whether podman works is asked beside it.
-        connect::answers(self, cx, About { operation: "watch", subject: "podman" }).await?;
+        let reader = EventsReader::begin(self.client.clone(), known.map_or(now, with_slack));
+        let reader = until_deadline(cx, ABOUT, reader).await??;
+        // A stream says nothing while nothing happens: whether podman works is asked beside it.
+        connect::answers(self, cx, ABOUT).await?;
         let local = self.local.is_some();
         let mut verdicts = Verdicts::default();
         let lines = reader.lines().filter(move |line| {
@@ -92,10 +93,13 @@ struct Verdicts(BTreeMap<String, String>);
 
 impl Verdicts {
     fn is_news(&mut self, line: &Line) -> bool {
-        match line.status.as_str() {
-            "health_status" => self.0.insert(line.id.clone(), line.health.clone()).as_ref() != Some(&line.health),
+        let id = &line.actor.id;
+        match line.action.as_str() {
+            "health_status" => {
+                self.0.insert(id.clone(), line.health_status.clone()).as_ref() != Some(&line.health_status)
+            }
             "start" | "remove" => {
-                self.0.remove(&line.id);
+                self.0.remove(id);
                 true
             }
             _ => true,
@@ -135,49 +139,43 @@ fn event(line: Line) -> Option<Event> {
     let time = line.time;
     let kind = match line.kind.as_str() {
         "container" => container_kind(&line)?,
-        "network" if ["connect", "disconnect"].contains(&line.status.as_str()) => {
-            EventKind::Updated { what: format!("network {} {}", line.status, line.network) }
+        "network" if ["connect", "disconnect"].contains(&line.action.as_str()) => {
+            let network = line.attribute("network").unwrap_or_default();
+            EventKind::Updated { what: format!("network {} {network}", line.action).trim_end().to_owned() }
         }
         "image" => image_kind(&line)?,
         _ => return None,
     };
-    let identity = line.attributes.as_ref().and_then(Identity::from_labels);
-    Some(Event {
-        cursor: cursor(time),
-        time,
-        id: InstanceId(line.id),
-        name: Some(line.name).filter(|name| !name.is_empty()),
-        identity,
-        kind,
-    })
+    let identity = line.actor.attributes.as_ref().and_then(Identity::from_labels);
+    let name = line.attribute("name").map(str::to_owned);
+    Some(Event { cursor: cursor(time), time, id: InstanceId(line.actor.id), name, identity, kind })
 }
 
 /// Steps on the way (`init`, `cleanup`, `attach`, `exec`, …) are no change of state. `stop` says that somebody asked: `died` follows.
 fn container_kind(line: &Line) -> Option<EventKind> {
-    Some(match line.status.as_str() {
+    Some(match line.action.as_str() {
         "create" => EventKind::Created,
         "start" => EventKind::Started,
-        "died" => EventKind::Stopped { exit: Exit::from_code(line.container_exit_code.unwrap_or(0)) },
-        "kill" => EventKind::Signalled { signal: signal(line) },
+        "died" => EventKind::Stopped { exit: Exit::from_code(exit_code(line)) },
+        "kill" => EventKind::Signalled { signal: line.attribute("signal").unwrap_or("kill").to_owned() },
         "pause" => EventKind::Paused,
         "unpause" => EventKind::Unpaused,
         "remove" => EventKind::Removed,
         "oom" => EventKind::OutOfMemory,
-        "rename" | "update" => EventKind::Updated { what: line.status.clone() },
-        "health_status" => EventKind::Updated { what: format!("health {}", line.health) },
+        "rename" | "update" => EventKind::Updated { what: line.action.clone() },
+        "health_status" => EventKind::Updated { what: format!("health {}", line.health_status).trim_end().to_owned() },
         _ => return None,
     })
+}
+
+fn exit_code(line: &Line) -> i32 {
+    line.attribute("containerExitCode").and_then(|code| code.parse().ok()).unwrap_or_default()
 }
 
 /// Podman logs a `pull` for every image it merely looks up, so that word says nothing.
 fn image_kind(line: &Line) -> Option<EventKind> {
     let told = ["tag", "untag", "build", "remove", "loadfromarchive", "import", "pull-error"];
-    told.contains(&line.status.as_str()).then(|| EventKind::Image { action: line.status.clone() })
-}
-
-fn signal(line: &Line) -> String {
-    let named = line.attributes.as_ref().and_then(|attributes| attributes.get("signal"));
-    named.map_or_else(|| "kill".to_owned(), Clone::clone)
+    told.contains(&line.action.as_str()).then(|| EventKind::Image { action: line.action.clone() })
 }
 
 #[cfg(test)]

@@ -1,44 +1,25 @@
 //! Makes the working directory that an image lacks: podman refuses to start without it, every other engine makes it.
 
-use std::process::Stdio;
-
+use http::Method;
 use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result};
-use tokio::io::AsyncWriteExt;
 
-use crate::client::{About, Invocation, until_deadline};
+use crate::client::{About, body};
 use crate::driver::Podman;
-use crate::error;
 
 /// Puts the directory and its missing parents into the instance, owned by root, mode 0755.
 pub(crate) async fn create(podman: &Podman, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
     let about = About { operation: "start", subject: instance.as_str() };
     let observed = podman.container(cx, "start", instance).await?.observed(None);
     let path = observed.workdir.unwrap_or_default();
-    let target = format!("{instance}:/");
-    let mut command = podman.client.command(&Invocation::from(["cp", "-", &target]));
-    // Podman 4 leaves the copy it makes of its stdin behind: it goes with the directory.
-    let scratch = tempfile::tempdir().map_err(|cause| podman.client.not_started(about, cause))?;
-    command.stdin(Stdio::piped()).env("TMPDIR", scratch.path());
-    let copying = async move {
-        let mut child = command.spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(&archive(&path)).await?;
+    let target = crate::lifecycle::path(instance.as_str(), "/archive");
+    let call = (Method::PUT, &*target, &[("path", "/")][..]);
+    podman.client.act_holding(cx, about, call, body(archive(&path)), ()).await.map_err(|error| match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled => error,
+        _ => {
+            let words = format!("`{instance}`: its working directory cannot be created");
+            Error::new(ErrorKind::Invalid, "start", words).source(error)
         }
-        let output = child.wait_with_output().await;
-        drop(scratch);
-        output
-    };
-    let ended = until_deadline(cx, about, copying).await?;
-    let output = ended.map_err(|cause| podman.client.not_started(about, cause))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = error::words(&String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(
-        ErrorKind::Invalid,
-        "start",
-        format!("`{instance}`: its working directory cannot be created: {words}"),
-    ))
+    })
 }
 
 /// A tar archive of a directory and its parents.

@@ -54,12 +54,3 @@ pub(crate) struct Version {
     #[serde(default)]
     pub(crate) version: String,
 }
-
-/// What `podman version` prints; `Client` is the program itself, and the only side where podman is local.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Versions {
-    pub(crate) client: Version,
-    #[serde(default)]
-    pub(crate) server: Option<Version>,
-}

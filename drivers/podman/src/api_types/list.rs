@@ -1,4 +1,4 @@
-//! `podman ps`.
+//! Containers, listed.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::nullable;
 
-/// One element of `podman ps --format json`.
+/// One element of the list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct ContainerRow {
@@ -24,7 +24,7 @@ pub(crate) struct ContainerRow {
     #[serde(default)]
     pub(crate) exit_code: i32,
     #[serde(default)]
-    pub(crate) created: i64,
+    pub(crate) created: Option<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub(crate) ports: Vec<ContainerRowPort>,
     #[serde(default, deserialize_with = "nullable")]

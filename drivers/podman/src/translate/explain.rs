@@ -1,16 +1,15 @@
-//! A call of podman for people.
+//! The document that makes a container, for people.
 
-use crate::client::Invocation;
+use hythe_runtime::{Error, ErrorKind, Result};
 
-/// The call for people: files it reads are numbered as a shell would, with what is in them.
-pub(crate) fn explained(program: &str, invocation: &Invocation) -> serde_json::Value {
-    let mut argv = vec![program.to_owned()];
-    argv.extend(invocation.args.first().cloned());
-    let mut files = serde_json::Map::new();
-    for (number, (option, pairs)) in (3..).zip(invocation.files()) {
-        argv.push(format!("{option}=/dev/fd/{number}"));
-        files.insert(number.to_string(), serde_json::json!(pairs));
-    }
-    argv.extend(invocation.args.iter().skip(1).cloned());
-    serde_json::json!({ "argv": argv, "env": invocation.env, "files": files })
+use crate::api_types::ContainerSpec;
+
+/// The request as it is sent.
+///
+/// # Errors
+/// `Internal` where it cannot be written.
+pub(crate) fn explained(spec: &ContainerSpec) -> Result<serde_json::Value> {
+    let body = serde_json::to_value(spec)
+        .map_err(|cause| Error::new(ErrorKind::Internal, "explain", "the document cannot be written").source(cause))?;
+    Ok(serde_json::json!({ "method": "POST", "path": "/libpod/containers/create", "body": body }))
 }

@@ -2,9 +2,8 @@
 
 use hythe_runtime::{Identity, InstanceId, Listed};
 use hythe_spec::{Port, Protocol};
-use jiff::Timestamp;
 
-use super::{address, state};
+use super::{address, state, time};
 use crate::api_types::{ContainerRow, ContainerRowPort};
 
 impl ContainerRow {
@@ -21,7 +20,7 @@ impl ContainerRow {
             image: self.image,
             state: state(&self.state),
             exit_code: self.exited.then_some(self.exit_code),
-            created: Timestamp::from_second(self.created).ok().filter(|time| time.as_second() > 0),
+            created: time(self.created.as_deref()),
             ports,
             networks,
         }

@@ -1,4 +1,4 @@
-//! Pure translation: a plan into podman's arguments, podman's documents into what was observed. No I/O here.
+//! Pure translation: a plan into podman's document, podman's documents into what was observed. No I/O here.
 
 mod explain;
 mod image;
@@ -17,9 +17,9 @@ use hythe_spec::{ByteSize, ImageRef, Ulimit};
 use jiff::Timestamp;
 
 pub(crate) use explain::explained;
-pub(crate) use plan::invocation;
+pub(crate) use plan::container_spec;
 
-/// What of the configured podman the arguments depend on.
+/// What of the configured podman the document depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// An unprivileged user's podman.
@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) read_only_shm: bool,
 }
 
-/// Which of podman's two verbs.
+/// How far an instance is brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     /// Make it.

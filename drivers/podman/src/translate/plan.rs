@@ -1,23 +1,30 @@
-//! A plan as podman's arguments: the same plan always gives the same call.
+//! A plan as podman's document: the same plan always gives the same one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use hythe_runtime::{Attachment, Error, ErrorKind, Plan, PlanNetwork, Result, Security};
-use hythe_spec::{ByteSize, ExtraHost, HostAddress, ImageRef, Mount, Port, Resources, Seccomp, Signal, Ulimit};
+use hythe_spec::{Device, ExtraHost, HostAddress, Port, Resources, Seccomp, Ulimit};
 
-use super::mounts::{SHM, mounted, opened_tmpfs, writable_shm};
-use super::{Settings, Verb, native_image};
-use crate::client::Invocation;
-use crate::private;
+use super::mounts::SHM;
+use super::{Settings, native_image};
+use crate::api_types::{
+    ContainerSpec, CpuLimit, DeviceSpec, HealthConfig, LogConfiguration, MemoryLimit, NetworkOptions, PidsLimit,
+    PortMapping, ResourceLimits, RlimitSpec,
+};
 
-/// The word that names the variables that podman read from a file.
+/// The word that names the variables that podman read from a file, for earlier versions of this driver.
 pub(super) const FILE_NAMES: &str = "--annotation=hythe.env=";
+/// Where podman looks for the seccomp profile that it tells of a container.
+const SECCOMP: &str = "io.podman.annotations.seccomp";
+/// Microseconds in which a share of a processor is counted.
+const CPU_PERIOD: u64 = 100_000;
 
-/// The call that makes (and starts) an instance.
+/// The document that makes an instance.
 ///
 /// # Errors
-/// `Unsupported` where the plan needs the host's address and this host has none, and for what podman has no private way for.
-pub(crate) fn invocation(verb: Verb, plan: &Plan, settings: &Settings) -> Result<Invocation> {
+/// `Unsupported` where the plan needs the host's address and this host has none.
+pub(crate) fn container_spec(plan: &Plan, settings: &Settings) -> Result<ContainerSpec> {
     let Plan {
         identity: _,
         image,
@@ -55,209 +62,73 @@ pub(crate) fn invocation(verb: Verb, plan: &Plan, settings: &Settings) -> Result
         outbound: _,
         inbound: _,
     } = plan;
-    let mut args = Args::new(verb, &plan.name());
-    args.stopping(*stop_signal, stop_grace.seconds());
     // The number of files is refused by capability.
-    args.log(logs.and_then(|logs| logs.max_size).unwrap_or(settings.log_max_size));
-    let operation = if verb == Verb::Run { "run" } else { "create" };
-    private::pass_labels(&plan.labels_and_annotations(), operation, &mut args.0)?;
-    args.network(network, hostname, ports, dns);
-    args.hosts(extra_hosts, settings.host)?;
-    args.resolver(network, dns_search, dns_options);
-    group_add.iter().for_each(|group| args.pair("--group-add", group));
-    plan.all_sysctls(settings.rootless)
-        .iter()
-        .for_each(|(name, value)| args.pair("--sysctl", format!("{name}={value}")));
-    devices.iter().for_each(|device| args.pair("--device", device.to_string()));
-    args.mounts(&plan.all_mounts())?;
-    args.flag("--read-only", *read_only);
-    args.flag("--read-only-tmpfs=false", *read_only);
-    if *read_only && settings.read_only_shm && !plan.all_mounts().iter().any(|mount| mount.target == SHM) {
-        args.pair("--mount", writable_shm(resources.shm_size));
+    let log_size = logs.and_then(|logs| logs.max_size).unwrap_or(settings.log_max_size);
+    let native = native_image(image);
+    let mut spec = ContainerSpec {
+        name: plan.name(),
+        raw_image_name: native.clone(),
+        image: native,
+        entrypoint: entrypoint.as_deref().map(words_or_none),
+        command: command.clone().unwrap_or_default(),
+        env: env.clone(),
+        labels: plan.labels_and_annotations(),
+        terminal: *tty,
+        stdin: *stdin,
+        init: *init,
+        stop_signal: stop_signal.map(|signal| signal.0),
+        stop_timeout: stop_grace.seconds(),
+        log_configuration: LogConfiguration { driver: "k8s-file", size: log_size.0 },
+        user: user.clone(),
+        work_dir: workdir.clone(),
+        groups: group_add.clone(),
+        sysctl: plan.all_sysctls(settings.rootless),
+        hostadd: extra_hosts.iter().map(|host| host_line(host, settings.host)).collect::<Result<_>>()?,
+        read_only_filesystem: *read_only,
+        resource_limits: limits(resources),
+        r_limits: rlimits(&resources.ulimits, &settings.rlimits),
+        shm_size: resources.shm_size.map(|size| size.0),
+        ..always()
+    };
+    spec.given(env.keys(), devices);
+    spec.network(network, ports, hostname);
+    if *network != PlanNetwork::None {
+        // Podman refuses them where there is no network.
+        (spec.dns_server, spec.dns_search, spec.dns_option) = (dns.clone(), dns_search.clone(), dns_options.clone());
     }
-    args.option("--user", user.as_deref());
-    args.option("--workdir", workdir.as_deref());
-    args.resources(resources, &settings.rlimits);
-    args.flag("--init", *init);
-    args.flag("--tty", *tty);
-    args.flag("--interactive", *stdin);
-    args.security(security, &settings.default_capabilities);
-    private::pass_env(env, operation, &mut args.0)?;
-    args.names_of_file();
-    args.command(image, entrypoint.as_deref(), command.as_deref());
-    Ok(args.0)
+    plan.all_mounts().iter().for_each(|mount| spec.mount(mount));
+    if *read_only && settings.read_only_shm && !plan.all_mounts().iter().any(|mount| mount.target == SHM) {
+        spec.writable_shm(resources.shm_size);
+    }
+    spec.security(security, &settings.default_capabilities);
+    Ok(spec)
 }
 
-struct Args(Invocation);
-
-impl Args {
-    /// What is the same for every plan: nothing is pulled, restarted, probed or inherited by podman itself.
-    fn new(verb: Verb, name: &str) -> Self {
-        let verb: &[&str] = match verb {
-            Verb::Create => &["create"],
-            Verb::Run => &["run", "--detach"],
-        };
-        let always = [
-            "--pull=never",
-            "--restart=no",
-            "--no-healthcheck",
-            "--http-proxy=false",
-            "--sdnotify=ignore",
-            "--systemd=false",
-        ];
-        let mut args = Self(Invocation::default());
-        verb.iter().chain(&always).for_each(|word| args.word(*word));
-        args.pair("--name", name);
-        args
+/// What is the same for every plan: nothing is restarted, probed or inherited by podman itself.
+fn always() -> ContainerSpec {
+    ContainerSpec {
+        image_volume_mode: "anonymous",
+        restart_policy: "no",
+        systemd: "false",
+        sdnotify_mode: "ignore",
+        healthconfig: HealthConfig { test: vec!["NONE"] },
+        create_command: ["podman", "create"].map(str::to_owned).into(),
+        ..ContainerSpec::default()
     }
+}
 
-    fn word(&mut self, word: impl Into<String>) {
-        self.0.args.push(word.into());
-    }
+/// `[]` would let podman fall back to the image's command; `[""]` is "none at all".
+fn words_or_none(words: &[String]) -> Vec<String> {
+    if words.is_empty() { vec![String::new()] } else { words.to_vec() }
+}
 
-    /// `--option=value` is one word, so that no value can be taken for an option.
-    fn pair(&mut self, option: &str, value: impl AsRef<str>) {
-        self.word(format!("{option}={}", value.as_ref()));
-    }
-
-    fn flag(&mut self, flag: &str, set: bool) {
-        if set {
-            self.word(flag);
-        }
-    }
-
-    fn option(&mut self, option: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.pair(option, value);
-        }
-    }
-
-    fn stopping(&mut self, signal: Option<Signal>, grace_seconds: u64) {
-        if let Some(signal) = signal {
-            self.pair("--stop-signal", signal.0.to_string());
-        }
-        self.pair("--stop-timeout", grace_seconds.to_string());
-    }
-
-    fn log(&mut self, max_size: ByteSize) {
-        self.pair("--log-driver", "k8s-file");
-        self.pair("--log-opt", format!("max-size={}b", max_size.0));
-    }
-
-    /// Podman remembers its command line, which tells later who asked for which variable; a file tells no names.
-    fn names_of_file(&mut self) {
-        let names: Vec<&str> = self.0.env_file.keys().map(String::as_str).collect();
-        if !names.is_empty() {
-            let word = format!("{FILE_NAMES}{}", names.join(":"));
-            self.word(word);
-        }
-    }
-
-    fn network(&mut self, network: &PlanNetwork, hostname: &str, ports: &[Port], dns: &[IpAddr]) {
-        match network {
-            PlanNetwork::None => self.pair("--network", "none"),
-            PlanNetwork::Host => self.pair("--network", "host"),
-            PlanNetwork::Networks { attachments } => {
-                attachments.iter().for_each(|attachment| self.pair("--network", joined(attachment)));
-                ports.iter().for_each(|port| self.pair("--publish", published(port)));
-            }
-        }
-        if *network != PlanNetwork::Host {
-            self.pair("--hostname", hostname);
-        }
-        if *network != PlanNetwork::None {
-            dns.iter().for_each(|server| self.pair("--dns", server.to_string()));
-        }
-    }
-
-    fn hosts(&mut self, hosts: &[ExtraHost], host: Option<IpAddr>) -> Result<()> {
-        for ExtraHost { name, address } in hosts {
-            let address = match address {
-                HostAddress::Ip(address) => *address,
-                HostAddress::HostGateway => host.ok_or_else(no_host_address)?,
-            };
-            self.pair("--add-host", format!("{name}:{address}"));
-        }
-        Ok(())
-    }
-
-    fn resolver(&mut self, network: &PlanNetwork, search: &[String], options: &[String]) {
-        // Podman refuses them where there is no network.
-        if *network != PlanNetwork::None {
-            search.iter().for_each(|domain| self.pair("--dns-search", domain));
-            options.iter().for_each(|option| self.pair("--dns-option", option));
-        }
-    }
-
-    fn mounts(&mut self, mounts: &[Mount]) -> Result<()> {
-        for mount in mounts {
-            match opened_tmpfs(mount)? {
-                Some(opened) => self.pair("--tmpfs", opened),
-                None => self.pair("--mount", mounted(mount)),
-            }
-        }
-        Ok(())
-    }
-
-    fn resources(&mut self, resources: &Resources, rlimits: &[Ulimit]) {
-        let Resources { memory, cpus, pids, shm_size, ulimits } = resources;
-        if let Some(memory) = memory {
-            self.pair("--memory", format!("{}b", memory.0));
-            self.pair("--memory-swap", format!("{}b", memory.0));
-        }
-        if let Some(cpus) = cpus {
-            self.pair("--cpus", cpus.to_string());
-        }
-        if let Some(pids) = pids {
-            self.pair("--pids-limit", pids.to_string());
-        }
-        if let Some(size) = shm_size {
-            self.pair("--shm-size", format!("{}b", size.0));
-        }
-        let left_out = |rlimit: &&Ulimit| !ulimits.is_empty() && ulimits.iter().all(|limit| limit.name != rlimit.name);
-        for limit in ulimits.iter().chain(rlimits.iter().filter(left_out)) {
-            self.pair("--ulimit", format!("{}={}:{}", limit.name, limit.soft, limit.hard));
-        }
-    }
-
-    /// Exactly these. Told as the difference to podman's own set: what is added by name becomes effective for
-    /// an unprivileged user too, while the default set only bounds it, as on every other engine.
-    fn capabilities(&mut self, wanted: &[String], defaults: &[String]) {
-        if wanted.is_empty() || defaults.is_empty() {
-            self.pair("--cap-drop", "ALL");
-        } else {
-            let dropped = defaults.iter().filter(|name| !wanted.contains(name));
-            dropped.for_each(|name| self.pair("--cap-drop", name));
-        }
-        let added = wanted.iter().filter(|name| !defaults.contains(name));
-        added.for_each(|name| self.pair("--cap-add", name));
-    }
-
-    fn security(&mut self, security: &Security, defaults: &[String]) {
-        let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
-        if *privileged {
-            self.word("--privileged");
-        } else {
-            self.capabilities(capabilities, defaults);
-        }
-        match seccomp {
-            Seccomp::Default => {}
-            Seccomp::Unconfined => self.pair("--security-opt", "seccomp=unconfined"),
-            Seccomp::File(path) => self.pair("--security-opt", format!("seccomp={path}")),
-        }
-        self.flag("--security-opt=no-new-privileges", *no_new_privileges);
-    }
-
-    fn command(&mut self, image: &ImageRef, entrypoint: Option<&[String]>, command: Option<&[String]>) {
-        if let Some(entrypoint) = entrypoint {
-            // `[]` would let podman fall back to the image's command; `[""]` is "none at all".
-            let none = [String::new()];
-            let entrypoint = if entrypoint.is_empty() { &none } else { entrypoint };
-            self.pair("--entrypoint", serde_json::Value::from(entrypoint).to_string());
-        }
-        self.word(native_image(image));
-        command.unwrap_or_default().iter().for_each(|word| self.word(word));
-    }
+fn host_line(host: &ExtraHost, own: Option<IpAddr>) -> Result<String> {
+    let ExtraHost { name, address } = host;
+    let address = match address {
+        HostAddress::Ip(address) => *address,
+        HostAddress::HostGateway => own.ok_or_else(no_host_address)?,
+    };
+    Ok(format!("{name}:{address}"))
 }
 
 fn no_host_address() -> Error {
@@ -265,21 +136,90 @@ fn no_host_address() -> Error {
         .hint("name an address in `extra_hosts`")
 }
 
-fn joined(attachment: &Attachment) -> String {
-    let Attachment { network, aliases } = attachment;
-    let aliases: Vec<String> = aliases.iter().map(|alias| format!("alias={alias}")).collect();
-    if aliases.is_empty() { network.clone() } else { format!("{network}:{}", aliases.join(",")) }
+fn limits(resources: &Resources) -> ResourceLimits {
+    let Resources { memory, cpus, pids, shm_size: _, ulimits: _ } = resources;
+    ResourceLimits {
+        memory: memory.map(|memory| MemoryLimit { limit: memory.0, swap: memory.0 }),
+        cpu: cpus.map(|cpus| CpuLimit { quota: cpus.0.saturating_mul(CPU_PERIOD) / 1000, period: CPU_PERIOD }),
+        pids: pids.map(|limit| PidsLimit { limit }),
+    }
 }
 
-/// `[ip:][host]:container/protocol`.
-fn published(port: &Port) -> String {
-    let Port { host_ip, host_port, container_port, protocol } = port;
-    let host = match (host_ip, host_port) {
-        (Some(ip), Some(port)) => format!("{}:", SocketAddr::new(*ip, *port)),
-        (Some(IpAddr::V4(ip)), None) => format!("{ip}::"),
-        (Some(IpAddr::V6(ip)), None) => format!("[{ip}]::"),
-        (None, Some(port)) => format!("{port}:"),
-        (None, None) => String::new(),
+/// Those of the plan; where it has some, also those that podman would raise beyond what this host allows.
+fn rlimits(wanted: &[Ulimit], highest: &[Ulimit]) -> Vec<RlimitSpec> {
+    let left_out = |rlimit: &&Ulimit| !wanted.is_empty() && wanted.iter().all(|limit| limit.name != rlimit.name);
+    let all = wanted.iter().chain(highest.iter().filter(left_out));
+    let native = |Ulimit { name, soft, hard }: &Ulimit| RlimitSpec {
+        kind: name.clone(),
+        soft: soft.cast_unsigned(),
+        hard: hard.cast_unsigned(),
     };
-    format!("{host}{container_port}/{protocol}")
+    all.map(native).collect()
+}
+
+impl ContainerSpec {
+    /// Podman tells later how a container was made, but not what of it was asked for: the command line does, that would make it.
+    /// It has the names of variables, and no value of them.
+    fn given<'a>(&mut self, variables: impl Iterator<Item = &'a String>, devices: &[Device]) {
+        let words = &mut self.create_command;
+        words.extend(variables.map(|name| format!("--env={name}")));
+        words.extend(self.sysctl.iter().map(|(name, value)| format!("--sysctl={name}={value}")));
+        words.extend(devices.iter().map(|device| format!("--device={device}")));
+        self.devices = devices.iter().map(|device| DeviceSpec { path: device.to_string() }).collect();
+    }
+
+    fn network(&mut self, network: &PlanNetwork, ports: &[Port], hostname: &str) {
+        self.hostname = (*network != PlanNetwork::Host).then(|| hostname.to_owned());
+        self.netns.nsmode = match network {
+            PlanNetwork::None => "none",
+            PlanNetwork::Host => "host",
+            PlanNetwork::Networks { attachments } => {
+                self.networks = joined(attachments);
+                self.portmappings = ports.iter().map(published).collect();
+                "bridge"
+            }
+        };
+    }
+
+    fn security(&mut self, security: &Security, defaults: &[String]) {
+        let Security { capabilities, seccomp, no_new_privileges, privileged } = security;
+        (self.privileged, self.no_new_privileges) = (*privileged, *no_new_privileges);
+        if !privileged {
+            self.capabilities(capabilities, defaults);
+        }
+        self.seccomp_profile_path = match seccomp {
+            Seccomp::Default => None,
+            Seccomp::Unconfined => Some("unconfined".to_owned()),
+            Seccomp::File(path) => Some(path.clone()),
+        };
+        self.annotations.extend(self.seccomp_profile_path.clone().map(|path| (SECCOMP.to_owned(), path)));
+    }
+
+    /// Exactly these. Told as the difference to podman's own set: what is added by name becomes effective for
+    /// an unprivileged user too, while the default set only bounds it, as on every other engine.
+    fn capabilities(&mut self, wanted: &[String], defaults: &[String]) {
+        self.cap_drop = if wanted.is_empty() || defaults.is_empty() {
+            vec!["ALL".to_owned()]
+        } else {
+            defaults.iter().filter(|name| !wanted.contains(name)).cloned().collect()
+        };
+        self.cap_add = wanted.iter().filter(|name| !defaults.contains(name)).cloned().collect();
+    }
+}
+
+fn joined(attachments: &[Attachment]) -> BTreeMap<String, NetworkOptions> {
+    let options =
+        |Attachment { network, aliases }: &Attachment| (network.clone(), NetworkOptions { aliases: aliases.clone() });
+    attachments.iter().map(options).collect()
+}
+
+fn published(port: &Port) -> PortMapping {
+    let Port { host_ip, host_port, container_port, protocol } = port;
+    PortMapping {
+        host_ip: host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        container_port: *container_port,
+        host_port: host_port.unwrap_or_default(),
+        range: 1,
+        protocol: protocol.to_string(),
+    }
 }

@@ -10,8 +10,8 @@ use hythe_spec::{
 
 use super::mounts::{csv, has_own_shm};
 use super::observed::entrypoint;
-use super::{Settings, Verb, explained, invocation};
-use crate::api_types::{Container, ContainerRow};
+use super::{Settings, container_spec, explained};
+use crate::api_types::{Container, ContainerRow, ContainerSpec};
 
 fn settings() -> Settings {
     Settings {
@@ -125,28 +125,27 @@ fn large() -> Plan {
     }
 }
 
-fn arguments(plan: &Plan) -> String {
-    invocation(Verb::Run, plan, &settings()).unwrap().args.join("\n")
+fn spec(plan: &Plan) -> ContainerSpec {
+    container_spec(plan, &settings()).unwrap()
 }
 
 #[test]
 fn a_small_plan() {
-    insta::assert_snapshot!(arguments(&small()));
+    insta::assert_json_snapshot!(spec(&small()));
 }
 
 #[test]
 fn a_plan_with_everything() {
-    insta::assert_snapshot!(arguments(&large()));
+    insta::assert_json_snapshot!(spec(&large()));
 }
 
 #[test]
-fn no_value_of_a_variable_or_label_is_an_argument() {
-    let invocation = invocation(Verb::Create, &large(), &settings()).unwrap();
-    assert_eq!(invocation.env.keys().collect::<Vec<_>>(), ["API_TOKEN", "MODE", "lower_key"]);
-    assert_eq!(invocation.env_file.keys().collect::<Vec<_>>(), ["HOME", "LD_PRELOAD"]);
-    assert_eq!(invocation.label_file["tier"], "a=b c");
-    let mut shown = explained("podman", &invocation);
-    assert_eq!(shown["files"]["3"]["HOME"], "/h");
+fn the_command_line_of_a_container_has_names_of_variables_and_no_value() {
+    let mut spec = spec(&large());
+    let words = std::mem::take(&mut spec.create_command).join(" ");
+    assert!(words.contains("--env=API_TOKEN") && !words.contains("hush") && !words.contains("a=b c"), "{words}");
+    let mut shown = explained(&spec).unwrap();
+    assert_eq!(shown["body"]["env"]["HOME"], "/h");
     hythe_spec::mask::document(&mut shown);
     let shown = shown.to_string();
     assert!(!shown.contains("hush") && shown.contains("/h"), "{shown}");
@@ -156,24 +155,22 @@ fn no_value_of_a_variable_or_label_is_an_argument() {
 fn a_privileged_plan_has_no_list_of_capabilities() {
     let mut plan = small();
     plan.security.privileged = true;
-    assert!(arguments(&plan).contains("--privileged") && !arguments(&plan).contains("--cap-"));
+    let spec = spec(&plan);
+    assert!(spec.privileged && spec.cap_add.is_empty() && spec.cap_drop.is_empty());
 }
 
 #[test]
 fn an_empty_set_of_capabilities_drops_all() {
     let mut plan = small();
     plan.security.capabilities.clear();
-    assert!(arguments(&plan).contains("--cap-drop=ALL") && !arguments(&plan).contains("--cap-add"));
+    let spec = spec(&plan);
+    assert!(spec.cap_drop == ["ALL"] && spec.cap_add.is_empty());
 }
 
 #[test]
 fn shared_memory_stays_writable_below_a_read_only_root_that_covers_it() {
     let settings = Settings { read_only_shm: true, ..settings() };
-    let shm = |plan: &Plan| {
-        let made =
-            words(&invocation(Verb::Run, plan, &settings).unwrap().args.iter().map(String::as_str).collect::<Vec<_>>());
-        has_own_shm(&made)
-    };
+    let shm = |plan: &Plan| has_own_shm(&container_spec(plan, &settings).unwrap().create_command);
     let plan = Plan { read_only: true, ..small() };
     assert!(shm(&plan) && !shm(&small()));
     let tmpfs = MountSource::Tmpfs { size: None, mode: None, options: TmpfsOptions::default() };
@@ -184,7 +181,7 @@ fn shared_memory_stays_writable_below_a_read_only_root_that_covers_it() {
 fn a_digest_is_named_without_its_tag() {
     let mut plan = small();
     plan.image = format!("alpine:3@sha256:{}", "0".repeat(64)).parse().unwrap();
-    assert!(arguments(&plan).ends_with(&format!("docker.io/library/alpine@sha256:{}", "0".repeat(64))));
+    assert_eq!(spec(&plan).image, format!("docker.io/library/alpine@sha256:{}", "0".repeat(64)));
 }
 
 #[test]

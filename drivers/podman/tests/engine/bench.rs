@@ -14,6 +14,8 @@ pub(crate) struct Bench {
     pub(crate) image: String,
     pub(crate) cx: OpContext,
     pub(crate) owner: String,
+    /// Socket of a service that the environment has.
+    pub(crate) socket: Option<String>,
     /// `host:port` of a registry, where the environment has one.
     pub(crate) registry: Option<String>,
 }
@@ -36,6 +38,7 @@ pub(crate) async fn bench(owner: &str) -> Option<Bench> {
         image: env["image"].as_str().unwrap().to_owned(),
         cx: OpContext::new("test"),
         owner,
+        socket: env["podman_api"]["socket"].as_str().map(str::to_owned),
         registry: env["registry"]["address"].as_str().map(str::to_owned),
     })
 }

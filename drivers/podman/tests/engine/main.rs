@@ -7,3 +7,4 @@ mod bench;
 mod facets;
 mod lifecycle;
 mod rotation;
+mod service;

@@ -110,9 +110,9 @@ impl OwnEngine {
     }
 
     /// It dies in the middle of what it is doing now or is asked next.
-    pub(crate) fn die_in_a_call(&mut self, verb: &str) {
+    pub(crate) fn die_in_a_call(&mut self) {
         match &mut self.kind {
-            Kind::Podman(wrapper) => wrapper.lose_next(verb),
+            Kind::Podman(wrapper) => wrapper.die(),
             Kind::Docker(dockerd) => dockerd.kill(),
         }
     }
@@ -120,7 +120,7 @@ impl OwnEngine {
     /// After [`OwnEngine::die_in_a_call`]: whatever died is there again.
     pub(crate) fn recover(&mut self) {
         match &mut self.kind {
-            // Only one call died.
+            // The agent starts its service again.
             Kind::Podman(_) => {}
             Kind::Docker(dockerd) => dockerd.come_back(),
         }
@@ -171,12 +171,12 @@ fn forget(directory: &Path) {
     }
 }
 
-/// Ends processes that name one thing and another.
-fn end_those_naming(one: &str, other: &str) {
+/// Sends a signal to processes that name one thing and another.
+fn signal_those_naming(one: &str, other: &str, signal: rustix::process::Signal) {
     let named: Vec<_> = processes_naming(other);
     for pid in processes_naming(one).into_iter().filter(|pid| named.contains(pid)) {
         // It may end by itself meanwhile.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

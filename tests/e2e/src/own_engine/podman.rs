@@ -1,9 +1,11 @@
-//! Podman has no daemon, so its program fails in its place: a script before it with a store of its own that, when a file says so, is gone, hangs, or
-//! dies while podman goes on.
+//! Podman's service is the agent's own, so it is what fails, and so does the program that starts it: a script before it with a store of its own
+//! that, when a file says so, is gone or hangs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
 
 use crate::program::{self, Ran};
 use crate::wait;
@@ -19,7 +21,6 @@ pub(super) struct Wrapper {
 
 const GONE: &str = "gone";
 const FROZEN: &str = "frozen";
-const LOSE: &str = "lose";
 
 impl Wrapper {
     /// With the settings of the podman that all trials share, in another place.
@@ -46,25 +47,30 @@ impl Wrapper {
 
     pub(super) fn vanish(&mut self) {
         fs::write(self.flag(GONE), "").unwrap();
-        // Those that wait for events would not notice.
-        super::end_those_naming(&format!("{}/store", self.root.display()), "events");
+        self.die();
     }
 
     pub(super) fn appear(&mut self) {
         fs::remove_file(self.flag(GONE)).unwrap();
     }
 
+    /// The agent's service is killed, whatever it is doing.
+    pub(super) fn die(&self) {
+        self.signal_service(Signal::KILL);
+    }
+
     pub(super) fn freeze(&self) {
         fs::write(self.flag(FROZEN), "").unwrap();
+        self.signal_service(Signal::STOP);
     }
 
     pub(super) fn thaw(&self) {
         fs::remove_file(self.flag(FROZEN)).unwrap();
+        self.signal_service(Signal::CONT);
     }
 
-    /// The next call of this verb is done, but whoever asked never hears of it.
-    pub(super) fn lose_next(&mut self, verb: &str) {
-        fs::write(self.flag(LOSE), verb).unwrap();
+    fn signal_service(&self, signal: Signal) {
+        super::signal_those_naming(&format!("{}/store", self.root.display()), "service", signal);
     }
 
     pub(super) fn lose_store(&mut self, keep_volumes: bool) {
@@ -104,16 +110,6 @@ while [ -e {root}/{FROZEN} ]; do sleep 0.1; done
 if [ -e {root}/{GONE} ]; then
     echo "Error: cannot open the store: no such device" >&2
     exit 125
-fi
-if [ -e {root}/{LOSE} ]; then
-    verb=$(cat {root}/{LOSE})
-    for word in "$@"; do
-        if [ "$word" = "$verb" ]; then
-            rm {root}/{LOSE}
-            setsid {real} "$@" </dev/null >/dev/null 2>&1 &
-            kill -9 $$
-        fi
-    done
 fi
 exec {real} "$@"
 "#

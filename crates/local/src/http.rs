@@ -1,4 +1,4 @@
-//! Connections to an engine: a Unix socket or TCP, kept alive, each connect bounded.
+//! HTTP to an engine: a Unix socket or TCP, connections kept alive, each connect bounded.
 
 use std::fmt;
 use std::future::Future;
@@ -23,7 +23,7 @@ const IDLE_CONNECTIONS: usize = 8;
 
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub enum Endpoint {
     /// A socket of this machine.
     Unix(PathBuf),
     /// `host:port`.
@@ -32,7 +32,7 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// Reads `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`; otherwise says why not.
-    pub(crate) fn parse(host: &str) -> Result<Self, String> {
+    pub fn parse(host: &str) -> Result<Self, String> {
         if let Some(path) = host.strip_prefix("unix://").or_else(|| host.starts_with('/').then_some(host)) {
             return if path.starts_with('/') {
                 Ok(Self::Unix(PathBuf::from(path)))
@@ -48,7 +48,7 @@ impl Endpoint {
     }
 
     /// Whether files of this machine are files of the engine.
-    pub(crate) fn is_local(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         matches!(self, Self::Unix(_))
     }
 }
@@ -71,13 +71,13 @@ impl fmt::Display for Endpoint {
 }
 
 /// Body of a request; the shape that bollard's own requests have.
-pub(crate) type Body = Either<Full<Bytes>, StreamBody<Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>>>;
+pub type Body = Either<Full<Bytes>, StreamBody<Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>>>;
 
 /// Requests over kept-alive connections.
-pub(crate) type HttpClient = Client<Connector, Body>;
+pub type HttpClient = Client<Connector, Body>;
 
 /// A client whose connects take at most `timeout`.
-pub(crate) fn http_client(endpoint: &Endpoint, timeout: Duration) -> HttpClient {
+pub fn http_client(endpoint: &Endpoint, timeout: Duration) -> HttpClient {
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_CONNECTION)
@@ -87,14 +87,14 @@ pub(crate) fn http_client(endpoint: &Endpoint, timeout: Duration) -> HttpClient 
 
 /// Makes connections to one endpoint whatever the request's address says.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     endpoint: Endpoint,
     timeout: Duration,
 }
 
 impl Connector {
     /// One connection, at most `timeout` long.
-    pub(crate) async fn connect(self) -> io::Result<Socket> {
+    pub async fn connect(self) -> io::Result<Socket> {
         let connect = async {
             match self.endpoint {
                 Endpoint::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
@@ -127,7 +127,7 @@ impl tower_service::Service<http::Uri> for Connector {
 
 /// One open connection.
 #[derive(Debug)]
-pub(crate) enum Socket {
+pub enum Socket {
     /// To a socket of this machine.
     Unix(UnixStream),
     /// Over TCP.
