@@ -23,12 +23,10 @@ pub enum Feature {
     HostGateway,
     Volumes,
     Binds,
-    BindsWithComma,
     Tmpfs,
     TmpfsOwner,
     TmpfsInodes,
     Secrets,
-    LabelLines,
     ReadOnlyRoot,
     User,
     Init,
@@ -62,7 +60,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of the capability table.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 47] = [
         Self::PublishTcp,
         Self::PublishUdp,
         Self::PublishSctp,
@@ -77,12 +75,10 @@ impl Feature {
         Self::HostGateway,
         Self::Volumes,
         Self::Binds,
-        Self::BindsWithComma,
         Self::Tmpfs,
         Self::TmpfsOwner,
         Self::TmpfsInodes,
         Self::Secrets,
-        Self::LabelLines,
         Self::ReadOnlyRoot,
         Self::User,
         Self::Init,
@@ -131,12 +127,10 @@ impl Feature {
             Self::HostGateway => "extra host `host-gateway`",
             Self::Volumes => "named volumes",
             Self::Binds => "bind mounts",
-            Self::BindsWithComma => "bind mounts with a comma in the path",
             Self::Tmpfs => "tmpfs",
             Self::TmpfsOwner => "tmpfs owner and group",
             Self::TmpfsInodes => "tmpfs inode limit",
             Self::Secrets => "secrets as files",
-            Self::LabelLines => "multi-line labels",
             Self::ReadOnlyRoot => "read-only root file system",
             Self::User => "user",
             Self::Init => "init process (pid 1)",

@@ -60,15 +60,11 @@ fn needs_files(plan: &Plan, needs: &mut Needs) {
         };
         let field = format!("volumes ({})", mount.target);
         need(needs, true, feature, &field);
-        let comma = matches!(&mount.source, MountSource::Bind { path, .. } if path.contains(','));
-        need(needs, comma, Feature::BindsWithComma, &field);
         if let MountSource::Tmpfs { options, .. } = &mount.source {
             need(needs, options.uid.is_some() || options.gid.is_some(), Feature::TmpfsOwner, &field);
             need(needs, options.inodes.is_some(), Feature::TmpfsInodes, &field);
         }
     }
-    let lines = plan.annotations.values().any(|value| value.contains(['\n', '\r']));
-    need(needs, lines, Feature::LabelLines, "labels");
     need(needs, !plan.secrets.is_empty(), Feature::Secrets, "secrets");
     need(needs, plan.read_only, Feature::ReadOnlyRoot, "read_only");
 }

@@ -7,7 +7,7 @@ use hythe_spec::Isolation;
 use crate::Config;
 
 /// What works.
-const FEATURES: [Feature; 37] = [
+const FEATURES: [Feature; 35] = [
     Feature::HostNetwork,
     Feature::NoNetwork,
     Feature::Dns,
@@ -15,12 +15,10 @@ const FEATURES: [Feature; 37] = [
     Feature::ExtraHosts,
     Feature::Volumes,
     Feature::Binds,
-    Feature::BindsWithComma,
     Feature::Tmpfs,
     Feature::TmpfsOwner,
     Feature::TmpfsInodes,
     Feature::Secrets,
-    Feature::LabelLines,
     Feature::ReadOnlyRoot,
     Feature::User,
     Feature::Tty,

@@ -42,7 +42,6 @@ pub(crate) fn capability(info: &Info, config: &Config, engine: Engine, version: 
             .without(Feature::CdiDevices, "Podman's Docker API has no field for them")
             .without(Feature::HostGateway, "Podman's Docker API does not know `host-gateway`")
             .without(Feature::PublishIpv6, NO_PUBLISH_IPV6)
-            .without(Feature::BindsWithComma, "Podman's Docker API treats the comma as a separator")
             .without(Feature::TmpfsOwner, "Podman has no option for the owner of a tmpfs; give it a `mode`")
             .without(Feature::TmpfsInodes, "Podman has no option for the number of inodes; limit the `size`")
             .without(Feature::IsolatedNetworks, NO_ISOLATED_NETWORKS);

@@ -215,7 +215,7 @@ async fn hostname_is_set(fixture: &Fixture) -> Outcome {
 }
 
 async fn labels_keep_odd_values(fixture: &Fixture) -> Outcome {
-    let mut odd = pairs([
+    let odd = pairs([
         ("plain", "value"),
         ("empty", ""),
         ("com.example/with.dots-and_more", "a=b, c"),
@@ -223,10 +223,8 @@ async fn labels_keep_odd_values(fixture: &Fixture) -> Outcome {
         ("json", "{\"a\": [1, 2]}"),
         ("unicode", "é 漢 🚢"),
         ("template", "{{ .Names }}"),
+        ("lines", "one\ntwo"),
     ]);
-    if fixture.runtime().capability().supports(Feature::LabelLines) {
-        odd.insert("lines".to_owned(), "one\ntwo".to_owned());
-    }
     let mut plan = fixture.server();
     plan.annotations = odd;
     let id = fixture.create(&plan).await?;

@@ -16,7 +16,6 @@ trials! { "refusal":
     image_for_a_platform_that_this_host_cannot_run [Can(Feature::Platform)],
     every_refusal_is_reported_at_once [Cannot(Feature::EgressAllowList), Cannot(Feature::IngressAllowList)],
     an_open_profile_is_no_list [],
-    labels_of_several_lines [Cannot(Feature::LabelLines)],
 }
 
 /// The error, once it is sure that nothing was made.
@@ -79,13 +78,5 @@ async fn an_open_profile_is_no_list(fixture: &Fixture) -> Outcome {
     let mut plan = fixture.server();
     plan.outbound = Some(Outbound { insecure_allow_all: true, ..Outbound::default() });
     fixture.create(&plan).await?;
-    Ok(())
-}
-
-async fn labels_of_several_lines(fixture: &Fixture) -> Outcome {
-    let mut plan = fixture.server();
-    plan.annotations.insert("lines".to_owned(), "one\ntwo".to_owned());
-    let error = untouched(fixture, &plan).await?;
-    assert!(error.message().contains("labels"), "{error}");
     Ok(())
 }
