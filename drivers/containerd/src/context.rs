@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hythe_local::IoContext;
+use hythe_network::Networks;
 use hythe_oci::Registry;
 use hythe_oci_spec::Host;
 use hythe_runtime::context::run_blocking;
-use hythe_runtime::{Capability, Result, RuntimeInfo};
+use hythe_runtime::{Capability, Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::Directory;
 use rustix::fs::{FlockOperation, flock};
 
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) registry: Registry,
     pub(crate) host: Host,
+    /// None where the host has no bridge networks.
+    pub(crate) networks: Option<Networks>,
     /// The subscription to events.
     pub(crate) hub: tokio::sync::Mutex<Option<Arc<Hub>>>,
 }
@@ -38,6 +41,18 @@ pub(crate) type SharedContext = Arc<Context>;
 impl Context {
     pub(crate) fn directory(&self, id: &str) -> Directory {
         Directory::new(self.root.join("instances").join(id))
+    }
+
+    pub(crate) fn networks_directory(&self) -> PathBuf {
+        self.root.join("networks")
+    }
+
+    /// The networks, for what cannot be done without.
+    pub(crate) fn networks(&self, operation: &'static str) -> Result<&Networks> {
+        self.networks.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, operation, "this host has no bridge networks")
+                .hint("use `network = \"host\"` or `\"none\"`")
+        })
     }
 
     /// Held while instances are made or removed, over all processes.
@@ -52,6 +67,16 @@ impl Context {
         // Its directory may be lost, and is made again.
         std::fs::create_dir_all(&path).context(operation, format_args!("make `{}`", path.display()))?;
         locked(operation, directory.at("turn")).await
+    }
+}
+
+impl Context {
+    /// As [`Context::lock_instance`]; `None`: somebody has it.
+    pub(crate) fn try_lock_instance(&self, operation: &'static str, id: &str) -> Result<Option<File>> {
+        let path = self.directory(id).at("turn");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.context(operation, format_args!("lock `{}`", path.display()))?;
+        Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file))
     }
 }
 

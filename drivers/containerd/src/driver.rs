@@ -115,7 +115,7 @@ impl Runtime for Containerd {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        self.context.networks.is_some().then_some(self)
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {

@@ -7,6 +7,7 @@
 mod api_types;
 mod attach;
 mod capability;
+mod checks;
 mod client;
 mod config;
 mod connect;
@@ -17,9 +18,9 @@ mod error;
 mod exec;
 mod image_load;
 mod images;
-mod instance_files;
 mod lifecycle;
 mod logs;
+mod networks;
 mod observe;
 mod record;
 mod stats;

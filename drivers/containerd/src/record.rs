@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub(crate) image_id: String,
     pub(crate) command: Command,
     pub(crate) stop_signal: Option<Signal>,
+    /// Where the image declares volumes and the plan mounts nothing; each is a directory of the instance.
+    #[serde(default)]
+    pub(crate) volumes: Vec<String>,
 }
 
 impl Record {

@@ -1,10 +1,14 @@
 //! A plan in the words of the OCI runtime specification and of the supervisor. Pure.
 
+use std::path::PathBuf;
+
+use hythe_local::image_volumes::copy_up;
+use hythe_network::shim_network::{Names, Wanted};
 use hythe_oci_spec::{Command, Host, Paths, Spec, seccomp, spec};
 use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
 use hythe_shim::record::{Config, Granted, LogBounds, Process, RootMount};
 use hythe_spec::{Device, LogLimits, Seccomp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const LOG_SEGMENTS: u64 = 5;
 
@@ -14,6 +18,8 @@ pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) paths: Paths,
     pub(crate) rootfs: Vec<RootMount>,
+    /// Directory of the networks.
+    pub(crate) networks: PathBuf,
     /// Bytes of a log segment where a plan does not say.
     pub(crate) log_segment: u64,
 }
@@ -33,17 +39,17 @@ pub(crate) fn supervisor_config(
         command: _,
         env: _,
         annotations: _,
-        // Refused by capability.
-        ports: _,
+        ports,
+        // By `copy_up` and in the specification.
         mounts: _,
         secrets: _,
         user: _,
         workdir: _,
-        hostname: _,
+        hostname,
         network,
+        dns,
+        extra_hosts,
         // In the instance's files.
-        dns: _,
-        extra_hosts: _,
         dns_search: _,
         dns_options: _,
         group_add,
@@ -64,6 +70,21 @@ pub(crate) fn supervisor_config(
         outbound: _,
         inbound: _,
     } = plan;
+    // Without networks of ours the engine sees to the namespace.
+    let wanted = match network {
+        PlanNetwork::None | PlanNetwork::Host => Value::Null,
+        PlanNetwork::Networks { attachments } => json!(Wanted {
+            directory: instance.networks.clone(),
+            attachments: attachments.clone(),
+            hostname: hostname.clone(),
+            extra_hosts: extra_hosts.clone(),
+            ports: ports.clone(),
+            names: Some(Names {
+                servers: (!dns.is_empty()).then(|| dns.clone()),
+                file: instance.paths.resolv_conf.clone(),
+            }),
+        }),
+    };
     Ok(Config {
         id: instance.id.clone(),
         metadata: Value::Null,
@@ -82,13 +103,13 @@ pub(crate) fn supervisor_config(
             tty: *tty,
             stdin: false,
         },
-        copy_up: Vec::new(),
+        copy_up: copy_up(plan, &instance.paths),
         devices: devices.iter().filter_map(granted).collect(),
         own_network: !matches!(network, PlanNetwork::Host),
         user_namespace: None,
-        network: Value::Null,
+        network: wanted,
         logs: bounds(logs.unwrap_or_default(), instance.log_segment),
-        journal: std::path::PathBuf::new(),
+        journal: PathBuf::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hythe_network::shim_network::Connected;
 use hythe_oci_spec::{Command, Host, Paths};
 use hythe_runtime::{Identity, ImageConfig, Plan, State};
 use hythe_spec::Seccomp;
@@ -43,7 +44,7 @@ fn translated(plan: &Plan) -> serde_json::Value {
         limits_pids: true,
         rootless: false,
     };
-    let instance = Instance { id: "1".to_owned(), paths, rootfs: Vec::new(), log_segment: 7 };
+    let instance = Instance { id: "1".to_owned(), paths, rootfs: Vec::new(), networks: PathBuf::new(), log_segment: 7 };
     let command = Command::new(plan, &ImageConfig::default());
     serde_json::to_value(supervisor_config("create", plan, &command, &instance, &host).unwrap()).unwrap()
 }
@@ -76,12 +77,13 @@ fn observed_of_task_that_was_lost_is_exited_without_code() {
         image_id: "sha256:0".to_owned(),
         command,
         stop_signal: None,
+        volumes: Vec::new(),
     };
     let run = Run { started: Some(jiff::Timestamp::UNIX_EPOCH), ..Run::default() };
-    let seen = observed(&record, None, Some(&run));
+    let seen = observed(&record, None, Some(&run), Connected::default());
     assert_eq!(seen.state, State::Exited);
     assert_eq!(seen.exit.map(|exit| (exit.cause, exit.code)), Some((ExitCause::EngineGone, None)));
-    assert_eq!(observed(&record, None, None).state, State::Created);
+    assert_eq!(observed(&record, None, None, Connected::default()).state, State::Created);
 }
 
 #[test]
