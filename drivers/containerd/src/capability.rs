@@ -4,10 +4,12 @@ use hythe_runtime::platforms::native_platforms;
 use hythe_runtime::{Capability, Error, Feature};
 use hythe_spec::Isolation;
 
-use crate::Config;
+use crate::{Config, init};
 
 /// What works.
-const FEATURES: [Feature; 43] = [
+const FEATURES: [Feature; 45] = [
+    Feature::Init,
+    Feature::SeccompFile,
     Feature::Networks,
     Feature::IsolatedNetworks,
     Feature::PublishTcp,
@@ -64,7 +66,7 @@ const NETWORKED: [Feature; 6] = [
 ];
 
 /// The capability, and what works but should be known.
-pub(crate) fn capability(config: &Config, no_bridges: Option<Error>) -> (Capability, Vec<String>) {
+pub(crate) fn capability(config: &Config, no_bridges: Option<Error>, has_init: bool) -> (Capability, Vec<String>) {
     let mut capability = Capability::of(FEATURES).isolated_by(Isolation::Container).running(native_platforms());
     let mut warnings = Vec::new();
     if let Some(error) = no_bridges {
@@ -75,14 +77,15 @@ pub(crate) fn capability(config: &Config, no_bridges: Option<Error>) -> (Capabil
     }
     let others = [
         (Feature::PublishSctp, "published ports are relayed, and SCTP cannot be"),
-        (Feature::Init, "no init is put into containers of containerd; use an image that has one"),
-        (Feature::SeccompFile, "profiles from files are not implemented for containerd yet; use the default one"),
         (Feature::CdiDevices, "the files of the Container Device Interface are not read; name the paths of the device"),
         (Feature::EgressAllowList, "connections are not filtered by host name; not implemented"),
         (Feature::IngressAllowList, "connections are not filtered by host name; not implemented"),
     ];
     for (feature, reason) in others {
         capability = capability.without(feature, reason);
+    }
+    if !has_init {
+        capability = capability.without(Feature::Init, init::MISSING);
     }
     if !config.allow_privileged {
         let reason = "not allowed in the agent's configuration (`allow_privileged`)";

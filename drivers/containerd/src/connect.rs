@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::driver::Containerd;
 use crate::error::of_store;
-use crate::networks;
+use crate::{init, networks};
 
 const OPERATION: &str = "connect";
 
@@ -55,7 +55,8 @@ pub async fn connect(config: Config) -> Result<Containerd> {
     });
     let bridges = run_blocking(OPERATION, || Ok(hythe_network::supported())).await?;
     let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
-    let (capability, warnings) = capability(&config, bridges.err());
+    let init = config.init.clone().or_else(init::find);
+    let (capability, warnings) = capability(&config, bridges.err(), init.is_some());
     let info = RuntimeInfo {
         name: config.name.clone(),
         kind: RuntimeKind::Containerd,
@@ -69,7 +70,7 @@ pub async fn connect(config: Config) -> Result<Containerd> {
     let registry = registry.map_err(of_store(OPERATION))?;
     let hub = tokio::sync::Mutex::default();
     let host = host();
-    let context = Context { hub, info, capability, warnings, config, root, client, registry, host, networks };
+    let context = Context { hub, info, capability, warnings, config, root, client, registry, host, init, networks };
     let context = Arc::new(context);
     networks::reclaim(&context, OPERATION).await?;
     Ok(Containerd { context })

@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) registry: Registry,
     pub(crate) host: Host,
+    /// The program that becomes pid 1 where a plan asks for an init.
+    pub(crate) init: Option<PathBuf>,
     /// None where the host has no bridge networks.
     pub(crate) networks: Option<Networks>,
     /// The subscription to events.

@@ -29,7 +29,7 @@ use crate::image_load::{fresh_id, lease};
 use crate::record::{Found, NAME, Record, by_name, internal, own};
 use crate::task::{self, Run};
 use crate::translate::{Instance, config_of, supervisor_config};
-use crate::{images, networks, streams};
+use crate::{images, networks, seccomp, streams};
 
 /// The type of a specification.
 const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
@@ -62,6 +62,7 @@ pub(crate) async fn create(context: &Context, operation: &'static str, plan: &Pl
         command: Command::new(plan, &config),
         stop_signal: plan.stop_signal.or(config.stop_signal),
         volumes: image_volumes::declared(operation, plan, &declared_by(&image.config))?,
+        seccomp: seccomp::profile(operation, plan)?,
     };
     check_workdir(operation, &record.command.workdir)?;
     let directory = context.directory(&record.id);
@@ -78,7 +79,10 @@ async fn make(context: &Context, operation: &'static str, record: &Record, chain
     let directory = context.directory(&record.id);
     write_files(operation, &record.plan, &directory, Resolver::of_the_host)?;
     image_volumes::make(operation, record.volumes.len(), &directory)?;
-    let instance = instance(context, &record.id, &record.plan, &record.volumes, Vec::new());
+    let instance = Instance {
+        seccomp: record.seccomp.clone(),
+        ..instance(context, &record.id, &record.plan, &record.volumes, Vec::new())
+    };
     let spec = explained(context, operation, &record.plan, &record.command, &instance)?;
     let mut labels = record.plan.identity.labels();
     labels.insert(NAME.to_owned(), record.name.clone());
@@ -147,6 +151,8 @@ fn instance(context: &Context, id: &str, plan: &Plan, volumes: &[String], rootfs
         },
         rootfs,
         networks: context.networks_directory(),
+        seccomp: Value::Null,
+        init: context.init.clone(),
         log_segment: context.config.log_max_size.0,
     }
 }
@@ -178,7 +184,10 @@ pub(crate) async fn start(context: &SharedContext, operation: &'static str, foun
         source: mount.source.clone(),
         options: mount.options.clone(),
     });
-    let instance = instance(context, &record.id, &record.plan, &record.volumes, rootfs.collect());
+    let instance = Instance {
+        seccomp: record.seccomp.clone(),
+        ..instance(context, &record.id, &record.plan, &record.volumes, rootfs.collect())
+    };
     let config = supervisor_config(operation, &record.plan, &record.command, &instance, &context.host)?;
     replace_json(&directory.config(), &config, true).context(operation, "write what to start")?;
     let (program, starting) = (context.config.shim.clone(), directory.clone());
@@ -347,7 +356,8 @@ fn explained(
 
 /// The native form of a plan, for an image nobody has looked at.
 pub(crate) fn explain(context: &Context, plan: &Plan) -> Result<Value> {
-    let instance = instance(context, "<id>", plan, &[], Vec::new());
+    let seccomp = seccomp::profile("explain", plan)?;
+    let instance = Instance { seccomp, ..instance(context, "<id>", plan, &[], Vec::new()) };
     let command = Command::new(plan, &ImageConfig::default());
     let mut explained = explained(context, "explain", plan, &command, &instance)?;
     explained["about"] = serde_json::json!({ "name": plan.name(), "identity": plan.identity });

@@ -8,6 +8,7 @@ use hythe_runtime::{Error, ErrorKind, Identity, InstanceRef, Plan, Result};
 use hythe_spec::Signal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::api_types::{Any, ById, Container, Containers, Filters, OneContainer};
 use crate::context::Context;
@@ -31,6 +32,9 @@ pub(crate) struct Record {
     /// Where the image declares volumes and the plan mounts nothing; each is a directory of the instance.
     #[serde(default)]
     pub(crate) volumes: Vec<String>,
+    /// The seccomp profile as `linux.seccomp`; null: none.
+    #[serde(default)]
+    pub(crate) seccomp: Value,
 }
 
 impl Record {

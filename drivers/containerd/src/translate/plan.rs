@@ -1,14 +1,16 @@
 //! A plan in the words of the OCI runtime specification and of the supervisor. Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hythe_local::image_volumes::copy_up;
 use hythe_network::shim_network::{Names, Wanted};
-use hythe_oci_spec::{Command, Host, Paths, Spec, seccomp, spec};
+use hythe_oci_spec::{Command, Host, Paths, Spec, spec};
 use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
 use hythe_shim::record::{Config, Granted, LogBounds, Process, RootMount};
-use hythe_spec::{Device, LogLimits, Seccomp};
+use hythe_spec::{Device, LogLimits};
 use serde_json::{Value, json};
+
+use crate::init::TARGET;
 
 const LOG_SEGMENTS: u64 = 5;
 
@@ -20,6 +22,10 @@ pub(crate) struct Instance {
     pub(crate) rootfs: Vec<RootMount>,
     /// Directory of the networks.
     pub(crate) networks: PathBuf,
+    /// The seccomp profile as `linux.seccomp`; null: none.
+    pub(crate) seccomp: Value,
+    /// The program that becomes pid 1 where the plan asks for an init.
+    pub(crate) init: Option<PathBuf>,
     /// Bytes of a log segment where a plan does not say.
     pub(crate) log_segment: u64,
 }
@@ -63,6 +69,7 @@ pub(crate) fn supervisor_config(
         stop_grace: _,
         resources: _,
         read_only: _,
+        // By `init`.
         init: _,
         tty,
         stdin: _,
@@ -92,7 +99,7 @@ pub(crate) fn supervisor_config(
         rootfs: instance.rootfs.clone(),
         spec: specification(operation, plan, command, instance, host)?,
         process: Process {
-            arguments: command.arguments(),
+            arguments: arguments(plan, command, instance),
             user: command.user.clone(),
             groups: group_add.clone(),
             workdir: command.workdir.clone(),
@@ -113,6 +120,15 @@ pub(crate) fn supervisor_config(
     })
 }
 
+fn init<'a>(plan: &Plan, instance: &'a Instance) -> Option<&'a Path> {
+    instance.init.as_deref().filter(|_| plan.init)
+}
+
+fn arguments(plan: &Plan, command: &Command, instance: &Instance) -> Vec<String> {
+    let before = init(plan, instance).map(|_| [TARGET.to_owned(), "--".to_owned()]);
+    before.into_iter().flatten().chain(command.arguments()).collect()
+}
+
 fn specification(
     operation: &'static str,
     plan: &Plan,
@@ -129,9 +145,12 @@ fn specification(
             names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
         }
     }
-    let security = &plan.security;
-    if !security.privileged && security.seccomp == Seccomp::Default {
-        document["linux"]["seccomp"] = seccomp::standard_document(&security.capabilities);
+    if !instance.seccomp.is_null() {
+        document["linux"]["seccomp"] = instance.seccomp.clone();
+    }
+    if let (Some(program), Some(mounts)) = (init(plan, instance), document["mounts"].as_array_mut()) {
+        let options = ["bind", "rprivate", "ro", "nosuid", "nodev"];
+        mounts.push(json!({ "destination": TARGET, "type": "bind", "source": program, "options": options }));
     }
     Ok(document)
 }

@@ -50,6 +50,8 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("checks", "no engine checks a plan"),
             ("content", "its content store and snapshots"),
+            ("init", "the engine brings none"),
+            ("seccomp", "the engine compiles profiles itself"),
             ("streams", "a process of ours keeps the streams of tasks"),
             ("record", "what an instance was made as, in its container"),
             ("task", "a container and its task are two things"),
