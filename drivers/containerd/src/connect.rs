@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::driver::Containerd;
 use crate::error::of_store;
-use crate::{init, networks};
+use crate::{init, sweep};
 
 const OPERATION: &str = "connect";
 
@@ -72,7 +72,7 @@ pub async fn connect(config: Config) -> Result<Containerd> {
     let host = host();
     let context = Context { hub, info, capability, warnings, config, root, client, registry, host, init, networks };
     let context = Arc::new(context);
-    networks::reclaim(&context, OPERATION).await?;
+    sweep::sweep(&context).await?;
     Ok(Containerd { context })
 }
 

@@ -62,6 +62,11 @@ impl Context {
         locked(operation, self.root.join("lock")).await
     }
 
+    /// Held while a snapshot gets its name, over all processes.
+    pub(crate) async fn lock_snapshots(&self, operation: &'static str) -> Result<File> {
+        locked(operation, self.root.join("snapshots.lock")).await
+    }
+
     /// Held while one instance is started or removed, over all processes.
     pub(crate) async fn lock_instance(&self, operation: &'static str, id: &str) -> Result<File> {
         let directory = self.directory(id);

@@ -27,12 +27,15 @@ use crate::context::{Context, SharedContext};
 use crate::error::exec_code;
 use crate::image_load::{fresh_id, lease};
 use crate::record::{Found, NAME, Record, by_name, internal, own};
+use crate::sweep::MAKING;
 use crate::task::{self, Run};
 use crate::translate::{Instance, config_of, supervisor_config};
 use crate::{images, networks, seccomp, streams};
 
 /// The type of a specification.
 const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+/// Label by which containerd keeps the image's content.
+const MANIFEST: &str = "containerd.io/gc.ref.content.image";
 /// Longest wait for a killed process to be gone.
 const KILLED: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,7 @@ pub(crate) async fn create(context: &Context, operation: &'static str, plan: &Pl
         labels,
         plan: plan.clone(),
         image_id: image.id.clone(),
+        manifest: image.manifest.clone(),
         command: Command::new(plan, &config),
         stop_signal: plan.stop_signal.or(config.stop_signal),
         volumes: image_volumes::declared(operation, plan, &declared_by(&image.config))?,
@@ -86,6 +90,8 @@ async fn make(context: &Context, operation: &'static str, record: &Record, chain
     let spec = explained(context, operation, &record.plan, &record.command, &instance)?;
     let mut labels = record.plan.identity.labels();
     labels.insert(NAME.to_owned(), record.name.clone());
+    // Another image may take its name.
+    labels.insert(MANIFEST.to_owned(), record.manifest.clone());
     let container = Container {
         id: record.id.clone(),
         labels: labels.into_iter().collect(),
@@ -98,7 +104,7 @@ async fn make(context: &Context, operation: &'static str, record: &Record, chain
         extensions: [record.extension(operation)?].into(),
     };
     // Until the container refers to it, the lease keeps the snapshot; where it is never made, it goes with the lease.
-    let lease = lease(context, operation).await?;
+    let lease = lease(context, operation, MAKING).await?;
     let request = PrepareSnapshot {
         snapshotter: context.config.snapshotter.clone(),
         key: record.id.clone(),

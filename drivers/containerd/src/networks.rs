@@ -9,7 +9,6 @@ use hythe_runtime::{NetworkInfo, NetworkSpec, Networks, OpContext, Result};
 use crate::connect::version;
 use crate::context::{Context, SharedContext};
 use crate::driver::Containerd;
-use crate::record;
 
 /// Changes them, once containerd answers.
 async fn change(
@@ -28,21 +27,6 @@ pub(crate) async fn detach(context: &Arc<Context>, operation: &'static str, id: 
     }
     let (context, id) = (context.clone(), id.to_owned());
     run_blocking(operation, move || context.networks(operation)?.detach(&id)).await
-}
-
-/// Takes back addresses and links of instances that are gone.
-pub(crate) async fn reclaim(context: &Arc<Context>, operation: &'static str) -> Result<()> {
-    if context.networks.is_none() {
-        return Ok(());
-    }
-    let _lock = context.lock(operation).await?;
-    let found = record::all(context, operation).await?;
-    let context = context.clone();
-    let collect = move || {
-        let alive: Vec<&str> = found.iter().map(record::Found::id).collect();
-        context.networks(operation)?.gc(&alive).map(drop)
-    };
-    run_blocking(operation, collect).await
 }
 
 #[async_trait]

@@ -10,7 +10,8 @@ use hythe_shim::files::read_json;
 
 use crate::api_types::{Process, Status};
 use crate::context::Context;
-use crate::record::{self, Found};
+use crate::record::{self, Found, Record};
+use crate::snapshots::{self, Held};
 use crate::task::{self, Run};
 use crate::{streams, translate};
 
@@ -38,6 +39,8 @@ async fn observed(
 ) -> Result<Observed> {
     let Some(record) = &found.record else { return Ok(translate::foreign(found, process)) };
     let run = run(context, operation, &record.id, process)?;
+    let thawed = thawed(context, operation, record, process).await?;
+    let process = thawed.as_ref().or(process);
     let is_alive = process.is_some_and(|process| matches!(process.status(), Status::Running | Status::Paused));
     if is_alive && let Err(error) = resume(context, operation, &record.id).await {
         tracing::warn!(instance = record.name, %error, "its log and its ports have no supervisor");
@@ -45,6 +48,26 @@ async fn observed(
     let connected: Connected = read_json(&context.directory(&record.id).connected()).unwrap_or_default();
     let connected = connected.now(&record.plan.network, context.networks.as_ref(), &record.id);
     Ok(translate::observed(record, process, run.as_ref(), connected))
+}
+
+/// One that is frozen for a moment, while its files are copied, is reported as running; where whoever copied has died, it goes on.
+async fn thawed(
+    context: &Context,
+    operation: &'static str,
+    record: &Record,
+    process: Option<&Process>,
+) -> Result<Option<Process>> {
+    let Some(paused) = process.filter(|process| process.status() == Status::Paused) else { return Ok(None) };
+    match snapshots::holder(&context.directory(&record.id)) {
+        Held::Nobody => return Ok(None),
+        Held::Living => {}
+        Held::Dead => {
+            task::resume(context, operation, &record.id).await?;
+            // Whoever freezes it again marks it again.
+            let _ = std::fs::remove_file(context.directory(&record.id).frozen());
+        }
+    }
+    Ok(Some(Process { status: Status::Running.into(), ..paused.clone() }))
 }
 
 /// Gives a running task a supervisor where its own was killed.

@@ -27,6 +27,9 @@ pub(crate) struct Record {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) plan: Plan,
     pub(crate) image_id: String,
+    /// Digest of the image's manifest, which stays as long as the container.
+    #[serde(default)]
+    pub(crate) manifest: String,
     pub(crate) command: Command,
     pub(crate) stop_signal: Option<Signal>,
     /// Where the image declares volumes and the plan mounts nothing; each is a directory of the instance.

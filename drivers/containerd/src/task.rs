@@ -133,6 +133,12 @@ pub(crate) async fn end_by(
     }
 }
 
+/// Freezes every process; returns when it is done.
+pub(crate) async fn pause(context: &Context, operation: &'static str, id: &str) -> Result<()> {
+    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
+    context.client.call::<Empty>(operation, "tasks.v1.Tasks/Pause", &request).await.map(drop)
+}
+
 /// Whether there was a process to send it to.
 pub(crate) async fn kill(context: &Context, operation: &'static str, id: &str, signal: Signal) -> Result<bool> {
     let request = Kill { container_id: id.to_owned(), exec_id: String::new(), signal: u32::from(signal.0) };

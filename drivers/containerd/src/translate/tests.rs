@@ -93,6 +93,7 @@ fn observed_of_task_that_was_lost_is_exited_without_code() {
         labels: plan.labels_and_annotations(),
         plan,
         image_id: "sha256:0".to_owned(),
+        manifest: String::new(),
         command,
         stop_signal: None,
         volumes: Vec::new(),

@@ -54,6 +54,7 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
             ("seccomp", "the engine compiles profiles itself"),
             ("streams", "a process of ours keeps the streams of tasks"),
             ("record", "what an instance was made as, in its container"),
+            ("sweep", "files and leases beside the engine"),
             ("task", "a container and its task are two things"),
         ],
     ),
