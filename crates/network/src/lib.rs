@@ -31,6 +31,7 @@ pub mod ports;
 mod probe;
 pub mod relay;
 pub mod resolver;
+pub mod shim_network;
 mod store;
 mod subnet;
 

@@ -38,6 +38,34 @@ pub struct Copied {
     _using: Lock,
 }
 
+impl Copied {
+    /// Digest of the layer, `sha256:…`, as stored and unpacked.
+    pub fn digest(&self) -> &str {
+        self.digest.as_str()
+    }
+
+    /// Puts the layer on top of an image, with more labels: into its configuration and into its manifest, all but the new configuration's
+    /// digest. Both are changed as they are, so that nothing is lost of what other tools wrote there.
+    pub fn on_top(
+        &self,
+        config: &mut Value,
+        manifest: &mut Value,
+        media_type: &str,
+        labels: &BTreeMap<String, String>,
+    ) {
+        let (layer, size) = (&self.digest, self.size);
+        let now = hythe_host::now().to_string();
+        config["created"] = json!(now);
+        push(&mut config["rootfs"]["diff_ids"], json!(layer.as_str()));
+        push(&mut config["history"], json!({"created": now, "created_by": "hythe commit"}));
+        for (key, value) in labels {
+            config["config"]["Labels"][key] = json!(value);
+        }
+        let media_type = if media_type == DOCKER_MANIFEST { DOCKER_LAYER } else { LAYER };
+        push(&mut manifest["layers"], json!({"mediaType": media_type, "digest": layer.as_str(), "size": size}));
+    }
+}
+
 impl Store {
     /// Copies an overlayfs upper directory into the store, as one layer, uncompressed: its changes keep owners, modes, times, attributes and hard links;
     /// sockets are left out. Where somebody writes to it meanwhile, what vanishes is left out, and files are as they were at different times. Blocking.
@@ -71,20 +99,9 @@ impl Store {
         self.get(name)
     }
 
-    /// Manifest and configuration are changed as they are, so that nothing is lost of what other tools wrote there.
     fn with_layer(&self, base: &Stored, layer: &Copied, labels: &BTreeMap<String, String>) -> Result<Stored, Error> {
-        let (layer, size) = (&layer.digest, layer.size);
-        let mut config = self.document(&base.id)?;
-        let now = hythe_host::now().to_string();
-        config["created"] = json!(now);
-        push(&mut config["rootfs"]["diff_ids"], json!(layer.as_str()));
-        push(&mut config["history"], json!({"created": now, "created_by": "hythe commit"}));
-        for (key, value) in labels {
-            config["config"]["Labels"][key] = json!(value);
-        }
-        let media_type = if base.media_type == DOCKER_MANIFEST { DOCKER_LAYER } else { LAYER };
-        let mut manifest = self.document(&base.digest)?;
-        push(&mut manifest["layers"], json!({"mediaType": media_type, "digest": layer.as_str(), "size": size}));
+        let (mut config, mut manifest) = (self.document(&base.id)?, self.document(&base.digest)?);
+        layer.on_top(&mut config, &mut manifest, &base.media_type, labels);
         self.put_image(&config, manifest, &base.media_type)
     }
 

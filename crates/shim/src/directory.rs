@@ -55,6 +55,11 @@ impl Directory {
         self.at(ENGINE)
     }
 
+    /// What the network of a task gave (see [`crate::Network::attach`]), while its supervisor lives.
+    pub fn connected(&self) -> PathBuf {
+        self.at("connected.json")
+    }
+
     /// Its own layer.
     pub fn upper(&self) -> PathBuf {
         self.at("upper")

@@ -1,13 +1,21 @@
 //! What this driver honours. A feature that is not here is refused with its reason.
 
 use hythe_runtime::platforms::native_platforms;
-use hythe_runtime::{Capability, Feature};
+use hythe_runtime::{Capability, Error, Feature};
 use hythe_spec::Isolation;
 
-use crate::Config;
+use crate::{Config, init};
 
 /// What works.
-const FEATURES: [Feature; 35] = [
+const FEATURES: [Feature; 43] = [
+    Feature::Init,
+    Feature::SeccompFile,
+    Feature::Networks,
+    Feature::IsolatedNetworks,
+    Feature::PublishTcp,
+    Feature::PublishUdp,
+    Feature::PublishIpv6,
+    Feature::HostGateway,
     Feature::HostNetwork,
     Feature::NoNetwork,
     Feature::Dns,
@@ -45,27 +53,28 @@ const FEATURES: [Feature; 35] = [
     Feature::ExecProbe,
 ];
 
-const NO_NETWORKS: &str =
-    "networks are not implemented for containerd yet; use `network = \"host\"` or `\"none\"`, or another runtime";
+/// What needs bridge networks.
+const NETWORKED: [Feature; 6] = [
+    Feature::Networks,
+    Feature::IsolatedNetworks,
+    Feature::PublishTcp,
+    Feature::PublishUdp,
+    Feature::PublishIpv6,
+    Feature::HostGateway,
+];
 
 /// The capability, and what works but should be known.
-pub(crate) fn capability(config: &Config) -> (Capability, Vec<String>) {
+pub(crate) fn capability(config: &Config, no_bridges: Option<Error>, has_init: bool) -> (Capability, Vec<String>) {
     let mut capability = Capability::of(FEATURES).isolated_by(Isolation::Container).running(native_platforms());
-    let networks = [
-        Feature::Networks,
-        Feature::IsolatedNetworks,
-        Feature::PublishTcp,
-        Feature::PublishUdp,
-        Feature::PublishSctp,
-        Feature::PublishIpv6,
-        Feature::HostGateway,
-    ];
-    for feature in networks {
-        capability = capability.without(feature, NO_NETWORKS);
+    let mut warnings = Vec::new();
+    if let Some(error) = no_bridges {
+        for feature in NETWORKED {
+            capability = capability.without(feature, error.message());
+        }
+        warnings.push(error.message().to_owned());
     }
     let others = [
-        (Feature::Init, "no init is put into containers of containerd; use an image that has one"),
-        (Feature::SeccompFile, "profiles from files are not implemented for containerd yet; use the default one"),
+        (Feature::PublishSctp, "published ports are relayed, and SCTP cannot be"),
         (Feature::CdiDevices, "the files of the Container Device Interface are not read; name the paths of the device"),
         (Feature::EgressAllowList, "connections are not filtered by host name; not implemented"),
         (Feature::IngressAllowList, "connections are not filtered by host name; not implemented"),
@@ -73,10 +82,12 @@ pub(crate) fn capability(config: &Config) -> (Capability, Vec<String>) {
     for (feature, reason) in others {
         capability = capability.without(feature, reason);
     }
+    if !has_init {
+        capability = capability.without(Feature::Init, init::MISSING);
+    }
     if !config.allow_privileged {
         let reason = "not allowed in the agent's configuration (`allow_privileged`)";
         capability = capability.without(Feature::Privileged, reason);
     }
-    let warnings = vec![NO_NETWORKS.to_owned()];
     (capability, warnings)
 }

@@ -24,6 +24,8 @@ pub struct Config {
     pub root: PathBuf,
     /// Program that is started as the supervisor of a task's streams with `shim`; default: this program itself.
     pub shim: Option<PathBuf>,
+    /// Statically linked program that becomes pid 1 where `init` is asked for, with the command after `--`; default: `catatonit`, `docker-init` or `tini` of the host.
+    pub init: Option<PathBuf>,
     /// Whether a plan may be privileged; default no.
     pub allow_privileged: bool,
     /// Size at which a segment of an instance's log ends, in bytes; default 16 MiB. Five segments are kept.
@@ -44,6 +46,7 @@ impl Default for Config {
             runtime_class: "io.containerd.runc.v2".to_owned(),
             root: PathBuf::new(),
             shim: None,
+            init: None,
             allow_privileged: false,
             log_max_size: ByteSize(16 << 20),
             insecure_registries: Vec::new(),

@@ -6,8 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use hythe_local::IoContext;
+use hythe_network::Networks;
 use hythe_oci::{Registry, RegistryConfig, auth::Files};
 use hythe_oci_spec::Host;
+use hythe_runtime::context::run_blocking;
 use hythe_runtime::{Error, ErrorKind, Result, RuntimeInfo};
 use hythe_shim::AppArmor;
 use hythe_spec::RuntimeKind;
@@ -22,6 +24,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::driver::Containerd;
 use crate::error::of_store;
+use crate::{init, sweep};
 
 const OPERATION: &str = "connect";
 
@@ -50,7 +53,10 @@ pub async fn connect(config: Config) -> Result<Containerd> {
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });
-    let (capability, warnings) = capability(&config);
+    let bridges = run_blocking(OPERATION, || Ok(hythe_network::supported())).await?;
+    let networks = bridges.is_ok().then(|| Networks::open(&root.join("networks"))).transpose()?;
+    let init = config.init.clone().or_else(init::find);
+    let (capability, warnings) = capability(&config, bridges.err(), init.is_some());
     let info = RuntimeInfo {
         name: config.name.clone(),
         kind: RuntimeKind::Containerd,
@@ -63,8 +69,11 @@ pub async fn connect(config: Config) -> Result<Containerd> {
     };
     let registry = registry.map_err(of_store(OPERATION))?;
     let hub = tokio::sync::Mutex::default();
-    let context = Context { hub, info, capability, warnings, config, root, client, registry, host: host() };
-    Ok(Containerd { context: Arc::new(context) })
+    let host = host();
+    let context = Context { hub, info, capability, warnings, config, root, client, registry, host, init, networks };
+    let context = Arc::new(context);
+    sweep::sweep(&context).await?;
+    Ok(Containerd { context })
 }
 
 /// What the daemon says it is.

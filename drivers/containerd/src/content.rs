@@ -75,10 +75,7 @@ pub(crate) fn chain(diffs: &[&str]) -> String {
     for diff in diffs {
         name = match name.is_empty() {
             true => (*diff).to_owned(),
-            false => {
-                let hash = Sha256::digest(format!("{name} {diff}"));
-                format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-            }
+            false => format!("sha256:{}", digits(format!("{name} {diff}").as_bytes())),
         };
     }
     name
@@ -124,6 +121,26 @@ pub(crate) async fn write(
         }
         offset += i64::try_from(length).unwrap_or(i64::MAX);
     }
+}
+
+/// Writes a document into the content store; its digest and length.
+pub(crate) async fn write_document(
+    context: &Context,
+    operation: &'static str,
+    document: &Value,
+    labels: HashMap<String, String>,
+    lease: &str,
+) -> Result<(String, i64)> {
+    let bytes = document.to_string();
+    let digest = format!("sha256:{}", digits(bytes.as_bytes()));
+    let mut file = tempfile::NamedTempFile::new_in(&context.root).context(operation, "write a document")?;
+    std::io::Write::write_all(&mut file, bytes.as_bytes()).context(operation, "write a document")?;
+    write(context, operation, file.path(), &digest, labels, lease).await?;
+    Ok((digest, i64::try_from(bytes.len()).map_err(|error| internal(operation, &error))?))
+}
+
+fn digits(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes the chain of snapshots of an image's layers; those that are there are taken.

@@ -115,7 +115,7 @@ impl Runtime for Containerd {
     }
 
     fn networks(&self) -> Option<&dyn Networks> {
-        None
+        self.context.networks.is_some().then_some(self)
     }
 
     fn volumes(&self) -> Option<&dyn Volumes> {
@@ -123,7 +123,7 @@ impl Runtime for Containerd {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
-        None
+        Some(self)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {

@@ -2,14 +2,17 @@
 //! then copied under a lease.
 
 use std::collections::HashMap;
+use std::fs::File;
 
 use hythe_local::IoContext;
 use hythe_oci::{Store, Stored as Read};
 use hythe_runtime::{ErrorKind, Image, Result};
+use rustix::fs::{FlockOperation, flock};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api_types::{CreateLease, DeleteImage, DeleteLease, Descriptor, Empty, ImageRecord, OneImage};
-use crate::content::{self, unpack, write};
+use crate::content::{self, unpack, write, write_document};
 use crate::context::Context;
 use crate::error::of_store;
 use crate::record::internal;
@@ -17,27 +20,51 @@ use crate::translate::image_of;
 
 /// After so long containerd removes what an agent that died was bringing.
 const EXPIRE: &str = "containerd.io/gc.expire";
+/// Label of a lease with what it is for.
+pub(crate) const HOLDER: &str = "hythe.holder";
+/// What directories of staged images begin with.
+pub(crate) const STAGED: &str = "image-";
 const EXPIRE_HOURS: i64 = 24;
 const GC_REF: &str = "containerd.io/gc.ref";
 
-/// A store that is gone with the value.
-pub(crate) fn staging(context: &Context, operation: &'static str) -> Result<(TempDir, Store)> {
+/// A store that is gone with the value, and swept where its process dies before.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    directory: TempDir,
+    pub(crate) store: Store,
+    /// Locked, so that nobody sweeps it.
+    _claim: File,
+}
+
+impl Staging {
+    /// Name of its directory, by which leases are held.
+    pub(crate) fn name(&self) -> String {
+        self.directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// A store for one call.
+pub(crate) async fn staging(context: &Context, operation: &'static str) -> Result<Staging> {
     let what = "make a directory for an image";
-    let directory = tempfile::Builder::new().prefix("image-").tempdir_in(&context.root).context(operation, what)?;
+    // Whoever sweeps meanwhile waits.
+    let _lock = context.lock(operation).await?;
+    let directory = tempfile::Builder::new().prefix(STAGED).tempdir_in(&context.root).context(operation, what)?;
+    let claim = File::open(directory.path()).context(operation, what)?;
+    flock(&claim, FlockOperation::LockExclusive).context(operation, what)?;
     let store = Store::open(directory.path()).map_err(of_store(operation))?;
-    Ok((directory, store))
+    Ok(Staging { directory, store, _claim: claim })
 }
 
 /// Brings what was read under its names; a name that another image has is taken from that.
 pub(crate) async fn bring(
     context: &Context,
     operation: &'static str,
-    store: &Store,
+    staging: &Staging,
     read: &Read,
     names: &[String],
 ) -> Result<Image> {
-    let lease = lease(context, operation).await?;
-    let outcome = copy(context, operation, store, read, names, &lease).await;
+    let lease = lease(context, operation, &staging.name()).await?;
+    let outcome = copy(context, operation, &staging.store, read, names, &lease).await;
     let request = DeleteLease { id: lease };
     let released = context.client.call::<Empty>(operation, "leases.v1.Leases/Delete", &request).await;
     outcome?;
@@ -46,11 +73,11 @@ pub(crate) async fn bring(
     Ok(image_of(&stored, true))
 }
 
-/// A lease of our own.
-pub(crate) async fn lease(context: &Context, operation: &'static str) -> Result<String> {
+/// A lease of our own; its holder is a staged image, or whoever makes instances under the lock.
+pub(crate) async fn lease(context: &Context, operation: &'static str, holder: &str) -> Result<String> {
     let id = fresh_id(operation)?;
     let until = hythe_runtime::Clock::system().now() + jiff::SignedDuration::from_hours(EXPIRE_HOURS);
-    let labels = HashMap::from([(EXPIRE.to_owned(), until.to_string())]);
+    let labels = HashMap::from([(EXPIRE.to_owned(), until.to_string()), (HOLDER.to_owned(), holder.to_owned())]);
     let request = CreateLease { id: id.clone(), labels };
     context.client.call::<Empty>(operation, "leases.v1.Leases/Create", &request).await?;
     Ok(id)
@@ -82,9 +109,7 @@ async fn copy(
     }
     unpack(context, operation, &layers, lease).await?;
     let diffs: Vec<&str> = layers.iter().map(|(_, diff)| diff.as_str()).collect();
-    let key = format!("{GC_REF}.snapshot.{}", context.config.snapshotter);
-    let snapshot = HashMap::from([(key, content::chain(&diffs))]);
-    write(context, operation, &file(&read.id), &read.id, snapshot, lease).await?;
+    write(context, operation, &file(&read.id), &read.id, of_chain(context, &diffs), lease).await?;
     write(context, operation, &file(&read.digest), &read.digest, parts, lease).await?;
     let size = std::fs::metadata(file(&read.digest)).context(operation, "look at a manifest")?.len();
     let size = i64::try_from(size).map_err(|error| internal(operation, &error))?;
@@ -93,6 +118,34 @@ async fn copy(
         self::name(context, operation, name, target.clone()).await?;
     }
     Ok(())
+}
+
+/// The label of a configuration that keeps the snapshot of its layers.
+fn of_chain(context: &Context, diffs: &[&str]) -> HashMap<String, String> {
+    let key = format!("{GC_REF}.snapshot.{}", context.config.snapshotter);
+    HashMap::from([(key, content::chain(diffs))])
+}
+
+/// An image whose layers are in the content store: unpacks what is not unpacked yet, and writes its configuration and manifest.
+pub(crate) async fn refer(
+    context: &Context,
+    operation: &'static str,
+    config: &Value,
+    manifest: &mut Value,
+    media_type: &str,
+    layers: &[(Descriptor, String)],
+    lease: &str,
+) -> Result<Descriptor> {
+    unpack(context, operation, layers, lease).await?;
+    let diffs: Vec<&str> = layers.iter().map(|(_, diff)| diff.as_str()).collect();
+    let (id, size) = write_document(context, operation, config, of_chain(context, &diffs), lease).await?;
+    manifest["config"]["digest"] = json!(id);
+    manifest["config"]["size"] = json!(size);
+    let mut parts = HashMap::from([(format!("{GC_REF}.content.config"), id)]);
+    let layers = layers.iter().enumerate();
+    parts.extend(layers.map(|(at, (layer, _))| (format!("{GC_REF}.content.l.{at}"), layer.digest.clone())));
+    let (digest, size) = write_document(context, operation, manifest, parts, lease).await?;
+    Ok(Descriptor { media_type: media_type.to_owned(), digest, size })
 }
 
 /// Gives an image a name; another one that had it loses it.

@@ -44,7 +44,7 @@ async fn records(context: &Context, operation: &'static str) -> Result<Vec<Image
 }
 
 /// All images by manifest. What is no image of one platform, or vanishes meanwhile, is left out.
-async fn all(context: &Context, operation: &'static str) -> Result<Vec<Stored>> {
+pub(crate) async fn all(context: &Context, operation: &'static str) -> Result<Vec<Stored>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for record in records(context, operation).await? {
         let Some(target) = record.target else { continue };
@@ -85,7 +85,7 @@ fn users<'a>(found: &'a [Found], id: &str) -> Vec<&'a str> {
     found.iter().filter(uses).map(Found::name).collect()
 }
 
-async fn remove(context: &Context, operation: &'static str, image: &ImageRef) -> Result<()> {
+pub(crate) async fn remove(context: &Context, operation: &'static str, image: &ImageRef) -> Result<()> {
     // Nobody makes an instance of it meanwhile.
     let _lock = context.lock(operation).await?;
     let stored = match get(context, operation, image).await {
@@ -135,10 +135,10 @@ impl Images for Containerd {
         let (context, image, platform) = (self.context.clone(), image.clone(), platform.cloned());
         let report = report(progress);
         let work = async move {
-            let (_directory, store) = staging(&context, "pull")?;
-            let read = store.pull_for(&context.registry, &image, platform.as_ref(), report).await;
+            let staging = staging(&context, "pull").await?;
+            let read = staging.store.pull_for(&context.registry, &image, platform.as_ref(), report).await;
             let read = read.map_err(of_store("pull"))?;
-            bring(&context, "pull", &store, &read, &[image.to_string()]).await
+            bring(&context, "pull", &staging, &read, &[image.to_string()]).await
         };
         cx.with_deadline("pull", work).await
     }
@@ -233,8 +233,8 @@ impl Images for Containerd {
                 let check = move || hythe_oci::check_one_unnamed(&path).map_err(of_store("load"));
                 run_blocking("load", check).await?;
             }
-            let (_directory, store) = staging(&context, "load")?;
-            let imported = store.import(&archive, None).await.map_err(of_store("load"));
+            let staging = staging(&context, "load").await?;
+            let imported = staging.store.import(&archive, None).await.map_err(of_store("load"));
             let mut read = imported.map_err(|error| of_archive(&archive, error))?;
             if let (Some(name), Some(unnamed)) = (name, read.iter_mut().find(|image| image.names.is_empty())) {
                 unnamed.names = vec![name.to_string()];
@@ -246,7 +246,7 @@ impl Images for Containerd {
             }
             let mut images = Vec::new();
             for one in &read {
-                images.push(bring(&context, "load", &store, one, &one.names).await?);
+                images.push(bring(&context, "load", &staging, one, &one.names).await?);
             }
             Ok(images)
         };

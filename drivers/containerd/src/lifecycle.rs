@@ -5,32 +5,37 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hythe_local::IoContext;
+use hythe_local::image_volumes::{self, anonymous};
+use hythe_local::instance_files::write_files;
+use hythe_network::resolver::Resolver;
 use hythe_oci_spec::{Command, Paths};
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::identity::name_in_use;
-use hythe_runtime::layers::kernel_mount;
 use hythe_runtime::plan::check_workdir;
-use hythe_runtime::{Error, ErrorKind, Exit, Identity, ImageConfig, InstanceRef, Plan, Result, Stop};
+use hythe_runtime::{Error, ErrorKind, Exit, Identity, ImageConfig, InstanceRef, Plan, PlanNetwork, Result, Stop};
 use hythe_shim::files::replace_json;
 use hythe_shim::record::RootMount;
-use hythe_spec::{Device, MountSource, Signal};
+use hythe_spec::Signal;
 use serde_json::Value;
 
 use crate::api_types::{
-    Any, Container, ContainerRuntime, Empty, FieldMask, Kill, Mount, OfSnapshot, OfTask, OneContainer, PrepareSnapshot,
-    SnapshotMounts, Status, UpdateContainer, Waited,
+    Any, Container, ContainerRuntime, Empty, FieldMask, Mount, OfSnapshot, OfTask, OneContainer, PrepareSnapshot,
+    SnapshotMounts, Status, UpdateContainer,
 };
+use crate::checks::{check, check_mounts};
 use crate::context::{Context, SharedContext};
 use crate::error::exec_code;
 use crate::image_load::{fresh_id, lease};
-use crate::instance_files::write_files;
 use crate::record::{Found, NAME, Record, by_name, internal, own};
+use crate::sweep::MAKING;
 use crate::task::{self, Run};
 use crate::translate::{Instance, config_of, supervisor_config};
-use crate::{images, streams, volumes};
+use crate::{images, networks, seccomp, streams};
 
 /// The type of a specification.
 const SPEC: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
+/// Label by which containerd keeps the image's content.
+const MANIFEST: &str = "containerd.io/gc.ref.content.image";
 /// Longest wait for a killed process to be gone.
 const KILLED: Duration = Duration::from_secs(10);
 
@@ -57,8 +62,11 @@ pub(crate) async fn create(context: &Context, operation: &'static str, plan: &Pl
         labels,
         plan: plan.clone(),
         image_id: image.id.clone(),
+        manifest: image.manifest.clone(),
         command: Command::new(plan, &config),
         stop_signal: plan.stop_signal.or(config.stop_signal),
+        volumes: image_volumes::declared(operation, plan, &declared_by(&image.config))?,
+        seccomp: seccomp::profile(operation, plan)?,
     };
     check_workdir(operation, &record.command.workdir)?;
     let directory = context.directory(&record.id);
@@ -72,10 +80,18 @@ pub(crate) async fn create(context: &Context, operation: &'static str, plan: &Pl
 }
 
 async fn make(context: &Context, operation: &'static str, record: &Record, chain: &str) -> Result<Found> {
-    write_files(operation, &record.plan, &context.directory(&record.id))?;
-    let spec = explained(context, operation, &record.plan, &record.command, &record.id)?;
+    let directory = context.directory(&record.id);
+    write_files(operation, &record.plan, &directory, Resolver::of_the_host)?;
+    image_volumes::make(operation, record.volumes.len(), &directory)?;
+    let instance = Instance {
+        seccomp: record.seccomp.clone(),
+        ..instance(context, &record.id, &record.plan, &record.volumes, Vec::new())
+    };
+    let spec = explained(context, operation, &record.plan, &record.command, &instance)?;
     let mut labels = record.plan.identity.labels();
     labels.insert(NAME.to_owned(), record.name.clone());
+    // Another image may take its name.
+    labels.insert(MANIFEST.to_owned(), record.manifest.clone());
     let container = Container {
         id: record.id.clone(),
         labels: labels.into_iter().collect(),
@@ -88,7 +104,7 @@ async fn make(context: &Context, operation: &'static str, record: &Record, chain
         extensions: [record.extension(operation)?].into(),
     };
     // Until the container refers to it, the lease keeps the snapshot; where it is never made, it goes with the lease.
-    let lease = lease(context, operation).await?;
+    let lease = lease(context, operation, MAKING).await?;
     let request = PrepareSnapshot {
         snapshotter: context.config.snapshotter.clone(),
         key: record.id.clone(),
@@ -119,56 +135,36 @@ fn document(operation: &'static str, spec: &Value) -> Result<Any> {
     Ok(Any { type_url: SPEC.to_owned(), value })
 }
 
-/// What the plan names must be there.
-fn check(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
-    if let Some(target) = plan.kernel_mount() {
-        return Err(kernel_mount(operation, target));
-    }
-    check_mounts(context, operation, plan)
+fn declared_by(image: &Value) -> Vec<String> {
+    image["config"]["Volumes"].as_object().into_iter().flatten().map(|(path, _)| path.clone()).collect()
 }
 
-/// What is mounted or granted must be there, at every start: it may have gone since it was made.
-fn check_mounts(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
-    let absent = |path: &str| fs::symlink_metadata(path).is_err();
-    for mount in &plan.all_mounts() {
-        volumes::check(context, operation, &mount.source)?;
-        if let MountSource::Bind { path, .. } = &mount.source
-            && absent(path)
-        {
-            let message = format!("the host has no `{path}`");
-            return Err(Error::new(ErrorKind::Invalid, operation, message).hint("make it first"));
-        }
-    }
-    for device in &plan.devices {
-        if let Device::Path { path, .. } = device
-            && absent(path)
-        {
-            let message = format!("the host has no device `{path}`");
-            return Err(Error::new(ErrorKind::Invalid, operation, message).hint("load the module that makes it"));
-        }
-    }
-    Ok(())
-}
-
-fn instance(context: &Context, id: &str, rootfs: Vec<RootMount>) -> Instance {
+fn instance(context: &Context, id: &str, plan: &Plan, volumes: &[String], rootfs: Vec<RootMount>) -> Instance {
     let directory = context.directory(id);
+    let hosts = match (&plan.network, &context.networks) {
+        (PlanNetwork::Networks { .. }, Some(networks)) => networks.hosts_file(id),
+        _ => directory.at("hosts"),
+    };
     Instance {
         id: id.to_owned(),
         paths: Paths {
             volumes: context.volumes(),
-            anonymous: Vec::new(),
-            hosts: directory.at("hosts"),
+            anonymous: (0..).map(|at| anonymous(&directory, at)).zip(volumes.iter().cloned()).collect(),
+            hosts,
             resolv_conf: directory.at("resolv.conf"),
             hostname: directory.at("hostname"),
             cgroup: PathBuf::from(task::group(id)),
         },
         rootfs,
+        networks: context.networks_directory(),
+        seccomp: Value::Null,
+        init: context.init.clone(),
         log_segment: context.config.log_max_size.0,
     }
 }
 
 /// Starts an instance and waits until its main process is executed. One that has run is left alone where `once` is set.
-pub(crate) async fn start(context: &Context, operation: &'static str, found: &Found, once: bool) -> Result<()> {
+pub(crate) async fn start(context: &SharedContext, operation: &'static str, found: &Found, once: bool) -> Result<()> {
     let record = ours(operation, found)?;
     let _lock = context.lock_instance(operation, &record.id).await?;
     let run = Run::read(context, &record.id);
@@ -178,15 +174,14 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
             return Ok(());
         }
         task::settle(context, operation, &process, &mut run.unwrap_or_default())?;
-        delete(context, operation, &record.id).await?;
+        task::delete(context, operation, &record.id).await?;
     } else if once && has_run {
         return Ok(());
     }
     let directory = context.directory(&record.id);
-    let ending = directory.clone();
-    run_blocking(operation, move || streams::end(&ending, operation)).await?;
+    end_streams(context, operation, record, streams::LEAVING).await?;
     check_mounts(context, operation, &record.plan)?;
-    write_files(operation, &record.plan, &directory)?;
+    write_files(operation, &record.plan, &directory, Resolver::of_the_host)?;
     let request =
         OfSnapshot { snapshotter: context.config.snapshotter.clone(), key: found.container.snapshot_key.clone() };
     let mounts: SnapshotMounts = context.client.call(operation, "snapshots.v1.Snapshots/Mounts", &request).await?;
@@ -195,15 +190,18 @@ pub(crate) async fn start(context: &Context, operation: &'static str, found: &Fo
         source: mount.source.clone(),
         options: mount.options.clone(),
     });
-    let instance = instance(context, &record.id, rootfs.collect());
+    let instance = Instance {
+        seccomp: record.seccomp.clone(),
+        ..instance(context, &record.id, &record.plan, &record.volumes, rootfs.collect())
+    };
     let config = supervisor_config(operation, &record.plan, &record.command, &instance, &context.host)?;
     replace_json(&directory.config(), &config, true).context(operation, "write what to start")?;
     let (program, starting) = (context.config.shim.clone(), directory.clone());
     run_blocking(operation, move || streams::start(program.as_deref(), &starting, operation)).await?;
     let begun = begin(context, operation, record, mounts.mounts).await;
     let Err(error) = begun else { return Ok(()) };
-    let ended = run_blocking(operation, move || streams::end(&directory, operation)).await;
-    let deleted = delete(context, operation, &record.id).await;
+    let ended = end_streams(context, operation, record, Duration::ZERO).await;
+    let deleted = task::delete(context, operation, &record.id).await;
     let mut run = Run::begun();
     let told = match exec_code(error.message()) {
         Some(code) => {
@@ -241,15 +239,6 @@ async fn begin(context: &Context, operation: &'static str, record: &Record, root
     context.client.call::<Empty>(operation, "tasks.v1.Tasks/Start", &request).await.map(drop)
 }
 
-/// Deletes a task. None there: success.
-async fn delete(context: &Context, operation: &'static str, id: &str) -> Result<()> {
-    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
-    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Delete", &request).await {
-        Err(error) if error.is_not_found() => Ok(()),
-        outcome => outcome.map(drop),
-    }
-}
-
 fn ours<'a>(operation: &'static str, found: &'a Found) -> Result<&'a Record> {
     found.record.as_ref().ok_or_else(|| {
         let message = format!("`{}` was not made by Hythe, which does not know how to start it", found.name());
@@ -273,57 +262,14 @@ pub(crate) async fn stop(
         return Ok(());
     }
     let signal = how.signal.or(found.record.as_ref().and_then(|record| record.stop_signal)).unwrap_or(Signal::TERM);
-    let polite = end_by(context, operation, found.id(), signal, is_paused, how.grace).await?;
-    if !polite && !end_by(context, operation, found.id(), Signal::KILL, false, KILLED).await? {
+    let polite = task::end_by(context, operation, found.id(), signal, is_paused, how.grace).await?;
+    if !polite && !task::end_by(context, operation, found.id(), Signal::KILL, false, KILLED).await? {
         let message = format!("`{}` is killed and does not end", found.name());
         return Err(Error::new(ErrorKind::Timeout, operation, message));
     }
     let directory = context.directory(found.id());
     run_blocking(operation, move || streams::drained(&directory, operation)).await?;
     crate::observe::settled(context, operation, found.id()).await.map(drop)
-}
-
-/// Whether it ended within the time. The wait stands before the signal is sent.
-async fn end_by(
-    context: &SharedContext,
-    operation: &'static str,
-    id: &str,
-    signal: Signal,
-    is_paused: bool,
-    grace: Duration,
-) -> Result<bool> {
-    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
-    let mut waiting = context.client.stream(operation, "tasks.v1.Tasks/Wait", &request, None).await?;
-    kill(context, operation, id, signal).await?;
-    if is_paused {
-        resume(context, operation, id).await?;
-    }
-    match tokio::time::timeout(grace, waiting.next::<Waited>()).await {
-        Ok(Ok(_)) => Ok(true),
-        // Somebody has deleted it.
-        Ok(Err(error)) if error.is_not_found() => Ok(true),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Ok(false),
-    }
-}
-
-/// Whether there was a process to send it to.
-async fn kill(context: &Context, operation: &'static str, id: &str, signal: Signal) -> Result<bool> {
-    let request = Kill { container_id: id.to_owned(), exec_id: String::new(), signal: u32::from(signal.0) };
-    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Kill", &request).await {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_not_found() || error.message().contains("already finished") => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-async fn resume(context: &Context, operation: &'static str, id: &str) -> Result<()> {
-    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
-    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Resume", &request).await {
-        // It has ended, or goes on already.
-        Err(error) if error.is_not_found() || error.message().contains("not paused") => Ok(()),
-        outcome => outcome.map(drop),
-    }
 }
 
 /// Sends a signal to the main process. What is paused dies of KILL only once it goes on.
@@ -337,18 +283,18 @@ pub(crate) async fn signal(
     let status = task::get(context, operation, found.id()).await?.map(|process| process.status());
     let is_paused = matches!(status, Some(Status::Paused | Status::Pausing));
     let runs = is_paused || status == Some(Status::Running);
-    if !runs || !kill(context, operation, found.id(), signal).await? {
+    if !runs || !task::kill(context, operation, found.id(), signal).await? {
         let words = format!("`{}` is not running", found.name());
         return Err(Error::new(ErrorKind::Conflict, operation, words));
     }
     if is_paused && signal == Signal::KILL {
-        resume(context, operation, found.id()).await?;
+        task::resume(context, operation, found.id()).await?;
     }
     Ok(())
 }
 
 /// Removes an instance that does not run: its task first, then the container, then the snapshot and the files.
-pub(crate) async fn remove(context: &Context, operation: &'static str, found: &Found) -> Result<()> {
+pub(crate) async fn remove(context: &SharedContext, operation: &'static str, found: &Found) -> Result<()> {
     let id = found.id();
     let _lock = context.lock_instance(operation, id).await?;
     let _making = context.lock(operation).await?;
@@ -357,11 +303,16 @@ pub(crate) async fn remove(context: &Context, operation: &'static str, found: &F
             let message = format!("`{}` is running", found.name());
             return Err(Error::new(ErrorKind::Conflict, operation, message).hint("stop it first"));
         }
-        delete(context, operation, id).await?;
+        task::delete(context, operation, id).await?;
     }
     let directory = context.directory(id);
-    let ending = directory.clone();
-    run_blocking(operation, move || streams::end(&ending, operation)).await?;
+    match &found.record {
+        Some(record) => end_streams(context, operation, record, streams::LEAVING).await?,
+        None => {
+            let directory = directory.clone();
+            run_blocking(operation, move || streams::end(&directory, operation, Duration::ZERO).map(drop)).await?;
+        }
+    }
     let absent = |outcome: Result<Empty>| match outcome {
         Err(error) if error.is_not_found() => Ok(()),
         outcome => outcome.map(drop),
@@ -380,14 +331,41 @@ pub(crate) async fn remove(context: &Context, operation: &'static str, found: &F
     }
 }
 
-fn explained(context: &Context, operation: &'static str, plan: &Plan, command: &Command, id: &str) -> Result<Value> {
-    let config = supervisor_config(operation, plan, command, &instance(context, id, Vec::new()), &context.host)?;
+/// Ends the supervisor of a run that has ended, and takes back what it could not.
+async fn end_streams(
+    context: &SharedContext,
+    operation: &'static str,
+    record: &Record,
+    leaving: Duration,
+) -> Result<()> {
+    let directory = context.directory(&record.id);
+    let ending = directory.clone();
+    let killed = run_blocking(operation, move || streams::end(&ending, operation, leaving)).await?;
+    if killed || directory.connected().exists() {
+        networks::detach(context, operation, &record.id).await?;
+        // Absent is what is wanted.
+        let _ = fs::remove_file(directory.connected());
+    }
+    Ok(())
+}
+
+fn explained(
+    context: &Context,
+    operation: &'static str,
+    plan: &Plan,
+    command: &Command,
+    instance: &Instance,
+) -> Result<Value> {
+    let config = supervisor_config(operation, plan, command, instance, &context.host)?;
     serde_json::to_value(config).map_err(|error| internal(operation, &error))
 }
 
 /// The native form of a plan, for an image nobody has looked at.
 pub(crate) fn explain(context: &Context, plan: &Plan) -> Result<Value> {
-    let mut explained = explained(context, "explain", plan, &Command::new(plan, &ImageConfig::default()), "<id>")?;
+    let seccomp = seccomp::profile("explain", plan)?;
+    let instance = Instance { seccomp, ..instance(context, "<id>", plan, &[], Vec::new()) };
+    let command = Command::new(plan, &ImageConfig::default());
+    let mut explained = explained(context, "explain", plan, &command, &instance)?;
     explained["about"] = serde_json::json!({ "name": plan.name(), "identity": plan.identity });
     Ok(explained)
 }

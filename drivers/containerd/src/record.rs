@@ -8,6 +8,7 @@ use hythe_runtime::{Error, ErrorKind, Identity, InstanceRef, Plan, Result};
 use hythe_spec::Signal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::api_types::{Any, ById, Container, Containers, Filters, OneContainer};
 use crate::context::Context;
@@ -26,8 +27,17 @@ pub(crate) struct Record {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) plan: Plan,
     pub(crate) image_id: String,
+    /// Digest of the image's manifest, which stays as long as the container.
+    #[serde(default)]
+    pub(crate) manifest: String,
     pub(crate) command: Command,
     pub(crate) stop_signal: Option<Signal>,
+    /// Where the image declares volumes and the plan mounts nothing; each is a directory of the instance.
+    #[serde(default)]
+    pub(crate) volumes: Vec<String>,
+    /// The seccomp profile as `linux.seccomp`; null: none.
+    #[serde(default)]
+    pub(crate) seccomp: Value,
 }
 
 impl Record {

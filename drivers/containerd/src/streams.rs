@@ -8,9 +8,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hythe_local::IoContext;
+use hythe_network::shim_network::Connected;
 use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_shim::files::{read_json, replace_json};
 use hythe_shim::{Directory, Report};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 use crate::api_types::{CreateTask, Mount};
 use crate::error::from_shim;
@@ -21,6 +24,8 @@ use crate::record::Record;
 const NAME: &str = "hythe";
 /// Longest wait for one that is told to end.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Time for one whose task is gone to disconnect and to leave.
+pub(crate) const LEAVING: Duration = Duration::from_secs(2);
 /// The pipe of an open stdin; absent once its end was sent.
 pub(crate) const STDIN: &str = "stdin";
 /// Directory with the pipes of processes beside the main one.
@@ -28,15 +33,42 @@ pub(crate) const EXECS: &str = "exec";
 /// The kernel tells of a dropped lock only who waits to take it.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Starts it, and waits until the streams are there and the specification is complete. Blocking.
+/// Starts it, and waits until the streams are there, the networks are connected and the specification is complete. Blocking.
 pub(crate) fn start(program: Option<&Path>, directory: &Directory, operation: &'static str) -> Result<()> {
+    match supervise(program, "task", directory, operation)? {
+        Report::Done => Ok(()),
+        Report::Failed(fault) => Err(from_shim(operation, &fault)),
+        Report::Locked => {
+            let message = format!("another supervisor holds `{}`", directory.path().display());
+            Err(Error::new(ErrorKind::Conflict, operation, message).temporary(true))
+        }
+    }
+}
+
+/// Starts one in place of one that was killed, while the task runs. Blocking.
+pub(crate) fn resume(program: Option<&Path>, directory: &Directory, operation: &'static str) -> Result<()> {
+    let connected: Option<Connected> = read_json(&directory.connected()).ok();
+    let mut config: Value = read_json(&directory.config()).context(operation, "read what was started")?;
+    if let Some(connected) = connected.filter(|_| config["network"].is_object()) {
+        // Those that were picked stay the same.
+        config["network"]["ports"] = json!(connected.ports);
+        replace_json(&directory.config(), &config, false).context(operation, "write what was started")?;
+    }
+    match supervise(program, "resume", directory, operation)? {
+        // Somebody else was faster.
+        Report::Done | Report::Locked => Ok(()),
+        Report::Failed(fault) => Err(from_shim(operation, &fault)),
+    }
+}
+
+fn supervise(program: Option<&Path>, verb: &str, directory: &Directory, operation: &'static str) -> Result<Report> {
     // What runs, whatever an upgrade has put at its path meanwhile.
     let program = program.unwrap_or(Path::new("/proc/self/exe"));
     let what = || format!("start the supervisor `{}`", program.display());
     let log = File::options().create(true).append(true).open(directory.at("shim.log")).context(operation, what())?;
     let mut child = Command::new(program)
         .arg0(NAME)
-        .args(["shim", "task"])
+        .args(["shim", verb])
         .arg(directory.path())
         .env_clear()
         .current_dir("/")
@@ -51,19 +83,11 @@ pub(crate) fn start(program: Option<&Path>, directory: &Directory, operation: &'
     }
     // It has gone at once; who speaks is its child.
     child.wait().context(operation, what())?;
-    match serde_json::from_str::<Report>(&line) {
-        Ok(Report::Done) => Ok(()),
-        Ok(Report::Failed(fault)) => Err(from_shim(operation, &fault)),
-        Ok(Report::Locked) => {
-            let message = format!("another supervisor holds `{}`", directory.path().display());
-            Err(Error::new(ErrorKind::Conflict, operation, message).temporary(true))
-        }
-        Err(_) => {
-            let log = std::fs::read_to_string(directory.at("shim.log")).unwrap_or_default();
-            let last = log.lines().last().unwrap_or_default().to_owned();
-            Err(Error::new(ErrorKind::Unavailable, operation, format!("the supervisor died without a message: {last}")))
-        }
-    }
+    serde_json::from_str(&line).map_err(|_| {
+        let log = std::fs::read_to_string(directory.at("shim.log")).unwrap_or_default();
+        let last = log.lines().last().unwrap_or_default().to_owned();
+        Error::new(ErrorKind::Unavailable, operation, format!("the supervisor died without a message: {last}"))
+    })
 }
 
 /// A task with these streams. An open stdin is a named pipe too, which containerd's shim holds open.
@@ -91,15 +115,17 @@ pub(crate) fn connected(
     })
 }
 
-/// Ends one whose task is not there (any more). Blocking.
-pub(crate) fn end(directory: &Directory, operation: &'static str) -> Result<()> {
+/// Ends one whose task is not there (any more), once it had the time to leave by itself; whether it was killed. Blocking.
+pub(crate) fn end(directory: &Directory, operation: &'static str, leaving: Duration) -> Result<bool> {
     let began = Instant::now();
+    let mut killed = false;
     while let Some(pid) = directory.shim().context(operation, "look for the supervisor")? {
-        if began.elapsed() > LONGEST {
+        if began.elapsed() > LONGEST + leaving {
             let message = format!("the supervisor of `{}` does not end", directory.path().display());
             return Err(Error::new(ErrorKind::Timeout, operation, message));
         }
-        if let Some(pid) = Pid::from_raw(pid) {
+        if let Some(pid) = Pid::from_raw(pid).filter(|_| began.elapsed() >= leaving) {
+            killed = true;
             // One that has just ended needs no killing.
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -111,7 +137,7 @@ pub(crate) fn end(directory: &Directory, operation: &'static str) -> Result<()> 
     }
     // Pipes of processes beside the main one, where an agent died before they ended.
     let _ = std::fs::remove_dir_all(directory.at(EXECS));
-    Ok(())
+    Ok(killed)
 }
 
 /// Waits until all output of an ended task is in its log. Blocking.

@@ -1,5 +1,7 @@
 //! A container's task: asking for it, and what is known of its last run.
 
+use std::time::Duration;
+
 use hythe_local::IoContext;
 use hythe_runtime::{Exit, Result};
 use hythe_shim::cgroup;
@@ -10,8 +12,8 @@ use hythe_spec::vocabulary::ExitCause;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api_types::{Filters, OfTask, OneProcess, Process, Processes, Status, Time};
-use crate::context::Context;
+use crate::api_types::{Empty, Filters, Kill, OfTask, OneProcess, Process, Processes, Status, Time, Waited};
+use crate::context::{Context, SharedContext};
 
 const RUN: &str = "task.json";
 
@@ -96,4 +98,62 @@ pub(crate) fn settle(context: &Context, operation: &'static str, process: &Proce
 pub(crate) fn lost() -> Exit {
     let words = "containerd has lost its task, and with it the exit code".to_owned();
     Exit { cause: ExitCause::EngineGone, code: None, signal: None::<Signal>, error: Some(words) }
+}
+
+/// Deletes a task. None there: success.
+pub(crate) async fn delete(context: &Context, operation: &'static str, id: &str) -> Result<()> {
+    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
+    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Delete", &request).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        outcome => outcome.map(drop),
+    }
+}
+
+/// Whether it ended within the time. The wait stands before the signal is sent.
+pub(crate) async fn end_by(
+    context: &SharedContext,
+    operation: &'static str,
+    id: &str,
+    signal: Signal,
+    is_paused: bool,
+    grace: Duration,
+) -> Result<bool> {
+    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
+    let mut waiting = context.client.stream(operation, "tasks.v1.Tasks/Wait", &request, None).await?;
+    kill(context, operation, id, signal).await?;
+    if is_paused {
+        resume(context, operation, id).await?;
+    }
+    match tokio::time::timeout(grace, waiting.next::<Waited>()).await {
+        Ok(Ok(_)) => Ok(true),
+        // Somebody has deleted it.
+        Ok(Err(error)) if error.is_not_found() => Ok(true),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Freezes every process; returns when it is done.
+pub(crate) async fn pause(context: &Context, operation: &'static str, id: &str) -> Result<()> {
+    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
+    context.client.call::<Empty>(operation, "tasks.v1.Tasks/Pause", &request).await.map(drop)
+}
+
+/// Whether there was a process to send it to.
+pub(crate) async fn kill(context: &Context, operation: &'static str, id: &str, signal: Signal) -> Result<bool> {
+    let request = Kill { container_id: id.to_owned(), exec_id: String::new(), signal: u32::from(signal.0) };
+    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Kill", &request).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() || error.message().contains("already finished") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) async fn resume(context: &Context, operation: &'static str, id: &str) -> Result<()> {
+    let request = OfTask { container_id: id.to_owned(), exec_id: String::new() };
+    match context.client.call::<Empty>(operation, "tasks.v1.Tasks/Resume", &request).await {
+        // It has ended, or goes on already.
+        Err(error) if error.is_not_found() || error.message().contains("not paused") => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }

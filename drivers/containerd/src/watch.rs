@@ -16,6 +16,7 @@ use crate::client::Answers;
 use crate::context::{Context, SharedContext};
 use crate::image_load::fresh_id;
 use crate::record::{self, Found};
+use crate::sweep;
 use crate::task::{exit, moment};
 
 const OPERATION: &str = "watch";
@@ -220,6 +221,9 @@ impl Reader {
             let Some(context) = self.context.upgrade() else { return };
             match answer.and_then(|answer| answer.ok_or_else(ended)) {
                 Ok(envelope) => {
+                    if let Some(id) = removed(&envelope) {
+                        tokio::spawn(forget(context.clone(), id));
+                    }
                     if let Some(event) = self.event(&context, &envelope).await {
                         self.hub.take(event);
                     }
@@ -261,6 +265,18 @@ impl Reader {
         };
         let (name, identity) = known.map_or((None, None), |(name, identity)| (Some(name), identity));
         Some(Event { cursor: Cursor::START, time, id: InstanceId(id), name, identity, kind })
+    }
+}
+
+/// The container that is gone.
+fn removed(envelope: &Envelope) -> Option<String> {
+    let value = envelope.event.as_ref().filter(|_| envelope.topic == "/containers/delete")?.value.as_slice();
+    Some(OfContainer::decode(value).ok()?.container_id)
+}
+
+async fn forget(context: SharedContext, id: String) {
+    if let Err(error) = sweep::forget(&context, &id).await {
+        tracing::warn!(%id, %error, "what a removed container had is left until the agent starts again");
     }
 }
 

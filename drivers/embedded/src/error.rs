@@ -24,26 +24,6 @@ pub(crate) fn from_shim(operation: &'static str, fault: &ShimError) -> Error {
     }
 }
 
-/// What the driver says inside a shim.
-pub(crate) fn to_shim(error: &Error) -> ShimError {
-    let kind = match error.kind() {
-        ErrorKind::NotFound => ShimErrorKind::NotFound,
-        ErrorKind::Invalid => ShimErrorKind::Invalid,
-        ErrorKind::Conflict | ErrorKind::AlreadyExists => ShimErrorKind::Conflict,
-        ErrorKind::Unsupported => ShimErrorKind::Unsupported,
-        ErrorKind::Unauthorized => ShimErrorKind::Unauthorized,
-        ErrorKind::Exhausted => ShimErrorKind::Exhausted,
-        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled | ErrorKind::Internal => {
-            ShimErrorKind::Internal
-        }
-    };
-    let fault = ShimError::new(kind, error.message());
-    match error.next_step() {
-        Some(hint) => fault.hint(hint),
-        None => fault,
-    }
-}
-
 /// What the image store says.
 pub(crate) fn of_store(operation: &'static str) -> impl Fn(hythe_oci::Error) -> Error {
     move |error| {

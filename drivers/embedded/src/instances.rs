@@ -40,14 +40,10 @@ pub(crate) struct Record {
     pub(crate) chains: Vec<String>,
     pub(crate) command: Command,
     pub(crate) stop_signal: Option<Signal>,
-    /// Where the image declares volumes and the plan mounts nothing; each has a directory of the instance (see [`anonymous`]).
+    /// Where the image declares volumes and the plan mounts nothing; each has a directory of the instance (see
+    /// [`hythe_local::image_volumes::anonymous`]).
     #[serde(default)]
     pub(crate) volumes: Vec<String>,
-}
-
-/// Directory of the files of a volume that the image declares, by its place in [`Record::volumes`]; it goes with the instance.
-pub(crate) fn anonymous(directory: &Directory, at: usize) -> PathBuf {
-    directory.at("anonymous").join(at.to_string()).join("data")
 }
 
 impl Record {

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hythe_local::image_volumes::{self, anonymous};
+use hythe_local::instance_files::write_files;
 use hythe_oci::Stored;
 use hythe_oci_spec::{Command, Paths, seccomp};
 use hythe_runtime::context::run_blocking;
@@ -19,9 +21,8 @@ use crate::checks::{check, check_binds, check_command};
 use crate::client;
 use crate::context::{Context, SharedContext};
 use crate::error::{IoContext, from_shim, of_store};
-use crate::image_volumes::{self, ImageVolumes};
-use crate::instance_files::{name_servers, write_files};
-use crate::instances::{Record, anonymous, fresh_id, is_plain};
+use crate::instances::{Record, fresh_id, is_plain};
+use crate::name_servers::{name_servers, reachable};
 use crate::translate::{self, Instance, config_of};
 use crate::userns_exec::Change;
 
@@ -29,6 +30,15 @@ use crate::userns_exec::Change;
 const KILLED: Duration = Duration::from_secs(10);
 /// Time between two looks for a supervisor: the kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// What becomes of the paths that an image declares as volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageVolumes {
+    /// Each is a volume of the instance's own, gone with it.
+    Own,
+    /// They are directories like others: what a build writes there is in its image.
+    None,
+}
 
 /// Makes an instance, or finds it made.
 pub(crate) fn create(context: &Context, operation: &'static str, plan: &Plan) -> Result<Record> {
@@ -54,7 +64,7 @@ pub(crate) fn make(
     check(context, operation, plan)?;
     let mut record = describe(operation, plan, name, labels, &image)?;
     if volumes == ImageVolumes::Own {
-        record.volumes = image_volumes::declared(operation, plan, &image)?;
+        record.volumes = image_volumes::declared(operation, plan, declared_by(&image))?;
     }
     check_command(operation, plan, &record)?;
     let (made, _claim) = context.instances.making(operation, &record.id)?;
@@ -90,6 +100,11 @@ fn same_attempt(
     Err(name_in_use(operation, name, &owner.id))
 }
 
+fn declared_by(image: &Stored) -> impl Iterator<Item = &String> {
+    let found = image.config.config().as_ref().and_then(|config| config.volumes().as_ref());
+    found.into_iter().flatten()
+}
+
 fn describe(
     operation: &'static str,
     plan: &Plan,
@@ -121,8 +136,8 @@ fn fill(context: &Context, operation: &'static str, record: &Record, image: &Sto
     let filters = filters(operation, plan)?;
     // Where it will be once it is made.
     let instance = instance(context, record, layers);
-    write_files(context, operation, plan, made)?;
-    image_volumes::make(operation, record, made)?;
+    write_files(operation, plan, made, || reachable(context))?;
+    image_volumes::make(operation, record.volumes.len(), made)?;
     let config = translate::shim_config(operation, plan, &record.command, filters, &instance, &context.host)?;
     replace_json(&made.config(), &config, true).context(operation, "write what to start")
 }

@@ -1,6 +1,7 @@
 //! What instances are now, from evidence: records, the living shim's lock, control groups.
 
-use hythe_runtime::{Filter, Listed, Observed, PlanNetwork, Result, State};
+use hythe_network::shim_network::Connected;
+use hythe_runtime::{Filter, Listed, Observed, Result, State};
 use hythe_shim::cgroup;
 use hythe_shim::files::read_json;
 use hythe_shim::record::{Phase, State as ShimState, boot};
@@ -9,7 +10,6 @@ use crate::client;
 use crate::context::Context;
 use crate::error::IoContext;
 use crate::instances::Record;
-use crate::network_hook::Connected;
 use crate::translate;
 
 /// What the shim recorded, with the state that it means.
@@ -67,13 +67,7 @@ pub(crate) fn observe(context: &Context, operation: &'static str, record: &Recor
 fn connected(context: &Context, record: &Record, recorded: Option<&ShimState>) -> Connected {
     let told: Connected =
         recorded.and_then(|recorded| serde_json::from_value(recorded.network.clone()).ok()).unwrap_or_default();
-    let PlanNetwork::Networks { .. } = record.plan.network else { return told };
-    // Others may have come and gone since it was started.
-    let now = context.networks.as_ref().and_then(|networks| networks.observe(&record.id).ok().flatten());
-    match now {
-        Some(now) => Connected { networks: now.networks, ..told },
-        None => Connected { networks: Vec::new(), ..told },
-    }
+    told.now(&record.plan.network, context.networks.as_ref(), &record.id)
 }
 
 /// All that match, sorted by name.

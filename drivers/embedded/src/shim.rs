@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use hythe_network::shim_network::ShimNetwork;
 use hythe_shim::namespace;
 
-use crate::network_hook::Hook;
 use crate::userns_exec;
 
 /// Runs this process as a shim, or as what serves an unprivileged user's, where its arguments (without the program) say so: `shim VERB DIRECTORY`; gives its
@@ -19,7 +19,9 @@ pub fn shim(arguments: impl IntoIterator<Item = OsString>) -> Option<i32> {
     }
     let directory = PathBuf::from(directory);
     match verb.to_str()? {
-        verb @ ("start" | "recover" | "task") => Some(hythe_shim::run(verb, &directory, &mut Hook::default())),
+        verb @ ("start" | "recover" | "task" | "resume") => {
+            Some(hythe_shim::run(verb, &directory, &mut ShimNetwork::default()))
+        }
         namespace::PAUSE => Some(namespace::pause(&directory)),
         userns_exec::USERNS_EXEC => Some(userns_exec::run(&directory)),
         _ => None,

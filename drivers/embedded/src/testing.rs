@@ -14,7 +14,7 @@ use crate::driver::Embedded;
 use crate::userns_exec::{Change, Join};
 
 use crate::instances::Record;
-use crate::{image_volumes, lifecycle, volumes};
+use crate::{lifecycle, volumes};
 
 const OPERATION: &str = "testing";
 
@@ -40,7 +40,7 @@ impl Embedded {
                 &plan,
                 &name,
                 plan.annotations.clone(),
-                image_volumes::ImageVolumes::Own,
+                lifecycle::ImageVolumes::Own,
             )?;
             lifecycle::start(&context, OPERATION, &record)?;
             Ok(InstanceId(record.id))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::containerd::Namespace;
 use crate::embedded::Root;
 use crate::program::{self, Ran};
 
@@ -16,6 +17,8 @@ pub(crate) enum Engine {
     Program(Vec<String>),
     /// There is no program: its files and the kernel are looked at, and a hand does what the words of a program would.
     Embedded(Arc<Root>),
+    /// Its program says what there is; some words of an engine's program it does not have.
+    Containerd(Arc<Namespace>),
 }
 
 /// One instance as the engine's own program lists it.
@@ -45,6 +48,7 @@ impl Engine {
     pub(crate) fn tries(&self, words: &[&str]) -> Ran {
         match self {
             Self::Embedded(root) => Ran::without_a_process(words, root.act(words)),
+            Self::Containerd(namespace) => Ran::without_a_process(words, namespace.act(words)),
             Self::Memory | Self::Program(_) => Ran::of(&mut self.command(words)),
         }
     }
@@ -59,7 +63,7 @@ impl Engine {
     /// Ids of the instances with this label, running or not; none where nobody can be asked.
     pub(crate) fn instances(&self, label: &str) -> Vec<String> {
         match self {
-            Self::Embedded(root) => root.instances(label).into_iter().map(|row| row.id).collect(),
+            Self::Embedded(_) | Self::Containerd(_) => self.rows(label).into_iter().map(|row| row.id).collect(),
             Self::Memory | Self::Program(_) => self.list(KINDS[0].0, label),
         }
     }
@@ -69,6 +73,7 @@ impl Engine {
         let words = match self {
             Self::Memory => return Vec::new(),
             Self::Embedded(root) => return root.instances(label),
+            Self::Containerd(namespace) => return namespace.instances(label),
             Self::Program(words) => words,
         };
         let generation = match words.len() {
@@ -84,7 +89,9 @@ impl Engine {
     /// Ids of the running instances with this label.
     pub(crate) fn running(&self, label: &str) -> Vec<String> {
         match self {
-            Self::Embedded(_) => self.rows(label).into_iter().filter(|row| row.running).map(|row| row.id).collect(),
+            Self::Embedded(_) | Self::Containerd(_) => {
+                self.rows(label).into_iter().filter(|row| row.running).map(|row| row.id).collect()
+            }
             Self::Memory | Self::Program(_) => self.list(&["ps", "-q", "--no-trunc"], label),
         }
     }
@@ -92,6 +99,7 @@ impl Engine {
     pub(crate) fn networks(&self, label: &str) -> Vec<String> {
         match self {
             Self::Embedded(root) => root.networks(label),
+            Self::Containerd(namespace) => namespace.networks(label),
             Self::Memory | Self::Program(_) => self.list(KINDS[1].0, label),
         }
     }
@@ -99,6 +107,7 @@ impl Engine {
     pub(crate) fn volumes(&self, label: &str) -> Vec<String> {
         match self {
             Self::Embedded(root) => root.volumes(label),
+            Self::Containerd(namespace) => namespace.volumes(label),
             Self::Memory | Self::Program(_) => self.list(KINDS[2].0, label),
         }
     }
@@ -136,8 +145,12 @@ impl Engine {
     /// Kills the supervisor of a running instance, without asking anybody.
     #[track_caller]
     pub(crate) fn kill_supervisor(&self, id: &str) {
-        let Self::Embedded(root) = self else { panic!("nobody of ours supervises there") };
-        let pid = root.supervisor(id).unwrap_or_else(|| panic!("`{id}` has no supervisor"));
+        let pid = match self {
+            Self::Embedded(root) => root.supervisor(id),
+            Self::Containerd(namespace) => namespace.supervisor(id),
+            Self::Memory | Self::Program(_) => panic!("nobody of ours supervises there"),
+        };
+        let pid = pid.unwrap_or_else(|| panic!("`{id}` has no supervisor"));
         let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
@@ -151,6 +164,7 @@ impl Engine {
     pub(crate) fn leftovers(&self) -> Vec<String> {
         match self {
             Self::Embedded(root) => root.leftovers(),
+            Self::Containerd(namespace) => namespace.leftovers(),
             Self::Memory | Self::Program(_) => Vec::new(),
         }
     }

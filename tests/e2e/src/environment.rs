@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub(crate) struct Environment {
     pub(crate) podman: Option<Program>,
     pub(crate) docker: Option<Socket>,
+    /// A containerd of its own, not the one below Docker.
+    #[serde(rename = "own_containerd")]
+    pub(crate) containerd: Option<Socket>,
     pub(crate) registry: Option<Registry>,
     /// Engines that this machine cannot have, each with the reason.
     #[serde(default)]

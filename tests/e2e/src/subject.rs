@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::containerd::Namespace;
 use crate::embedded::Root;
 use crate::engine::Engine;
 use crate::environment::Environment;
@@ -68,6 +69,18 @@ impl Subject {
         let root = Root::new(&registry.image);
         let keys = format!("kind = \"embedded\"\nroot = \"{}\"\n", root.path().display());
         Ok(Self { name: "embedded", keys, engine: Engine::Embedded(Arc::new(root)) })
+    }
+
+    /// A containerd, in a namespace and a root that nobody else has, with the test image in it.
+    pub(crate) fn containerd(environment: &Environment) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("no containerd: it needs root's rights".to_owned());
+        }
+        let containerd = environment.containerd.as_ref().ok_or_else(|| environment.reason("containerd"))?;
+        let registry = environment.registry.as_ref().ok_or_else(|| environment.reason("registry"))?;
+        let namespace = Namespace::new(containerd.socket.clone(), &registry.image);
+        let keys = namespace.keys();
+        Ok(Self { name: "containerd", keys, engine: Engine::Containerd(Arc::new(namespace)) })
     }
 
     /// The configuration of an agent with this runtime alone.

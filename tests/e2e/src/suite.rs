@@ -40,10 +40,11 @@ pub fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-const RUNTIMES: [Named; 4] = [
+const RUNTIMES: [Named; 5] = [
     ("memory", Subject::memory),
     ("podman", Subject::podman),
     ("docker", Subject::docker),
+    ("containerd", Subject::containerd),
     ("embedded", Subject::embedded),
 ];
 

@@ -38,6 +38,9 @@ pub(crate) enum On {
     Ids,
 }
 
+/// Areas that need what the containerd driver does not have.
+const UNSUPPORTED: [&str; 1] = ["adopt"];
+
 /// Something a user relies on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trial {
@@ -77,6 +80,15 @@ impl Trial {
             }
             On::Engine if runtime == "embedded" => {
                 Some("the embedded runtime has no daemon: nothing stands between the agent and the kernel that could go or hang".to_owned())
+            }
+            On::Engine if runtime == "containerd" => {
+                Some("no trial has a containerd of its own that it may kill yet".to_owned())
+            }
+            On::Commanded if runtime == "containerd" => {
+                Some("containerd's program makes containers in a form of its own".to_owned())
+            }
+            _ if runtime == "containerd" && UNSUPPORTED.contains(&self.area) => {
+                Some(format!("containerd: `{}` is not implemented yet", self.area))
             }
             On::Commanded if runtime == "embedded" => {
                 Some("the embedded runtime has no command line by which somebody could make instances as they like".to_owned())

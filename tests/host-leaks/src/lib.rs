@@ -66,7 +66,7 @@ pub fn command_line(pid: u32) -> String {
 pub fn supervisors() -> Vec<(u32, String)> {
     let is_one = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
-        words.len() == 4 && words[1] == "shim" && ["start", "recover"].contains(&words[2])
+        words.len() == 4 && words[1] == "shim" && ["start", "recover", "task", "resume"].contains(&words[2])
     };
     let all = processes().into_iter().map(|pid| (pid, command_line(pid)));
     all.filter(|(pid, line)| is_one(line) && lives(*pid)).collect()

@@ -2,6 +2,7 @@
 
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{Group, Profile, Rules, add, number};
 
@@ -75,6 +76,34 @@ pub fn parse(text: &str, capabilities: &[String]) -> Result<Profile, String> {
     Ok(Profile { default, groups })
 }
 
+/// The profile as `linux.seccomp` of the OCI runtime specification: without what other capabilities and architectures have.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn document(text: &str, capabilities: &[String]) -> Result<Value, String> {
+    // What cannot be compiled here is refused here.
+    parse(text, capabilities)?;
+    let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let one = |entry: &Entry| {
+        let names: Vec<&String> = entry.names.iter().chain(&entry.name).collect();
+        let args: Vec<Value> = entry.args.iter().flatten().map(Argument::runtime).collect();
+        let mut rule = json!({ "names": names, "action": entry.action, "args": args });
+        errno(&mut rule, "errnoRet", &entry.action, entry.errno_ret);
+        rule
+    };
+    let calls: Vec<Value> = document.syscalls.iter().filter(|entry| entry.applies(capabilities)).map(one).collect();
+    let mut profile = json!({ "defaultAction": document.default_action, "syscalls": calls });
+    errno(&mut profile, "defaultErrnoRet", &document.default_action, document.default_errno_ret);
+    Ok(profile)
+}
+
+/// Only these actions have a number.
+fn errno(rule: &mut Value, field: &str, action: &str, number: Option<u32>) {
+    if let (Some(number), "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE") = (number, action) {
+        rule[field] = json!(number);
+    }
+}
+
 impl Entry {
     fn applies(&self, capabilities: &[String]) -> bool {
         let has = |name: &String| capabilities.iter().any(|given| Some(given.as_str()) == name.strip_prefix("CAP_"));
@@ -90,6 +119,10 @@ impl Entry {
 }
 
 impl Argument {
+    fn runtime(&self) -> Value {
+        json!({ "index": self.index, "value": self.value, "valueTwo": self.value_two, "op": self.op })
+    }
+
     fn condition(&self) -> Result<SeccompCondition, String> {
         let (op, value) = match self.op.as_str() {
             "SCMP_CMP_NE" => (SeccompCmpOp::Ne, self.value),
@@ -138,6 +171,19 @@ mod tests {
         assert_eq!(calls(&[]), [3, 1]);
         assert_eq!(calls(&["SYS_ADMIN".to_owned()]), [4]);
         assert_eq!(parse(TEXT, &[]).unwrap().compile().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn document_has_the_rules_of_the_capabilities_alone() {
+        let names = |capabilities: &[String]| {
+            let document = document(TEXT, capabilities).unwrap();
+            document["syscalls"].as_array().unwrap().iter().map(|rule| rule["names"][0].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), [json!("read"), json!("clone3"), json!("socket")]);
+        assert_eq!(names(&["SYS_ADMIN".to_owned()]), [json!("read"), json!("mount"), json!("socket")]);
+        let clone3 = &document(TEXT, &[]).unwrap()["syscalls"][1];
+        assert_eq!((&clone3["errnoRet"], &clone3["action"]), (&json!(38), &json!("SCMP_ACT_ERRNO")));
+        assert!(document(r#"{"defaultAction": "SCMP_ACT_MAYBE"}"#, &[]).unwrap_err().contains("SCMP_ACT_MAYBE"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub use seccompiler::BpfProgram;
 use seccompiler::{SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch};
 
-pub use document::parse;
+pub use document::{document, parse};
 pub use runtime::standard_document;
 pub use standard::standard;
 

@@ -107,7 +107,8 @@ pub enum Report {
     Failed(ShimError),
 }
 
-/// The whole life of a shim for `directory`: `start` or `recover`; `task` for one whose container is a task of containerd. Ends in a process of its own; the one called returns at once.
+/// The whole life of a shim for `directory`: `start` or `recover`; `task` for one whose container is a task of
+/// containerd, `resume` for one that takes the place of a killed one there. Ends in a process of its own; the one called returns at once.
 ///
 /// Must be called by a process with one thread, which does nothing else.
 pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
@@ -170,7 +171,8 @@ fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result
     }
     match verb {
         "start" => event_loop::run(directory, &config, network, joined.as_ref()).map(|()| None),
-        "task" => task::run(directory, &config).map(|()| None),
+        "task" => task::run(directory, &config, network).map(|()| None),
+        "resume" => task::resume(directory, &config, network).map(|()| None),
         _ => Ok(Some(Report::Done)),
     }
 }

@@ -150,7 +150,7 @@ pub(crate) fn process(
 }
 
 /// A new network namespace, while this process stays in its own; it lives as long as somebody has it.
-fn own_network() -> Result<OwnedFd, ShimError> {
+pub(super) fn own_network() -> Result<OwnedFd, ShimError> {
     let open = || File::open("/proc/self/ns/net").doing("open a network namespace");
     let outside = open()?;
     unshare(CloneFlags::CLONE_NEWNET).doing("make a network namespace")?;
@@ -159,7 +159,8 @@ fn own_network() -> Result<OwnedFd, ShimError> {
     Ok(inside?.into())
 }
 
-fn join_network(spec: &mut Value, path: &str) {
+/// The container joins the network namespace of this path.
+pub(super) fn join_network(spec: &mut Value, path: &str) {
     let namespaces = spec.pointer_mut("/linux/namespaces").and_then(Value::as_array_mut);
     for namespace in namespaces.into_iter().flatten().filter(|one| one["type"] == "network") {
         namespace["path"] = json!(path);

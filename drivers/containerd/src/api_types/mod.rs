@@ -91,6 +91,20 @@ pub(crate) struct CreateLease {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Leases {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) leases: Vec<Lease>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Lease {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(map = "string, string", tag = "3")]
+    pub(crate) labels: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct DeleteLease {
     #[prost(string, tag = "1")]
     pub(crate) id: String,

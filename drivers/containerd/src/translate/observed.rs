@@ -1,5 +1,7 @@
 //! Containers and tasks in the seam's words.
 
+use hythe_local::image_volumes;
+use hythe_network::shim_network::Connected;
 use hythe_runtime::{Exit, InstanceId, NetworkMode, Observed, State};
 
 use crate::api_types::{Process, Status};
@@ -50,10 +52,18 @@ pub(crate) fn foreign(found: &Found, process: Option<&Process>) -> Observed {
 }
 
 /// Everything about one instance.
-pub(crate) fn observed(record: &Record, process: Option<&Process>, run: Option<&Run>) -> Observed {
+pub(crate) fn observed(
+    record: &Record,
+    process: Option<&Process>,
+    run: Option<&Run>,
+    connected: Connected,
+) -> Observed {
     let state = state(process, run);
     let plan = &record.plan;
+    let of_plan = hythe_oci_spec::observed(plan, &record.command);
     let is_alive = matches!(state, State::Running | State::Paused);
+    let mut ports = if is_alive { connected.ports.clone() } else { plan.ports.clone() };
+    ports.sort();
     Observed {
         id: InstanceId(record.id.clone()),
         name: record.name.clone(),
@@ -66,7 +76,10 @@ pub(crate) fn observed(record: &Record, process: Option<&Process>, run: Option<&
         started: run.and_then(|run| run.started),
         finished: run.and_then(|run| run.finished).filter(|_| !is_alive),
         exit: exit(state, run),
+        networks: connected.networks_of(&plan.network),
+        ports,
+        mounts: image_volumes::observed(&record.id, &record.volumes, of_plan.mounts),
         stop_signal: record.stop_signal,
-        ..hythe_oci_spec::observed(plan, &record.command)
+        ..of_plan
     }
 }

@@ -1,10 +1,16 @@
 //! A plan in the words of the OCI runtime specification and of the supervisor. Pure.
 
-use hythe_oci_spec::{Command, Host, Paths, Spec, seccomp, spec};
+use std::path::{Path, PathBuf};
+
+use hythe_local::image_volumes::copy_up;
+use hythe_network::shim_network::{Names, Wanted};
+use hythe_oci_spec::{Command, Host, Paths, Spec, spec};
 use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
 use hythe_shim::record::{Config, Granted, LogBounds, Process, RootMount};
-use hythe_spec::{Device, LogLimits, Seccomp};
-use serde_json::Value;
+use hythe_spec::{Device, LogLimits};
+use serde_json::{Value, json};
+
+use crate::init::TARGET;
 
 const LOG_SEGMENTS: u64 = 5;
 
@@ -14,6 +20,12 @@ pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) paths: Paths,
     pub(crate) rootfs: Vec<RootMount>,
+    /// Directory of the networks.
+    pub(crate) networks: PathBuf,
+    /// The seccomp profile as `linux.seccomp`; null: none.
+    pub(crate) seccomp: Value,
+    /// The program that becomes pid 1 where the plan asks for an init.
+    pub(crate) init: Option<PathBuf>,
     /// Bytes of a log segment where a plan does not say.
     pub(crate) log_segment: u64,
 }
@@ -33,17 +45,17 @@ pub(crate) fn supervisor_config(
         command: _,
         env: _,
         annotations: _,
-        // Refused by capability.
-        ports: _,
+        ports,
+        // By `copy_up` and in the specification.
         mounts: _,
         secrets: _,
         user: _,
         workdir: _,
-        hostname: _,
+        hostname,
         network,
+        dns,
+        extra_hosts,
         // In the instance's files.
-        dns: _,
-        extra_hosts: _,
         dns_search: _,
         dns_options: _,
         group_add,
@@ -57,6 +69,7 @@ pub(crate) fn supervisor_config(
         stop_grace: _,
         resources: _,
         read_only: _,
+        // By `init`.
         init: _,
         tty,
         stdin: _,
@@ -64,6 +77,21 @@ pub(crate) fn supervisor_config(
         outbound: _,
         inbound: _,
     } = plan;
+    // Without networks of ours the engine sees to the namespace.
+    let wanted = match network {
+        PlanNetwork::None | PlanNetwork::Host => Value::Null,
+        PlanNetwork::Networks { attachments } => json!(Wanted {
+            directory: instance.networks.clone(),
+            attachments: attachments.clone(),
+            hostname: hostname.clone(),
+            extra_hosts: extra_hosts.clone(),
+            ports: ports.clone(),
+            names: Some(Names {
+                servers: (!dns.is_empty()).then(|| dns.clone()),
+                file: instance.paths.resolv_conf.clone(),
+            }),
+        }),
+    };
     Ok(Config {
         id: instance.id.clone(),
         metadata: Value::Null,
@@ -71,7 +99,7 @@ pub(crate) fn supervisor_config(
         rootfs: instance.rootfs.clone(),
         spec: specification(operation, plan, command, instance, host)?,
         process: Process {
-            arguments: command.arguments(),
+            arguments: arguments(plan, command, instance),
             user: command.user.clone(),
             groups: group_add.clone(),
             workdir: command.workdir.clone(),
@@ -82,14 +110,23 @@ pub(crate) fn supervisor_config(
             tty: *tty,
             stdin: false,
         },
-        copy_up: Vec::new(),
+        copy_up: copy_up(plan, &instance.paths),
         devices: devices.iter().filter_map(granted).collect(),
         own_network: !matches!(network, PlanNetwork::Host),
         user_namespace: None,
-        network: Value::Null,
+        network: wanted,
         logs: bounds(logs.unwrap_or_default(), instance.log_segment),
-        journal: std::path::PathBuf::new(),
+        journal: PathBuf::new(),
     })
+}
+
+fn init<'a>(plan: &Plan, instance: &'a Instance) -> Option<&'a Path> {
+    instance.init.as_deref().filter(|_| plan.init)
+}
+
+fn arguments(plan: &Plan, command: &Command, instance: &Instance) -> Vec<String> {
+    let before = init(plan, instance).map(|_| [TARGET.to_owned(), "--".to_owned()]);
+    before.into_iter().flatten().chain(command.arguments()).collect()
 }
 
 fn specification(
@@ -108,9 +145,12 @@ fn specification(
             names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
         }
     }
-    let security = &plan.security;
-    if !security.privileged && security.seccomp == Seccomp::Default {
-        document["linux"]["seccomp"] = seccomp::standard_document(&security.capabilities);
+    if !instance.seccomp.is_null() {
+        document["linux"]["seccomp"] = instance.seccomp.clone();
+    }
+    if let (Some(program), Some(mounts)) = (init(plan, instance), document["mounts"].as_array_mut()) {
+        let options = ["bind", "rprivate", "ro", "nosuid", "nodev"];
+        mounts.push(json!({ "destination": TARGET, "type": "bind", "source": program, "options": options }));
     }
     Ok(document)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hythe_network::shim_network::Connected;
 use hythe_oci_spec::{Command, Host, Paths};
 use hythe_runtime::{Identity, ImageConfig, Plan, State};
 use hythe_spec::Seccomp;
@@ -11,6 +12,7 @@ use serde_json::json;
 use super::{Instance, config_of, observed, state, supervisor_config};
 use crate::api_types::{Process, Status};
 use crate::record::Record;
+use crate::seccomp;
 use crate::task::Run;
 
 fn plan() -> Plan {
@@ -43,7 +45,15 @@ fn translated(plan: &Plan) -> serde_json::Value {
         limits_pids: true,
         rootless: false,
     };
-    let instance = Instance { id: "1".to_owned(), paths, rootfs: Vec::new(), log_segment: 7 };
+    let instance = Instance {
+        id: "1".to_owned(),
+        paths,
+        rootfs: Vec::new(),
+        networks: PathBuf::new(),
+        seccomp: seccomp::profile("create", plan).unwrap(),
+        init: Some(PathBuf::from("/usr/bin/tini")),
+        log_segment: 7,
+    };
     let command = Command::new(plan, &ImageConfig::default());
     serde_json::to_value(supervisor_config("create", plan, &command, &instance, &host).unwrap()).unwrap()
 }
@@ -54,6 +64,15 @@ fn supervisor_config_of_plain_plan_has_filter_and_bounds() {
     assert_eq!(config["spec"]["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ERRNO");
     assert_eq!(config["spec"]["linux"]["cgroupsPath"], "/hythe-1");
     assert_eq!((&config["logs"]["segment"], &config["logs"]["segments"]), (&json!(7), &json!(5)));
+}
+
+#[test]
+fn supervisor_config_of_plan_with_init_runs_it_first() {
+    let plan = Plan { init: true, command: Some(vec!["sh".to_owned()]), ..plan() };
+    let config = translated(&plan);
+    assert_eq!(config["process"]["arguments"], json!(["/dev/init", "--", "sh"]));
+    let mounts = config["spec"]["mounts"].as_array().unwrap();
+    assert_eq!(mounts.last().map(|mount| &mount["source"]), Some(&json!("/usr/bin/tini")));
 }
 
 #[test]
@@ -74,14 +93,17 @@ fn observed_of_task_that_was_lost_is_exited_without_code() {
         labels: plan.labels_and_annotations(),
         plan,
         image_id: "sha256:0".to_owned(),
+        manifest: String::new(),
         command,
         stop_signal: None,
+        volumes: Vec::new(),
+        seccomp: json!(null),
     };
     let run = Run { started: Some(jiff::Timestamp::UNIX_EPOCH), ..Run::default() };
-    let seen = observed(&record, None, Some(&run));
+    let seen = observed(&record, None, Some(&run), Connected::default());
     assert_eq!(seen.state, State::Exited);
     assert_eq!(seen.exit.map(|exit| (exit.cause, exit.code)), Some((ExitCause::EngineGone, None)));
-    assert_eq!(observed(&record, None, None).state, State::Created);
+    assert_eq!(observed(&record, None, None, Connected::default()).state, State::Created);
 }
 
 #[test]

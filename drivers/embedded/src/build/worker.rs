@@ -21,7 +21,7 @@ use crate::driver::Embedded;
 use crate::error::{IoContext, from_shim};
 use crate::instances::{Record, fresh_id};
 use crate::userns_exec::{Change, Files};
-use crate::{client, image_volumes, lifecycle, observe, translate};
+use crate::{client, lifecycle, observe, translate};
 
 /// What the names of such instances begin with; those that do not run are remains.
 pub(crate) const PREFIX: &str = "hythe-build-";
@@ -110,7 +110,7 @@ impl Worker {
                     &plan(&id, base, made),
                     &name,
                     BTreeMap::new(),
-                    image_volumes::ImageVolumes::None,
+                    lifecycle::ImageVolumes::None,
                 )
             });
             if let (Err(_), Some(network)) = (&outcome, &network) {

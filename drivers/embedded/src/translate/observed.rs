@@ -1,12 +1,13 @@
 //! An instance's record and what its shim recorded, in the seam's words.
 
-use hythe_runtime::{Exit, Observed, ObservedMount, ObservedNetwork, PlanNetwork, State};
+use hythe_local::image_volumes;
+use hythe_network::shim_network::Connected;
+use hythe_runtime::{Exit, Observed, State};
 use hythe_shim::record::{ExitStatus, State as ShimState};
 use hythe_spec::vocabulary::ExitCause;
 use hythe_spec::{Port, Signal};
 
 use crate::instances::Record;
-use crate::network_hook::Connected;
 
 /// How it ended, as the seam says it.
 pub(crate) fn exit(end: &ExitStatus, init: bool) -> Exit {
@@ -39,52 +40,15 @@ pub(crate) fn observed(record: &Record, state: State, recorded: Option<&ShimStat
         started: recorded.and_then(|recorded| recorded.started),
         finished: recorded.and_then(|recorded| recorded.finished).filter(|_| !is_alive),
         exit: recorded.and_then(|recorded| recorded.exit.as_ref()).map(|end| exit(end, plan.init)),
-        networks: networks(&plan.network, connected.networks),
-        ports: if is_alive { sorted(connected.ports) } else { sorted(plan.ports.clone()) },
-        mounts: mounts(record, of_plan.mounts),
+        ports: if is_alive { sorted(connected.ports.clone()) } else { sorted(plan.ports.clone()) },
+        networks: connected.networks_of(&plan.network),
+        mounts: image_volumes::observed(&record.id, &record.volumes, of_plan.mounts),
         stop_signal: record.stop_signal,
         ..of_plan
     }
 }
 
-fn networks(planned: &PlanNetwork, connected: Vec<ObservedNetwork>) -> Vec<ObservedNetwork> {
-    let mut networks = match planned {
-        PlanNetwork::None | PlanNetwork::Host => Vec::new(),
-        PlanNetwork::Networks { .. } if !connected.is_empty() => connected,
-        PlanNetwork::Networks { attachments } => {
-            let one = |attachment: &hythe_runtime::Attachment| ObservedNetwork {
-                name: attachment.network.clone(),
-                addresses: Vec::new(),
-                aliases: Some(attachment.aliases.clone()),
-            };
-            attachments.iter().map(one).collect()
-        }
-    };
-    for network in &mut networks {
-        network.addresses.sort();
-        if let Some(aliases) = &mut network.aliases {
-            aliases.sort();
-        }
-    }
-    networks.sort_by(|one, other| one.name.cmp(&other.name));
-    networks
-}
-
 fn sorted(mut ports: Vec<Port>) -> Vec<Port> {
     ports.sort();
     ports
-}
-
-/// Those of the plan, and the volumes that the image declares.
-fn mounts(record: &Record, mut mounts: Vec<ObservedMount>) -> Vec<ObservedMount> {
-    mounts.extend((0..).zip(&record.volumes).map(|(at, target): (u32, &String)| ObservedMount {
-        target: target.clone(),
-        kind: "volume".to_owned(),
-        source: format!("{}-{at}", record.id),
-        read_only: false,
-        options: Vec::new(),
-        given: false,
-    }));
-    mounts.sort_by(|one, other| one.target.cmp(&other.target));
-    mounts
 }

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hythe_oci_spec::{Command, Host, Paths, Spec, spec, volume_files};
+use hythe_local::image_volumes::copy_up;
+use hythe_network::shim_network::{Names, Wanted};
+use hythe_oci_spec::{Command, Host, Paths, Spec, spec};
 use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
 use hythe_shim::Filter;
-use hythe_shim::record::{Config, CopyUp, Granted, LogBounds, Process};
-use hythe_spec::{Device, LogLimits, MountSource};
+use hythe_shim::record::{Config, Granted, LogBounds, Process};
+use hythe_spec::{Device, LogLimits};
 use serde_json::{Value, json};
-
-use crate::network_hook::{Names, Wanted};
 
 /// The instance that a plan is translated for.
 #[derive(Debug, Clone)]
@@ -57,7 +57,8 @@ pub(crate) fn shim_config(
         env: _,
         annotations: _,
         ports,
-        mounts,
+        // By `copy_up` and in the specification.
+        mounts: _,
         secrets: _,
         user: _,
         workdir: _,
@@ -86,15 +87,6 @@ pub(crate) fn shim_config(
         outbound: _,
         inbound: _,
     } = plan;
-    let copy_up = mounts.iter().filter_map(|mount| match &mount.source {
-        MountSource::Volume { name, .. } => {
-            Some(CopyUp { volume: volume_files(&instance.paths.volumes, name), target: mount.target.clone() })
-        }
-        MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
-    });
-    let anonymous = instance.paths.anonymous.iter();
-    let copy_up =
-        copy_up.chain(anonymous.map(|(volume, target)| CopyUp { volume: volume.clone(), target: target.clone() }));
     let attachments = match network {
         PlanNetwork::Networks { attachments } => attachments.clone(),
         PlanNetwork::None | PlanNetwork::Host => Vec::new(),
@@ -125,7 +117,7 @@ pub(crate) fn shim_config(
             tty: *tty,
             stdin: *stdin,
         },
-        copy_up: copy_up.collect(),
+        copy_up: copy_up(plan, &instance.paths),
         devices: devices.iter().filter_map(granted).collect(),
         own_network: !matches!(network, PlanNetwork::Host),
         user_namespace: host.user_namespace.clone(),

@@ -48,10 +48,13 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
     (
         "containerd",
         &[
+            ("checks", "no engine checks a plan"),
             ("content", "its content store and snapshots"),
-            ("instance_files", "hosts, resolv.conf and hostname"),
+            ("init", "the engine brings none"),
+            ("seccomp", "the engine compiles profiles itself"),
             ("streams", "a process of ours keeps the streams of tasks"),
             ("record", "what an instance was made as, in its container"),
+            ("sweep", "files and leases beside the engine"),
             ("task", "a container and its task are two things"),
         ],
     ),
@@ -70,10 +73,8 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("checks", "no engine checks a plan"),
             ("idmap", "files of subordinate ids"),
-            ("image_volumes", "no engine makes the volumes of images"),
-            ("instance_files", "hosts, resolv.conf and hostname"),
             ("instances", "its own records on disk"),
-            ("network_hook", "the shim attaches networks"),
+            ("name_servers", "no engine names the servers of instances"),
             ("program", "which program is the shim"),
             ("shim", "this program as a shim"),
             ("testing", "no command line to act past the seam"),

@@ -21,8 +21,7 @@ use crate::subject::{Breakable, Subject};
 /// Where the snapshots' file systems can be mounted, and logs written.
 const ROOTS: &str = "/var/tmp";
 /// What it has not, and why.
-const WITHOUT: [(Need, &str); 3] = [
-    (Need::Pause, "nobody pauses tasks of containerd here"),
+const WITHOUT: [(Need, &str); 2] = [
     (Need::Build, "building images is not implemented for containerd yet"),
     (Need::Push, "pushing images is not implemented for containerd yet"),
 ];

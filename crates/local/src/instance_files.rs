@@ -1,31 +1,26 @@
 //! The files that every instance has of its own: `hosts`, `resolv.conf`, `hostname`.
 
 use std::fs;
-use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use hythe_network::resolver::Resolver;
 use hythe_runtime::{Plan, PlanNetwork, Result};
 use hythe_shim::Directory;
-use hythe_shim::rootless_net::RESOLVER;
 use hythe_spec::HostAddress;
 
-use crate::context::Context;
-use crate::error::IoContext;
+use crate::IoContext;
 
-/// The name servers that instances and an unprivileged user's shims reach.
-fn reachable(context: &Context) -> Resolver {
-    Resolver::of_the_host().or(context.host.outward.then_some(RESOLVER))
-}
-
-/// For the instance's own name server: none for root, whose shims ask the host's servers as they are then, those on its loopback too.
-pub(crate) fn name_servers(context: &Context) -> Option<Vec<IpAddr>> {
-    context.host.user_namespace.is_some().then(|| reachable(context).nameservers)
-}
-
-/// Writes them where an instance is being made.
-pub(crate) fn write_files(context: &Context, operation: &'static str, plan: &Plan, made: &Directory) -> Result<()> {
+/// Writes them into an instance's directory. `reachable` gives the name servers that instances in networks reach.
+///
+/// # Errors
+/// The disk.
+pub fn write_files(
+    operation: &'static str,
+    plan: &Plan,
+    directory: &Directory,
+    reachable: impl FnOnce() -> Resolver,
+) -> Result<()> {
     let is_host = matches!(plan.network, PlanNetwork::Host);
     let mut hosts = if is_host {
         fs::read_to_string("/etc/hosts").unwrap_or_default()
@@ -40,28 +35,28 @@ pub(crate) fn write_files(context: &Context, operation: &'static str, plan: &Pla
             HostAddress::HostGateway => {}
         }
     }
-    let resolv = match resolver(context, plan) {
+    let resolv = match resolver(plan, reachable) {
         Some(resolver) => resolver.text(),
         None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
     };
     let files = [("hosts", hosts), ("resolv.conf", resolv), ("hostname", format!("{}\n", plan.hostname))];
     for (name, text) in files {
         let what = || format!("write `{name}`");
-        fs::write(made.at(name), text).context(operation, what())?;
+        fs::write(directory.at(name), text).context(operation, what())?;
         // Everybody inside reads them, whatever the agent's mask is.
-        fs::set_permissions(made.at(name), fs::Permissions::from_mode(0o644)).context(operation, what())?;
+        fs::set_permissions(directory.at(name), fs::Permissions::from_mode(0o644)).context(operation, what())?;
     }
     Ok(())
 }
 
 /// What its `resolv.conf` says; `None`: what the host's says.
-fn resolver(context: &Context, plan: &Plan) -> Option<Resolver> {
+fn resolver(plan: &Plan, reachable: impl FnOnce() -> Resolver) -> Option<Resolver> {
     let has_words = !plan.dns_search.is_empty() || !plan.dns_options.is_empty();
     let mut resolver = match plan.network {
         PlanNetwork::Host if plan.dns.is_empty() && has_words => Some(Resolver::all_of(Path::new("/etc/resolv.conf"))),
         PlanNetwork::Host if plan.dns.is_empty() => None,
         PlanNetwork::Host | PlanNetwork::None => Some(Resolver::default()),
-        PlanNetwork::Networks { .. } => Some(reachable(context)),
+        PlanNetwork::Networks { .. } => Some(reachable()),
     }?;
     if !plan.dns.is_empty() {
         resolver.nameservers = plan.dns.clone();

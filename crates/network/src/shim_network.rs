@@ -1,4 +1,5 @@
-//! What a container's shim does about networks: connects its namespace, holds its published ports, serves them, and answers its questions for names.
+//! What a container's shim does about networks: connects its namespace, holds its published ports, serves them, and answers its questions
+//! for names.
 
 use std::fs;
 use std::io;
@@ -6,12 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use hythe_network::dns::{NameServer, Upstream};
-use hythe_network::ports::Reserved;
-use hythe_network::relay::Relay;
-use hythe_network::resolver::Resolver;
-use hythe_network::{AttachRequest, Networks, dns, loopback, ports};
-use hythe_runtime::{Attachment, Error, ObservedNetwork};
+use hythe_runtime::{Attachment, Error, ErrorKind, ObservedNetwork, PlanNetwork};
 use hythe_shim::record::Config;
 use hythe_shim::{ShimError, ShimErrorKind};
 use hythe_spec::{ExtraHost, Port};
@@ -19,40 +15,85 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::to_shim;
+use crate::dns::{NameServer, Upstream};
+use crate::ports::Reserved;
+use crate::relay::Relay;
+use crate::resolver::Resolver;
+use crate::{AttachRequest, Networks, dns, loopback, ports};
 
 /// What a configuration says of networks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Wanted {
-    pub(crate) directory: PathBuf,
-    pub(crate) attachments: Vec<Attachment>,
-    pub(crate) hostname: String,
-    pub(crate) extra_hosts: Vec<ExtraHost>,
-    pub(crate) ports: Vec<Port>,
+pub struct Wanted {
+    /// The state directory (see [`Networks::open`]).
+    pub directory: PathBuf,
+    /// The networks, with the names that the instance has there.
+    pub attachments: Vec<Attachment>,
+    /// The instance's own host name.
+    pub hostname: String,
+    /// More lines for its hosts file.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Published ports.
+    pub ports: Vec<Port>,
     /// Its own name server; none in records of earlier versions.
     #[serde(default)]
-    pub(crate) names: Option<Names>,
+    pub names: Option<Names>,
 }
 
 /// What the name server of an instance needs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Names {
+pub struct Names {
     /// The servers that it forwards to; absent: the host's.
-    pub(crate) servers: Option<Vec<IpAddr>>,
+    pub servers: Option<Vec<IpAddr>>,
     /// The `resolv.conf` that is mounted.
-    pub(crate) file: PathBuf,
+    pub file: PathBuf,
 }
 
 /// What a run says of networks.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Connected {
-    pub(crate) networks: Vec<ObservedNetwork>,
-    pub(crate) ports: Vec<Port>,
+pub struct Connected {
+    /// Networks with addresses and names.
+    pub networks: Vec<ObservedNetwork>,
+    /// Published ports; each has its host port.
+    pub ports: Vec<Port>,
+}
+
+impl Connected {
+    /// The same, with who is connected now: others may have come and gone since the instance was started.
+    #[must_use]
+    pub fn now(self, planned: &PlanNetwork, networks: Option<&Networks>, instance: &str) -> Self {
+        let PlanNetwork::Networks { .. } = planned else { return self };
+        let now = networks.and_then(|networks| networks.observe(instance).ok().flatten());
+        Self { networks: now.map(|now| now.networks).unwrap_or_default(), ports: self.ports }
+    }
+
+    /// Networks as the seam reports them: those of the plan where none is connected.
+    pub fn networks_of(self, planned: &PlanNetwork) -> Vec<ObservedNetwork> {
+        let mut networks = match planned {
+            PlanNetwork::None | PlanNetwork::Host => Vec::new(),
+            PlanNetwork::Networks { .. } if !self.networks.is_empty() => self.networks,
+            PlanNetwork::Networks { attachments } => {
+                let one = |attachment: &Attachment| ObservedNetwork {
+                    name: attachment.network.clone(),
+                    addresses: Vec::new(),
+                    aliases: Some(attachment.aliases.clone()),
+                };
+                attachments.iter().map(one).collect()
+            }
+        };
+        for network in &mut networks {
+            network.addresses.sort();
+            if let Some(aliases) = &mut network.aliases {
+                aliases.sort();
+            }
+        }
+        networks.sort_by(|one, other| one.name.cmp(&other.name));
+        networks
+    }
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Hook {
+pub struct ShimNetwork {
     reserved: Vec<Reserved>,
     relay: Option<Relay>,
     names: Option<NameServer>,
@@ -66,7 +107,7 @@ fn wanted(config: &Config) -> Result<Wanted, ShimError> {
     })
 }
 
-impl Hook {
+impl ShimNetwork {
     /// Starts the name server and names it in the `resolv.conf`. Where the kernel cannot redirect to it, hosts files have to do, as before.
     fn serve_names(&mut self, networks: Networks, config: &Config, namespace: &Path, names: &Names) {
         let upstream = names.servers.clone().map_or(Upstream::Host, Upstream::Servers);
@@ -97,11 +138,28 @@ impl Hook {
     }
 }
 
+/// What the seam's vocabulary says, inside a shim.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
 fn told(error: Error) -> ShimError {
-    to_shim(&error)
+    let kind = match error.kind() {
+        ErrorKind::NotFound => ShimErrorKind::NotFound,
+        ErrorKind::Invalid => ShimErrorKind::Invalid,
+        ErrorKind::Conflict | ErrorKind::AlreadyExists => ShimErrorKind::Conflict,
+        ErrorKind::Unsupported => ShimErrorKind::Unsupported,
+        ErrorKind::Unauthorized => ShimErrorKind::Unauthorized,
+        ErrorKind::Exhausted => ShimErrorKind::Exhausted,
+        ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Cancelled | ErrorKind::Internal => {
+            ShimErrorKind::Internal
+        }
+    };
+    let fault = ShimError::new(kind, error.message());
+    match error.next_step() {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
 }
 
-impl hythe_shim::Network for Hook {
+impl hythe_shim::Network for ShimNetwork {
     fn reserve(&mut self, config: &Config) -> Result<(), ShimError> {
         self.reserved = ports::reserve(&wanted(config)?.ports).map_err(told)?;
         Ok(())
