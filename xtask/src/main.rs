@@ -14,6 +14,7 @@ mod env;
 mod failure;
 mod fuzz;
 mod r#gen;
+mod lab;
 mod leaks;
 mod packages;
 mod run;
@@ -29,6 +30,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     Command { name: "env", usage: env::USAGE, run: env::main },
     Command { name: "test", usage: test::USAGE, run: test::main },
+    Command { name: "lab", usage: lab::USAGE, run: lab::main },
     Command { name: "gen", usage: r#gen::USAGE, run: r#gen::main },
     Command { name: "bench", usage: bench::USAGE, run: bench::main },
     Command { name: "fuzz", usage: fuzz::USAGE, run: fuzz::main },

@@ -27,7 +27,7 @@ pub struct Paths {
     pub resolv_conf: PathBuf,
     /// What becomes `/etc/hostname`.
     pub hostname: PathBuf,
-    /// As the specification names it.
+    /// As the specification names it; empty: it has none, and no limits.
     pub cgroup: PathBuf,
 }
 
@@ -44,7 +44,7 @@ pub struct Host {
     pub apparmor: Option<String>,
     /// The pids controller is available.
     pub limits_pids: bool,
-    /// Containers live in the user namespace of an unprivileged user: no cgroups, no group of terminals.
+    /// Containers live in the user namespace of an unprivileged user: no view of cgroups, no group of terminals.
     pub rootless: bool,
 }
 
@@ -206,13 +206,14 @@ fn linux(plan: &Plan, paths: &Paths, host: &Host) -> Linux {
     });
     let hidden = |paths: &[&str]| if privileged { Vec::new() } else { paths.iter().map(|&path| path.into()).collect() };
     let sysctls = plan.all_sysctls(host.rootless);
+    let has_cgroup = !paths.cgroup.as_os_str().is_empty();
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces.collect()))
-        .set_cgroups_path(Some(paths.cgroup.clone()))
+        .set_cgroups_path(has_cgroup.then(|| paths.cgroup.clone()))
         .set_masked_paths(Some(hidden(&MASKED)))
         .set_readonly_paths(Some(hidden(&READ_ONLY)))
-        .set_resources((!host.rootless).then(|| limits(&plan.resources, host, privileged)))
+        .set_resources(has_cgroup.then(|| limits(&plan.resources, host, privileged)))
         .set_sysctl(
             Some(sysctls.into_iter().collect()).filter(|all: &std::collections::HashMap<_, _>| !all.is_empty()),
         );

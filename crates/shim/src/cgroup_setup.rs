@@ -81,17 +81,21 @@ fn mounted() -> io::Result<Vec<Hierarchy>> {
     Ok(hierarchies(&fs::read_to_string("/proc/self/mountinfo")?))
 }
 
-/// Path of a container's groups.
+/// Path of a container's groups; empty: it has none. One without resources has the path that libcontainer is given only.
 pub(crate) fn path_of(spec: &Value) -> &str {
-    spec.pointer("/linux/cgroupsPath").and_then(Value::as_str).unwrap_or_default()
+    let has_groups = spec.pointer("/linux/resources").is_some_and(Value::is_object);
+    spec.pointer("/linux/cgroupsPath").and_then(Value::as_str).filter(|_| has_groups).unwrap_or_default()
 }
 
 /// Makes the groups that libcontainer does not, and has the document say how it shall mount the others. Nothing of the image runs yet.
 ///
 /// # Errors
 /// Also where this host can keep no container from the host's devices.
-pub(crate) fn prepare(spec: &mut Value) -> Result<(), ShimError> {
+pub(crate) fn prepare(spec: &mut Value, rootless: bool) -> Result<(), ShimError> {
     let path = path_of(spec).to_owned();
+    if rootless && path.is_empty() {
+        return Ok(());
+    }
     let all = mounted().doing("look for cgroups")?;
     let unified = all.iter().find(|one| one.mount == Path::new(PLACE));
     for one in all.iter().filter(|one| one.controllers.is_none() || one.is_left_out()) {
@@ -108,7 +112,8 @@ pub(crate) fn prepare(spec: &mut Value) -> Result<(), ShimError> {
     } else {
         mount_read_only(spec, &all, &path);
     }
-    if !all.iter().any(|one| one.has("devices")) {
+    // Only root loads a filter; the device nodes that an unprivileged user can have are the user's own.
+    if !rootless && !all.iter().any(|one| one.has("devices")) {
         let group = all.iter().find(|one| one.controllers.is_none()).map(|one| one.group(&path));
         filter_devices(spec, group.as_deref())?;
     }

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use rustix::system::uname;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::capability::{NO_APPARMOR, NO_GROUPS_TO_GIVE, ONE_OWNER, capability, has_controller};
+use crate::capability::{Groups, NO_APPARMOR, NO_GROUPS_TO_GIVE, ONE_OWNER, capability};
 use crate::context::Context;
 use crate::driver::Embedded;
 use crate::error::{IoContext, from_shim, of_store};
@@ -75,7 +75,9 @@ fn open(config: Config) -> Result<Embedded> {
         auth: Files::from_env(&|name| std::env::var(name).ok()),
         ..RegistryConfig::default()
     });
-    let (mut capability, mut warnings) = capability(&config, bridges.err(), user_namespace.is_some());
+    let rootless = user_namespace.is_some();
+    let groups = Groups::found(rootless).context(OPERATION, "look for cgroups")?;
+    let (mut capability, mut warnings) = capability(&config, bridges.err(), rootless, &groups);
     warnings.extend(as_it_is);
     if user_namespace.is_some() && owners.userns_fs.is_none() {
         capability = capability.without(Feature::GroupAdd, NO_GROUPS_TO_GIVE);
@@ -100,7 +102,7 @@ fn open(config: Config) -> Result<Embedded> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             // One root is one runtime, by whatever names it is configured.
             engine_id: Some(format!("{}:{}", uname().nodename().to_string_lossy(), root.display())),
-            rootless: user_namespace.is_some(),
+            rootless,
         },
         capability,
         warnings,
@@ -108,7 +110,7 @@ fn open(config: Config) -> Result<Embedded> {
         store: Store::open_with(&root.join("images"), options).map_err(of_store(OPERATION))?,
         registry: registry.map_err(of_store(OPERATION))?,
         networks,
-        host: host_facts(config.log_max_size.0, user_namespace, outward),
+        host: host_facts(config.log_max_size.0, user_namespace, &groups, outward),
         userns_fs,
         shim,
         root,
@@ -232,7 +234,7 @@ pub(crate) fn stacks(root: &Path, in_user_namespace: bool) -> Result<()> {
     })
 }
 
-fn host_facts(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) -> HostFacts {
+fn host_facts(log_segment: u64, user_namespace: Option<PathBuf>, groups: &Groups, outward: bool) -> HostFacts {
     let resources = [
         ("core", Resource::Core),
         ("cpu", Resource::Cpu),
@@ -258,12 +260,12 @@ fn host_facts(log_segment: u64, user_namespace: Option<PathBuf>, outward: bool) 
     let rlimit_ceilings: BTreeMap<String, u64> = resources.into_iter().filter_map(ceiling).collect();
     let capabilities = had.iter_names().map(|(name, _)| name.to_owned()).collect();
     let name = uname().nodename().to_string_lossy().into_owned();
-    let limits_pids = user_namespace.is_none() && has_controller("pids");
+    let limits_pids = groups.limit_pids();
     let apparmor = match AppArmor::of_host() {
         AppArmor::Profile(name) => Some(name).filter(|_| user_namespace.is_none()),
         AppArmor::Absent | AppArmor::NoProfile => None,
     };
     let rootless = user_namespace.is_some();
     let spec = Host { name, rlimit_ceilings, capabilities, apparmor, limits_pids, rootless };
-    HostFacts { spec, log_segment, user_namespace, outward }
+    HostFacts { spec, log_segment, user_namespace, cgroups: groups.above(), outward }
 }

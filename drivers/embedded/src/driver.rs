@@ -119,8 +119,7 @@ impl Runtime for Embedded {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        // An unprivileged user's instances have no control groups to read.
-        self.context.host.user_namespace.is_none().then_some(self)
+        self.context.host.cgroups.is_some().then_some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {

@@ -160,16 +160,16 @@ pub(crate) fn instance(context: &Context, record: &Record, layers: Vec<PathBuf>)
             hosts,
             resolv_conf: directory.at("resolv.conf"),
             hostname: directory.at("hostname"),
-            cgroup: cgroup(&record.id),
+            cgroup: cgroup(context, &record.id),
         },
         networks: context.networks_directory(),
         name_servers: name_servers(context),
     }
 }
 
-/// The cgroup of an instance, right below the root of each hierarchy.
-fn cgroup(id: &str) -> PathBuf {
-    PathBuf::from(format!("/hythe-{id}"))
+/// The cgroup of an instance: right below the root of each hierarchy, or below the delegated one; else none.
+fn cgroup(context: &Context, id: &str) -> PathBuf {
+    context.host.cgroups.as_deref().map(|above| above.join(format!("hythe-{id}"))).unwrap_or_default()
 }
 
 /// The compiled seccomp profile of a plan.
@@ -380,7 +380,7 @@ pub(crate) fn explain(context: &Context, plan: &Plan) -> Result<serde_json::Valu
             hosts: directory.join("hosts"),
             resolv_conf: directory.join("resolv.conf"),
             hostname: directory.join("hostname"),
-            cgroup: cgroup("<id>"),
+            cgroup: cgroup(context, "<id>"),
         },
         networks: context.networks_directory(),
         name_servers: name_servers(context),

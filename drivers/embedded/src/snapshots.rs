@@ -3,7 +3,7 @@
 //! ```text
 //! running      its supervisor holds it frozen, as long as a connection of ours lasts: also one who is killed meanwhile lets it run on
 //! not running  nobody starts or removes it meanwhile
-//! rootless     there is no freezer: files are as they were at different times
+//! no cgroup    there is no freezer (rootless without delegation): files are as they were at different times
 //! ```
 
 use std::fs;
@@ -151,7 +151,7 @@ async fn freeze(context: &SharedContext, record: &Record) -> Result<Frozen> {
         Ok((!matches!(state, State::Running | State::Paused)).then_some(lock))
     });
     let idle = idle.await?;
-    if idle.is_some() || context.host.user_namespace.is_some() {
+    if idle.is_some() || context.host.cgroups.is_none() {
         return Ok(Frozen { _idle: idle, hold: None });
     }
     match client::ask(COMMIT, &context.instances.directory(&record.id), &Request::Hold, &[]).await? {

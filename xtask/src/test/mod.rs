@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace against real, private engines, and proof that nothing stays behind.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::env;
@@ -101,6 +102,35 @@ pub(crate) fn main(words: &[String]) -> Result<()> {
         return Ok(());
     }
     Err(Failure::already_reported())
+}
+
+/// The `hythe` program and the conformance suite, built.
+pub(crate) fn conformance() -> Result<(PathBuf, PathBuf)> {
+    let programs = stage::conformance()?;
+    let suite = programs
+        .tests
+        .into_values()
+        .flatten()
+        .map(|(program, _)| program)
+        .find(|program| program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("conformance-")));
+    Ok((programs.hythe, suite.ok_or_else(|| Failure::new("there is no conformance suite"))?))
+}
+
+/// Runs a command that prints what test programs print, counts it and prints the summary.
+///
+/// # Errors
+/// It failed, counted a failure, or counted nothing.
+pub(crate) fn counted(command: &mut Command) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let mut findings = Findings::default();
+    if !stage::follow(command, &interrupt, |line| findings.summary.read(line))? {
+        findings.problems.push("it did not end well".to_owned());
+    }
+    if findings.summary.passed == 0 {
+        findings.problems.push("nothing was tried".to_owned());
+    }
+    findings.print();
+    if findings.is_good() { Ok(()) } else { Err(Failure::already_reported()) }
 }
 
 fn with_engines(

@@ -137,8 +137,13 @@ pub(super) fn built() -> Result<Programs> {
     build::programs(&[CONFORMANCE, E2E])
 }
 
+/// Builds everything that a complete run builds: the suite alone would be compiled with other features.
+pub(super) fn conformance() -> Result<Programs> {
+    build::programs(&[])
+}
+
 /// Runs a command in a process group of its own, showing and reading its output line by line.
-fn follow(command: &mut Command, interrupt: &Interrupt, mut read: impl FnMut(&str)) -> Result<bool> {
+pub(super) fn follow(command: &mut Command, interrupt: &Interrupt, mut read: impl FnMut(&str)) -> Result<bool> {
     let running = || "running the tests".to_owned();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0).spawn().context(running)?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

@@ -28,7 +28,7 @@ pub(crate) use snapshot::{
 };
 #[cfg(feature = "agent")]
 pub(crate) use system::LogFormat;
-pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Version};
+pub(crate) use system::{Agent, Completions, Demo, DemoRole, HelpMarkdown, Openapi, Schema, Shutdown, Units, Version};
 
 /// Runs a described workload on whatever container runtime a host has.
 #[derive(Debug, Parser)]
@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Operations(Operations),
     Demo(Demo),
     Agent(Agent),
+    Shutdown(Shutdown),
+    Units(Units),
     Schema(Schema),
     Openapi(Openapi),
     Completions(Completions),

@@ -78,6 +78,35 @@ pub(crate) struct Agent {
     pub(crate) crash_points: bool,
 }
 
+/// Stop every running workload before the host stops, dependents first
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe shutdown
+  hythe shutdown --resume
+
+Signals and grace periods are those of `hythe stop`. No agent is started for it. The unit hythe-workloads.service of
+`hythe units` runs it.")]
+pub(crate) struct Shutdown {
+    /// Start what `hythe shutdown` stopped, dependencies first
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+/// Print the systemd units of the agent, or write them
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hythe units
+  hythe units --directory /etc/systemd/system
+  hythe units --user --directory ~/.config/systemd/user")]
+pub(crate) struct Units {
+    /// For the service manager of a user: a rootless agent, with a delegated cgroup
+    #[arg(long)]
+    pub(crate) user: bool,
+    /// Write them there instead
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Text,

@@ -25,11 +25,13 @@ mod purge;
 mod runtimes;
 mod secret;
 mod services;
+mod shutdown;
 mod snapshot;
 mod stats;
 mod status;
 mod sync;
 mod transfer;
+mod units;
 mod validate;
 mod version;
 
@@ -74,6 +76,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Schema(_) => printer.json(&hythe_spec::json_schema()),
         Command::Secret(args) => wait(secret::run(args, printer)),
         Command::Services(_) => wait(services::run(printer)),
+        Command::Shutdown(args) => wait(shutdown::run(args, printer)),
         Command::Snapshot(args) => wait(snapshot::run(args, printer)),
         Command::Start(args) => wait(lifecycle::start(args, printer)),
         Command::Stats(args) => wait(stats::run(args, printer)),
@@ -81,6 +84,7 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Stop(args) => wait(lifecycle::stop(args, printer)),
         Command::Sync(args) => wait(sync::run(args, printer)),
         Command::Undeploy(args) => wait(lifecycle::undeploy(args, printer)),
+        Command::Units(args) => units::run(&args, printer),
         Command::Validate(args) => validate::run(&args, printer),
         Command::Version(_) => wait(version::run(printer)),
     }

@@ -68,9 +68,7 @@ pub(crate) fn prepare(
     spec["process"] = described.document;
     mount_points::prepare(&opened, &mut spec)?;
     devices::grant(&mut spec, &config.devices, config.user_namespace.is_some())?;
-    if config.user_namespace.is_none() {
-        cgroup_setup::prepare(&mut spec)?;
-    }
+    cgroup_setup::prepare(&mut spec, config.user_namespace.is_some())?;
     let namespace = config.own_network.then(own_network).transpose()?;
     let mut told = Value::Null;
     if let Some(namespace) = &namespace {

@@ -75,14 +75,14 @@ pub(crate) fn clear(directory: &Directory) {
     let _ = fs::remove_dir_all(engine);
 }
 
-/// Its control groups, found by their path; an unprivileged user has none.
+/// Its control groups, found by their path; without delegation an unprivileged user has none.
 pub(crate) fn groups(config: &Config) -> Vec<PathBuf> {
     cgroup::of_path(group_path(config))
 }
 
 /// Their path; empty: it has none.
 pub(super) fn group_path(config: &Config) -> &str {
-    if config.user_namespace.is_some() { "" } else { cgroup_setup::path_of(&config.spec) }
+    cgroup_setup::path_of(&config.spec)
 }
 
 fn kill_all(processes: impl Fn() -> io::Result<Vec<i32>>, groups: &[PathBuf]) -> Result<(), ShimError> {

@@ -34,6 +34,8 @@ pub(crate) struct HostFacts {
     pub(crate) log_segment: u64,
     /// Place of the user namespace that a rootless agent's instances live in; none for root.
     pub(crate) user_namespace: Option<PathBuf>,
+    /// The cgroup above those of instances; absent: they have none.
+    pub(crate) cgroups: Option<PathBuf>,
     /// There is a program for the outbound traffic of rootless networks.
     pub(crate) outward: bool,
 }

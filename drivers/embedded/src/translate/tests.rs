@@ -36,7 +36,7 @@ fn host() -> HostFacts {
         limits_pids: true,
         rootless: false,
     };
-    HostFacts { spec, log_segment: 1, user_namespace: None, outward: false }
+    HostFacts { spec, log_segment: 1, user_namespace: None, cgroups: None, outward: false }
 }
 
 fn translated(plan: &Plan) -> Config {

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["host", "api", "spec", "controller", "discovery", "runtime", "store", "oci", "drivers/*"]),
     // `oci` for what is done with images without any agent.
     ("cli", &["host", "client", "api", "spec", "agent", "oci"]),
-    ("drivers/*", &["runtime", "oci", "oci-spec", "local", "network", "shim", "spec"]),
+    ("drivers/*", &["host", "runtime", "oci", "oci-spec", "local", "network", "shim", "spec"]),
     // `oci` for archives of images to be loaded, `network` for whether plugins are there, `traces` for the unprivileged users that it has.
     ("tests/conformance", &["runtime", "spec", "oci", "network", "drivers/*", "tests/host-leaks"]),
     // The embedded runtime has no program of its own by which its trials could act behind the agent's back.

@@ -15,6 +15,7 @@ trials!("order":
     an_unchanged_deploy_waits_for_the_outcome Every,
     an_unchanged_deploy_of_what_is_not_well_fails Every,
     a_superseded_deploy_says_by_what Every,
+    shutdown_ends_dependents_first_and_resume_starts_what_ran Every,
 );
 
 /// A database that takes a while to end and to be healthy, and an app after it.
@@ -133,4 +134,39 @@ fn a_superseded_deploy_says_by_what(fixture: &mut Fixture<'_>) {
     wait::until("it runs", || fixture.it(), |it| it["state"] == "running");
     fixture.deploy(&one(&fixture.service, &stays("second"), "stop_grace = '1s'")).ok();
     first.end().ends_with(4).says(&["superseded by deploy `"]);
+}
+
+fn shutdown_ends_dependents_first_and_resume_starts_what_ran(fixture: &mut Fixture<'_>) {
+    let rest = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+    let text = several(
+        &fixture.service,
+        &[
+            (
+                "db",
+                ": >/tmp/ok; trap 'exit 0' TERM; while :; do sleep 0.1; done",
+                "health = { exec = 'test -e /tmp/ok', interval = '200ms', retries = 50 }",
+            ),
+            ("app", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done", "depends_on = { db = 'healthy' }"),
+            ("idle", rest, ""),
+        ],
+    );
+    fixture.deploy(&text).ok();
+    fixture.hythe(&["stop", &format!("{}/idle", fixture.service)]).ok();
+    fixture.hythe(&["shutdown"]).ok().says(&["stopped 2 workloads"]);
+    let ((db, app), events) = (names(fixture), fixture.events());
+    assert!(last(&events, &app, "stopped") < last(&events, &db, "stopped"), "{events:#?}");
+    // As a host that has booted.
+    fixture.agent.kill();
+    fixture.agent.start_again();
+    fixture.hythe(&["shutdown", "--resume"]).ok();
+    for name in [&db, &app] {
+        wait::until("it runs again", || fixture.workload(name), |it| it["state"] == "running");
+    }
+    let events = fixture.events();
+    assert!(last(&events, &db, "ready") < last(&events, &app, "started"), "{events:#?}");
+    assert_eq!(fixture.workload(&format!("{}-idle", fixture.service))["state"], "stopped");
+    // What was resumed once stays as users want it.
+    fixture.hythe(&["stop", &fixture.service]).ok();
+    fixture.hythe(&["shutdown", "--resume"]).ok();
+    assert_eq!(fixture.workload(&db)["desired"], "stopped");
 }
