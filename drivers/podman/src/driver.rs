@@ -13,6 +13,7 @@ use hythe_spec::{Signal, Ulimit};
 use tokio::sync::Mutex;
 
 use crate::client::{About, Client};
+use crate::lifecycle::Interrupted;
 use crate::program::Program;
 use crate::stdin_holder::StdinHolders;
 use crate::translate::{self, Settings, Verb};
@@ -29,6 +30,7 @@ pub struct Podman {
     pub(crate) registry: hythe_oci::Registry,
     pub(crate) stdin_holders: StdinHolders,
     pub(crate) ended_inputs: EndedInputs,
+    pub(crate) interrupted: Interrupted,
     /// Held by whoever changes the names of images.
     pub(crate) image_names: Arc<Mutex<()>>,
     /// What podman may not raise here.
@@ -73,6 +75,7 @@ impl Podman {
             program,
             stdin_holders: StdinHolders::default(),
             ended_inputs: EndedInputs::default(),
+            interrupted: Interrupted::default(),
             image_names: Arc::default(),
             default_capabilities,
             config,

@@ -1,5 +1,7 @@
 //! Making, starting, stopping and removing instances, with as few requests as it takes.
 
+mod interrupted;
+
 use std::time::Duration;
 
 use http::Method;
@@ -14,12 +16,15 @@ use crate::driver::Podman;
 use crate::translate::{self, Verb};
 use crate::{error, workdir};
 
+pub(crate) use self::interrupted::Interrupted;
+
 /// Unmodelled the grace, for podman to kill, reap and tidy up.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// A name is taken a moment before its container can be inspected.
 const ADOPT_TRIES: u32 = 40;
 const ADOPT_PAUSE: Duration = Duration::from_millis(50);
-const PORT_TRIES: u32 = 3;
+/// A port may be taken at once, and a half-made container have the name.
+const TRIES: u32 = 3;
 
 impl Podman {
     /// One request to make it and one to start it where all goes well; what went wrong is found out afterwards.
@@ -28,11 +33,16 @@ impl Podman {
         let about = About { operation: if verb == Verb::Run { "run" } else { "create" }, subject: &name };
         self.require_volumes(cx, plan).await?;
         let spec = translate::container_spec(plan, &self.settings())?;
-        for _ in 0..PORT_TRIES {
+        for _ in 0..TRIES {
+            let began = hythe_runtime::Clock::system().now();
             let made: Result<Created> = self.client.post(cx, about, "/containers/create", &[], &spec).await;
+            self.interrupted.note(&name, began, &made);
             let id = match made {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    return self.adopt(cx, about, plan, verb, error).await;
+                    match self.adopt(cx, about, plan, verb, error).await? {
+                        Some(adopted) => return Ok(adopted),
+                        None => continue,
+                    }
                 }
                 made => InstanceId(made?.id),
             };
@@ -56,7 +66,7 @@ impl Podman {
         }
     }
 
-    /// The instance that has the plan's name, if it is this very attempt.
+    /// The instance that has the plan's name, if it is this very attempt; `None`: the name is free again.
     async fn adopt(
         &self,
         cx: &OpContext,
@@ -64,9 +74,10 @@ impl Podman {
         plan: &Plan,
         verb: Verb,
         failure: Error,
-    ) -> Result<InstanceId> {
+    ) -> Result<Option<InstanceId>> {
         let Some(container) = self.owner_of_name(cx, about).await? else {
-            return Err(failure);
+            let freed = self.remove_interrupted(cx, about).await?;
+            return if freed { Ok(None) } else { Err(failure) };
         };
         if container.identity().as_ref() != Some(&plan.identity) {
             return Err(name_in_use(about.operation, about.subject, &container.id).source(failure));
@@ -76,7 +87,7 @@ impl Podman {
         if verb == Verb::Run && container.started().is_none() {
             self.start_instance(cx, &id.to_ref()).await?;
         }
-        Ok(id)
+        Ok(Some(id))
     }
 
     async fn owner_of_name(&self, cx: &OpContext, about: About<'_>) -> Result<Option<Container>> {

@@ -7,12 +7,12 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
-use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_runtime::{Error, ErrorKind, OpContext, Result};
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use crate::client::About;
-use crate::private;
+use crate::{error, private};
 
 /// Variables of a service manager that podman would act upon in the agent's name.
 const NOT_INHERITED: [&str; 5] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"];
@@ -124,6 +124,30 @@ impl Program {
         // Right after the verb: what stands behind the instance is the command's.
         args.insert(1, option);
         Ok((self.command(&Invocation { args, env: call.env.clone(), ..Invocation::default() }), file))
+    }
+
+    /// Runs a call to its end, also where nobody waits any more or the agent ends; lets go of the guard then.
+    pub(crate) async fn run_to_end(
+        &self,
+        cx: &OpContext,
+        about: About<'_>,
+        call: Invocation,
+        guard: impl Send + 'static,
+    ) -> Result<()> {
+        let mut command = self.command(&call);
+        let (program, operation, subject) = (self.clone(), about.operation, about.subject.to_owned());
+        let work = async move {
+            let output = command.output().await;
+            drop(guard);
+            let about = About { operation, subject: &subject };
+            let output = output.map_err(|cause| program.not_started(about, cause))?;
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            match exit_code(about, output.status, &stderr)? {
+                0 => Ok(()),
+                code => Err(error::translate(about, code, &stderr)),
+            }
+        };
+        cx.run_detached(operation, work).await
     }
 
     /// The error of a program that could not be executed.

@@ -29,7 +29,7 @@ const LOG: &str = "log";
 /// A log that is larger begins anew.
 const LOG_SIZE: u64 = 256 << 10;
 /// A service that lived that long did not fail at its start.
-const STABLE: Duration = Duration::from_secs(5);
+const STABLE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long one whose agent is gone may take to end.

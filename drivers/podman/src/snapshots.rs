@@ -1,9 +1,8 @@
-//! Versions of instances' files, as images of podman: a commit, told what to undo of the instance's settings.
+//! Versions of instances' files, as images of podman: `podman commit`, told what to undo of the instance's settings.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Method;
 use hythe_runtime::podman::OWN_VARIABLES;
 use hythe_runtime::snapshots::{PREFIX, SnapshotMount, SnapshotRequest, instructions, snapshot_of, unpaused_after};
 use hythe_runtime::{
@@ -12,8 +11,9 @@ use hythe_runtime::{
 use hythe_spec::ImageRef;
 
 use crate::api_types::{GraphDriver, ImageDocument};
-use crate::client::{About, empty, filters, until_deadline};
+use crate::client::{About, filters, until_deadline};
 use crate::driver::Podman;
+use crate::program::Invocation;
 use crate::translate::native_image;
 
 const COMMIT: &str = "snapshot-commit";
@@ -30,10 +30,9 @@ impl Snapshots for Podman {
             return Ok(held);
         }
         let observed = self.observed(self.container(cx, COMMIT, instance).await?).await;
-        let query = self.commit_query(cx, request, &observed).await?;
-        let query: Vec<(&str, &str)> = query.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let call = self.commit_call(cx, request, &name, &observed).await?;
         let about = About { operation: COMMIT, subject: instance.as_str() };
-        match self.client.act_holding(cx, about, (Method::POST, "/commit", &query), empty(), naming).await {
+        match self.program.run_to_end(cx, about, call, naming).await {
             Ok(()) => {}
             // It goes on, and thaws what it froze.
             Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => return Err(error),
@@ -98,12 +97,14 @@ impl Podman {
         Ok(told(document).into_iter().find(|snapshot| snapshot.name == name))
     }
 
-    async fn commit_query(
+    /// By podman's program: a service that ends with the agent in the middle of it would leave the instance paused.
+    async fn commit_call(
         &self,
         cx: &OpContext,
         request: &SnapshotRequest,
+        name: &str,
         instance: &Observed,
-    ) -> Result<Vec<(&'static str, String)>> {
+    ) -> Result<Invocation> {
         let image = instance.image_id.as_deref().unwrap_or(&instance.image);
         let base = self.image_document(cx, About { operation: COMMIT, subject: image }).await;
         let base = base.map_err(|error| match error.kind() {
@@ -117,18 +118,13 @@ impl Podman {
         let mut changes = instructions(request, &copied(instance, &base), &base);
         // Podman 5 drops it.
         changes.extend(base.stop_signal.map(|signal| format!("STOPSIGNAL {}", signal.0)));
+        // Docker's format has a second configuration, which Podman 5 fills with the container's whole environment.
+        let mut args = vec!["commit".to_owned(), "--quiet".to_owned(), "--format=oci".to_owned()];
         // Without control groups of its own podman freezes nobody.
-        let pause = instance.state == State::Running && self.can_pause();
-        let mut query = vec![
-            ("container", instance.id.0.clone()),
-            ("repo", request.image.repository()),
-            ("tag", request.image.tag.clone().unwrap_or_else(|| "latest".to_owned())),
-            // Docker's format has a second configuration, which Podman 5 fills with the container's whole environment.
-            ("format", "oci".to_owned()),
-            ("pause", pause.to_string()),
-        ];
-        query.extend(changes.into_iter().map(|change| ("changes", change)));
-        Ok(query)
+        args.push(format!("--pause={}", instance.state == State::Running && self.can_pause()));
+        args.extend(changes.into_iter().map(|change| format!("--change={change}")));
+        args.extend([instance.id.0.clone(), name.to_owned()]);
+        Ok(args.into())
     }
 
     fn can_pause(&self) -> bool {
