@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
 use crate::api_types::{
-    AppliedDiff, ApplyDiff, CommitSnapshot, ContentPiece, Descriptor, Empty, OfSnapshot, PrepareSnapshot, ReadContent,
-    SnapshotMounts, WriteAction, WriteContent, WroteContent,
+    AddLeased, AppliedDiff, ApplyDiff, CommitSnapshot, ContentPiece, Descriptor, Empty, Leased, OfSnapshot,
+    PrepareSnapshot, ReadContent, SnapshotMounts, WriteAction, WriteContent, WroteContent,
 };
 use crate::context::Context;
 use crate::record::internal;
@@ -163,6 +163,10 @@ pub(crate) async fn unpack(
             // With this the snapshotter says that the chain is there.
             labels: HashMap::from([("containerd.io/snapshot.ref".to_owned(), name.clone())]),
         };
+        // Before it is looked for: the removal of another image that has it too must not take it away meanwhile.
+        let kind = format!("snapshots/{snapshotter}");
+        let leased = AddLeased { id: lease.to_owned(), resource: Some(Leased { id: name.clone(), kind }) };
+        client.call::<Empty>(operation, "leases.v1.Leases/AddResource", &leased).await?;
         let stat = OfSnapshot { snapshotter: snapshotter.clone(), key: name.clone() };
         let there = client.call_leased::<Empty>(operation, "snapshots.v1.Snapshots/Stat", &stat, Some(lease)).await;
         match there {

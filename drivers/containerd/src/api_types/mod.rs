@@ -105,6 +105,24 @@ pub(crate) struct Lease {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct AddLeased {
+    /// The lease.
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) resource: Option<Leased>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Leased {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    /// `content`, or `snapshots/` and the snapshotter.
+    #[prost(string, tag = "2")]
+    pub(crate) kind: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct DeleteLease {
     #[prost(string, tag = "1")]
     pub(crate) id: String,

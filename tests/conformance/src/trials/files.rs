@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hythe_runtime::{ErrorKind, Feature, State};
+use hythe_runtime::{ErrorKind, Feature, Plan, State};
 use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
 use crate::failure::{Outcome, refused};
@@ -368,32 +368,36 @@ async fn a_host_path_with_odd_characters(fixture: &Fixture) -> Outcome {
 /// An engine that takes the comma for a separator must not mount something else.
 async fn a_host_path_with_a_comma_is_mounted_or_refused_by_its_name(fixture: &Fixture) -> Outcome {
     const NAME: &str = "a,b,readonly";
-    let mut plan = fixture.server();
     let host = tempfile::tempdir()?;
-    std::fs::create_dir(host.path().join(NAME))?;
-    plan.mounts = vec![bind_mount(&host.path().join(NAME), "/host")];
+    let plan = reading_below(fixture, &host, NAME)?;
     match fixture.runtime().create(&fixture.cx, &plan).await {
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             assert!(error.message().contains(NAME), "{error}");
             assert!(fixture.names().await?.is_empty());
-            Ok(())
         }
         created => {
             created?;
-            reads_below(fixture, NAME).await
+            assert_eq!(fixture.output(&plan).await?, "found\n");
         }
     }
+    Ok(())
 }
 
 async fn reads_below(fixture: &Fixture, name: &str) -> Outcome {
     let host = tempfile::tempdir()?;
+    let plan = reading_below(fixture, &host, name)?;
+    assert_eq!(fixture.output(&plan).await?, "found\n");
+    Ok(())
+}
+
+/// Reads a file that says `found` in a directory of this name.
+fn reading_below(fixture: &Fixture, host: &tempfile::TempDir, name: &str) -> Outcome<Plan> {
     let odd = host.path().join(name);
     std::fs::create_dir(&odd)?;
     std::fs::write(odd.join("file"), "found\n")?;
     let mut plan = fixture.script("cat /host/file");
     plan.mounts = vec![bind_mount(&odd, "/host")];
-    assert_eq!(fixture.output(&plan).await?, "found\n");
-    Ok(())
+    Ok(plan)
 }
 
 async fn a_missing_host_path_is_refused_and_not_made(fixture: &Fixture) -> Outcome {
