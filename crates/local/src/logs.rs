@@ -57,10 +57,18 @@ impl Reader {
 
     /// Reads no more than what is there now: a busy writer does not keep a reader that follows nothing.
     fn end_here(&mut self) -> std::io::Result<()> {
-        let last = numbers(&self.directory)?.last().copied().unwrap_or(0);
+        let last = self.segments()?.last().copied().unwrap_or(0);
         let length = std::fs::metadata(segment(&self.directory, last)).map_or(0, |metadata| metadata.len());
         self.end = Some((last, length));
         Ok(())
+    }
+
+    /// Numbers of the segments; none where the whole log has gone with its instance.
+    fn segments(&self) -> std::io::Result<Vec<u64>> {
+        match numbers(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            all => all,
+        }
     }
 
     /// Reads until some bytes of lines are there; `false`: there is no more now.
@@ -89,7 +97,7 @@ impl Reader {
         let length = file.read(&mut piece)?;
         if length == 0 {
             // A segment that has a successor is written no more, but may have been between the two looks.
-            if numbers(&self.directory)?.last().is_none_or(|last| *last <= number) {
+            if self.segments()?.last().is_none_or(|last| *last <= number) {
                 return Ok(false);
             }
             let length = self.current.as_mut().map_or(Ok(0), |(_, file)| file.read(&mut piece))?;
@@ -105,11 +113,7 @@ impl Reader {
 
     fn advance(&mut self, after: u64) -> std::io::Result<bool> {
         loop {
-            let all = match numbers(&self.directory) {
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-                all => all?,
-            };
-            let Some(next) = all.into_iter().find(|number| *number > after) else { return Ok(false) };
+            let Some(next) = self.segments()?.into_iter().find(|number| *number > after) else { return Ok(false) };
             let file = match File::open(segment(&self.directory, next)) {
                 // It was rotated away just now, or the whole log goes.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,

@@ -366,6 +366,7 @@ pub(crate) fn explain(context: &Context, plan: &Plan) -> Result<Value> {
     let instance = Instance { seccomp, ..instance(context, "<id>", plan, &[], Vec::new()) };
     let command = Command::new(plan, &ImageConfig::default());
     let mut explained = explained(context, "explain", plan, &command, &instance)?;
+    explained["image"] = plan.image.to_string().into();
     explained["about"] = serde_json::json!({ "name": plan.name(), "identity": plan.identity });
     Ok(explained)
 }

@@ -78,7 +78,7 @@ async fn ask(config: &Config, program: &Program) -> Result<(Client, Info)> {
         }
         None => own_service(program)?,
     };
-    let version = first_answer(&client).await?;
+    let version = first_answer(&client, &config.program).await?;
     let client = client.speaking(ABOUT, &version)?;
     let info = client.get(&OpContext::new("connect"), ABOUT, "/info", &[]).await?;
     Ok((client, info))
@@ -100,7 +100,7 @@ fn own_service(program: &Program) -> Result<Client> {
 }
 
 /// The version of podman, once it answers; fails at once where a service of ours ended instead.
-async fn first_answer(client: &Client) -> Result<String> {
+async fn first_answer(client: &Client, program: &Path) -> Result<String> {
     loop {
         let failure = match client.ping(ABOUT).await {
             Ok(version) => return Ok(version),
@@ -110,7 +110,7 @@ async fn first_answer(client: &Client) -> Result<String> {
             None => return Err(failure),
             Some(service) => {
                 if let Some(words) = service.failure() {
-                    let words = format!("podman's service cannot be started: {words}");
+                    let words = format!("the service of `{}` cannot be started: {words}", program.display());
                     return Err(Error::new(ErrorKind::Unavailable, ABOUT.operation, words)
                         .hint("install podman, or name its program in the agent's configuration"));
                 }

@@ -228,12 +228,15 @@ impl Podman {
 
     pub(crate) async fn remove_instance(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {
         let about = About { operation: "remove", subject: instance.as_str() };
-        match self.client.act(cx, about, Method::DELETE, &path(about.subject, ""), &[("v", "true")]).await {
+        match self.client.act(cx, about, Method::DELETE, &path(about.subject, ""), &WITH_VOLUMES).await {
             Err(error) if error.is_not_found() => Ok(()),
             removed => removed.map(drop),
         }
     }
 }
+
+/// A container goes with its anonymous volumes: the API of Podman 4 has the one word, the documents the other.
+const WITH_VOLUMES: [(&str, &str); 2] = [("volumes", "true"), ("v", "true")];
 
 impl Client {
     /// Waits until the main process has ended.

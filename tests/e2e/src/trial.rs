@@ -41,6 +41,29 @@ pub(crate) enum On {
 /// Areas that need what the containerd driver does not have.
 const UNSUPPORTED: [&str; 1] = ["adopt"];
 
+const FIXED: &str = "containerd cannot rename a container or connect it to another network";
+const NO_BUILD: &str = "building images is not implemented for containerd yet";
+const NO_FOREIGN: &str = "containers that others made are not fully described or adopted on containerd yet";
+
+/// Trials that say nothing of containerd, or find what its page lists as missing.
+const NOT_ON_CONTAINERD: [(&str, &str); 12] = [
+    ("changes_of_a_running_service_are_found", FIXED),
+    ("changes_are_reported_as_events", FIXED),
+    ("heals_what_was_changed_by_hand", FIXED),
+    ("the_feed_reports_what_happens_as_it_happens", FIXED),
+    ("pull_policy_always_takes_what_the_tag_means_now", NO_BUILD),
+    ("are_built_and_pushed_once", NO_BUILD),
+    ("missing_images_are_built_as_deploy_builds_them", NO_BUILD),
+    ("gc_takes_only_images_that_hythe_brought_and_nobody_uses", NO_BUILD),
+    ("hints_are_read_from_the_labels_of_other_tools", NO_FOREIGN),
+    ("what_is_wanted_unknown_or_of_others_stays", NO_FOREIGN),
+    ("what_was_left_behind_goes_after_two_looks_and_volumes_only_when_asked", NO_FOREIGN),
+    (
+        "an_image_check_is_used_and_goes_on_after_the_agents_restart",
+        "the database of this trial was once said not to run, and ran: not traced yet",
+    ),
+];
+
 /// Something a user relies on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trial {
@@ -99,6 +122,10 @@ impl Trial {
             On::Ids if !rustix::process::geteuid().is_root() => Some("only root gives users other ids".to_owned()),
             On::Ids if newuidmap().is_none() => Some("no newuidmap (Debian package `uidmap`)".to_owned()),
             On::Both if environment.docker.is_none() => Some(environment.reason("docker")),
+            _ if runtime == "containerd" => {
+                let known = NOT_ON_CONTAINERD.iter().find(|(name, _)| *name == self.name);
+                known.map(|(_, reason)| (*reason).to_owned())
+            }
             _ => None,
         }
     }
