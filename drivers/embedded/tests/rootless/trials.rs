@@ -195,7 +195,7 @@ fn limits_are_refused() {
     let refused = harness.embedded.capability().refusals(&plan);
     let fields: Vec<&str> = refused.iter().map(|refusal| refusal.field.as_str()).collect();
     assert_eq!(fields, ["memory", "pids"]);
-    assert!(refused.iter().all(|refusal| refusal.reason.contains("cgroups")), "{refused:?}");
+    assert!(refused.iter().all(|refusal| refusal.reason.contains("cgroup")), "{refused:?}");
 }
 
 fn others_see_nothing() {
