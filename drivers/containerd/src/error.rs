@@ -28,15 +28,22 @@ pub(crate) fn refused(operation: &'static str, code: u32, words: &str) -> Error 
         14 => ErrorKind::Unavailable,
         _ if words.contains("no space left on device") => ErrorKind::Exhausted,
         _ if words.contains(SYSCTLS) => ErrorKind::Invalid,
+        _ if is_being_made(words) => ErrorKind::Conflict,
         _ => ErrorKind::Internal,
     };
     // 2.x leaves this out.
     let words = words.strip_suffix(": unknown").or_else(|| words.strip_suffix(": not found")).unwrap_or(words);
     let error = Error::new(kind, operation, words);
+    let error = if is_being_made(words) { error.temporary(true) } else { error };
     match words.contains(SYSCTLS) {
         true => error.hint("`sysctl -a` on the host lists the kernel parameters with valid values"),
         false => error,
     }
+}
+
+/// The task's directory is there: the call of an agent that died is still at work on it, or containerd still undoes it.
+fn is_being_made(words: &str) -> bool {
+    words.starts_with("failed to start shim") && words.contains(": file exists")
 }
 
 /// Why a command could not be executed, as a shell would tell it by its code; `None`: it is about something else.
@@ -91,6 +98,8 @@ mod tests {
         let error = refused("start", 2, "failed to create shim task: OCI runtime create failed: unknown");
         assert_eq!(error.kind(), ErrorKind::Internal);
         assert_eq!(error.message(), "failed to create shim task: OCI runtime create failed");
+        let other = refused("start", 2, "failed to start shim: mkdir /run/x/task/hythe/1: file exists: unknown");
+        assert_eq!((other.kind(), other.is_temporary()), (ErrorKind::Conflict, true));
         assert_eq!(refused("inspect", 5, "container \"x\": not found").kind(), ErrorKind::NotFound);
     }
 
