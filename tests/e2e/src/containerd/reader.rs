@@ -13,6 +13,8 @@ use crate::engine::Row;
 
 /// A supervisor may still be on its way out.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Where control groups are mounted.
+const GROUPS: &str = "/sys/fs/cgroup";
 
 /// A task as `ctr tasks ls` shows it.
 #[derive(Debug, Clone)]
@@ -126,5 +128,11 @@ impl Namespace {
             self.ctr(&["images", "rm", "--sync", image]);
         }
         self.ctr(&["namespaces", "rm", &self.name]);
+        // `ctr run` puts its containers below a group of the namespace, in every hierarchy.
+        let hierarchies = Path::new(GROUPS);
+        for hierarchy in names(hierarchies).iter().map(|name| hierarchies.join(name)).chain([hierarchies.to_owned()]) {
+            // Most have none.
+            let _ = fs::remove_dir(hierarchy.join(&self.name));
+        }
     }
 }
