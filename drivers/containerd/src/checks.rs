@@ -1,10 +1,8 @@
 //! What has to hold before an instance is made or started.
 
-use std::fs;
-
+use hythe_local::host_paths;
 use hythe_runtime::layers::kernel_mount;
 use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
-use hythe_spec::{Device, MountSource};
 
 use crate::context::Context;
 use crate::volumes;
@@ -25,23 +23,8 @@ pub(crate) fn check(context: &Context, operation: &'static str, plan: &Plan) -> 
 
 /// What is mounted or granted must be there, at every start: it may have gone since it was made.
 pub(crate) fn check_mounts(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
-    let absent = |path: &str| fs::symlink_metadata(path).is_err();
     for mount in &plan.all_mounts() {
         volumes::check(context, operation, &mount.source)?;
-        if let MountSource::Bind { path, .. } = &mount.source
-            && absent(path)
-        {
-            let message = format!("the host has no `{path}`");
-            return Err(Error::new(ErrorKind::Invalid, operation, message).hint("make it first"));
-        }
     }
-    for device in &plan.devices {
-        if let Device::Path { path, .. } = device
-            && absent(path)
-        {
-            let message = format!("the host has no device `{path}`");
-            return Err(Error::new(ErrorKind::Invalid, operation, message).hint("load the module that makes it"));
-        }
-    }
-    Ok(())
+    host_paths::check(operation, plan)
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hythe_local::host_paths;
 use hythe_local::image_volumes::{self, anonymous};
 use hythe_local::instance_files::write_files;
 use hythe_oci::Stored;
@@ -17,7 +18,7 @@ use hythe_shim::protocol::Request;
 use hythe_shim::{Directory, Filter, Report};
 use hythe_spec::{Seccomp, Signal};
 
-use crate::checks::{check, check_binds, check_command};
+use crate::checks::{check, check_command};
 use crate::client;
 use crate::context::{Context, SharedContext};
 use crate::error::{IoContext, from_shim, of_store};
@@ -207,7 +208,7 @@ pub(crate) fn start(context: &Context, operation: &'static str, record: &Record)
     let _lock = context.instances.lock_instance(operation, &record.id)?;
     let directory = context.instances.directory(&record.id);
     while !is_under_way(operation, &directory)? {
-        check_binds(operation, &record.plan)?;
+        host_paths::check(operation, &record.plan)?;
         match client::shim(&context.shim, "start", &directory, operation)? {
             Report::Done => break,
             // Somebody who died had started one just before.
