@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a trial fails by panicking")]
 
 mod agent;
+mod by_hand;
 mod containerd;
 mod disk;
 mod embedded;

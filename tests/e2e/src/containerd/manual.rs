@@ -7,34 +7,14 @@ use hythe_runtime::identity::OWNER;
 use hythe_runtime::{InstanceId, NetworkSpec, Networks, OpContext, Runtime, VolumeSpec, Volumes};
 
 use super::Namespace;
+use crate::by_hand::{Outcome, done, pairs, sorted};
 use crate::program::Ran;
-
-type Outcome = Result<String, String>;
 
 /// Longest wait for the end of a killed process.
 const KILLED: Duration = Duration::from_secs(10);
 
-fn done(outcome: hythe_runtime::Result<()>) -> Outcome {
-    outcome.map(|()| String::new()).map_err(|error| error.to_string())
-}
-
 fn said(ran: Ran) -> Outcome {
     if ran.code == Some(0) { Ok(ran.out) } else { Err(ran.err) }
-}
-
-/// The words that are no options, and the values of options that are named.
-fn sorted<'a>(words: &[&'a str], with_value: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
-    let (mut plain, mut options) = (Vec::new(), Vec::new());
-    let mut words = words.iter().copied();
-    while let Some(word) = words.next() {
-        match word.split_once('=') {
-            _ if with_value.contains(&word) => options.push((word, words.next().unwrap())),
-            Some((name, value)) if name.starts_with("--") => options.push((name, value)),
-            _ if word.starts_with('-') => {}
-            _ => plain.push(word),
-        }
-    }
-    (plain, options)
 }
 
 impl Namespace {
@@ -146,9 +126,7 @@ impl Namespace {
         let (plain, options) = sorted(&words[1..], &["--label"]);
         match words[0] {
             "create" => {
-                let labels = options.iter().filter(|(name, _)| *name == "--label");
-                let labels = labels.filter_map(|(_, value)| value.split_once('='));
-                let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                let labels = pairs(&options, "--label");
                 let spec = NetworkSpec { name: plain[0].to_owned(), labels, internal: false };
                 let cx = OpContext::new("by hand");
                 done(self.tokio.block_on(Networks::ensure(&self.containerd, &cx, &spec)))

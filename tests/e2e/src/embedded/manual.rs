@@ -11,36 +11,11 @@ use tokio::sync::mpsc;
 
 use super::Root;
 use super::reader::Record;
+use crate::by_hand::{Outcome, done, pairs, sorted};
 use crate::program::{self, Ran};
 
 /// Name of the network that instances of somebody else are in.
 const DEFAULT: &str = "default";
-
-type Outcome = Result<String, String>;
-
-fn done(outcome: hythe_runtime::Result<()>) -> Outcome {
-    outcome.map(|()| String::new()).map_err(|error| error.to_string())
-}
-
-/// The words that are no options, and the values of options that are named.
-fn sorted<'a>(words: &[&'a str], with_value: &[&str]) -> (Vec<&'a str>, Vec<(&'a str, &'a str)>) {
-    let (mut plain, mut options) = (Vec::new(), Vec::new());
-    let mut words = words.iter().copied();
-    while let Some(word) = words.next() {
-        match word.split_once('=') {
-            _ if with_value.contains(&word) => options.push((word, words.next().unwrap())),
-            Some((name, value)) if name.starts_with("--") => options.push((name, value)),
-            _ if word.starts_with('-') => {}
-            _ => plain.push(word),
-        }
-    }
-    (plain, options)
-}
-
-fn pairs(options: &[(&str, &str)], wanted: &str) -> BTreeMap<String, String> {
-    let found = options.iter().filter(|(name, _)| *name == wanted).filter_map(|(_, value)| value.split_once('='));
-    found.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
 
 impl Root {
     /// Does what the words say, and says what a program would print.
