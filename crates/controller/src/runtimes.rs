@@ -75,8 +75,8 @@ pub struct Runtimes {
     taking: Mutex<()>,
 }
 
-/// Longest wait for runtimes that were never tried yet.
-const FIRST_TRY: Duration = Duration::from_secs(10);
+/// Longest wait for runtimes that were never tried yet; on a busy host `podman info` alone may take 10 s.
+const FIRST_TRY: Duration = Duration::from_secs(30);
 /// How long a runtime that was lost keeps its engine from another one that reaches it too.
 const HELD: Duration = Duration::from_secs(60);
 

@@ -25,7 +25,7 @@ pub struct Config {
     pub log_max_size: ByteSize,
     /// Registries (`host[:port]`) spoken to over plain http, or https nobody can verify; loopback ones always are. Default none.
     pub insecure_registries: Vec<String>,
-    /// How long connecting and probing may take; default 10 s.
+    /// How long connecting may take, and a probe at most 10 s of it; default 30 s, since `podman info` asks the package manager.
     pub connect_timeout: Millis,
 }
 
@@ -39,7 +39,7 @@ impl Default for Config {
             allow_privileged: false,
             log_max_size: ByteSize(64 << 20),
             insecure_registries: Vec::new(),
-            connect_timeout: Millis(10_000),
+            connect_timeout: Millis(30_000),
         }
     }
 }

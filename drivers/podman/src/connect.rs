@@ -21,6 +21,8 @@ use crate::service::Service;
 const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
 /// What podman's own program reads.
 const HOST_VARIABLE: &str = "CONTAINER_HOST";
+/// Longest wait for an answer to a probe.
+const PROBE: Duration = Duration::from_secs(10);
 /// Pause between looks at a service that begins.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -179,5 +181,5 @@ pub(crate) async fn answers(podman: &Podman, cx: &OpContext, about: About<'_>) -
         looked.map(|_| version)
     };
     let asked = cx.with_deadline(about.operation, asked);
-    answer_within(podman.config.connect_timeout.duration(), about, asked).await?
+    answer_within(podman.config.connect_timeout.duration().min(PROBE), about, asked).await?
 }

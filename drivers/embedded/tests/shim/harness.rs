@@ -23,10 +23,11 @@ pub(crate) fn busybox() -> PathBuf {
 /// See the module.
 pub(crate) struct Harness {
     pub(crate) root: PathBuf,
-    _directory: TempDir,
     tokio: tokio::runtime::Runtime,
     pub(crate) embedded: Embedded,
     pub(crate) cx: OpContext,
+    /// Removed last: until the runtime's own work has ended, it may still write there.
+    _directory: TempDir,
 }
 
 impl Harness {
