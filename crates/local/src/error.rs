@@ -1,9 +1,10 @@
-//! Errors of the system in the words of the seam.
+//! Errors of the system, the image store and the shim in the words of the seam.
 
 use std::fmt;
 use std::io;
 
 use hythe_runtime::{Error, ErrorKind, Result};
+use hythe_shim::{ShimError, ShimErrorKind};
 
 /// Errors of files and processes, with what was being done.
 pub trait IoContext<T> {
@@ -26,5 +27,36 @@ impl<T, E: Into<io::Error>> IoContext<T> for std::result::Result<T, E> {
             };
             Error::new(kind, operation, format!("cannot {what}: {error}")).source(error)
         })
+    }
+}
+
+/// What a shim says.
+pub fn from_shim(operation: &'static str, fault: &ShimError) -> Error {
+    let kind = match fault.kind {
+        ShimErrorKind::NotFound => ErrorKind::NotFound,
+        ShimErrorKind::Invalid => ErrorKind::Invalid,
+        ShimErrorKind::Conflict => ErrorKind::Conflict,
+        ShimErrorKind::Unsupported => ErrorKind::Unsupported,
+        ShimErrorKind::Unauthorized => ErrorKind::Unauthorized,
+        ShimErrorKind::Exhausted => ErrorKind::Exhausted,
+        ShimErrorKind::Internal => ErrorKind::Internal,
+    };
+    let error = Error::new(kind, operation, fault.message.clone());
+    match (&fault.hint, fault.code) {
+        (Some(hint), _) => error.hint(hint.clone()),
+        (None, Some(_)) => error.hint("check the command and entrypoint against the files of the image"),
+        (None, None) => error,
+    }
+}
+
+/// What the image store says.
+pub fn of_store(operation: &'static str) -> impl Fn(hythe_oci::Error) -> Error {
+    move |error| {
+        let told = Error::new(error.kind().into(), operation, error.to_string());
+        let told = match error.next_step() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        };
+        told.source(error)
     }
 }

@@ -92,7 +92,10 @@ impl Directory {
     }
 
     /// Takes the lock for this process's life; `None`: another has it. One that has recorded its end is waited for.
-    pub(crate) fn lock(&self) -> io::Result<Option<File>> {
+    ///
+    /// # Errors
+    /// The lock cannot be made or taken.
+    pub fn lock(&self) -> io::Result<Option<File>> {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(self.at("lock"))?;
         let lock = |how| match fcntl_lock(file.as_fd(), how) {
             Ok(()) => Ok(true),

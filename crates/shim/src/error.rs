@@ -58,8 +58,11 @@ impl ShimError {
 }
 
 /// Errors of the system, told with what was done.
-pub(crate) trait Doing<T> {
+pub trait Doing<T> {
     /// `what` finishes "cannot".
+    ///
+    /// # Errors
+    /// The same, said so.
     fn doing(self, what: impl fmt::Display) -> Result<T, ShimError>;
 }
 

@@ -64,14 +64,18 @@ fn beside(path: &Path) -> PathBuf {
 
 /// Room on the disk for a document that must be written however full the disk is by then.
 #[derive(Debug)]
-pub(crate) struct Reserve {
+pub struct Reserve {
     file: File,
     path: PathBuf,
     size: usize,
 }
 
 impl Reserve {
-    pub(crate) fn new(path: PathBuf, size: usize) -> io::Result<Self> {
+    /// So many bytes at a path of its own.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn new(path: PathBuf, size: usize) -> io::Result<Self> {
         let mut file = File::create(&path)?;
         file.write_all(&vec![b' '; size])?;
         file.sync_data()?;
@@ -79,7 +83,10 @@ impl Reserve {
     }
 
     /// Writes the document in place of the blanks and renames it to `path`; needs no more room than there is.
-    pub(crate) fn become_json(self, path: &Path, document: &impl Serialize) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn become_json(self, path: &Path, document: &impl Serialize) -> io::Result<()> {
         let mut content = serde_json::to_vec(document)?;
         content.resize(content.len().max(self.size), b' ');
         self.file.write_all_at(&content, 0)?;

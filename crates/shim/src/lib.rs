@@ -55,7 +55,9 @@ pub use apparmor::AppArmor;
 pub use cgroup_setup::missing_device_filter;
 pub use create::Filter;
 pub use directory::Directory;
-pub use error::{ShimError, ShimErrorKind};
+pub use error::{Doing, ShimError, ShimErrorKind};
 pub use mapping::Mapping;
-pub use supervisor::{Network, NoNetwork, Report, run};
+pub use supervisor::{
+    Client, Network, NoNetwork, Report, Role, block_signals, own_network, report_and_close, run, supervise,
+};
 pub use users::{Ids, resolve as resolve_user};

@@ -13,7 +13,7 @@ use crate::record::LogBounds;
 
 /// Writes the log of one instance.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub struct Writer {
     directory: PathBuf,
     bounds: LogBounds,
     number: u64,
@@ -22,12 +22,15 @@ pub(crate) struct Writer {
     last: Timestamp,
     buffer: Vec<u8>,
     /// Bytes of output that could not be written.
-    pub(crate) lost: u64,
+    pub lost: u64,
 }
 
 impl Writer {
     /// Goes on where an earlier run ended.
-    pub(crate) fn open(directory: &Path, bounds: LogBounds) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn open(directory: &Path, bounds: LogBounds) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let number = crate::journal::numbers(directory)?.last().copied().unwrap_or(1);
         let file = File::options().create(true).append(true).open(crate::journal::segment(directory, number))?;
@@ -37,7 +40,7 @@ impl Writer {
     }
 
     /// Writes a piece of output; what cannot be written is lost and counted.
-    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
+    pub fn write(&mut self, stream: Stream, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }

@@ -130,6 +130,9 @@ pub struct State {
     pub cgroups: Vec<PathBuf>,
     /// What the [`crate::Network`] says of it.
     pub network: Value,
+    /// It is paused, where its cgroups do not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// How far an instance is.
@@ -158,10 +161,30 @@ pub struct ExitStatus {
     pub oom: bool,
     /// Why it could not be started, or how it was lost.
     pub error: Option<String>,
+    /// What ended it where that was neither its own exit nor a signal to its main process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+}
+
+/// How a virtual machine ends without an exit of its main process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lost {
+    /// The kernel of the guest panicked.
+    GuestPanic,
+    /// The guest was reset.
+    GuestReset,
+    /// The guest powered off and reported no exit.
+    GuestShutdown,
+    /// What emulates it was ended from outside.
+    EngineKilled,
+    /// What emulates it ended by itself.
+    EngineDied,
 }
 
 impl State {
-    pub(crate) fn starting() -> Self {
+    /// Of one that a supervisor begins to start.
+    pub fn starting() -> Self {
         Self {
             phase: Phase::Starting,
             boot: boot(),
@@ -171,6 +194,7 @@ impl State {
             exit: None,
             cgroups: Vec::new(),
             network: Value::Null,
+            paused: false,
         }
     }
 }

@@ -25,10 +25,10 @@ use crate::driver::Embedded;
 use crate::error::{IoContext, from_shim, of_store};
 use crate::idmap::{self, FileOwners};
 use crate::instances::Instances;
-use crate::program::Program;
 use crate::translate::HostFacts;
 use crate::userns_exec::{self, Change};
 use crate::{Config, NetworkBy};
+use hythe_local::program::Program;
 
 const OPERATION: &str = "connect";
 

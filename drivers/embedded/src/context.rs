@@ -12,8 +12,8 @@ use hythe_shim::rootless_net;
 
 use crate::error::IoContext;
 use crate::instances::{Instances, Record};
-use crate::program::Program;
 use crate::translate::HostFacts;
+use hythe_local::program::Program;
 
 /// Everything of one embedded runtime.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The seam, for the embedded runtime.
 
 use async_trait::async_trait;
+use hythe_local::supervised;
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
     Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
@@ -69,13 +70,13 @@ impl Runtime for Embedded {
 
     async fn stop(&self, cx: &OpContext, instance: &InstanceRef, how: &Stop) -> Result<()> {
         let (context, instance, how) = (self.context.clone(), instance.clone(), *how);
-        cx.run_detached("stop", async move { lifecycle::stop(&context, "stop", &instance, how).await }).await
+        cx.run_detached("stop", async move { supervised::stop(&context, "stop", &instance, how).await }).await
     }
 
     async fn signal(&self, cx: &OpContext, instance: &InstanceRef, signal: Signal) -> Result<()> {
         check_signal("signal", signal)?;
         let (context, instance) = (self.context.clone(), instance.clone());
-        cx.run_detached("signal", async move { lifecycle::signal(&context, "signal", &instance, signal).await }).await
+        cx.run_detached("signal", async move { supervised::signal(&context, "signal", &instance, signal).await }).await
     }
 
     async fn remove(&self, cx: &OpContext, instance: &InstanceRef) -> Result<()> {

@@ -16,15 +16,12 @@ mod driver;
 mod error;
 mod exec;
 mod idmap;
-mod image_load;
 mod images;
-mod instances;
 mod lifecycle;
 mod logs;
 mod name_servers;
 mod networks;
 mod observe;
-mod program;
 mod shim;
 mod snapshots;
 mod stats;
@@ -33,6 +30,9 @@ mod translate;
 mod userns_exec;
 mod volumes;
 mod watch;
+
+// Its records on disk are those of every runtime with a supervisor of ours.
+use hythe_local::instances;
 
 pub use config::{Config, NetworkBy};
 pub use connect::connect;

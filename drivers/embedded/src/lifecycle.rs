@@ -2,35 +2,38 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hythe_local::host_paths;
 use hythe_local::image_volumes::{self, anonymous};
 use hythe_local::instance_files::write_files;
+use hythe_local::supervised::{Supervised, is_under_way, until_let_go};
 use hythe_oci::Stored;
 use hythe_oci_spec::{Command, Paths, seccomp};
-use hythe_runtime::context::run_blocking;
 use hythe_runtime::identity::name_in_use;
-use hythe_runtime::{Error, ErrorKind, ImageConfig, InstanceRef, Plan, PlanNetwork, Result, State, Stop};
+use hythe_runtime::{Error, ErrorKind, ImageConfig, Plan, PlanNetwork, Result, State};
 use hythe_shim::files::replace_json;
 use hythe_shim::journal::Kind;
-use hythe_shim::protocol::Request;
 use hythe_shim::{Directory, Filter, Report};
-use hythe_spec::{Seccomp, Signal};
+use hythe_spec::Seccomp;
 
 use crate::checks::{check, check_command};
 use crate::client;
-use crate::context::{Context, SharedContext};
+use crate::context::Context;
 use crate::error::{IoContext, from_shim, of_store};
 use crate::instances::{Record, fresh_id, is_plain};
 use crate::name_servers::{name_servers, reachable};
 use crate::translate::{self, Instance, config_of};
 use crate::userns_exec::Change;
 
-/// Longest wait for a killed process to be gone.
-const KILLED: Duration = Duration::from_secs(10);
-/// Time between two looks for a supervisor: the kernel tells of a dropped lock only who waits to take it, and taking it would lie to others.
-const LOOK: Duration = Duration::from_millis(1);
+impl Supervised for Context {
+    fn instances(&self) -> &crate::instances::Instances {
+        &self.instances
+    }
+
+    fn state(&self, operation: &'static str, record: &Record) -> Result<State> {
+        Ok(crate::observe::state(self, operation, record)?.state)
+    }
+}
 
 /// What becomes of the paths that an image declares as volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,108 +222,6 @@ pub(crate) fn start(context: &Context, operation: &'static str, record: &Record)
     Ok(())
 }
 
-/// Whether a supervisor runs the instance. One that is still starting it, for a caller who died meanwhile, is waited for, and so is one that is leaving.
-fn is_under_way(operation: &'static str, directory: &Directory) -> Result<bool> {
-    while directory.shim().context(operation, "look for the supervisor")?.is_some() {
-        let recorded: Option<hythe_shim::record::State> = hythe_shim::files::read_json(&directory.state()).ok();
-        if recorded.is_some_and(|recorded| recorded.phase == hythe_shim::record::Phase::Running) {
-            return Ok(true);
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(false)
-}
-
-/// Signal, grace, KILL.
-pub(crate) async fn stop(
-    context: &SharedContext,
-    operation: &'static str,
-    instance: &InstanceRef,
-    how: Stop,
-) -> Result<()> {
-    let (record, state) = {
-        let (context, instance) = (context.clone(), instance.clone());
-        run_blocking(operation, move || {
-            let record = context.instances.own(operation, &instance)?;
-            // Whoever starts it is waited for, also where only the supervisor is left of that.
-            let lock = context.instances.lock_instance(operation, &record.id)?;
-            is_under_way(operation, &context.instances.directory(&record.id))?;
-            drop(lock);
-            let state = crate::observe::state(&context, operation, &record)?;
-            Ok((record, state.state))
-        })
-        .await?
-    };
-    if !matches!(state, State::Running | State::Paused) {
-        return Ok(());
-    }
-    let directory = context.instances.directory(&record.id);
-    let signal = how.signal.or(record.stop_signal).unwrap_or(Signal::TERM);
-    let polite = end_by(operation, &directory, signal, state == State::Paused, how.grace).await?;
-    if !polite && !end_by(operation, &directory, Signal::KILL, state == State::Paused, KILLED).await? {
-        let message = format!("`{}` is killed and does not end", record.name);
-        return Err(Error::new(ErrorKind::Timeout, operation, message));
-    }
-    let context = context.clone();
-    // A supervisor that died meanwhile is settled here.
-    run_blocking(operation, move || crate::observe::state(&context, operation, &record).map(drop)).await
-}
-
-/// Whether it ended within the time.
-async fn end_by(
-    operation: &'static str,
-    directory: &Directory,
-    signal: Signal,
-    paused: bool,
-    grace: Duration,
-) -> Result<bool> {
-    use client::Asked;
-    let waiting = match client::ask(operation, directory, &Request::Wait, &[]).await? {
-        Ok(Asked::Done(stream, _)) => stream,
-        Ok(Asked::Gone) => return Ok(true),
-        Err(fault) => return Err(from_shim(operation, &fault)),
-    };
-    let mut waiting = waiting;
-    if !client::tell(operation, directory, &Request::Kill { signal: i32::from(signal.0), told: false }).await? {
-        return Ok(true);
-    }
-    if paused {
-        client::tell(operation, directory, &Request::Freeze(false)).await?;
-    }
-    // It ends with a word or without: either way the shim has let go.
-    Ok(tokio::time::timeout(grace, client::end(&mut waiting)).await.is_ok())
-}
-
-/// Sends a signal to the main process. What is paused dies of KILL only once it goes on.
-pub(crate) async fn signal(
-    context: &SharedContext,
-    operation: &'static str,
-    instance: &InstanceRef,
-    signal: Signal,
-) -> Result<()> {
-    let (record, state) = {
-        let (context, instance) = (context.clone(), instance.clone());
-        run_blocking(operation, move || {
-            let record = context.instances.own(operation, &instance)?;
-            let state = crate::observe::state(&context, operation, &record)?;
-            Ok((record, state.state))
-        })
-        .await?
-    };
-    let directory = context.instances.directory(&record.id);
-    let runs = matches!(state, State::Running | State::Paused);
-    let kill = Request::Kill { signal: i32::from(signal.0), told: true };
-    if !runs || !client::tell(operation, &directory, &kill).await? {
-        let words = format!("`{}` is not running", record.name);
-        return Err(Error::new(ErrorKind::Conflict, operation, words));
-    }
-    if signal == Signal::KILL && state == State::Paused {
-        // One that has gone meanwhile needs it no more.
-        client::tell(operation, &directory, &Request::Freeze(false)).await?;
-    }
-    Ok(())
-}
-
 /// Removes an instance that does not run.
 pub(crate) fn remove(context: &Context, operation: &'static str, record: &Record) -> Result<()> {
     let instance_lock = match context.instances.lock_instance(operation, &record.id) {
@@ -333,7 +234,7 @@ pub(crate) fn remove(context: &Context, operation: &'static str, record: &Record
         let message = format!("`{}` is running", record.name);
         return Err(Error::new(ErrorKind::Conflict, operation, message).hint("stop it first"));
     }
-    until_let_go(context, operation, record)?;
+    until_let_go(operation, &record.name, &context.instances.directory(&record.id))?;
     // What a killed supervisor could not give back.
     if let (PlanNetwork::Networks { .. }, Some(_)) = (&record.plan.network, &context.networks) {
         context.change_networks(operation, Change::Detach(record.id.clone()))?;
@@ -349,20 +250,6 @@ pub(crate) fn remove(context: &Context, operation: &'static str, record: &Record
     drop(instance_lock);
     context.event(record, Kind::Removed);
     context.discard(operation, &trash, format_args!("remove the files of `{}`", record.name))
-}
-
-/// A supervisor that has recorded the end still tells it; what comes after must be told after.
-fn until_let_go(context: &Context, operation: &'static str, record: &Record) -> Result<()> {
-    let directory = context.instances.directory(&record.id);
-    let began = std::time::Instant::now();
-    while directory.shim().context(operation, "look for the supervisor")?.is_some() {
-        if began.elapsed() > KILLED {
-            let message = format!("the supervisor of `{}` does not release its lock", record.name);
-            return Err(Error::new(ErrorKind::Timeout, operation, message));
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
 }
 
 /// The native form of a plan, for an image nobody has looked at.

@@ -24,11 +24,11 @@ use crate::client::{self, Asked};
 use crate::context::{Context, SharedContext};
 use crate::driver::Embedded;
 use crate::error::{IoContext, from_shim, of_store};
-use crate::images::sweep;
 use crate::instances::{Lock, Record};
 use crate::observe;
 use crate::translate::config_of;
 use crate::userns_exec::Commit;
+use hythe_local::stored_images::sweep;
 
 const COMMIT: &str = "snapshot-commit";
 
@@ -78,7 +78,7 @@ impl Snapshots for Embedded {
             let words = || Error::new(ErrorKind::Conflict, OPERATION, format!("`{name}` is no snapshot"));
             told(stored, &name).map(drop).ok_or_else(words)
         };
-        self.remove_image(cx, OPERATION, image, check).await
+        self.stored().remove_where(cx, OPERATION, image, check).await
     }
 }
 
@@ -132,7 +132,7 @@ async fn commit(context: &SharedContext, instance: InstanceRef, request: Snapsho
         if outcome.is_err() {
             // What is half there needs no keeping; what cannot be removed now goes with the next image.
             let _lock = context.instances.lock(COMMIT)?;
-            let _swept = sweep(&context, COMMIT, &context.instances.all(COMMIT)?, None);
+            let _swept = sweep(&context.store, COMMIT, &context.instances.all(COMMIT)?, None);
         }
         drop(lock);
         let stored = outcome?;

@@ -90,7 +90,7 @@ impl Embedded {
         };
         let whole = InstanceRef::id(record.id.clone());
         let how = hythe_runtime::Stop { signal: Some(Signal::KILL), grace: std::time::Duration::from_secs(10) };
-        lifecycle::stop(&self.context, OPERATION, &whole, how).await?;
+        hythe_local::supervised::stop(&self.context, OPERATION, &whole, how).await?;
         let context = self.context.clone();
         run_blocking(OPERATION, move || lifecycle::remove(&context, OPERATION, &record)).await
     }

@@ -18,7 +18,7 @@ const WAITS: usize = 8 << 20;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     /// Has not asked yet.
     New,
     /// Gets output; may write to stdin.
@@ -34,12 +34,15 @@ pub(crate) enum Role {
     Freezing,
 }
 
+/// One connection.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) id: u64,
-    pub(crate) role: Role,
+pub struct Client {
+    /// Number among the connections of a run.
+    pub id: u64,
+    /// What it is for.
+    pub role: Role,
     /// Nothing more is said to it.
-    pub(crate) done: bool,
+    pub done: bool,
     socket: UnixStream,
     buffer: Vec<u8>,
     /// Descriptors that came.
@@ -49,7 +52,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, socket: UnixStream) -> io::Result<Self> {
+    /// Of an accepted socket.
+    ///
+    /// # Errors
+    /// The socket is of no use.
+    pub fn new(id: u64, socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             id,
@@ -63,20 +70,28 @@ impl Client {
         })
     }
 
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+    /// What to wait for.
+    pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
+    /// Bytes that it has not read yet.
+    pub fn behind(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether it has not read everything.
+    pub fn is_behind(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    /// Nothing more comes, and it has read everything.
+    pub fn is_over(&self) -> bool {
         self.done && self.waiting.is_empty()
     }
 
     /// Reads what came; `false`: it has gone.
-    pub(crate) fn read(&mut self) -> bool {
+    pub fn read(&mut self) -> bool {
         let mut bytes = [0; 16 << 10];
         if self.role != Role::New {
             return match self.socket.read(&mut bytes) {
@@ -107,7 +122,7 @@ impl Client {
     }
 
     /// The next frame that has come whole; one that is too long ends the connection.
-    pub(crate) fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         match protocol::take(&mut self.buffer) {
             Ok(frame) => frame,
             Err(protocol::TooLong) => {
@@ -118,7 +133,7 @@ impl Client {
     }
 
     /// Sends a frame, now or when there is room.
-    pub(crate) fn send(&mut self, frame: &[u8]) {
+    pub fn send(&mut self, frame: &[u8]) {
         if self.done {
             return;
         }
@@ -136,7 +151,8 @@ impl Client {
         self.send(frame);
     }
 
-    pub(crate) fn flush(&mut self) {
+    /// Sends what waits, as far as there is room.
+    pub fn flush(&mut self) {
         while !self.waiting.is_empty() {
             match self.write() {
                 Ok(length) => {
@@ -154,7 +170,7 @@ impl Client {
     }
 
     /// Sends what waits, however long the other side takes within reason, and is done with it.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         let patience = std::time::Duration::from_secs(5);
         if self.is_behind() && self.socket.set_nonblocking(false).is_ok() {
             let _ = self.socket.set_write_timeout(Some(patience));

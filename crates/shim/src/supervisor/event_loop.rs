@@ -253,7 +253,11 @@ impl<'a, P: Payload> Shim<'a, P> {
     }
 }
 
-fn block_signals() -> Result<SignalFd, ShimError> {
+/// Blocks what a supervisor does not die of; the ends of its children come through the descriptor.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn block_signals() -> Result<SignalFd, ShimError> {
     // What is not for the container's end comes from a terminal or a session that is none of ours.
     let mut blocked = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {

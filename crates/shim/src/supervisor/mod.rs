@@ -27,7 +27,10 @@ use nix::unistd::{ForkResult, fork, setsid};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use attach::{Client, Role};
+pub use event_loop::block_signals;
 pub(crate) use output::set_size;
+pub use prepare::own_network;
 
 use crate::directory::Directory;
 use crate::error::{ShimError, ShimErrorKind};
@@ -108,17 +111,23 @@ pub enum Report {
 }
 
 /// The whole life of a shim for `directory`: `start` or `recover`; `task` for one whose container is a task of
-/// containerd, `resume` for one that takes the place of a killed one there. Ends in a process of its own; the one called returns at once.
+/// containerd, `resume` for one that takes the place of a killed one there. See [`supervise`].
+pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
+    supervise(directory, |directory| begin(verb, directory, network))
+}
+
+/// Runs the life of a supervisor in a process of its own, which has the instance's lock; the one called returns at once. What
+/// the life gives is reported to the starter, unless it has reported itself ([`report_and_close`]).
 ///
 /// Must be called by a process with one thread, which does nothing else.
-pub fn run(verb: &str, directory: &Path, network: &mut dyn Network) -> i32 {
+pub fn supervise(directory: &Path, life: impl FnOnce(&Directory) -> Result<Option<Report>, ShimError>) -> i32 {
     let directory = Directory::new(directory);
     // SAFETY: the process has one thread, so nothing is left locked in the child.
     #[expect(unsafe_code, reason = "to outlive its starter and to leave it no child to reap, it must be a grandchild")]
     match unsafe { fork() } {
         Ok(ForkResult::Parent { .. }) => 0,
         Ok(ForkResult::Child) => {
-            let report = match begin(verb, &directory, network) {
+            let report = match locked(&directory, life) {
                 Ok(report) => report,
                 Err(fault) => Some(Report::Failed(fault)),
             };
@@ -142,22 +151,30 @@ fn tell(report: &impl Serialize) {
 }
 
 /// Tells, and lets go of the pipe it was told on.
-pub(crate) fn report_and_close(report: &impl Serialize) {
+pub fn report_and_close(report: &impl Serialize) {
     tell(report);
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
 }
 
-fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, ShimError> {
+fn locked(
+    directory: &Directory,
+    life: impl FnOnce(&Directory) -> Result<Option<Report>, ShimError>,
+) -> Result<Option<Report>, ShimError> {
     use crate::error::Doing as _;
     setsid().doing("make a session")?;
     // It may have been started as `/proc/self/exe`, and would be called so.
     nix::sys::prctl::set_name(NAME).doing("take a name")?;
     std::env::set_current_dir("/").doing("go to `/`")?;
-    // What is made for the container is for its users too, and its processes begin with this.
+    // What is made for the workload is for its users too, and its processes begin with this.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Some(_lock) = directory.lock().doing("lock the instance")? else { return Ok(Some(Report::Locked)) };
+    life(directory)
+}
+
+fn begin(verb: &str, directory: &Directory, network: &mut dyn Network) -> Result<Option<Report>, ShimError> {
+    use crate::error::Doing as _;
     let config: Config = read_json(&directory.config()).doing("read the instance")?;
     let state: Option<State> = read_json(&directory.state()).ok();
     let unfinished = state.filter(|state| matches!(state.phase, Phase::Starting | Phase::Running));

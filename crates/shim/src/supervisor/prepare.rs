@@ -148,7 +148,10 @@ pub(crate) fn process(
 }
 
 /// A new network namespace, while this process stays in its own; it lives as long as somebody has it.
-pub(super) fn own_network() -> Result<OwnedFd, ShimError> {
+///
+/// # Errors
+/// This user may not make one.
+pub fn own_network() -> Result<OwnedFd, ShimError> {
     let open = || File::open("/proc/self/ns/net").doing("open a network namespace");
     let outside = open()?;
     unshare(CloneFlags::CLONE_NEWNET).doing("make a network namespace")?;

@@ -54,7 +54,7 @@ pub(crate) fn recover(
     state.phase = if was_started { Phase::Stopped } else { Phase::Failed };
     state.pid = None;
     state.finished = Some(hythe_host::now());
-    let end = ExitStatus { code: 137, signal: Some(9), oom: false, error: Some(error.to_owned()) };
+    let end = ExitStatus { code: 137, signal: Some(9), error: Some(error.to_owned()), ..ExitStatus::default() };
     state.exit = Some(end.clone());
     replace_json(&directory.state(), &state, true).doing("record its end")?;
     if was_started {

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shim", &["host"]),
     // `shim` for the link and the subnet by which an unprivileged user's packets leave.
     ("network", &["host", "runtime", "shim", "spec"]),
-    ("local", &["network", "oci-spec", "runtime", "shim", "spec"]),
+    ("local", &["network", "oci", "oci-spec", "runtime", "shim", "spec"]),
     ("api", &["spec"]),
     ("client", &["api", "spec"]),
     ("controller", &["runtime", "store", "spec"]),

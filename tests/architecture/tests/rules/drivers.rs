@@ -73,9 +73,7 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
         &[
             ("checks", "no engine checks a plan"),
             ("idmap", "files of subordinate ids"),
-            ("instances", "its own records on disk"),
             ("name_servers", "no engine names the servers of instances"),
-            ("program", "which program is the shim"),
             ("shim", "this program as a shim"),
             ("testing", "no command line to act past the seam"),
             ("userns_exec", "tasks in a user namespace"),

@@ -5,7 +5,7 @@ use hythe_runtime::{Image, ImageConfig, ImageHealth};
 use hythe_spec::ImageRef;
 
 /// What an image says of its process.
-pub(crate) fn config_of(image: &Stored) -> ImageConfig {
+pub fn config_of(image: &Stored) -> ImageConfig {
     let Some(config) = image.config.config() else { return ImageConfig::default() };
     let env = config.env().iter().flatten().filter_map(|line| line.split_once('='));
     ImageConfig {
@@ -21,7 +21,7 @@ pub(crate) fn config_of(image: &Stored) -> ImageConfig {
 }
 
 /// The image, without its settings in a list.
-pub(crate) fn image_of(stored: &Stored, with_config: bool) -> Image {
+pub fn image_of(stored: &Stored, with_config: bool) -> Image {
     let references = stored.names.iter().filter_map(|name| name.parse::<ImageRef>().ok());
     let mut digests: Vec<String> = references
         .map(|name| format!("{}@{}", name.repository(), stored.index.as_ref().unwrap_or(&stored.digest)))

@@ -24,42 +24,52 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::error::IoContext;
+use crate::IoContext;
 
 /// What an instance was made as.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) created: Timestamp,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) plan: Plan,
-    pub(crate) image_id: String,
-    pub(crate) manifest: String,
+pub struct Record {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// All labels: the image's, and over them those that it was made with.
+    pub labels: BTreeMap<String, String>,
+    /// What it was made for.
+    pub plan: Plan,
+    /// Id of its image.
+    pub image_id: String,
+    /// Digest of the image's manifest.
+    pub manifest: String,
     /// What its layers are kept by.
-    pub(crate) chains: Vec<String>,
-    pub(crate) command: Command,
-    pub(crate) stop_signal: Option<Signal>,
+    pub chains: Vec<String>,
+    /// Its main process.
+    pub command: Command,
+    /// Signal that asks it to stop, where plan or image say.
+    pub stop_signal: Option<Signal>,
     /// Where the image declares volumes and the plan mounts nothing; each has a directory of the instance (see
-    /// [`hythe_local::image_volumes::anonymous`]).
+    /// [`crate::image_volumes::anonymous`]).
     #[serde(default)]
-    pub(crate) volumes: Vec<String>,
+    pub volumes: Vec<String>,
 }
 
 impl Record {
-    pub(crate) fn identity(&self) -> Option<Identity> {
+    /// Our labels, read.
+    pub fn identity(&self) -> Option<Identity> {
         Identity::from_labels(&self.labels)
     }
 
     /// Reported with every event of it.
-    pub(crate) fn metadata(&self) -> serde_json::Value {
+    pub fn metadata(&self) -> serde_json::Value {
         serde_json::json!({ "name": self.name, "identity": self.identity() })
     }
 }
 
 /// The directories below one root.
 #[derive(Debug, Clone)]
-pub(crate) struct Instances {
+pub struct Instances {
     root: PathBuf,
 }
 
@@ -67,13 +77,13 @@ const RECORD: &str = "instance.json";
 
 /// Held while something changes; dropped at the end of the change, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock {
+pub struct Lock {
     _file: File,
 }
 
 impl Instances {
     /// Makes the directories and sweeps what was never whole or is not wanted any more.
-    pub(crate) fn open(root: &Path, userns_fs: Option<&dyn UsernsFs>) -> Result<Self> {
+    pub fn open(root: &Path, userns_fs: Option<&dyn UsernsFs>) -> Result<Self> {
         let instances = Self { root: root.to_owned() };
         for name in ["instances", "names", "making", "trash", "journal"] {
             let path = root.join(name);
@@ -91,31 +101,33 @@ impl Instances {
     }
 
     /// Whether the directories are there at all: what is not found in none is not known to be absent.
-    pub(crate) fn reachable(&self, operation: &'static str) -> Result<()> {
+    pub fn reachable(&self, operation: &'static str) -> Result<()> {
         let path = self.root.join("instances");
         fs::metadata(&path).map(drop).context(operation, format_args!("find `{}`", path.display()))
     }
 
-    pub(crate) fn journal(&self) -> PathBuf {
+    /// Directory of the journal.
+    pub fn journal(&self) -> PathBuf {
         self.root.join("journal")
     }
 
     /// One at a time over all processes: making and removing.
-    pub(crate) fn lock(&self, operation: &'static str) -> Result<Lock> {
+    pub fn lock(&self, operation: &'static str) -> Result<Lock> {
         locked(&self.root.join("lock")).context(operation, "lock the instances")
     }
 
     /// One at a time over all processes: giving a snapshot its name.
-    pub(crate) fn lock_snapshots(&self, operation: &'static str) -> Result<Lock> {
+    pub fn lock_snapshots(&self, operation: &'static str) -> Result<Lock> {
         locked(&self.root.join("snapshots.lock")).context(operation, "lock the snapshots")
     }
 
-    pub(crate) fn directory(&self, id: &str) -> Directory {
+    /// Directory of an instance.
+    pub fn directory(&self, id: &str) -> Directory {
         Directory::new(self.root.join("instances").join(id))
     }
 
     /// One at a time for one instance: starting, settling, removing. Gone meanwhile: `NotFound`.
-    pub(crate) fn lock_instance(&self, operation: &'static str, id: &str) -> Result<Lock> {
+    pub fn lock_instance(&self, operation: &'static str, id: &str) -> Result<Lock> {
         let directory = self.directory(id);
         match locked(&directory.at("turn")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(absent(operation, id)),
@@ -124,7 +136,7 @@ impl Instances {
     }
 
     /// By id, or by name through the link that names it.
-    pub(crate) fn find(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
+    pub fn find(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
         let text = instance.as_str();
         self.reachable(operation)?;
         if !is_plain(text) {
@@ -141,14 +153,14 @@ impl Instances {
     }
 
     /// As [`Self::find`], for what changes it: what is not ours only by its id.
-    pub(crate) fn own(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
+    pub fn own(&self, operation: &'static str, instance: &InstanceRef) -> Result<Record> {
         let record = self.find(operation, instance)?;
         ensure_owned(operation, instance, &record.labels)?;
         Ok(record)
     }
 
     /// `None`: there is no such instance.
-    pub(crate) fn read(&self, operation: &'static str, id: &str) -> Result<Option<Record>> {
+    pub fn read(&self, operation: &'static str, id: &str) -> Result<Option<Record>> {
         match read_json(&self.directory(id).at(RECORD)) {
             Ok(record) => Ok(Some(record)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -157,7 +169,7 @@ impl Instances {
     }
 
     /// All, in no order. One that vanishes meanwhile is left out.
-    pub(crate) fn all(&self, operation: &'static str) -> Result<Vec<Record>> {
+    pub fn all(&self, operation: &'static str) -> Result<Vec<Record>> {
         let entries = fs::read_dir(self.root.join("instances")).context(operation, "list the instances")?;
         let mut records = Vec::new();
         for entry in entries.flatten() {
@@ -167,7 +179,7 @@ impl Instances {
     }
 
     /// Who has a name; a link that leads nowhere is nobody's.
-    pub(crate) fn owner_of_name(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
+    pub fn owner_of_name(&self, operation: &'static str, name: &str) -> Result<Option<Record>> {
         self.reachable(operation)?;
         match fs::read_link(self.root.join("names").join(name)) {
             Ok(target) => self.read(operation, &target.to_string_lossy()),
@@ -177,7 +189,7 @@ impl Instances {
     }
 
     /// A directory that will become an instance; whoever connects meanwhile leaves it alone for as long as the second value lives.
-    pub(crate) fn making(&self, operation: &'static str, id: &str) -> Result<(Directory, File)> {
+    pub fn making(&self, operation: &'static str, id: &str) -> Result<(Directory, File)> {
         let path = self.root.join("making").join(id);
         let what = || format!("make `{}`", path.display());
         let _lock = self.lock(operation)?;
@@ -188,13 +200,7 @@ impl Instances {
     }
 
     /// Makes it an instance under its name. Needs the lock, and the name free.
-    pub(crate) fn publish(
-        &self,
-        operation: &'static str,
-        made: &Directory,
-        record: &Record,
-        _lock: &Lock,
-    ) -> Result<()> {
+    pub fn publish(&self, operation: &'static str, made: &Directory, record: &Record, _lock: &Lock) -> Result<()> {
         let what = || format!("make `{}`", record.name);
         replace_json(&made.at(RECORD), record, true).context(operation, what())?;
         let link = self.root.join("names").join(&record.name);
@@ -209,7 +215,7 @@ impl Instances {
     }
 
     /// Writes down its changed networks, for now and for its next start. Needs its lock.
-    pub(crate) fn rewrite(&self, operation: &'static str, record: &Record) -> Result<()> {
+    pub fn rewrite(&self, operation: &'static str, record: &Record) -> Result<()> {
         let directory = self.directory(&record.id);
         let what = || format!("write the networks of `{}`", record.name);
         let mut config: serde_json::Value = read_json(&directory.config()).context(operation, what())?;
@@ -221,13 +227,7 @@ impl Instances {
     }
 
     /// Gives it another name. Needs the lock, and the name free.
-    pub(crate) fn rename(
-        &self,
-        operation: &'static str,
-        mut record: Record,
-        name: &str,
-        _lock: &Lock,
-    ) -> Result<Record> {
+    pub fn rename(&self, operation: &'static str, mut record: Record, name: &str, _lock: &Lock) -> Result<Record> {
         let what = || format!("rename `{}`", record.name);
         let names = self.root.join("names");
         // A link that leads nowhere is nobody's name.
@@ -241,7 +241,7 @@ impl Instances {
     }
 
     /// Takes an instance away. Needs the lock.
-    pub(crate) fn discard(&self, operation: &'static str, record: &Record, _lock: &Lock) -> Result<PathBuf> {
+    pub fn discard(&self, operation: &'static str, record: &Record, _lock: &Lock) -> Result<PathBuf> {
         let trash = self.root.join("trash").join(&record.id);
         let what = || format!("remove `{}`", record.name);
         fs::rename(self.directory(&record.id).path(), &trash).context(operation, what())?;
@@ -253,7 +253,11 @@ impl Instances {
     }
 }
 
-pub(crate) fn locked(path: &Path) -> io::Result<Lock> {
+/// Takes the lock of a file, however long that takes.
+///
+/// # Errors
+/// The file cannot be made or locked.
+pub fn locked(path: &Path) -> io::Result<Lock> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     loop {
         match flock(&file, FlockOperation::LockExclusive) {
@@ -270,7 +274,7 @@ fn is_being_made(path: &Path) -> bool {
 }
 
 /// One component of a path that leads nowhere else.
-pub(crate) fn is_plain(text: &str) -> bool {
+pub fn is_plain(text: &str) -> bool {
     !text.is_empty() && !text.contains(['/', '\0']) && text != "." && text != ".." && text.len() < 256
 }
 
@@ -279,7 +283,7 @@ fn absent(operation: &'static str, id: &str) -> Error {
 }
 
 /// A fresh id.
-pub(crate) fn fresh_id(operation: &'static str) -> Result<String> {
+pub fn fresh_id(operation: &'static str) -> Result<String> {
     let random = fs::read_to_string("/proc/sys/kernel/random/uuid").context(operation, "get a random id")?;
     Ok(random.trim().replace('-', ""))
 }

@@ -6,17 +6,16 @@ use hythe_runtime::context::run_blocking;
 use hythe_runtime::{Error, ErrorKind, Image, OpContext, Result};
 use hythe_spec::ImageRef;
 
-use crate::driver::Embedded;
-use crate::error::of_store;
-use crate::translate::image_of;
+use crate::image::image_of;
+use crate::of_store;
+use crate::stored_images::StoredImages;
 
-impl Embedded {
-    pub(crate) async fn load_archive(
-        &self,
-        cx: &OpContext,
-        archive: &Path,
-        name: Option<&ImageRef>,
-    ) -> Result<Vec<Image>> {
+impl StoredImages<'_> {
+    /// As `Images::load`.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn load(&self, cx: &OpContext, archive: &Path, name: Option<&ImageRef>) -> Result<Vec<Image>> {
         if let Err(error) = std::fs::File::open(archive) {
             let message = format!("cannot read `{}`: {error}", archive.display());
             return Err(Error::new(ErrorKind::Invalid, "load", message).source(error));
@@ -26,7 +25,7 @@ impl Embedded {
             let check = run_blocking("load", move || hythe_oci::check_one_unnamed(&archive).map_err(of_store("load")));
             cx.with_deadline("load", check).await?;
         }
-        let import = self.context.store.import(archive, None);
+        let import = self.store.import(archive, None);
         let imported = cx.with_deadline("load", async { import.await.map_err(of_store("load")) }).await;
         let mut stored = imported.map_err(|error| of_archive(archive, error))?;
         if let Some(name) = name {
@@ -38,7 +37,7 @@ impl Embedded {
                 let error = Error::new(ErrorKind::Conflict, "load", format!("`{}`: {words}", archive.display()));
                 return Err(error.hint("give it one more with `hythe images tag`"));
             };
-            let (store, unnamed, name) = (self.context.store.clone(), image.clone(), name.clone());
+            let (store, unnamed, name) = (self.store.clone(), image.clone(), name.clone());
             *image = run_blocking("load", move || store.first_name(&unnamed, &name).map_err(of_store("load"))).await?;
         }
         if stored.iter().all(|image| image.names.is_empty()) {
@@ -46,7 +45,7 @@ impl Embedded {
             return Err(error.hint("give it a name with `--name`"));
         }
         for image in &stored {
-            self.context.image_event(&image.id, "load");
+            self.event(&image.id, "load");
         }
         Ok(stored.iter().map(|image| image_of(image, true)).collect())
     }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// What runs, whatever an upgrade has put at its path meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// See the module.
+/// The program that is started as a supervisor.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub struct Program {
     path: PathBuf,
     /// What the path names.
     _file: Option<OwnedFd>,
@@ -16,7 +16,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// A configured one as it is; else this program, so that nobody in a container can write to its file. Why it is not so, where it is not.
-    pub(crate) fn choose(configured: Option<PathBuf>) -> (Self, Option<String>) {
+    pub fn choose(configured: Option<PathBuf>) -> (Self, Option<String>) {
         if let Some(path) = configured {
             return (Self { path, _file: None }, None);
         }
