@@ -16,6 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shim", &["host"]),
     // `shim` for the link and the subnet by which an unprivileged user's packets leave.
     ("network", &["host", "runtime", "shim", "spec"]),
+    // The init in it is a workspace of its own, for the guest.
+    ("guest", &[]),
     ("local", &["network", "oci", "oci-spec", "runtime", "shim", "spec"]),
     ("api", &["spec"]),
     ("client", &["api", "spec"]),
@@ -24,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("agent", &["host", "api", "spec", "controller", "discovery", "runtime", "store", "oci", "drivers/*"]),
     // `oci` for what is done with images without any agent.
     ("cli", &["host", "client", "api", "spec", "agent", "oci"]),
-    ("drivers/*", &["host", "runtime", "oci", "oci-spec", "local", "network", "shim", "spec"]),
+    ("drivers/*", &["host", "runtime", "oci", "oci-spec", "guest", "local", "network", "shim", "spec"]),
     // `oci` for archives of images to be loaded, `network` for whether plugins are there, `traces` for the unprivileged users that it has.
     ("tests/conformance", &["runtime", "spec", "oci", "network", "drivers/*", "tests/host-leaks"]),
     // The embedded runtime has no program of its own by which its trials could act behind the agent's back.
