@@ -1,13 +1,14 @@
 //! The composition root: the one place that names every driver.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use hythe_controller::{Connect, Connector};
 use hythe_driver_containerd::Containerd;
 use hythe_driver_docker::Docker;
 use hythe_driver_embedded::Embedded;
-pub use hythe_driver_embedded::shim;
 use hythe_driver_podman::Podman;
+use hythe_driver_vm::Vm;
 use hythe_runtime::layers::{Fault, FaultScript, Layered};
 use hythe_runtime::{Error, ErrorKind, Result, Runtime, layers};
 use hythe_spec::RuntimeKind;
@@ -23,6 +24,7 @@ pub(crate) enum RuntimeConfig {
     Docker(hythe_driver_docker::Config),
     Containerd(hythe_driver_containerd::Config),
     Embedded(hythe_driver_embedded::Config),
+    Vm(hythe_driver_vm::Config),
     Memory(hythe_driver_memory::Config),
 }
 
@@ -33,6 +35,7 @@ impl RuntimeConfig {
             Self::Docker(config) => &config.name,
             Self::Containerd(config) => &config.name,
             Self::Embedded(config) => &config.name,
+            Self::Vm(config) => &config.name,
             Self::Memory(config) => &config.name,
         }
     }
@@ -43,9 +46,18 @@ impl RuntimeConfig {
             Self::Docker(_) => RuntimeKind::Docker,
             Self::Containerd(_) => RuntimeKind::Containerd,
             Self::Embedded(_) => RuntimeKind::Embedded,
+            Self::Vm(_) => RuntimeKind::Vm,
             Self::Memory(_) => RuntimeKind::Memory,
         }
     }
+}
+
+/// Runs this process as the supervisor of an instance where its arguments (without the program) say so; gives its exit code.
+/// `None`: they do not. Must be called first, while the process has one thread.
+#[must_use]
+pub fn shim(arguments: impl IntoIterator<Item = OsString>) -> Option<i32> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    hythe_driver_vm::shim(arguments.clone()).or_else(|| hythe_driver_embedded::shim(arguments))
 }
 
 /// Faults around every driver, for tests and therefore in debug builds only: a script as [`layers::FaultScript`] reads it, counted over the life of this agent.
@@ -114,6 +126,10 @@ fn connect(runtime: RuntimeConfig, allow_privileged: bool, search: bool, fault: 
                 })
             })
         }
+        RuntimeConfig::Vm(config) => Arc::new(move || {
+            let (config, fault) = (config.clone(), fault.clone());
+            Box::pin(async move { Ok(layered(Arc::<Vm>::new(hythe_driver_vm::connect(config).await?), fault)) })
+        }),
         RuntimeConfig::Memory(config) => {
             // Whoever connects again meets the same instances.
             let memory = hythe_driver_memory::connect(config);
@@ -135,6 +151,10 @@ fn placed(runtime: RuntimeConfig, config: &Config) -> RuntimeConfig {
         RuntimeConfig::Containerd(mut containerd) if containerd.root.as_os_str().is_empty() => {
             containerd.root = config.state_dir.join("containerd");
             RuntimeConfig::Containerd(containerd)
+        }
+        RuntimeConfig::Vm(mut vm) if vm.root.as_os_str().is_empty() => {
+            vm.root = config.state_dir.join("vm");
+            RuntimeConfig::Vm(vm)
         }
         other => other,
     }

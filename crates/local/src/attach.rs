@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use hythe_runtime::{Error, ErrorKind, Result, Session, StdStream, TerminalSize};
 use hythe_shim::protocol::{self, Size, frame, kind};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -52,7 +52,14 @@ pub fn attached(
     let exit = async move {
         let end = end.await.ok().flatten();
         let lost = || Error::new(ErrorKind::Unavailable, operation, "the supervisor died before the process ended");
-        end.map(|end| end.code).ok_or_else(lost)
+        let end = end.ok_or_else(lost)?;
+        // Only of a process beside the main one that was killed for its time it is told why.
+        match end.error.filter(|_| operation == "exec") {
+            Some(why) => {
+                Err(Error::new(ErrorKind::Timeout, operation, format!("the process did not end in time: {why}")))
+            }
+            None => Ok(end.code),
+        }
     };
     let (commands, mut queue) = mpsc::channel::<Vec<u8>>(4);
     tokio::spawn(async move {
@@ -132,4 +139,11 @@ fn stdin_of(commands: mpsc::Sender<Vec<u8>>) -> Pin<Box<dyn AsyncWrite + Send>> 
         }
     });
     Box::pin(stdin)
+}
+
+/// A program that could not be executed ends as a shell would tell it, with the reason on its stderr.
+pub fn never_ran(code: i32, reason: &str) -> Session {
+    let exit = Box::pin(std::future::ready(Ok(code)));
+    let told = Ok((StdStream::Stderr, Bytes::from(format!("{reason}\n"))));
+    Session { stdin: Some(Box::pin(tokio::io::sink())), output: stream::iter([told]).boxed(), resize: None, exit }
 }

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use hythe_local::attach::never_ran;
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::plan::check_workdir;
 use hythe_runtime::{
@@ -146,13 +146,6 @@ async fn exec(context: &SharedContext, instance: &InstanceRef, request: &ExecReq
         (None, Some(terminal)) => of_terminal(operation, terminal, request.stdin, ended),
         (None, None) => Err(Error::new(ErrorKind::Internal, operation, "no terminal came")),
     }
-}
-
-/// A program that could not be executed ends as a shell would tell it, with the reason on its stderr.
-fn never_ran(code: i32, reason: &str) -> Session {
-    let exit = Box::pin(std::future::ready(Ok(code)));
-    let told = Ok((StdStream::Stderr, Bytes::from(format!("{reason}\n"))));
-    Session { stdin: Some(Box::pin(tokio::io::sink())), output: stream::iter([told]).boxed(), resize: None, exit }
 }
 
 fn of_pipes(pipes: Pipes, ended: Ended) -> Session {

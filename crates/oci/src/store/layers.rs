@@ -64,6 +64,20 @@ impl Store {
         Ok(below)
     }
 
+    /// The file with a layer as it came, mostly compressed.
+    ///
+    /// # Errors
+    /// `NotFound` when its content is missing; `Invalid` for a digest that is none.
+    pub fn layer_blob(&self, layer: &Layer) -> Result<PathBuf, Error> {
+        let digest = Digest::parse(&layer.digest)?;
+        let path = self.blob_path(&digest);
+        if path.is_file() {
+            return Ok(path);
+        }
+        let message = format!("the image store has no content `{digest}`");
+        Err(Error::new(Kind::NotFound, message).hint("pull or import the image again"))
+    }
+
     /// What the layers of one image may unpack to.
     pub(crate) fn budget(&self) -> Budget {
         Budget::new(self.options().limits.image_bytes)

@@ -1,0 +1,62 @@
+//! What has to hold before an instance is made or started.
+
+use hythe_local::instances::Record;
+use hythe_runtime::layers::kernel_mount;
+use hythe_runtime::plan::check_workdir;
+use hythe_runtime::{Error, ErrorKind, Plan, PlanNetwork, Result};
+use hythe_spec::MountSource;
+
+use crate::context::Context;
+use crate::volumes::disk;
+
+/// A kernel with less memory does not boot.
+const SMALLEST_MEMORY: u64 = 96 << 20;
+
+/// Everything that the plan names must be there, and must be possible.
+pub(crate) fn check(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
+    if let Some(target) = plan.kernel_mount() {
+        return Err(kernel_mount(operation, target));
+    }
+    for mount in &plan.all_mounts() {
+        match &mount.source {
+            MountSource::Volume { name, .. } if !disk(&context.volumes(), name).is_file() => {
+                return Err(Error::new(ErrorKind::NotFound, operation, format!("no volume `{name}`")));
+            }
+            MountSource::Volume { .. } | MountSource::Bind { .. } | MountSource::Tmpfs { .. } => {}
+        }
+    }
+    if let PlanNetwork::Networks { attachments } = &plan.network {
+        let known = context.networks(operation)?.list()?;
+        if let Some(missing) = attachments.iter().find(|one| !known.iter().any(|network| network.name == one.network)) {
+            return Err(Error::new(ErrorKind::NotFound, operation, format!("no network `{}`", missing.network)));
+        }
+    }
+    check_resources(operation, plan)
+}
+
+fn check_resources(operation: &'static str, plan: &Plan) -> Result<()> {
+    if let Some(memory) = plan.resources.memory.filter(|memory| memory.0 < SMALLEST_MEMORY) {
+        let message = format!("`memory` of {} bytes is too little for a guest's kernel", memory.0);
+        return Err(Error::new(ErrorKind::Invalid, operation, message).hint("set it to 96 MiB or more"));
+    }
+    if let Some(cpus) = plan.resources.cpus.filter(|cpus| cpus.0 % 1000 != 0) {
+        let message = format!("`cpus` of {}/1000 is not a whole number of processors", cpus.0);
+        let error = Error::new(ErrorKind::Unsupported, operation, message);
+        return Err(error.hint("give a virtual machine whole processors: 1, 2, …"));
+    }
+    Ok(())
+}
+
+/// What the image brings of the command must be as sound as what the plan does.
+pub(crate) fn check_command(operation: &'static str, plan: &Plan, record: &Record) -> Result<()> {
+    check_workdir(operation, &record.command.workdir)?;
+    if record.command.env.contains_key("") {
+        let message = format!("image `{}` sets a variable without a name", plan.image);
+        return Err(Error::new(ErrorKind::Invalid, operation, message).hint("build the image without it"));
+    }
+    if record.command.arguments().is_empty() {
+        let message = format!("image `{}` has no command", plan.image);
+        return Err(Error::new(ErrorKind::Invalid, operation, message).hint("set `command`"));
+    }
+    Ok(())
+}
