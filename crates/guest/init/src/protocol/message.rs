@@ -32,7 +32,7 @@ pub enum Event {
     },
     /// The power button was pressed; the main process has got the stop signal.
     PowerButton,
-    /// The main process has ended; the guest powers off once this is sent.
+    /// The main process has ended. The guest powers off on [`Command::PowerOff`], or 0.2 seconds later.
     Exit(Exit),
     /// The guest cannot be set up. The event [`Event::Exit`] follows, with code 125, 126 or 127.
     Error {
@@ -208,6 +208,8 @@ pub enum Command {
     Stats,
     /// Asks for [`Event::Processes`].
     Processes,
+    /// The host has [`Event::Exit`]: the guest powers off without waiting any longer.
+    PowerOff,
     /// Asks for [`Event::Pong`].
     Ping {
         /// Comes back in the answer.
