@@ -17,8 +17,16 @@ pub(crate) struct Environment {
     /// A containerd of its own, not the one below Docker.
     #[serde(rename = "own_containerd")]
     pub(crate) containerd: Option<Socket>,
+    pub(crate) vm: Option<Kernel>,
     pub(crate) registry: Option<Registry>,
     pub(crate) registry_auth: Option<Registry>,
+}
+
+/// What virtual machines boot.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Kernel {
+    /// A directory that a kernel package was unpacked to.
+    pub(crate) kernel: PathBuf,
 }
 
 /// An engine that is a program.

@@ -22,8 +22,9 @@ const THREADS: usize = 3;
 
 /// Runs the suite with the arguments of this process.
 pub fn main() -> ExitCode {
-    // The embedded runtime starts this program as its shims.
-    if let Some(code) = hythe_driver_embedded::shim(std::env::args_os().skip(1)) {
+    // Runtimes without an engine start this program as their supervisors.
+    let shim = || hythe_driver_vm::shim(std::env::args_os().skip(1));
+    if let Some(code) = shim().or_else(|| hythe_driver_embedded::shim(std::env::args_os().skip(1))) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     if let Some(code) = crate::echo::answer_datagrams(std::env::args()) {

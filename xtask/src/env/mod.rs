@@ -25,6 +25,7 @@ mod session;
 mod state;
 mod sweep;
 mod tar;
+mod vm;
 
 pub(crate) use self::image::{Registry, push_layers};
 use self::layout::Layout;
@@ -34,7 +35,7 @@ use self::session::Session;
 pub(crate) use self::tar::Archive;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask env up|down|status [podman] [podman-api] [docker] [containerd] [registry] [--json]
+cargo xtask env up|down|status [podman] [podman-api] [docker] [containerd] [vm] [registry] [--json]
     Starts private engines, ends them, or says which are up. Without names: all of them.
     --json (status)   print env.json, the description tests read";
 
@@ -50,7 +51,7 @@ struct Engine {
 }
 
 /// In the order of coming up; down goes backwards.
-const ENGINES: [Engine; 5] = [
+const ENGINES: [Engine; 6] = [
     Engine { name: "registry", needs: registry::NEEDS, rootless: Some(&[]), up: registry::up, down: registry::down },
     Engine {
         name: "podman",
@@ -68,6 +69,7 @@ const ENGINES: [Engine; 5] = [
     },
     Engine { name: "docker", needs: docker::NEEDS, rootless: None, up: docker::up, down: docker::down },
     Engine { name: "containerd", needs: containerd::NEEDS, rootless: None, up: containerd::up, down: containerd::down },
+    Engine { name: "vm", needs: vm::NEEDS, rootless: None, up: vm::up, down: vm::down },
 ];
 
 /// Runs `env` with the words after it.

@@ -30,6 +30,8 @@ pub(crate) struct Description {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) own_containerd: Option<Socket>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vm: Option<Kernel>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry: Option<Registry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry_auth: Option<Registry>,
@@ -48,6 +50,13 @@ pub(crate) struct Program {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Socket {
     pub(crate) socket: PathBuf,
+}
+
+/// What virtual machines boot.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Kernel {
+    /// The directory that a kernel package was unpacked to.
+    pub(crate) kernel: PathBuf,
 }
 
 /// An image registry speaking plain HTTP on loopback.
@@ -76,7 +85,7 @@ pub(crate) struct State {
 impl State {
     /// A name, and a place or a reason, for every engine that was asked for.
     pub(crate) fn lines(&self) -> Vec<(String, String)> {
-        let Description { podman, podman_api, docker, registry, registry_auth, own_containerd, skipped, .. } =
+        let Description { podman, podman_api, docker, registry, registry_auth, own_containerd, vm, skipped, .. } =
             &self.description;
         let program = |podman: &Program| podman.program.display().to_string();
         let socket = |engine: &Socket| engine.socket.display().to_string();
@@ -86,6 +95,7 @@ impl State {
             ("podman-api", podman_api.as_ref().map(socket)),
             ("docker", docker.as_ref().map(socket)),
             ("containerd", own_containerd.as_ref().map(socket)),
+            ("vm", vm.as_ref().map(|vm| vm.kernel.display().to_string())),
             ("registry", registry.as_ref().map(address)),
             ("registry-auth", registry_auth.as_ref().map(address)),
         ];

@@ -29,11 +29,12 @@ fn complete(guest: &mut Config, hosts: &Path, resolv_conf: &Path) {
     guest.dns = Some(Dns { servers, search: resolver.search, options: resolver.options });
 }
 
-/// Entries of a hosts file, without those that every guest has itself.
+/// Entries of a hosts file, without those that every guest has itself, and without what no guest reaches: QEMU's network has no
+/// IPv6.
 fn hosts_of(text: &str) -> Vec<Host> {
     let entry = |line: &str| {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let address: IpAddr = words.next()?.parse().ok()?;
+        let address: IpAddr = words.next()?.parse().ok().filter(IpAddr::is_ipv4)?;
         let names: Vec<String> = words.map(str::to_owned).collect();
         (!names.is_empty() && names.iter().all(|name| name != "localhost")).then_some(Host { address, names })
     };
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_hosts_file_is_read_without_the_loopback() {
-        let text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n# none\n10.1.0.2\tdb shop-db # peer\nbroken\n";
+        let text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n# none\nfd00::2\tdb\n10.1.0.2\tdb shop-db # peer\nbroken\n";
         let wanted = Host {
             address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 2)),
             names: ["db", "shop-db"].map(str::to_owned).to_vec(),

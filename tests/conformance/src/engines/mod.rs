@@ -5,6 +5,7 @@ mod docker;
 mod embedded;
 mod embedded_image;
 mod podman;
+mod vm;
 
 use hythe_driver_embedded::NetworkBy;
 use hythe_spec::ImageRef;
@@ -31,6 +32,9 @@ pub(crate) async fn all(environment: &Environment, image: &ImageRef) -> Vec<Conn
         if let Some(subject) = embedded::subject(environment, image, network).await.transpose() {
             subjects.push((name, subject));
         }
+    }
+    if let Some(subject) = vm::subject(environment, image).await.transpose() {
+        subjects.push(("vm", subject));
     }
     subjects
 }
