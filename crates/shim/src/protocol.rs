@@ -22,6 +22,7 @@ pub mod kind {
     pub const STDIN_END: u8 = b'c';
     pub const SIZE: u8 = b'z';
     pub const END: u8 = b'x';
+    pub const STATS: u8 = b's';
 }
 
 /// Length of a frame's head.
@@ -53,6 +54,8 @@ pub enum Request {
     },
     /// Answers when the main process has ended.
     Wait,
+    /// Asks for what a virtual machine uses, which its guest knows; a document follows the answer.
+    Stats,
     /// Runs a process beside the main one.
     Exec(Box<Exec>),
 }

@@ -9,9 +9,6 @@ use hythe_spec::MountSource;
 use crate::context::Context;
 use crate::volumes::disk;
 
-/// A kernel with less memory does not boot.
-const SMALLEST_MEMORY: u64 = 96 << 20;
-
 /// Everything that the plan names must be there, and must be possible.
 pub(crate) fn check(context: &Context, operation: &'static str, plan: &Plan) -> Result<()> {
     if let Some(target) = plan.kernel_mount() {
@@ -35,10 +32,6 @@ pub(crate) fn check(context: &Context, operation: &'static str, plan: &Plan) -> 
 }
 
 fn check_resources(operation: &'static str, plan: &Plan) -> Result<()> {
-    if let Some(memory) = plan.resources.memory.filter(|memory| memory.0 < SMALLEST_MEMORY) {
-        let message = format!("`memory` of {} bytes is too little for a guest's kernel", memory.0);
-        return Err(Error::new(ErrorKind::Invalid, operation, message).hint("set it to 96 MiB or more"));
-    }
     if let Some(cpus) = plan.resources.cpus.filter(|cpus| cpus.0 % 1000 != 0) {
         let message = format!("`cpus` of {}/1000 is not a whole number of processors", cpus.0);
         let error = Error::new(ErrorKind::Unsupported, operation, message);

@@ -138,7 +138,7 @@ impl Runtime for Vm {
     }
 
     fn stats(&self) -> Option<&dyn Stats> {
-        None
+        Some(self)
     }
 
     fn networks(&self) -> Option<&dyn Networks> {

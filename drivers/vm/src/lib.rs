@@ -22,6 +22,7 @@ mod logs;
 mod networks;
 mod observe;
 mod shim;
+mod stats;
 mod translate;
 mod volumes;
 mod watch;

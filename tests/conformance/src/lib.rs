@@ -22,6 +22,7 @@ mod isolation;
 mod matrix;
 mod need;
 mod rootless;
+mod share;
 mod subject;
 mod suite;
 mod trial;

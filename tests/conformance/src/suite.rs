@@ -13,6 +13,7 @@ use crate::failure::{Outcome, keep_panics};
 use crate::isolation;
 use crate::matrix::{Cell, Matrix};
 use crate::rootless;
+use crate::share;
 use crate::subject::{self, Connected, Subject};
 use crate::trial::Trial;
 use crate::trials;
@@ -116,7 +117,12 @@ fn test_of(trial: Trial, subject: &Arc<Subject>, tokio: &Arc<Tokio>, matrix: &Ar
             note(Cell::Skip(reason.clone()));
             return Ok(Completion::ignored_with(reason));
         }
-        let run = || retry::once_more(&name, || tokio.block_on(trial.run(&subject)));
+        if let Some(reason) = share::left_out(subject.name, &trial.title()) {
+            note(Cell::Skip(reason.clone()));
+            return Ok(Completion::ignored_with(reason));
+        }
+        let judge = || tokio.block_on(share::in_turn(subject.name, trial.run(&subject)));
+        let run = || retry::once_more(&name, judge);
         match slow::timed(&name, run) {
             Ok(()) => {
                 note(Cell::Pass);

@@ -109,6 +109,10 @@ impl<P: Payload> Shim<'_, P> {
             }
             Request::Attach { stdin } => self.clients[at].role = Role::Attached { stdin },
             Request::Wait => self.clients[at].role = Role::Waiting,
+            Request::Stats => {
+                let message = "what a container uses is in its cgroups";
+                return Err(ShimError::new(ShimErrorKind::Unsupported, message));
+            }
             Request::Exec(exec) => {
                 self.clients[at].role = Role::Executing;
                 self.execute(at, *exec)?;

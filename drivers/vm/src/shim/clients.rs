@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hythe_guest::protocol::{Command, MAIN};
+use hythe_guest::protocol::{Command, MAIN, Stats};
 use hythe_shim::journal::Kind;
 use hythe_shim::protocol::{Answer, Request, frame_json, kind};
 use hythe_shim::{Role, ShimError, ShimErrorKind};
@@ -78,6 +78,16 @@ impl Machine<'_> {
         }
     }
 
+    /// Gives what the guest uses to those who asked.
+    pub(super) fn reply_stats(&mut self, stats: &Stats) {
+        for id in std::mem::take(&mut self.stats_for) {
+            let Some(at) = self.clients.iter().position(|client| client.id == id) else { continue };
+            self.reply(at, &Ok(()));
+            self.clients[at].send(&frame_json(kind::STATS, stats).unwrap_or_default());
+            self.clients[at].done = true;
+        }
+    }
+
     /// `Some`: done; `None`: it is answered later.
     fn answer(&mut self, at: usize, request: Request) -> Result<Option<()>, ShimError> {
         let conflict = |message: &str| Err(ShimError::new(ShimErrorKind::Conflict, message));
@@ -110,6 +120,12 @@ impl Machine<'_> {
             }
             Request::Attach { stdin } => self.clients[at].role = Role::Attached { stdin },
             Request::Wait => self.clients[at].role = Role::Waiting,
+            Request::Stats if self.state.paused => return conflict("it is paused"),
+            Request::Stats => {
+                self.stats_for.push(id);
+                self.qemu.control.tell(&Command::Stats);
+                return Ok(None);
+            }
             Request::Exec(_) if self.state.paused => return conflict("it is paused"),
             Request::Exec(exec) => {
                 self.clients[at].role = Role::Executing;

@@ -58,6 +58,8 @@ pub(super) struct Machine<'a> {
     pub(super) stdin: Stdin,
     pub(super) clients: Vec<Client>,
     pub(super) execs: Execs,
+    /// Clients that wait for what the guest uses.
+    pub(super) stats_for: Vec<u64>,
     signals: SignalFd,
     listener: UnixListener,
     next_client: u64,
@@ -164,6 +166,7 @@ impl<'a> Machine<'a> {
             stdin: Stdin::new(MAIN),
             clients: Vec::new(),
             execs: Execs::default(),
+            stats_for: Vec::new(),
             signals,
             listener,
             next_client: 0,
@@ -346,9 +349,9 @@ impl<'a> Machine<'a> {
             Event::ExecExit { id, exit, error } => self.execs.ended(id, exit, error, &mut self.clients),
             Event::Consumed { id: MAIN, bytes } => self.stdin.consumed(bytes, &mut self.qemu.control),
             Event::Consumed { id, bytes } => self.execs.consumed(id, bytes, &mut self.qemu.control),
+            Event::Stats(stats) => self.reply_stats(&stats),
             Event::Refused { message } => log_line(&format!("the guest refuses a command: {message}")),
             Event::PowerButton
-            | Event::Stats(_)
             | Event::Processes { .. }
             | Event::Frozen { .. }
             | Event::Thawed

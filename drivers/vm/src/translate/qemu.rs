@@ -18,6 +18,8 @@ pub(crate) const NETDEV: &str = "net0";
 const EMULATED: &str = "mitigations=off nokaslr cryptomgr.notests tsc=reliable no_timer_check init_on_alloc=0 audit=0 \
                         apparmor=0 nowatchdog random.trust_cpu=on rcupdate.rcu_expedited=1";
 const ALWAYS: &str = "console=ttyS0 panic=-1 quiet";
+/// What a machine has on top of its workload's limit: its kernel does not boot with less.
+const KERNEL_MEMORY: u64 = 96 << 20;
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Every argument but the sockets.
@@ -31,7 +33,7 @@ pub(super) fn arguments(plan: &Plan, instance: &Instance, host: &Host) -> Vec<St
     all.add("-display", "none");
     all.add("-sandbox", SANDBOX);
     all.add("-cpu", if host.kvm { "host" } else { "max" });
-    let memory = plan.resources.memory.map_or(host.memory, |memory| memory.0);
+    let memory = plan.resources.memory.map_or(host.memory, |memory| memory.0.saturating_add(KERNEL_MEMORY));
     all.add("-m", format!("{}M", memory >> 20));
     let processors = plan.resources.cpus.map_or(1, |cpus| (cpus.0 / 1000).max(1));
     all.add("-smp", processors.to_string());

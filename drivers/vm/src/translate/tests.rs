@@ -60,7 +60,7 @@ fn memory_and_processors_are_those_of_the_plan_or_the_defaults() {
         component.resources.memory = Some(ByteSize(512 << 20));
         component.resources.cpus = Some(Millicores(2000));
     }));
-    assert_eq!((value(&launch, "-m"), value(&launch, "-smp")), (vec!["512M"], vec!["2"]));
+    assert_eq!((value(&launch, "-m"), value(&launch, "-smp")), (vec!["608M"], vec!["2"]));
 }
 
 #[test]

@@ -117,6 +117,7 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
             ("workdir", "podman refuses to start without it"),
         ],
     ),
+    ("vm", &[("checks", "no engine checks a plan"), ("shim", "this program as the supervisor of a virtual machine")]),
 ];
 
 fn folders() -> Vec<String> {
