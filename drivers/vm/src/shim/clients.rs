@@ -139,7 +139,7 @@ impl Machine<'_> {
     fn signal(&mut self, number: i32) {
         self.qemu.control.tell(&Command::Signal { number });
         if number == KILL {
-            self.evidence.kill_asked = true;
+            self.reported.kill_asked = true;
             if self.state.paused {
                 self.qemu.qmp.ask(Purpose::Resume(None), "cont", &Value::Null);
             }

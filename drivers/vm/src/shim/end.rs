@@ -10,7 +10,7 @@ const KILL: i32 = 9;
 
 /// What was said until QEMU was gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Evidence {
+pub(super) struct Reported {
     /// The guest's own words on its main process.
     pub(super) exit: Option<protocol::Exit>,
     /// The guest could not be set up.
@@ -26,21 +26,21 @@ pub(super) struct Evidence {
 }
 
 /// The exit that is recorded. `qemu`: how its process ended; `words`: the last it said.
-pub(super) fn status(evidence: &Evidence, qemu: &ExitStatus, words: &str) -> ExitStatus {
-    if let Some(exit) = evidence.exit {
+pub(super) fn status(reported: &Reported, qemu: &ExitStatus, words: &str) -> ExitStatus {
+    if let Some(exit) = reported.exit {
         return ExitStatus {
             code: exit.code,
             signal: exit.signal,
             oom: exit.oom_kills > 0 && exit.signal == Some(KILL),
-            error: evidence.error.clone(),
+            error: reported.error.clone(),
             lost: None,
         };
     }
-    if evidence.kill_asked {
+    if reported.kill_asked {
         return ExitStatus { code: 128 + KILL, signal: Some(KILL), ..ExitStatus::default() };
     }
-    let (lost, error) = match evidence.shutdown.as_deref() {
-        _ if evidence.panicked => (Lost::GuestPanic, "the guest's kernel panicked".to_owned()),
+    let (lost, error) = match reported.shutdown.as_deref() {
+        _ if reported.panicked => (Lost::GuestPanic, "the guest's kernel panicked".to_owned()),
         Some("guest-panic") => (Lost::GuestPanic, "the guest's kernel panicked".to_owned()),
         Some("guest-reset") => (Lost::GuestReset, "the guest was reset".to_owned()),
         Some("guest-shutdown") => (Lost::GuestShutdown, "the guest powered off without an exit".to_owned()),
@@ -78,17 +78,17 @@ pub(crate) fn exit(end: &ExitStatus) -> Exit {
 mod tests {
     use super::*;
 
-    fn ended(evidence: Evidence, qemu: ExitStatus) -> (ExitCause, Option<i32>, Option<u8>) {
-        let exit = exit(&status(&evidence, &qemu, "last words"));
+    fn ended(reported: Reported, qemu: ExitStatus) -> (ExitCause, Option<i32>, Option<u8>) {
+        let exit = exit(&status(&reported, &qemu, "last line"));
         (exit.cause, exit.code, exit.signal.map(|signal| signal.0))
     }
 
-    fn guest(code: i32, signal: Option<i32>, oom_kills: u64) -> Evidence {
-        Evidence { exit: Some(protocol::Exit { code, signal, oom_kills }), ..Evidence::default() }
+    fn guest(code: i32, signal: Option<i32>, oom_kills: u64) -> Reported {
+        Reported { exit: Some(protocol::Exit { code, signal, oom_kills }), ..Reported::default() }
     }
 
-    fn shutdown(reason: &str) -> Evidence {
-        Evidence { shutdown: Some(reason.to_owned()), ..Evidence::default() }
+    fn shutdown(reason: &str) -> Reported {
+        Reported { shutdown: Some(reason.to_owned()), ..Reported::default() }
     }
 
     #[test]
@@ -97,22 +97,22 @@ mod tests {
         assert_eq!(ended(guest(7, None, 0), quiet()), (ExitCause::Exited, Some(7), None));
         assert_eq!(ended(guest(137, Some(9), 0), quiet()), (ExitCause::Signal, Some(137), Some(9)));
         assert_eq!(ended(guest(137, Some(9), 1), quiet()), (ExitCause::OutOfMemory, Some(137), Some(9)));
-        let absent = Evidence { error: Some("no such program".to_owned()), ..guest(127, None, 0) };
+        let absent = Reported { error: Some("no such program".to_owned()), ..guest(127, None, 0) };
         assert_eq!(ended(absent, quiet()), (ExitCause::NeverStarted, Some(127), None));
     }
 
     #[test]
     fn a_machine_that_ends_without_an_exit_of_its_process_has_no_code() {
         let quiet = ExitStatus::default;
-        let panicked = Evidence { panicked: true, ..shutdown("guest-panic") };
+        let panicked = Reported { panicked: true, ..shutdown("guest-panic") };
         assert_eq!(ended(panicked, quiet()), (ExitCause::GuestPanic, None, None));
         assert_eq!(ended(shutdown("guest-reset"), quiet()), (ExitCause::Unknown, None, None));
         assert_eq!(ended(shutdown("host-qmp-quit"), quiet()), (ExitCause::Outside, None, None));
         let killed = ExitStatus { code: 137, signal: Some(9), ..ExitStatus::default() };
-        assert_eq!(ended(Evidence::default(), killed.clone()), (ExitCause::Outside, None, None));
-        let asked = Evidence { kill_asked: true, ..Evidence::default() };
+        assert_eq!(ended(Reported::default(), killed.clone()), (ExitCause::Outside, None, None));
+        let asked = Reported { kill_asked: true, ..Reported::default() };
         assert_eq!(ended(asked, killed), (ExitCause::Signal, Some(137), Some(9)));
         let crashed = ExitStatus { code: 139, signal: Some(11), ..ExitStatus::default() };
-        assert_eq!(ended(Evidence::default(), crashed), (ExitCause::EngineGone, None, None));
+        assert_eq!(ended(Reported::default(), crashed), (ExitCause::EngineGone, None, None));
     }
 }

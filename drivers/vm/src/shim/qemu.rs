@@ -99,8 +99,8 @@ fn prepare(network: Option<&OwnedFd>, resolv_conf: &PathBuf) -> io::Result<()> {
     }
 }
 
-/// The last that QEMU said.
-pub(super) fn last_words(directory: &Directory) -> String {
+/// The last line of QEMU.
+pub(super) fn last_log_line(directory: &Directory) -> String {
     let text = std::fs::read(directory.at(LOG)).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
