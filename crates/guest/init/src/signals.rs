@@ -8,7 +8,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 /// What programs send to the first process when they want the system to stop.
 const STOP: [i32; 5] = [libc::SIGTERM, libc::SIGINT, libc::SIGPWR, libc::SIGUSR1, libc::SIGUSR2];
 
-/// Blocks the signals and opens a descriptor for them. Children begin without blocked signals.
+/// Blocks the signals and opens a descriptor for them. Children inherit the mask: see [`unblock`].
 pub(crate) fn open() -> io::Result<OwnedFd> {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `sigemptyset` initialises the set before anything reads it; the calls take pointers to it alone, and the
@@ -23,6 +23,16 @@ pub(crate) fn open() -> io::Result<OwnedFd> {
         }
         let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+/// Lets a child have all signals; it makes system calls alone, so it may be called between fork and exec.
+pub(crate) fn unblock() {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `sigemptyset` initialises the set before it is read.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
     }
 }
 

@@ -17,7 +17,7 @@ use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_th
 use crate::process::{Child, Input, Output, Sinks};
 use crate::protocol::{Process, Size};
 use crate::user::{self, Identity};
-use crate::{context, mounts};
+use crate::{context, mounts, signals};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const NOT_EXECUTABLE: i32 = 126;
@@ -147,6 +147,7 @@ impl Plan<'_> {
         let groups: Vec<Gid> = self.identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         let Plan { cwd, limits, terminal, locked, .. } = self;
         let prepare = move || -> io::Result<()> {
+            signals::unblock();
             setsid()?;
             if terminal {
                 ioctl_tiocsctty(io::stdin())?;
