@@ -263,7 +263,16 @@ impl Vm {
     }
 
     pub(crate) fn press_power_button(&self) {
-        connect(&self.folder.join("monitor.sock")).write_all(b"system_powerdown\n").unwrap();
+        let mut monitor = connect(&self.folder.join("monitor.sock"));
+        monitor.write_all(b"system_powerdown\n").unwrap();
+        // It obeys only as long as somebody is connected: two prompts, before the command and after it.
+        let mut shown: Vec<u8> = Vec::new();
+        while shown.windows(6).filter(|part| part == b"(qemu)").count() < 2 {
+            let mut buffer = [0; 512];
+            let length = monitor.read(&mut buffer).unwrap();
+            assert!(length > 0, "the monitor has closed");
+            shown.extend(&buffer[..length]);
+        }
     }
 
     pub(crate) fn stdout(&self) -> String {
