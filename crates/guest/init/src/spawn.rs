@@ -95,6 +95,9 @@ fn program(name: &str, env: &[(String, String)], cwd: &str) -> Result<PathBuf, N
             let message = format!("`{}` is not executable", path.display());
             Err(NotStarted { code: NOT_EXECUTABLE, message })
         }
+        None if name.contains('/') && Path::new(cwd).join(name).is_dir() => {
+            Err(NotStarted { code: NOT_EXECUTABLE, message: format!("`{name}` is a directory") })
+        }
         None if name.contains('/') => Err(not_found(format!("the image has no file `{name}`"))),
         None => Err(not_found(format!("the image has no program `{name}` in PATH"))),
     }

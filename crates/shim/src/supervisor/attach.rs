@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// The next frame that has come whole; one that is too long ends the connection.
-    pub fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         match protocol::take(&mut self.buffer) {
             Ok(frame) => frame,
             Err(protocol::TooLong) => {

@@ -35,7 +35,7 @@ impl<P: Payload> Shim<'_, P> {
         let client = &mut self.clients[at];
         client.flush();
         let alive = client.read();
-        while let Some((kind, content)) = self.clients[at].next() {
+        while let Some((kind, content)) = self.clients[at].next_frame() {
             self.take(at, kind, &content);
         }
         if !alive {

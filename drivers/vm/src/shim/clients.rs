@@ -22,7 +22,7 @@ impl Machine<'_> {
         let Some(at) = self.clients.iter().position(|client| client.id == id) else { return };
         self.clients[at].flush();
         let alive = self.clients[at].read();
-        while let Some((kind, content)) = self.clients[at].next() {
+        while let Some((kind, content)) = self.clients[at].next_frame() {
             self.take(at, kind, &content);
         }
         if !alive {
