@@ -156,7 +156,7 @@ impl Plan<'_> {
                 ioctl_tiocsctty(io::stdin())?;
             }
             for (resource, limit) in &limits {
-                setrlimit(*resource, limit.clone())?;
+                setrlimit(*resource, *limit)?;
             }
             set_thread_groups(&groups)?;
             set_thread_gid(gid)?;

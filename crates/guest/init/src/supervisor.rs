@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, wait};
 
-use crate::control::{Control, Received};
+use crate::control::Control;
 use crate::freeze::Frozen;
 use crate::listening::Waiting;
 use crate::outbox::{Outbox, RECHECK};
 use crate::process::{Child, Sinks};
-use crate::protocol::{Command, Config, Event, Exit, MAIN, Process, Source};
-use crate::{power, signals, spawn, stats};
+use crate::protocol::{Config, Event, Exit, MAIN, Process};
+use crate::{power, signals, stats};
 
 /// How often ports are looked at before their first listener.
 const LISTENING: Duration = Duration::from_millis(20);
 /// How long output that the host does not take holds the end of a guest up.
 const UNREAD: Duration = Duration::from_secs(5);
-/// How long a host has for [`Command::PowerOff`].
+/// How long a host has to ask for the power-off itself.
 const GOODBYE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Running,
     /// Until output is sent, or nothing of it was taken until then.
     Draining(Instant),
@@ -48,20 +48,20 @@ enum Ready {
 }
 
 pub(crate) struct Supervisor {
-    config: Config,
-    control: Control,
+    pub(crate) config: Config,
+    pub(crate) control: Control,
     logs: [Outbox; 2],
     signals: OwnedFd,
     buttons: Vec<File>,
-    children: BTreeMap<u32, Child>,
+    pub(crate) children: BTreeMap<u32, Child>,
     waiting: Waiting,
-    frozen: Frozen,
+    pub(crate) frozen: Frozen,
     kill_at: Option<Instant>,
-    phase: Phase,
+    pub(crate) phase: Phase,
     exit: Exit,
     started: Option<u32>,
     /// Whether no process is left.
-    is_alone: bool,
+    pub(crate) is_alone: bool,
 }
 
 impl Supervisor {
@@ -253,7 +253,7 @@ impl Supervisor {
         }
     }
 
-    fn write_input(&mut self, id: u32) {
+    pub(crate) fn write_input(&mut self, id: u32) {
         let consumed = self.children.get_mut(&id).map_or(0, Child::write_input);
         if consumed > 0 {
             self.control.send(&Event::Consumed { id, bytes: consumed });
@@ -302,7 +302,7 @@ impl Supervisor {
         self.reap();
     }
 
-    fn stop(&mut self, signal: Option<i32>, grace_ms: Option<u64>) {
+    pub(crate) fn stop(&mut self, signal: Option<i32>, grace_ms: Option<u64>) {
         if self.phase != Phase::Running {
             return;
         }
@@ -313,101 +313,11 @@ impl Supervisor {
         self.signal(MAIN, signal.unwrap_or(self.config.stop_signal));
     }
 
-    fn signal(&mut self, id: u32, number: i32) {
+    pub(crate) fn signal(&mut self, id: u32, number: i32) {
         let result = match self.children.get(&id) {
             Some(child) => child.signal(number),
             None => Err(format!("there is no process {id}")),
         };
         self.refuse(result);
-    }
-
-    fn refuse(&mut self, result: Result<(), String>) {
-        if let Err(message) = result {
-            self.control.send(&Event::Refused { message });
-        }
-    }
-
-    fn obey(&mut self, received: Received) {
-        match received {
-            Received::Command(command) => self.command(command),
-            Received::Stdin { id, bytes } => {
-                let unread = self.children.get_mut(&id).map_or(bytes.len() as u64, |child| child.take_input(&bytes));
-                if unread > 0 {
-                    self.control.send(&Event::Consumed { id, bytes: unread });
-                }
-                self.write_input(id);
-            }
-            Received::Bad(message) => self.control.send(&Event::Refused { message }),
-        }
-    }
-
-    fn command(&mut self, command: Command) {
-        match command {
-            Command::Signal { number } => self.signal(MAIN, number),
-            Command::Stop { signal, grace_ms } => self.stop(signal, grace_ms),
-            Command::Exec { id, process, stdin } => self.exec(id, &process, stdin),
-            Command::ExecResize { id, size } => {
-                let result = match self.children.get(&id) {
-                    Some(child) => child.resize(size),
-                    None => Err(format!("there is no process {id}")),
-                };
-                self.refuse(result);
-            }
-            Command::ExecSignal { id, number } => self.signal(id, number),
-            Command::Consumed { id, stdout, stderr } => {
-                if let Some(child) = self.children.get_mut(&id) {
-                    child.consumed(stdout, stderr);
-                }
-            }
-            Command::Freeze => self.freeze(),
-            Command::Thaw => {
-                self.frozen.thaw();
-                self.control.send(&Event::Thawed);
-            }
-            Command::Stats => self.control.send(&Event::Stats(stats::stats())),
-            Command::Processes => self.control.send(&Event::Processes { processes: stats::processes() }),
-            Command::PowerOff => {
-                if let Phase::Off(_) | Phase::Reporting(_) = self.phase {
-                    power::sync();
-                    power::off();
-                }
-                self.refuse(Err("the main process runs".to_owned()));
-            }
-            Command::Ping { nonce } => self.control.send(&Event::Pong { nonce }),
-        }
-    }
-
-    fn exec(&mut self, id: u32, process: &Process, stdin: bool) {
-        let failed = |code, message| {
-            let exit = Exit { code, signal: None, oom_kills: 0 };
-            Event::ExecExit { id, exit, error: Some(message) }
-        };
-        let event = if self.phase != Phase::Running {
-            failed(125, "the main process has ended".to_owned())
-        } else if self.children.contains_key(&id) {
-            return self.refuse(Err(format!("there is a process {id} already")));
-        } else {
-            match spawn::spawn(id, process, stdin, Sinks::Frames) {
-                Ok(child) => {
-                    let pid = child.pid();
-                    self.children.insert(id, child);
-                    self.is_alone = false;
-                    Event::ExecStarted { id, pid }
-                }
-                Err(reason) => failed(reason.code, reason.message),
-            }
-        };
-        self.control.send(&event);
-    }
-
-    fn freeze(&mut self) {
-        let disks =
-            self.config.mounts.iter().filter(|mount| matches!(mount.source, Source::Disk { .. }) && !mount.read_only);
-        let mut paths: Vec<_> = disks.map(|mount| mount.target.clone()).collect();
-        if !self.config.read_only_root {
-            paths.push("/".to_owned());
-        }
-        let error = if self.frozen.is_frozen() { None } else { self.frozen.freeze(&paths).err() };
-        self.control.send(&Event::Frozen { error });
     }
 }

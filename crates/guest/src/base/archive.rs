@@ -9,13 +9,16 @@ const HEADERS: u64 = 4 << 20;
 /// Entries of one layer.
 const ENTRIES: u64 = 4_000_000;
 
+/// A name and a value of an extended header: bytes, both of them.
+pub(super) type Record = (Vec<u8>, Vec<u8>);
+
 /// An entry before its content.
 pub(super) struct Raw {
     pub(super) header: Header,
     pub(super) name: Vec<u8>,
     pub(super) link: Option<Vec<u8>>,
-    /// Records of extended headers: bytes, both of them.
-    pub(super) records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Records of extended headers.
+    pub(super) records: Vec<Record>,
     /// Bytes of content in the archive.
     pub(super) size: u64,
 }
@@ -31,7 +34,7 @@ impl Raw {
     }
 }
 
-fn last<'a>(records: &'a [(Vec<u8>, Vec<u8>)], key: &str) -> Option<&'a [u8]> {
+fn last<'a>(records: &'a [Record], key: &str) -> Option<&'a [u8]> {
     records.iter().rev().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value.as_slice())
 }
 
@@ -58,7 +61,7 @@ pub(super) fn walk(
 struct Ahead {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: Vec<Record>,
     taken: u64,
 }
 
@@ -106,7 +109,7 @@ fn metadata(entry: &mut Entry<'_, Box<dyn Read>>, taken: &mut u64) -> Result<Vec
 }
 
 /// Records are `<length> <key>=<value>\n`, the length counting all of it.
-fn records(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
+fn records(bytes: &[u8]) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -117,7 +120,7 @@ fn records(bytes: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
     Ok(records)
 }
 
-type Split<'a> = ((Vec<u8>, Vec<u8>), &'a [u8]);
+type Split<'a> = (Record, &'a [u8]);
 
 fn split_record(bytes: &[u8]) -> Option<Split<'_>> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;

@@ -1,5 +1,9 @@
 //! Volumes, file systems in memory, and a root that nobody writes to.
 
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use hythe_guest::protocol::{Config, Mount, Source};
 use hythe_guest::volume_disk;
 
@@ -53,4 +57,64 @@ fn read_only_root_with_tmpfs_takes_files_in_memory_alone() {
     let (exit, events) = vm.finish();
     assert_eq!(exit.code, 0, "{events:?}\n{}", vm.words());
     assert_eq!(vm.stdout(), "refused\nin memory\n700\nfrozen\nnameserver 10.0.2.3\n/new/place\n");
+}
+
+/// Where distributions have the daemon of shared directories.
+const VIRTIOFSD: [&str; 3] = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd"];
+
+#[test]
+fn directory_of_the_host_is_shared_whole_or_in_part() {
+    let prepared = needs_vm!();
+    let Some(program) = VIRTIOFSD.into_iter().find(|path| Path::new(path).exists()) else {
+        eprintln!("skipped: no virtiofsd");
+        return;
+    };
+    let shared = prepared.folder.path().join("shared");
+    fs::create_dir_all(shared.join("inner")).unwrap();
+    fs::write(shared.join("file"), "of the host\n").unwrap();
+    fs::write(shared.join("inner/conf"), "one file\n").unwrap();
+    let socket = prepared.folder.path().join("fs.sock");
+    let daemon = Command::new(program)
+        .arg(format!("--socket-path={}", socket.display()))
+        .args(["-o", &format!("source={}", shared.display()), "-o", "cache=auto", "-o", "sandbox=namespace"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    // It ends with the virtual machine.
+    let mut daemon = daemon.unwrap();
+    let mount = |path: Option<&str>, target: &str, read_only| Mount {
+        source: Source::Virtiofs { tag: "share0".to_owned(), path: path.map(str::to_owned) },
+        target: target.to_owned(),
+        read_only,
+    };
+    let script = "cat /shared/file; cat /etc/app/conf; ls /part; echo written > /shared/new; \
+                  echo no > /part/new || echo refused";
+    let mut config = Config::new(process(&["sh", "-c", script]));
+    config.mounts = vec![
+        mount(None, "/shared", false),
+        mount(Some("inner/conf"), "/etc/app/conf", false),
+        mount(Some("inner"), "/part", true),
+    ];
+    let chardev = format!("socket,id=fs,path={}", socket.display());
+    let more = [
+        "-object",
+        "memory-backend-memfd,id=mem,size=256M,share=on",
+        "-machine",
+        "memory-backend=mem",
+        "-chardev",
+        &chardev,
+        "-device",
+        "vhost-user-fs-pci,chardev=fs,tag=share0",
+    ];
+    while !socket.exists() {
+        assert!(daemon.try_wait().unwrap().is_none(), "virtiofsd has ended");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let mut vm = Vm::start(&prepared, &config, &more);
+    let (exit, events) = vm.finish();
+    daemon.kill().ok();
+    daemon.wait().unwrap();
+    assert_eq!(exit.code, 0, "{events:?}\n{}", vm.words());
+    assert_eq!(vm.stdout(), "of the host\none file\nconf\nrefused\n");
+    assert_eq!(fs::read_to_string(shared.join("new")).unwrap(), "written\n");
 }

@@ -72,3 +72,23 @@ fn configuration_of_another_version_is_refused() {
     let named = |event: &Event| matches!(event, Event::Error { message } if message.contains("version 99"));
     assert!(events.iter().any(named), "{events:?}");
 }
+
+#[test]
+fn end_of_the_main_process_ends_everything_that_it_started() {
+    let prepared = needs_vm!();
+    let script = "sleep 1000 & (sleep 1000 > /dev/null 2>&1 &) ; echo the end; exit 5";
+    let mut vm = Vm::start(&prepared, &Config::new(process(&["sh", "-c", script])), &[]);
+    let (exit, events) = vm.finish();
+    assert_eq!(exit.code, 5, "{events:?}");
+    assert_eq!(vm.stdout(), "the end\n");
+    assert!(vm.age().as_secs() < 60, "it does not wait for what was left running");
+}
+
+#[test]
+fn poweroff_inside_the_guest_stops_the_main_process() {
+    let prepared = needs_vm!();
+    let script = format!("(sleep 1; poweroff) & {TRAPS}");
+    let mut vm = Vm::start(&prepared, &Config::new(process(&["sh", "-c", &script])), &[]);
+    let (exit, events) = vm.finish();
+    assert_eq!(exit.code, 3, "{events:?}");
+}
