@@ -25,16 +25,16 @@ fn complete(guest: &mut Config, hosts: &Path, resolv_conf: &Path) {
     let text = fs::read_to_string(hosts).unwrap_or_default();
     guest.hosts = hosts_of(&text);
     let resolver = Resolver::all_of(resolv_conf);
-    let servers = if guest.network.is_empty() || resolver.nameservers.is_empty() { vec![] } else { vec![NAME_SERVER] };
+    let behind_qemu = !guest.network.is_empty() && !resolver.nameservers.is_empty();
+    let servers = if behind_qemu { vec![NAME_SERVER] } else { resolver.nameservers };
     guest.dns = Some(Dns { servers, search: resolver.search, options: resolver.options });
 }
 
-/// Entries of a hosts file, without those that every guest has itself, and without what no guest reaches: QEMU's network has no
-/// IPv6.
+/// Entries of a hosts file, without those that every guest has itself.
 fn hosts_of(text: &str) -> Vec<Host> {
     let entry = |line: &str| {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let address: IpAddr = words.next()?.parse().ok().filter(IpAddr::is_ipv4)?;
+        let address: IpAddr = words.next()?.parse().ok()?;
         let names: Vec<String> = words.map(str::to_owned).collect();
         (!names.is_empty() && names.iter().all(|name| name != "localhost")).then_some(Host { address, names })
     };
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_hosts_file_is_read_without_the_loopback() {
-        let text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n# none\nfd00::2\tdb\n10.1.0.2\tdb shop-db # peer\nbroken\n";
+        let text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n# none\n10.1.0.2\tdb shop-db # peer\nbroken\n";
         let wanted = Host {
             address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 2)),
             names: ["db", "shop-db"].map(str::to_owned).to_vec(),

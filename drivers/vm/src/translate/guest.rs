@@ -38,7 +38,8 @@ pub(super) fn config(plan: &Plan, command: &Command, stop_signal: i32, instance:
         dns_search: _,
         dns_options: _,
         group_add,
-        sysctls,
+        // With those that every network of its own has.
+        sysctls: _,
         logs: _,
         // The store takes no image that this host does not run.
         platform: _,
@@ -73,7 +74,7 @@ pub(super) fn config(plan: &Plan, command: &Command, stop_signal: i32, instance:
         network: interfaces(network),
         mounts: mounts(plan),
         read_only_root: *read_only,
-        sysctls: sysctls.clone(),
+        sysctls: plan.all_sysctls(false),
         ports: ports(plan, instance),
         stop_signal,
         stop_grace_ms: stop_grace.0,
@@ -117,7 +118,8 @@ fn mounts(plan: &Plan) -> Vec<protocol::Mount> {
     shm.into_iter().chain(given).collect()
 }
 
-/// Ports that are handed on to the guest once it listens there: published, probed, or those that the image says.
+/// Ports that are handed on to the guest once it listens there: every one, as peers may ask for any, and by name those of UDP that look
+/// like a client's.
 fn ports(plan: &Plan, instance: &Instance) -> Vec<Port> {
     let published = plan.ports.iter().map(|port| Port {
         port: port.container_port,
@@ -126,6 +128,7 @@ fn ports(plan: &Plan, instance: &Instance) -> Vec<Port> {
             hythe_spec::Protocol::Tcp | hythe_spec::Protocol::Sctp => Protocol::Tcp,
         },
     });
+    let every = Port { port: 0, protocol: Protocol::Tcp };
     let probed = plan.health.as_ref().and_then(|health| match &health.probe {
         Probe::Http(probe) => Some(probe.port),
         Probe::Grpc { port, .. } | Probe::Tcp { port } => Some(*port),
@@ -133,7 +136,7 @@ fn ports(plan: &Plan, instance: &Instance) -> Vec<Port> {
     });
     let probed = probed.map(|port| Port { port, protocol: Protocol::Tcp });
     let mut all: Vec<Port> = Vec::new();
-    for port in published.chain(probed).chain(instance.exposed.iter().copied()) {
+    for port in [every].into_iter().chain(published).chain(probed).chain(instance.exposed.iter().copied()) {
         if !all.contains(&port) {
             all.push(port);
         }

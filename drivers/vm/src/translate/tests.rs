@@ -86,11 +86,11 @@ fn a_volume_is_a_disk_found_by_its_serial_number_and_a_comma_does_not_end_its_pa
 }
 
 #[test]
-fn ports_that_are_published_or_exposed_are_watched_once() {
+fn every_port_is_watched_and_those_that_are_published_or_exposed_once() {
     let launch = translated(&plan(|component| component.ports = vec!["127.0.0.1:8080:80".parse().unwrap()]));
     let watched: Vec<(u16, Protocol)> =
         launch.machine.guest.ports.iter().map(|port| (port.port, port.protocol)).collect();
-    assert_eq!(watched, [(80, Protocol::Tcp), (53, Protocol::Udp)]);
+    assert_eq!(watched, [(0, Protocol::Tcp), (80, Protocol::Tcp), (53, Protocol::Udp)]);
     assert!(launch.shim.own_network);
 }
 

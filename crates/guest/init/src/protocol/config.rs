@@ -37,7 +37,7 @@ pub struct Config {
     /// Kernel parameters below `/proc/sys`, with dots: `net.ipv4.ip_forward`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
-    /// Ports whose first listener is reported.
+    /// Ports whose first listener is reported; port 0 stands for every port.
     #[serde(default)]
     pub ports: Vec<Port>,
     /// Number of the signal that asks the main process to end: for the power button and `SIGTERM` to the init.
