@@ -33,6 +33,7 @@ impl Supervisor {
 
     fn command(&mut self, command: Command) {
         match command {
+            Command::Hello => self.control.greet(self.started),
             Command::Signal { number } => self.signal(MAIN, number),
             Command::Stop { signal, grace_ms } => self.stop(signal, grace_ms),
             Command::Exec { id, process, stdin } => self.exec(id, &process, stdin),

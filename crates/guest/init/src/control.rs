@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::time::{Duration, Instant};
 
 use crate::outbox::Outbox;
 use crate::protocol::{Channel, Command, Decoder, Event, Frame, VERSION};
 
 const BUFFER: usize = 64 << 10;
+
+/// A host sends a frame at once: half of one that is this old was left by a host that has gone.
+const STALE: Duration = Duration::from_secs(1);
 
 /// What the host has sent.
 #[derive(Debug)]
@@ -24,11 +28,12 @@ pub(crate) enum Received {
 pub(crate) struct Control {
     pub(crate) out: Outbox,
     decoder: Decoder,
+    last_read: Instant,
 }
 
 impl Control {
     pub(crate) fn new(port: File) -> Self {
-        Self { out: Outbox::new(port), decoder: Decoder::default() }
+        Self { out: Outbox::new(port), decoder: Decoder::default(), last_read: Instant::now() }
     }
 
     pub(crate) fn send(&mut self, event: &Event) {
@@ -49,18 +54,16 @@ impl Control {
         self.send(&Event::Boot { version: VERSION, kernel, started });
     }
 
-    /// For a host that has connected again: half frames are of the connection before.
-    pub(crate) fn reconnect(&mut self, started: Option<u32>) {
-        self.decoder.clear();
-        self.out.restart_chunk();
-        self.greet(started);
-    }
-
     /// Everything that is there to be read.
     pub(crate) fn receive(&mut self) -> Vec<Received> {
         let mut buffer = vec![0; BUFFER];
         let mut received = Vec::new();
-        if let Ok(length) = self.out.port.read(&mut buffer) {
+        if let Ok(length @ 1..) = self.out.port.read(&mut buffer) {
+            // A busy host may take longer for the rest of a frame, but the rest is not this.
+            if self.last_read.elapsed() > STALE && buffer[..length].starts_with(&hello()) {
+                self.decoder.clear();
+            }
+            self.last_read = Instant::now();
             self.decoder.push(&buffer[..length]);
         }
         loop {
@@ -82,4 +85,8 @@ fn read(frame: Frame) -> Received {
         Channel::Stdin => Received::Stdin { id: frame.id, bytes: frame.payload },
         Channel::Stdout | Channel::Stderr => Received::Bad("output comes from the guest alone".to_owned()),
     }
+}
+
+fn hello() -> Vec<u8> {
+    Frame::message(&Command::Hello).map(|frame| frame.encode()).unwrap_or_else(|_| vec![0])
 }

@@ -64,19 +64,10 @@ impl Outbox {
         progress
     }
 
-    /// Begins the chunk anew that was being written: for a host that has connected again.
-    pub(crate) fn restart_chunk(&mut self) {
-        self.bytes += self.sent;
-        self.sent = 0;
-    }
-
-    /// Looks whether the host is there; reports whether it has come back.
-    pub(crate) fn recheck(&mut self) -> bool {
+    /// Looks whether the host is there.
+    pub(crate) fn recheck(&mut self) {
         let mut fds = [PollFd::new(&self.port, PollFlags::IN)];
         let none = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let is_up = poll(&mut fds, Some(&none)).is_ok() && !fds[0].revents().contains(PollFlags::HUP);
-        let returned = is_up && !self.is_connected;
-        self.is_connected = is_up;
-        returned
+        self.is_connected = poll(&mut fds, Some(&none)).is_ok() && !fds[0].revents().contains(PollFlags::HUP);
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Supervisor {
     kill_at: Option<Instant>,
     pub(crate) phase: Phase,
     exit: Exit,
-    started: Option<u32>,
+    pub(crate) started: Option<u32>,
     /// Whether no process is left.
     pub(crate) is_alone: bool,
 }
@@ -117,9 +117,7 @@ impl Supervisor {
         for port in self.waiting.found() {
             self.control.send(&Event::Listening { port: port.port, protocol: port.protocol });
         }
-        if self.control.out.recheck() {
-            self.control.reconnect(self.started);
-        }
+        self.control.out.recheck();
         let mut progress = self.control.out.flush();
         for log in &mut self.logs {
             log.recheck();

@@ -135,3 +135,26 @@ fn main_process_reads_input_and_its_output_is_whole() {
     assert!(output.starts_with("typed\n1\n2\n") && output.ends_with("20000\nthe end\n"), "{} bytes", output.len());
     assert_eq!(output.lines().count(), 20_002);
 }
+
+#[test]
+fn host_that_connects_again_learns_what_runs_and_commands_it() {
+    let prepared = needs_vm!();
+    let mut vm = sleeping(&prepared);
+    for id in 1..=3 {
+        // Half a frame is of the connection before.
+        vm.input(0, b"x");
+        vm.half_a_frame();
+        vm.reconnect();
+        // The first one may become the rest of the half frame.
+        vm.send(&Command::Hello);
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        vm.send(&Command::Hello);
+        let greeting = vm.wait(|event| matches!(event, Event::Boot { .. }));
+        assert!(matches!(greeting, Event::Boot { started: Some(_), .. }), "{greeting:?}");
+        exec(&mut vm, id, process(&["echo", "again"]), false);
+        assert_eq!(ended(&mut vm, id).0.code, 0);
+        assert_eq!(text(&mut vm, Channel::Stdout, id), "again\n");
+    }
+    vm.send(&Command::Stop { signal: Some(9), grace_ms: None });
+    assert_eq!(vm.finish().0.signal, Some(9));
+}

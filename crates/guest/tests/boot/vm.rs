@@ -169,6 +169,19 @@ impl Vm {
         Self { qemu, control, received, data: VecDeque::new(), folder, started }
     }
 
+    pub(crate) fn half_a_frame(&mut self) {
+        let bytes = Frame::message(&Command::Ping { nonce: 1 }).unwrap().encode();
+        self.control.write_all(&bytes[..15]).unwrap();
+    }
+
+    /// Leaves the control port, as a supervisor that ends, and connects again.
+    pub(crate) fn reconnect(&mut self) {
+        self.control.shutdown(std::net::Shutdown::Both).unwrap();
+        while self.received.recv().is_ok() {}
+        self.control = connect(&self.folder.join("control.sock"));
+        self.received = follow(self.control.try_clone().unwrap());
+    }
+
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }

@@ -115,7 +115,7 @@ impl Decoder {
         self.bytes.extend(bytes);
     }
 
-    /// Drops half a frame, for a port that was connected anew.
+    /// Drops half a frame, whose rest cannot come any more.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;

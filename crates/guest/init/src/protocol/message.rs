@@ -8,7 +8,7 @@ use super::{Process, Protocol, Size};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The init runs and reads commands. Sent again whenever the host connects.
+    /// The init runs and reads commands. Sent again as the answer to [`Command::Hello`].
     Boot {
         /// Version of the protocol.
         version: u32,
@@ -151,6 +151,9 @@ pub struct ProcessInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
+    /// Asks for [`Event::Boot`]: for a host that connects again. Without an answer within two seconds it asks once
+    /// more, since the first may have become the rest of a frame that the connection before left unfinished.
+    Hello,
     /// Sends a signal to the main process.
     Signal {
         /// Number of the signal.
