@@ -301,6 +301,11 @@ pub(crate) fn lacks_workdir(stderr: &str) -> bool {
     words.contains("workdir \"") && words.contains("does not exist on container")
 }
 
+/// Whether the OCI runtime refused a start without a word: "`/usr/bin/runc start ID` failed: exit status 1".
+pub(crate) fn refused_start(words: &str) -> bool {
+    words.contains(" start ") && words.contains("` failed: exit status")
+}
+
 /// Host port of `listen tcp4 :18099: bind: address already in use`.
 pub(crate) fn taken_port(stderr: &str) -> Option<u16> {
     let words = words(stderr);
