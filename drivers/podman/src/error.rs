@@ -90,7 +90,8 @@ const TABLE: &[Row] = &[
     Row(&["network already exists", "volume already exists"], ErrorKind::AlreadyExists, None),
     Row(&["image not known", "no such image", "no image with"], ErrorKind::NotFound, None),
     Row(
-        &["/proc/sys/"],
+        // The latter is runc's since 1.3.
+        &["/proc/sys/", "failed to write sysctl"],
         ErrorKind::Invalid,
         Some("`sysctl -a` on the host lists the kernel parameters with valid values"),
     ),
