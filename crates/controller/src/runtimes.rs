@@ -75,7 +75,7 @@ pub struct Runtimes {
     taking: Mutex<()>,
 }
 
-/// Longest wait for runtimes that were never tried yet; on a busy host `podman info` alone may take 10 s.
+/// Longest wait for runtimes that were never tried yet; some ask the package manager before they answer, which takes 10 s on a busy host.
 const FIRST_TRY: Duration = Duration::from_secs(30);
 /// How long a runtime that was lost keeps its engine from another one that reaches it too.
 const HELD: Duration = Duration::from_secs(60);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hythe_controller::{Connector, Controller, DeployOptions, GcSettings, Settings};
 use hythe_driver_memory::Memory;
-use hythe_runtime::{Error, InstanceRef, OpContext, Runtime};
+use hythe_runtime::{Error, InstanceRef, OpContext, Runtime, State};
 use hythe_spec::vocabulary::{DriftCause, EventKind};
-use hythe_spec::{Component, Drift, Millis, RuntimeKind, Service};
+use hythe_spec::{Component, Drift, Millis, RuntimeKind, Service, Signal};
 use hythe_store::{EventFilter, Phase, Store};
 use serde_json::Value;
 
@@ -190,4 +190,23 @@ async fn what_a_task_reports_has_the_same_shape() {
     }
     bench.memory.start(&OpContext::new("test"), &InstanceRef::name("shop-1-1")).await.unwrap();
     assert_eq!(bench.until(1).await, [[("state".to_owned(), "modified".to_owned())]]);
+}
+
+#[tokio::test]
+async fn an_end_whose_event_was_lost_is_found_and_restarted() {
+    let bench = Bench::new(Duration::from_millis(100)).await;
+    let control = bench.memory.control();
+    control.lose_ends(1);
+    control.kill("shop-1-1", Signal::KILL).unwrap();
+    let runs = || control.observed().iter().any(|seen| seen.state == State::Running);
+    while runs() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let waited = tokio::time::timeout(LIMIT, async {
+        while !runs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{:#?}", bench.controller.workload("shop"));
+    assert_eq!(bench.instances().len(), 1);
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use hythe_runtime::{Error, ErrorKind};
 use hythe_shim::{ShimError, ShimErrorKind};
 
-/// Where runc writes kernel parameters.
-const SYSCTLS: &str = "/proc/sys/";
+/// Words of runc about a kernel parameter: the file that it writes, or its own words since 1.3.
+const SYSCTLS: [&str; 2] = ["/proc/sys/", "failed to write sysctl"];
 
 /// The connection broke, or what came cannot be read.
 pub(crate) fn lost(operation: &'static str, why: &dyn fmt::Display) -> Error {
@@ -27,7 +27,7 @@ pub(crate) fn refused(operation: &'static str, code: u32, words: &str) -> Error 
         12 => ErrorKind::Unsupported,
         14 => ErrorKind::Unavailable,
         _ if words.contains("no space left on device") => ErrorKind::Exhausted,
-        _ if words.contains(SYSCTLS) => ErrorKind::Invalid,
+        _ if SYSCTLS.iter().any(|known| words.contains(known)) => ErrorKind::Invalid,
         _ if is_being_made(words) => ErrorKind::Conflict,
         _ => ErrorKind::Internal,
     };
@@ -35,7 +35,7 @@ pub(crate) fn refused(operation: &'static str, code: u32, words: &str) -> Error 
     let words = words.strip_suffix(": unknown").or_else(|| words.strip_suffix(": not found")).unwrap_or(words);
     let error = Error::new(kind, operation, words);
     let error = if is_being_made(words) { error.temporary(true) } else { error };
-    match words.contains(SYSCTLS) {
+    match SYSCTLS.iter().any(|known| words.contains(known)) {
         true => error.hint("`sysctl -a` on the host lists the kernel parameters with valid values"),
         false => error,
     }

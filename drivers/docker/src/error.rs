@@ -36,6 +36,7 @@ impl Phrase {
 }
 
 const EXIT_CODE: &str = "exit_code";
+const SYSCTLS: &str = "`sysctl -a` on the host lists the kernel parameters with valid values";
 const RLIMIT: &str =
     "the hard limit asked for is above the engine's own; lower it in `ulimits`, or in the engine's `default-ulimits`";
 
@@ -59,8 +60,9 @@ const PHRASES: &[Phrase] = &[
     phrase("unable to find user", ErrorKind::Invalid),
     phrase("unable to find group", ErrorKind::Invalid),
     phrase("no matching entries in", ErrorKind::Invalid),
-    phrase("/proc/sys/", ErrorKind::Invalid)
-        .hint("`sysctl -a` on the host lists the kernel parameters with valid values"),
+    phrase("/proc/sys/", ErrorKind::Invalid).hint(SYSCTLS),
+    // Of runc since 1.3.
+    phrase("failed to write sysctl", ErrorKind::Invalid).hint(SYSCTLS),
     phrase("not a directory", ErrorKind::Invalid)
         .also("to rootfs at")
         .hint("the image has a file where a directory is mounted, or a directory where a file is: mount it elsewhere"),

@@ -214,6 +214,11 @@ impl MemoryControl {
         self.engine.lose_replies(operation, times);
     }
 
+    /// The next `times` instances that end do so without an event, as when a stream loses one and does not say so.
+    pub fn lose_ends(&self, times: u32) {
+        self.engine.events.lose_ends(times);
+    }
+
     fn on<T>(
         &self,
         instance: &str,

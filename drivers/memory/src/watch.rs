@@ -1,6 +1,7 @@
 //! The engine's events: kept for a while, numbered, replayed from any number.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
@@ -27,6 +28,8 @@ struct Log {
 pub(crate) struct Events {
     log: Mutex<Log>,
     grown: watched::Sender<u64>,
+    /// So many of the next ends of instances are not reported.
+    lost: AtomicU32,
 }
 
 impl Events {
@@ -36,7 +39,17 @@ impl Events {
 
     /// Reports something about an instance.
     pub(crate) fn report(&self, instance: &Instance, time: Timestamp, kind: EventKind) {
+        let lose = |left: u32| left.checked_sub(1);
+        let ended = matches!(kind, EventKind::Stopped { .. });
+        if ended && self.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lose).is_ok() {
+            return;
+        }
         self.push(instance.id.clone(), Some(instance.name.clone()), instance.identity.clone(), time, kind);
+    }
+
+    /// The next `times` ends of instances are not reported.
+    pub(crate) fn lose_ends(&self, times: u32) {
+        self.lost.store(times, Ordering::Relaxed);
     }
 
     /// All that are kept.

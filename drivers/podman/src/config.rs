@@ -14,9 +14,13 @@ pub struct Config {
     pub name: String,
     /// Program to run, looked up in `PATH` unless it is a path; default `podman`.
     pub program: PathBuf,
-    /// Socket of a podman service (`unix:///path`) that is used instead of one of the agent's own; default none. It must be of the
-    /// same user and store as the program.
+    /// Socket of a podman service that is used instead of one of the agent's own; default none. `unix:///path` must be of the same
+    /// user and store as the program; `ssh://[user@]host[:port]/path` is reached by OpenSSH's client.
     pub socket: Option<String>,
+    /// Private key for a socket behind ssh; default: those that ssh finds by itself.
+    pub identity: Option<PathBuf>,
+    /// Name of a connection of `podman system connection list`, instead of `socket` and `identity`; default none.
+    pub connection: Option<String>,
     /// Environment for the program, over the agent's own: `CONTAINERS_CONF`, `CONTAINER_HOST`, …
     pub env: BTreeMap<String, String>,
     /// Whether a plan may be privileged; default no.
@@ -35,6 +39,8 @@ impl Default for Config {
             name: "podman".to_owned(),
             program: PathBuf::from("podman"),
             socket: None,
+            identity: None,
+            connection: None,
             env: BTreeMap::new(),
             allow_privileged: false,
             log_max_size: ByteSize(64 << 20),

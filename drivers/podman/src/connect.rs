@@ -15,12 +15,14 @@ use crate::api_types::Info;
 use crate::capability::{capability, warnings};
 use crate::client::{About, Client};
 use crate::driver::{Local, Parts, Podman};
-use crate::program::Program;
-use crate::service::Service;
+use crate::program::{Invocation, Program};
+use crate::service::{Server, Service};
+use crate::tunnel::{Connection, Tunnel};
 
 const ABOUT: About<'static> = About { operation: "connect", subject: "podman" };
 /// What podman's own program reads.
 const HOST_VARIABLE: &str = "CONTAINER_HOST";
+const KEY_VARIABLE: &str = "CONTAINER_SSHKEY";
 /// Longest wait for an answer to a probe.
 const PROBE: Duration = Duration::from_secs(10);
 /// Pause between looks at a service that begins.
@@ -34,11 +36,13 @@ pub async fn connect(config: Config) -> Result<Podman> {
     let program = Program::new(config.program.clone(), config.env.clone());
     crate::private::sweep();
     let asked = ask(&config, &program);
-    let (client, info) = answer_within(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
+    let reached = answer_within(config.connect_timeout.duration(), ABOUT, asked).await?.map_err(unavailable)?;
+    let Reached { client, info, socket, by_ssh } = reached;
     let warnings = warnings(&info);
     let capability = capability(&config, &info);
-    let local = is_local(&info).then(|| Local { volumes: PathBuf::from(&info.store.volume_path) });
-    let program = match configured_socket(&config).filter(|_| local.is_none()) {
+    let is_local = !by_ssh && is_local(&info);
+    let local = is_local.then(|| Local { volumes: PathBuf::from(&info.store.volume_path) });
+    let program = match socket.filter(|_| local.is_none()) {
         // It would act on this host's store.
         Some(socket) => program.with_variable(HOST_VARIABLE, socket),
         None => program,
@@ -67,42 +71,96 @@ pub async fn connect(config: Config) -> Result<Podman> {
     }))
 }
 
+/// How podman is reached.
+struct Reached {
+    client: Client,
+    info: Info,
+    /// Where the program has to be sent to act on the same podman, unless it does so by itself.
+    socket: Option<String>,
+    /// It may be on another host, whatever it says of itself.
+    by_ssh: bool,
+}
+
 /// A podman that answers, and what it says of itself.
-async fn ask(config: &Config, program: &Program) -> Result<(Client, Info)> {
-    let client = match configured_socket(config) {
-        Some(socket) => {
-            let invalid = |why| {
-                Error::new(ErrorKind::Invalid, ABOUT.operation, format!("`{socket}`: {why}")).hint(
-                    "of another host: `ssh -NL /path:/run/podman/podman.sock HOST`, and name that path in `socket`",
-                )
-            };
-            Client::new(&Endpoint::parse(&socket).map_err(invalid)?, None)
+async fn ask(config: &Config, program: &Program) -> Result<Reached> {
+    let (address, identity) = address(config, program).await?;
+    let (client, server, socket) = match &address {
+        Some(address) if Tunnel::is(address) => {
+            let tunnel = Tunnel::parse(address, identity, config.env.clone()).map_err(|why| invalid(address, &why))?;
+            let server = Server::Tunnel(tunnel);
+            let (client, socket) = served(server.clone())?;
+            (client, server, Some(socket))
         }
-        None => own_service(program)?,
+        Some(address) => {
+            let endpoint = Endpoint::parse(address).map_err(|why| invalid(address, &why))?;
+            (Client::new(&endpoint, None), Server::Podman(program.clone()), Some(address.clone()))
+        }
+        None => {
+            let server = Server::Podman(program.clone());
+            (served(server.clone())?.0, server, None)
+        }
     };
-    let version = first_answer(&client, &config.program).await?;
+    let version = first_answer(&client, &server).await?;
     let client = client.speaking(ABOUT, &version)?;
     let info = client.get(&OpContext::new("connect"), ABOUT, "/info", &[]).await?;
-    Ok((client, info))
+    Ok(Reached { client, info, socket, by_ssh: matches!(server, Server::Tunnel(_)) })
 }
 
-/// That of the configuration, else the one that the program itself would use.
-fn configured_socket(config: &Config) -> Option<String> {
-    let variable = || config.env.get(HOST_VARIABLE).cloned().or_else(|| std::env::var(HOST_VARIABLE).ok());
-    config.socket.clone().or_else(variable).filter(|socket| !socket.is_empty())
+fn invalid(address: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Invalid, ABOUT.operation, format!("`{address}`: {why}"))
+        .hint("`socket` is `unix:///path`, `tcp://host:port` or `ssh://user@host/path`")
 }
 
-fn own_service(program: &Program) -> Result<Client> {
-    let service = Service::start(program).map_err(|cause| {
+/// That of the configuration, else the one that the program itself would use; with the key for it.
+async fn address(config: &Config, program: &Program) -> Result<(Option<String>, Option<PathBuf>)> {
+    let variable = |name: &str| {
+        let set = config.env.get(name).cloned().or_else(|| std::env::var(name).ok());
+        set.filter(|value| !value.is_empty())
+    };
+    if let Some(name) = &config.connection {
+        let found = connection(program, name).await?;
+        let identity = Some(PathBuf::from(found.identity)).filter(|path| !path.as_os_str().is_empty());
+        return Ok((Some(found.uri), identity));
+    }
+    let address = config.socket.clone().filter(|socket| !socket.is_empty()).or_else(|| variable(HOST_VARIABLE));
+    Ok((address, config.identity.clone().or_else(|| variable(KEY_VARIABLE).map(PathBuf::from))))
+}
+
+/// A connection that `podman system connection add` or `podman machine` made.
+async fn connection(program: &Program, name: &str) -> Result<Connection> {
+    let words = Invocation::from(["system", "connection", "list", "--format=json"]);
+    let failed = |cause: String| {
+        let words = format!("`podman system connection list` failed: {cause}");
+        Error::new(ErrorKind::Unavailable, ABOUT.operation, words)
+    };
+    let listed = program.command(&words).output().await.map_err(|cause| failed(cause.to_string()))?;
+    if !listed.status.success() {
+        return Err(failed(String::from_utf8_lossy(&listed.stderr).trim().to_owned()));
+    }
+    let all: Vec<Connection> = serde_json::from_slice(&listed.stdout).map_err(|cause| failed(cause.to_string()))?;
+    let names = all.iter().map(|one| one.name.trim_end_matches('*')).collect::<Vec<_>>().join(", ");
+    let unknown = || {
+        Error::new(ErrorKind::Invalid, ABOUT.operation, format!("podman has no connection `{name}`"))
+            .hint(if names.is_empty() { "`podman system connection add` makes one".to_owned() } else { names.clone() })
+    };
+    // The default one is marked with a star.
+    let at = all.iter().position(|one| one.name.trim_end_matches('*') == name).ok_or_else(unknown)?;
+    all.into_iter().nth(at).ok_or_else(|| failed("it is gone".to_owned()))
+}
+
+/// A client of what that serves, and its socket.
+fn served(server: Server) -> Result<(Client, String)> {
+    let service = Service::start(server).map_err(|cause| {
         let words = format!("the socket of podman's service cannot be prepared: {cause}");
         Error::new(ErrorKind::Unavailable, ABOUT.operation, words).source(cause)
     })?;
     let endpoint = Endpoint::Unix(service.socket());
-    Ok(Client::new(&endpoint, Some(Arc::new(service))))
+    let address = endpoint.to_string();
+    Ok((Client::new(&endpoint, Some(Arc::new(service))), address))
 }
 
-/// The version of podman, once it answers; fails at once where a service of ours ended instead.
-async fn first_answer(client: &Client, program: &Path) -> Result<String> {
+/// The version of podman, once it answers; fails at once where what serves it ended instead.
+async fn first_answer(client: &Client, server: &Server) -> Result<String> {
     loop {
         let failure = match client.ping(ABOUT).await {
             Ok(version) => return Ok(version),
@@ -112,14 +170,24 @@ async fn first_answer(client: &Client, program: &Path) -> Result<String> {
             None => return Err(failure),
             Some(service) => {
                 if let Some(words) = service.failure() {
-                    let words = format!("the service of `{}` cannot be started: {words}", program.display());
-                    return Err(Error::new(ErrorKind::Unavailable, ABOUT.operation, words)
-                        .hint("install podman, or name its program in the agent's configuration"));
+                    return Err(not_served(server, &words));
                 }
             }
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+fn not_served(server: &Server, words: &str) -> Error {
+    let (failed, hint) = match server {
+        Server::Podman(_) => ("cannot be started", "install podman, or name its program in the agent's configuration"),
+        Server::Tunnel(_) => (
+            "does not reach podman",
+            "the agent's user needs a key that the host accepts, the host's key in `known_hosts`, and `systemctl enable \
+             --now podman.socket` there",
+        ),
+    };
+    Error::new(ErrorKind::Unavailable, ABOUT.operation, format!("{} {failed}: {words}", server.name())).hint(hint)
 }
 
 /// Whether the files that podman names are files of this host.

@@ -90,7 +90,8 @@ const TABLE: &[Row] = &[
     Row(&["network already exists", "volume already exists"], ErrorKind::AlreadyExists, None),
     Row(&["image not known", "no such image", "no image with"], ErrorKind::NotFound, None),
     Row(
-        &["/proc/sys/"],
+        // The latter is runc's since 1.3.
+        &["/proc/sys/", "failed to write sysctl"],
         ErrorKind::Invalid,
         Some("`sysctl -a` on the host lists the kernel parameters with valid values"),
     ),
@@ -299,6 +300,11 @@ pub(crate) fn is_not_executable(lower: &str) -> bool {
 pub(crate) fn lacks_workdir(stderr: &str) -> bool {
     let words = words(stderr);
     words.contains("workdir \"") && words.contains("does not exist on container")
+}
+
+/// Whether the OCI runtime refused a start without a word: "`/usr/bin/runc start ID` failed: exit status 1".
+pub(crate) fn refused_start(words: &str) -> bool {
+    words.contains(" start ") && words.contains("` failed: exit status")
 }
 
 /// Host port of `listen tcp4 :18099: bind: address already in use`.

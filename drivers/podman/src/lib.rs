@@ -38,6 +38,7 @@ mod stats;
 mod stdin;
 mod stdin_holder;
 mod translate;
+mod tunnel;
 mod volumes;
 mod watch;
 mod workdir;

@@ -120,10 +120,14 @@ impl Podman {
     async fn start_about(&self, cx: &OpContext, about: About<'_>, instance: &InstanceRef) -> Result<()> {
         let path = path(instance.as_str(), "/start");
         match self.client.act(cx, about, Method::POST, &path, &[]).await {
-            Err(error) if error::lacks_workdir(error.message()) => {}
+            Err(error) if error::lacks_workdir(error.message()) => workdir::create(self, cx, instance).await?,
+            Err(error) if error::refused_start(error.message()) => {
+                if !self.end_half_started(cx, about).await? {
+                    return Err(error);
+                }
+            }
             started => return started.map(drop),
         }
-        workdir::create(self, cx, instance).await?;
         self.client.act(cx, about, Method::POST, &path, &[]).await.map(drop)
     }
 
@@ -161,6 +165,11 @@ impl Podman {
         let container = self.container(cx, about.operation, instance).await?;
         ensure_owned(about.operation, instance, &container.config.labels)?;
         match container.state() {
+            State::Created if container.may_have_started() => {
+                let seconds = how.grace.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
+                let stopping = self.podman_stop(cx, about, seconds);
+                return answer_within(how.grace + STOP_MARGIN, about, stopping).await?;
+            }
             State::Created | State::Pending | State::Exited | State::Removing => return Ok(()),
             State::Paused => self.unpause(cx, about).await?,
             State::Running | State::Stopping | State::Unknown => {}

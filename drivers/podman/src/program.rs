@@ -84,6 +84,11 @@ impl Program {
         self.set_up(std::process::Command::new(&self.path), invocation)
     }
 
+    /// Whether its environment has this variable.
+    pub(crate) fn is_set(&self, variable: &str) -> bool {
+        self.env.contains_key(variable) || std::env::var_os(variable).is_some()
+    }
+
     /// The same, by way of a shell, whose script runs it as `"$@"`.
     pub(crate) fn command_in_shell(&self, script: &str, invocation: &Invocation) -> Command {
         let mut command = std::process::Command::new("/bin/sh");

@@ -1,7 +1,8 @@
-//! Podman's API service of the agent's own: a `podman system service` on a socket that only this user reaches.
+//! Podman's API service of the agent's own: a `podman system service` on a socket that only this user reaches, or an `ssh` that
+//! forwards such a socket to another host's.
 //!
-//! It is started with the program, environment and settings that every call of the program has, begins again when it ends, and
-//! goes with the agent, also where that is killed. Containers are conmon's: they outlive both.
+//! Podman is started with the program, environment and settings that every call of the program has. The process begins again when
+//! it ends, and goes with the agent, also where that is killed. Containers are conmon's: they outlive both.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,6 +20,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::program::{Invocation, Program};
+use crate::tunnel::Tunnel;
 use crate::{error, pidfd, private};
 
 const PREFIX: &str = "hythe-libpod-";
@@ -35,11 +37,25 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long one whose agent is gone may take to end.
 const GRACE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
+/// What ssh says of a connection that the other host cannot pass on; it goes on.
+const NO_SOCKET: &str = "open failed";
+/// How much podman's heap grows before Go collects, in percent: beside 100 workloads it takes 12 MiB less, and no longer.
+const GARBAGE_COLLECTION: &str = "GOGC";
+
+/// What serves.
+#[derive(Debug, Clone)]
+pub(crate) enum Server {
+    /// A podman of this host.
+    Podman(Program),
+    /// What forwards to another host's.
+    Tunnel(Tunnel),
+}
 
 /// The service, for as long as somebody holds this.
 #[derive(Debug)]
 pub(crate) struct Service {
     directory: PathBuf,
+    is_tunnel: bool,
     /// Locked: whoever can lock it finds nobody's service.
     _held: OwnedFd,
     shared: Arc<Shared>,
@@ -60,20 +76,46 @@ struct State {
     ended: Option<String>,
 }
 
+impl Server {
+    /// For messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Podman(program) => format!("the service of `{}`", program.path()),
+            Self::Tunnel(tunnel) => format!("`ssh {}`", tunnel.destination()),
+        }
+    }
+
+    fn command(&self, socket: &Path) -> Command {
+        match self {
+            Self::Podman(program) => {
+                let address = format!("unix://{}", socket.display());
+                let words = Invocation::from(["system", "service", "--time=0", &address]);
+                let mut command = program.blocking_command(&words);
+                if !program.is_set(GARBAGE_COLLECTION) {
+                    command.env(GARBAGE_COLLECTION, "25");
+                }
+                command
+            }
+            Self::Tunnel(tunnel) => tunnel.command(socket),
+        }
+    }
+}
+
 impl Service {
     /// Ends what killed agents left, and starts a service; it answers a moment later.
     ///
     /// # Errors
     /// Of the directory for its socket, and of a thread that cannot be made.
-    pub(crate) fn start(program: &Program) -> io::Result<Self> {
+    pub(crate) fn start(server: Server) -> io::Result<Self> {
         let parent = private::directory();
         sweep(&parent);
         let (directory, held) = own_directory(&parent)?;
         let shared = Arc::<Shared>::default();
-        let service = Self { directory, _held: held, shared: Arc::clone(&shared) };
-        let (program, directory) = (program.clone(), service.directory.clone());
+        let is_tunnel = matches!(server, Server::Tunnel(_));
+        let service = Self { directory, is_tunnel, _held: held, shared: Arc::clone(&shared) };
+        let directory = service.directory.clone();
         // The kernel ends the service with the thread that started it: this one ends after it.
-        let supervise = move || shared.supervise(&program, &directory);
+        let supervise = move || shared.supervise(&server, &directory);
         thread::Builder::new().name("podman-service".to_owned()).spawn(supervise)?;
         Ok(service)
     }
@@ -83,10 +125,14 @@ impl Service {
         self.directory.join(SOCKET)
     }
 
-    /// How it ended, where it does not serve now.
+    /// Why it does not serve now: how it ended, or what ssh said where the other host has no such socket.
     pub(crate) fn failure(&self) -> Option<String> {
         let state = self.shared.lock();
-        state.ended.clone().filter(|_| state.serving.is_none())
+        match (&state.serving, self.is_tunnel) {
+            (None, _) => state.ended.clone(),
+            (Some(_), true) => self.last_log_lines().filter(|words| words.contains(NO_SOCKET)),
+            (Some(_), false) => None,
+        }
     }
 
     /// What it wrote last.
@@ -125,11 +171,11 @@ impl Shared {
     }
 
     /// Serves, and begins again until it is told to stop.
-    fn supervise(&self, program: &Program, directory: &Path) {
+    fn supervise(&self, server: &Server, directory: &Path) {
         let mut pause = Duration::ZERO;
         while !self.lock().stopping {
             let began = Instant::now();
-            let ended = self.serve(program, directory);
+            let ended = self.serve(server, directory);
             let words = ended.map_or_else(
                 |cause| cause.to_string(),
                 |status| last_log_lines(&directory.join(LOG)).unwrap_or_else(|| status.to_string()),
@@ -139,16 +185,21 @@ impl Shared {
             if state.stopping {
                 return;
             }
-            tracing::warn!(cause = words, "podman's service ended; it is started again");
+            tracing::warn!(cause = words, "{} ended; it is started again", server.name());
             state.ended = Some(words);
-            pause = if began.elapsed() > STABLE { Duration::ZERO } else { longer(pause) };
+            pause = match (began.elapsed() > STABLE, directory.join(SOCKET).exists()) {
+                (true, _) => Duration::ZERO,
+                // It listened, and was killed.
+                (false, true) => FIRST_PAUSE,
+                (false, false) => longer(pause),
+            };
             // Woken by the end of everything.
             let _woken = self.changed.wait_timeout_while(state, pause, |state| !state.stopping);
         }
     }
 
     /// One process, from its start to its end.
-    fn serve(&self, program: &Program, directory: &Path) -> io::Result<ExitStatus> {
+    fn serve(&self, server: &Server, directory: &Path) -> io::Result<ExitStatus> {
         let socket = directory.join(SOCKET);
         match fs::remove_file(&socket) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
@@ -158,9 +209,8 @@ impl Shared {
         let log = directory.join(LOG);
         let _emptied = File::create(&log)?;
         let log = File::options().append(true).open(log)?;
-        let address = format!("unix://{}", socket.display());
-        let mut command = program.blocking_command(&Invocation::from(["system", "service", "--time=0", &address]));
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut command = server.command(&socket);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         end_with_this_thread(&mut command);
         let mut child = command.spawn()?;
         {

@@ -24,12 +24,13 @@ mod scale;
 mod start;
 mod startup;
 mod summary;
+mod ten;
 
 use self::harness::Harness;
 use self::report::{Report, Table};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask bench [startup] [deploy] [start] [pull] [ps] [memory] [scale] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
+cargo xtask bench [startup] [deploy] [ten] [start] [pull] [ps] [memory] [scale] [--engine podman|docker] [--runs N] [--json] [--keep] [--write FILE]
     Measures a release build against the engines' own command lines, on private engines. Without names: everything.
     --engine NAME   one engine only
     --runs N        timed rounds of each comparison (default 15)
@@ -44,9 +45,10 @@ const FEWEST_RUNS: usize = 5;
 
 type Measure = fn(&Harness) -> Result<Vec<Table>>;
 
-const MEASURES: [(&str, Measure); 7] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("startup", startup::measure),
     ("deploy", deploy::measure),
+    ("ten", ten::measure),
     ("start", start::measure),
     ("pull", pull::measure),
     ("ps", ps::measure),

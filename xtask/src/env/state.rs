@@ -35,9 +35,19 @@ pub(crate) struct Description {
     pub(crate) registry: Option<Registry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry_auth: Option<Registry>,
+    /// An OpenSSH server, unpacked and not running, for podman behind ssh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sshd: Option<Sshd>,
     /// Engines asked for that this machine cannot have, each with the reason.
     #[serde(default)]
     pub(crate) skipped: BTreeMap<String, String>,
+}
+
+/// A server's program and the directory of its libraries.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Sshd {
+    pub(crate) program: PathBuf,
+    pub(crate) libraries: PathBuf,
 }
 
 /// An engine that is a program.

@@ -26,7 +26,7 @@ use self::stage::{STAGES, Setting, Stage};
 use self::summary::Summary;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask test [--only unit|conformance|e2e] [--full] [--in trixie [--or-skip]] [--keep] [--accept] [--no-retry] [filter ...]
+cargo xtask test [--only unit|conformance|e2e] [--full] [--in trixie|sid [--or-skip]] [--keep] [--accept] [--no-retry] [filter ...]
     Brings private engines up, runs the tests, looks for leaks, takes the engines down.
     --only STAGE   run one stage
     --full         kill the agent at every step on Podman and Docker too, and live as many simulated histories as before a

@@ -21,7 +21,9 @@ use super::heal::{Healing, fields};
 use super::inspect::{Inspection, Shared};
 use crate::Controller;
 use crate::event::workload_event;
+use crate::message::Message;
 use crate::model::{Difference, WorkloadState};
+use crate::registry::WorkloadHandle;
 
 /// One out-of-band change causes several events, and the workload's own task acts on them first.
 const DEBOUNCE: Duration = Duration::from_secs(1);
@@ -217,8 +219,22 @@ impl Watcher {
         if !due.is_empty() {
             self.controller.heal(name, &due);
         }
+        if found.iter().any(ended_unnoticed) {
+            self.list_again(&handle, &state).await;
+        }
         let shown = self.known.get(name).map_or(0, |known| known.shown);
         self.known.insert(name.to_owned(), Known { reported: now, shown, looked: Instant::now() });
+    }
+
+    /// Its task is told what the engine has of it: the engine's event was lost, and the restart policy waits for one.
+    async fn list_again(&self, handle: &WorkloadHandle, state: &WorkloadState) {
+        let Some(runtime) = state.observed.current.as_ref().map(|current| &current.runtime) else { return };
+        let Ok(runtime) = self.controller.runtimes.get(runtime) else { return };
+        let filter = Filter::owned_by(self.controller.owner());
+        let Ok(mut rows) = runtime.list(&OpContext::new("drift"), &filter).await else { return };
+        let name = &state.desired.name;
+        rows.retain(|row| row.identity.as_ref().is_some_and(|found| found.workload() == *name));
+        handle.send(Message::Listed(rows));
     }
 
     /// The differences in the last event before this agent started. A workload's own task reports drift without its end.
@@ -265,6 +281,11 @@ fn is_on(state: &WorkloadState, runtime: &str) -> bool {
 /// What the agent itself did or is about to do has events of its own.
 fn is_drift(difference: &Difference) -> bool {
     !matches!(difference.cause, DriftCause::Pending | DriftCause::RolledBack | DriftCause::Unreachable)
+}
+
+/// It should run, its task believes that it does, and it has ended or is gone.
+fn ended_unnoticed(difference: &Difference) -> bool {
+    difference.field == "state" && matches!(difference.cause, DriftCause::Stopped | DriftCause::Missing)
 }
 
 fn differs_in_nothing(reported: &Value) -> bool {

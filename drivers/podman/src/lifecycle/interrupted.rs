@@ -1,5 +1,5 @@
-//! Creates that our service died in: they may leave a container in podman's storage that podman itself does not know, and
-//! that keeps the name.
+//! What our service died in. A create may leave a container in podman's storage that podman itself does not know, and that keeps
+//! the name. A start may leave a process that podman does not know of: each further start of it fails.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use hythe_runtime::{Error, ErrorKind, OpContext, Result};
 use jiff::Timestamp;
 
 use super::path;
-use crate::api_types::ContainerRow;
+use crate::api_types::{Container, ContainerRow};
 use crate::client::About;
 use crate::driver::Podman;
 
@@ -47,6 +47,18 @@ impl Podman {
         let Some(left) = left else { return Ok(false) };
         tracing::warn!(name = about.subject, id = left.id, "a half-made container is removed from podman's storage");
         self.client.act(cx, about, Method::DELETE, &path(&left.id, ""), &[]).await?;
+        Ok(true)
+    }
+
+    /// Ends the process of a start that our service died in, as a stop does; whether there was one. Podman never learns of it
+    /// in another way, and can then start the container again.
+    pub(super) async fn end_half_started(&self, cx: &OpContext, about: About<'_>) -> Result<bool> {
+        let container: Container = self.client.get(cx, about, &path(about.subject, "/json"), &[]).await?;
+        if !container.may_have_started() {
+            return Ok(false);
+        }
+        tracing::warn!(id = container.id, "a start that podman's service died in is ended and begun again");
+        self.client.act(cx, about, Method::POST, &path(&container.id, "/stop"), &[]).await?;
         Ok(true)
     }
 }

@@ -18,6 +18,11 @@ impl Container {
         state(&self.state.status)
     }
 
+    /// Made in the OCI runtime, and not known to run: its process waits to be started, or was and podman did not live to write it down.
+    pub(crate) fn may_have_started(&self) -> bool {
+        self.state.status == "initialized"
+    }
+
     /// When its main process was last started; `None`: never.
     pub(crate) fn started(&self) -> Option<Timestamp> {
         time(self.state.started_at.as_deref())

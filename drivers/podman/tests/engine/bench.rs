@@ -16,6 +16,8 @@ pub(crate) struct Bench {
     pub(crate) owner: String,
     /// Socket of a service that the environment has.
     pub(crate) socket: Option<String>,
+    /// An OpenSSH server's program and the directory of its libraries, where the environment has them.
+    pub(crate) sshd: Option<[PathBuf; 2]>,
     /// `host:port` of a registry, where the environment has one.
     pub(crate) registry: Option<String>,
 }
@@ -39,6 +41,7 @@ pub(crate) async fn bench(owner: &str) -> Option<Bench> {
         cx: OpContext::new("test"),
         owner,
         socket: env["podman_api"]["socket"].as_str().map(str::to_owned),
+        sshd: env["sshd"]["program"].as_str().zip(env["sshd"]["libraries"].as_str()).map(|(a, b)| [a.into(), b.into()]),
         registry: env["registry"]["address"].as_str().map(str::to_owned),
     })
 }

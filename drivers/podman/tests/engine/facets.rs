@@ -77,7 +77,7 @@ async fn an_early_long_line_is_one() {
     }
 }
 
-async fn output(session: &mut Session) -> (Vec<u8>, Vec<u8>) {
+pub(crate) async fn output(session: &mut Session) -> (Vec<u8>, Vec<u8>) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     while let Some(chunk) = session.output.next().await {
         match chunk.unwrap() {
@@ -88,7 +88,7 @@ async fn output(session: &mut Session) -> (Vec<u8>, Vec<u8>) {
     (out, err)
 }
 
-fn command(words: &[&str]) -> ExecRequest {
+pub(crate) fn command(words: &[&str]) -> ExecRequest {
     ExecRequest { command: words.iter().map(|word| (*word).to_owned()).collect(), ..ExecRequest::default() }
 }
 

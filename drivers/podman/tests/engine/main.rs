@@ -8,3 +8,4 @@ mod facets;
 mod lifecycle;
 mod rotation;
 mod service;
+mod ssh;

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use hythe_driver_podman::{Config, connect};
-use hythe_runtime::{Cursor, ErrorKind, Filter, InstanceId, Result, Runtime, State, Stop};
+use hythe_runtime::{
+    Cursor, ErrorKind, Filter, InstanceId, NetworkSpec, Result, Runtime, SnapshotRequest, State, Stop, VolumeSpec,
+    identity,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::{Bench, PATIENCE};
 
-/// How long after its begin an operation is interrupted, in steps of milliseconds.
-const STEP: u64 = 45;
-const STEPS: u64 = 4;
+/// Each operation is interrupted so many times, at moments spread evenly over the time it takes.
+const STEPS: u32 = 4;
 
 /// Marks the processes of one test.
 const MARK: &str = "HYTHE_ENGINE_TEST";
@@ -43,38 +45,57 @@ fn service(mark: &str) -> Option<Pid> {
     found.and_then(Pid::from_raw)
 }
 
-/// The operation, with the service killed some time after its begin.
-async fn interrupted<T>(mark: &str, delay: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let kill = async {
-        tokio::time::sleep(delay).await;
-        if let Some(service) = service(mark) {
-            // It may be on its way already.
-            let _ = kill_process(service, Signal::KILL);
+/// How long each operation took when nothing was killed.
+#[derive(Default)]
+struct Times(BTreeMap<&'static str, Duration>);
+
+impl Times {
+    /// The operation to its end: in step 0 undisturbed and measured, else with the service killed at that step of it.
+    async fn cut_short<T: std::fmt::Debug>(
+        &mut self,
+        step: u32,
+        mark: &str,
+        what: &'static str,
+        mut work: impl AsyncFnMut() -> Result<T>,
+    ) -> T {
+        let Some(took) = self.0.get(what).filter(|_| step > 0) else {
+            let began = Instant::now();
+            let done = work().await.unwrap();
+            self.0.insert(what, began.elapsed());
+            return done;
+        };
+        let delay = *took * (step - 1) / (STEPS - 1);
+        let kill = async {
+            tokio::time::sleep(delay).await;
+            if let Some(service) = service(mark) {
+                // It may be on its way already.
+                let _ = kill_process(service, Signal::KILL);
+            }
+        };
+        match tokio::join!(work(), kill).0 {
+            Ok(done) => done,
+            Err(lost) => {
+                let is_lost = lost.kind() == ErrorKind::Unavailable && lost.is_temporary();
+                assert!(is_lost, "{what}, killed after {delay:?}: {lost:?}");
+                in_the_end(what, work).await
+            }
         }
-    };
-    tokio::join!(work, kill).0
+    }
 }
 
 /// Repeats what fails as long as the engine is lost; any other failure is one.
 async fn in_the_end<T>(what: &str, mut work: impl AsyncFnMut() -> Result<T>) -> T {
-    let repeated = async {
-        loop {
-            match work().await {
-                Ok(done) => return done,
-                Err(lost) => {
-                    assert!(lost.kind() == ErrorKind::Unavailable && lost.is_temporary(), "{what}: {lost:?}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+    let began = Instant::now();
+    loop {
+        match tokio::time::timeout(PATIENCE, work()).await {
+            Ok(Ok(done)) => return done,
+            Ok(Err(lost)) => {
+                let is_lost = lost.kind() == ErrorKind::Unavailable && lost.is_temporary();
+                assert!(is_lost && began.elapsed() < PATIENCE, "{what}: {lost:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
+            Err(_) => panic!("{what} does not return"),
         }
-    };
-    tokio::time::timeout(PATIENCE, repeated).await.unwrap()
-}
-
-fn must_be_lost_or_done<T: std::fmt::Debug>(what: &str, delay: Duration, outcome: &Result<T>) {
-    if let Err(lost) = outcome {
-        let is_lost = lost.kind() == ErrorKind::Unavailable && lost.is_temporary();
-        assert!(is_lost, "{what}, killed after {delay:?}: {lost:?}");
     }
 }
 
@@ -84,27 +105,52 @@ async fn mine(bench: &Bench) -> Vec<InstanceId> {
 }
 
 #[tokio::test]
-async fn a_killed_service_is_a_lost_engine_and_doubles_nothing() {
+async fn every_operation_with_the_service_killed_at_any_step_is_lost_or_done_and_never_doubled() {
     let Some(bench) = marked("killed").await else { return };
-    for step in 0..STEPS {
-        let delay = Duration::from_millis(step * STEP);
+    let (podman, cx, owner) = (&bench.podman, &bench.cx, bench.owner.as_str());
+    let (networks, volumes) = (podman.networks().unwrap(), podman.volumes().unwrap());
+    let snapshots = podman.snapshots().unwrap();
+    let name = format!("killed-{}", std::process::id());
+    let labels = || BTreeMap::from([(identity::OWNER.to_owned(), owner.to_owned())]);
+    let mut times = Times::default();
+    for step in 0..=STEPS {
         let mut plan = bench.plan("killed", &["sleep", "1000"]);
-        plan.identity.attempt = u32::try_from(step).unwrap() + 1;
-        let run = interrupted("killed", delay, bench.podman.run(&bench.cx, &plan)).await;
-        must_be_lost_or_done("run", delay, &run);
-        let id = in_the_end("run", async || bench.podman.run(&bench.cx, &plan).await).await;
-        assert_eq!(mine(&bench).await, std::slice::from_ref(&id), "run, killed after {delay:?}");
-        let observed = in_the_end("inspect", async || bench.podman.inspect(&bench.cx, &id.to_ref()).await).await;
-        assert_eq!(observed.state, State::Running, "run, killed after {delay:?}");
+        plan.identity.attempt = step + 1;
+        let network = NetworkSpec { name: name.clone(), labels: labels(), internal: false };
+        times.cut_short(step, "killed", "ensure network", async || networks.ensure(cx, &network).await).await;
+        let volume = VolumeSpec { name: name.clone(), labels: labels() };
+        times.cut_short(step, "killed", "ensure volume", async || volumes.ensure(cx, &volume).await).await;
+        let id = times.cut_short(step, "killed", "create", async || podman.create(cx, &plan).await).await;
+        assert_eq!(mine(&bench).await, std::slice::from_ref(&id), "step {step}");
+        let it = id.to_ref();
+        times.cut_short(step, "killed", "start", async || podman.start(cx, &it).await).await;
+        let seen = times.cut_short(step, "killed", "inspect", async || podman.inspect(cx, &it).await).await;
+        assert_eq!((seen.state, seen.id), (State::Running, id.clone()), "step {step}");
+        let filter = Filter::owned_by(owner);
+        let listed = times.cut_short(step, "killed", "list", async || podman.list(cx, &filter).await).await;
+        assert_eq!(listed.len(), 1, "step {step}");
+        let image = format!("localhost/hythe/{name}:{step}").parse().unwrap();
+        let request = SnapshotRequest { image, identity: plan.identity.clone() };
+        times.cut_short(step, "killed", "commit", async || snapshots.commit(cx, &it, &request).await).await;
+        times.cut_short(step, "killed", "forget", async || snapshots.remove(cx, &request.image).await).await;
         let how = Stop { signal: None, grace: Duration::ZERO };
-        let stop = interrupted("killed", delay, bench.podman.stop(&bench.cx, &id.to_ref(), &how)).await;
-        must_be_lost_or_done("stop", delay, &stop);
-        in_the_end("stop", async || bench.podman.stop(&bench.cx, &id.to_ref(), &how).await).await;
-        let remove = interrupted("killed", delay, bench.podman.remove(&bench.cx, &id.to_ref())).await;
-        must_be_lost_or_done("remove", delay, &remove);
-        in_the_end("remove", async || bench.podman.remove(&bench.cx, &id.to_ref()).await).await;
-        assert!(mine(&bench).await.is_empty(), "remove, killed after {delay:?}");
+        times.cut_short(step, "killed", "stop", async || podman.stop(cx, &it, &how).await).await;
+        let seen = in_the_end("inspect", async || podman.inspect(cx, &it).await).await;
+        assert_eq!(seen.state, State::Exited, "step {step}");
+        times.cut_short(step, "killed", "remove", async || podman.remove(cx, &it).await).await;
+        plan.identity.attempt += STEPS + 1;
+        let id = times.cut_short(step, "killed", "run", async || podman.run(cx, &plan).await).await;
+        assert_eq!(mine(&bench).await, std::slice::from_ref(&id), "step {step}");
+        in_the_end("stop", async || podman.stop(cx, &id.to_ref(), &how).await).await;
+        in_the_end("remove", async || podman.remove(cx, &id.to_ref()).await).await;
+        assert!(mine(&bench).await.is_empty(), "step {step}");
+        times.cut_short(step, "killed", "remove volume", async || volumes.remove(cx, &name, owner).await).await;
+        times.cut_short(step, "killed", "remove network", async || networks.remove(cx, &name, owner).await).await;
     }
+    let left = in_the_end("list", async || networks.list(cx).await).await;
+    assert!(left.iter().all(|network| network.name != name), "{left:?}");
+    let left = in_the_end("list", async || volumes.list(cx).await).await;
+    assert!(left.iter().all(|volume| volume.name != name), "{left:?}");
 }
 
 #[tokio::test]

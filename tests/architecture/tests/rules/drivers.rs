@@ -114,6 +114,7 @@ const OWN: &[(&str, &[(&str, &str)])] = &[
             ("start_error", "podman does not report why a start failed"),
             ("stdin", "a pipe has no end but closing it"),
             ("stdin_holder", "conmon closes stdin with any connection"),
+            ("tunnel", "podman of another host is reached by ssh"),
             ("workdir", "podman refuses to start without it"),
         ],
     ),

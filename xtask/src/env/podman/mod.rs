@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::http::Endpoint;
 use super::process::{self, Process};
 use super::session::Session;
-use super::state::{Program, Socket};
+use super::state::{Program, Socket, Sshd};
 use super::{host_changes, image};
 use crate::failure::{Failure, Result};
-use crate::packages::Need;
+use crate::packages::{self, Need};
 use crate::run;
 
 mod settings;
@@ -69,7 +69,24 @@ pub(crate) fn up_api(session: &mut Session) -> Result<()> {
     let process = session.start(SERVICE, &mut command)?;
     process::wait_until(&session.layout, SERVICE, process, SERVICE_PATIENCE, || answers(&socket))?;
     session.state.description.podman_api = Some(Socket { socket });
+    session.state.description.sshd = sshd(session);
     session.save()
+}
+
+/// A server for those who reach the service through ssh; nothing of it is installed.
+fn sshd(session: &Session) -> Option<Sshd> {
+    let unpacked = session.layout.service("openssh-server");
+    let program = unpacked.join("usr/sbin/sshd");
+    if !program.is_file() {
+        for package in ["openssh-server", "libwrap0"] {
+            if let Err(failure) = packages::unpack(package, &unpacked) {
+                eprintln!("xtask: no ssh server: {failure}");
+                return None;
+            }
+        }
+    }
+    let libraries = unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    program.is_file().then_some(Sshd { program, libraries })
 }
 
 /// Ends the API service.
