@@ -5,7 +5,7 @@ use hythe_runtime::{Capability, Feature};
 use hythe_spec::Isolation;
 
 /// What no virtual machine of this driver has, and why.
-const NEVER: [(Feature, &str); 17] = [
+const NEVER: [(Feature, &str); 14] = [
     (Feature::HostNetwork, "a virtual machine has a network of its own"),
     (Feature::PublishSctp, "published ports are relayed, and SCTP cannot be"),
     (
@@ -13,9 +13,6 @@ const NEVER: [(Feature, &str); 17] = [
         "directories of the host are not shared with guests yet; use a volume, or build the files into the image",
     ),
     (Feature::Secrets, "files of the host are not shared with guests yet"),
-    (Feature::TmpfsOwner, "owners of tmpfs are not set in guests yet"),
-    (Feature::TmpfsInodes, "inodes of tmpfs are not limited in guests yet"),
-    (Feature::PidsLimit, "processes of a guest are not limited; its memory is"),
     (Feature::Devices, "devices of the host are not handed on to guests"),
     (Feature::DeviceAccess, "devices of the host are not handed on to guests"),
     (Feature::CdiDevices, "devices of the host are not handed on to guests"),

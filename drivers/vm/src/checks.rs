@@ -28,15 +28,6 @@ pub(crate) fn check(context: &Context, operation: &'static str, plan: &Plan) -> 
             return Err(Error::new(ErrorKind::NotFound, operation, format!("no network `{}`", missing.network)));
         }
     }
-    check_resources(operation, plan)
-}
-
-fn check_resources(operation: &'static str, plan: &Plan) -> Result<()> {
-    if let Some(cpus) = plan.resources.cpus.filter(|cpus| cpus.0 % 1000 != 0) {
-        let message = format!("`cpus` of {}/1000 is not a whole number of processors", cpus.0);
-        let error = Error::new(ErrorKind::Unsupported, operation, message);
-        return Err(error.hint("give a virtual machine whole processors: 1, 2, …"));
-    }
     Ok(())
 }
 

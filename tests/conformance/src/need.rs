@@ -50,6 +50,10 @@ pub(crate) enum Need {
     SizedAttach,
     /// The host can mount a snapshot.
     SnapshotMounts,
+    /// The main process is the first one where nothing else is asked for.
+    FirstProcess,
+    /// Two running instances have one volume.
+    SharedVolumes,
     /// A C compiler that links statically.
     Compiler,
 }
@@ -88,6 +92,8 @@ impl Need {
             | Self::Push
             | Self::SizedStart
             | Self::SizedAttach
+            | Self::FirstProcess
+            | Self::SharedVolumes
             | Self::SnapshotMounts => {
                 let lacking = subject.without.iter().find(|(need, _)| *need == self);
                 (lacking.is_none(), lacking.map_or_else(String::new, |(_, why)| (*why).to_owned()))

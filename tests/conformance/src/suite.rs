@@ -148,6 +148,7 @@ fn write_matrix(
     let day = hythe_runtime::Clock::system().now().strftime("%Y-%m-%d").to_string();
     // Those that other users ran are this program too.
     let version = |name: &str| versions.get(name).or_else(|| versions.get("embedded")).cloned().unwrap_or_default();
-    let engines: Vec<_> = names.iter().map(|name| (*name, version(name))).collect();
+    let engines: Vec<_> =
+        names.iter().filter(|name| share::is_whole(name)).map(|name| (*name, version(name))).collect();
     Ok(std::fs::write(path, matrix.markdown(&titles, &engines, &day))?)
 }

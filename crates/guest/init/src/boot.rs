@@ -10,7 +10,7 @@ use crate::process::{Child, Sinks};
 use crate::protocol::{self, Config, Event, MAIN};
 use crate::spawn::{self, NotStarted};
 use crate::supervisor::Supervisor;
-use crate::{context, files, modules, mounts, network, power, signals};
+use crate::{cgroup, context, files, modules, mounts, network, power, signals};
 
 /// Exit code where a guest cannot be set up, as container engines have it.
 const SETUP_FAILED: i32 = 125;
@@ -77,6 +77,7 @@ fn set_up() -> Result<Config, String> {
         fs::write(&path, value).map_err(context(format!("kernel parameter `{name}`")))?;
     }
     mounts::mount_all(&config)?;
+    cgroup::make(&config.limits)?;
     Ok(config)
 }
 

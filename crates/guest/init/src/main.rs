@@ -4,6 +4,7 @@
 //! the image's; nothing in it is trusted to help. A panic ends the guest as a kernel panic, which the host sees.
 
 mod boot;
+mod cgroup;
 mod commands;
 mod control;
 mod copy_up;

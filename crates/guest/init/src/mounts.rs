@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -105,15 +105,8 @@ fn mount_one(entry: &Mount) -> Result<(), String> {
         return Err("it is no absolute path below the root".to_owned());
     }
     match source {
-        Source::Tmpfs { size, mode } => {
-            let size = size.map(|size| format!(",size={size}")).unwrap_or_default();
-            let options = format!("mode={:o}{size}", mode.unwrap_or(0o1777));
-            make_directory(Path::new(target))?;
-            let flags = MountFlags::NOSUID | MountFlags::NODEV;
-            let options = std::ffi::CString::new(options).map_err(|error| error.to_string())?;
-            mount("tmpfs", target, "tmpfs", flags, Some(&*options)).map_err(|error| error.to_string())?;
-        }
-        Source::Disk { serial, copy_up } => mount_disk(serial, target, *copy_up)?,
+        Source::Tmpfs { size, mode, options } => return mount_tmpfs(entry, *size, *mode, options),
+        Source::Disk { serial, copy_up } => return mount_disk(serial, target, *read_only, *copy_up),
         Source::Virtiofs { tag, path } => shared(tag, "virtiofs", c"", path.as_deref(), target)?,
         Source::NineP { tag, path } => {
             let options = c"trans=virtio,version=9p2000.L,msize=262144,cache=none";
@@ -126,11 +119,40 @@ fn mount_one(entry: &Mount) -> Result<(), String> {
     Ok(())
 }
 
-fn mount_disk(serial: &str, target: &str, copies: bool) -> Result<(), String> {
+fn read_only_if(read_only: bool) -> MountFlags {
+    if read_only { MountFlags::RDONLY } else { MountFlags::empty() }
+}
+
+fn mount_tmpfs(entry: &Mount, size: Option<u64>, mode: Option<u32>, options: &[String]) -> Result<(), String> {
+    let target = entry.target.as_str();
+    let covered = fs::metadata(target).ok();
+    make_directory(Path::new(target))?;
+    let mut flags = read_only_if(entry.read_only);
+    let mode = mode.or_else(|| covered.as_ref().map(|covered| covered.mode() & 0o7777)).unwrap_or(0o1777);
+    let mut words = vec![format!("mode={mode:o}")];
+    words.extend(
+        covered.iter().flat_map(|covered| [format!("uid={}", covered.uid()), format!("gid={}", covered.gid())]),
+    );
+    words.extend(size.map(|size| format!("size={size}")));
+    // Of two words for one thing the kernel takes the later.
+    for option in options {
+        match option.as_str() {
+            "noexec" => flags |= MountFlags::NOEXEC,
+            "nosuid" => flags |= MountFlags::NOSUID,
+            "nodev" => flags |= MountFlags::NODEV,
+            other => words.push(other.to_owned()),
+        }
+    }
+    let words = std::ffi::CString::new(words.join(",")).map_err(|error| error.to_string())?;
+    mount("tmpfs", target, "tmpfs", flags, Some(&*words)).map_err(|error| error.to_string())
+}
+
+fn mount_disk(serial: &str, target: &str, read_only: bool, copies: bool) -> Result<(), String> {
     let disk = disk(serial)?;
     make_directory(Path::new(target))?;
     let below = fs::File::open(target).map_err(|error| error.to_string())?;
-    mount(&disk, target, "ext4", MountFlags::NOATIME, None).map_err(context(format!("disk `{serial}`")))?;
+    let flags = MountFlags::NOATIME | read_only_if(read_only);
+    mount(&disk, target, "ext4", flags, None).map_err(context(format!("disk `{serial}`")))?;
     // Where it has files, the directory is not empty and stays.
     fs::remove_dir(Path::new(target).join("lost+found")).ok();
     let is_empty = fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());

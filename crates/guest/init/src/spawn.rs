@@ -12,12 +12,14 @@ use rustix::fs::{Gid, OFlags, Uid, fchown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit, ioctl_tiocsctty, setrlimit, setsid};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::thread::{set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid};
+use rustix::thread::{
+    UnshareFlags, set_no_new_privs, set_thread_gid, set_thread_groups, set_thread_uid, unshare_unsafe,
+};
 
 use crate::process::{Child, Input, Output, Sinks};
-use crate::protocol::{Process, Size};
+use crate::protocol::{MAIN, Process, Size};
 use crate::user::{self, Identity};
-use crate::{context, mounts, signals};
+use crate::{cgroup, context, mounts, signals};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const NOT_EXECUTABLE: i32 = 126;
@@ -35,7 +37,12 @@ pub(crate) fn spawn(id: u32, process: &Process, stdin: bool, sinks: Sinks) -> Re
     let failed = |message| NotStarted { code: NOT_EXECUTABLE, message };
     let identity = user::find(process.user.as_deref(), &process.groups).map_err(failed)?;
     let cwd = process.cwd.clone().filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| "/".to_owned());
-    mounts::make_directory(Path::new(&cwd)).map_err(context(format!("working directory `{cwd}`"))).map_err(failed)?;
+    let place = context(format!("working directory `{cwd}`"));
+    if id == MAIN {
+        mounts::make_directory(Path::new(&cwd)).map_err(place).map_err(failed)?;
+    } else {
+        fs::read_dir(&cwd).map_err(place).map_err(failed)?;
+    }
     let env = environment(process, &identity);
     let (name, args) = process.args.split_first().ok_or_else(|| failed("there is no program".to_owned()))?;
     let program = program(name, &env, &cwd)?;
@@ -149,8 +156,14 @@ impl Plan<'_> {
         let (uid, gid) = (Uid::from_raw(self.identity.uid), Gid::from_raw(self.identity.gid));
         let groups: Vec<Gid> = self.identity.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         let Plan { cwd, limits, terminal, locked, .. } = self;
+        let group = cgroup::entry();
         let prepare = move || -> io::Result<()> {
             signals::unblock();
+            if let Some(group) = group {
+                rustix::io::write(group, b"0")?;
+                // SAFETY: no memory and no descriptor is shared anew.
+                unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }?;
+            }
             setsid()?;
             if terminal {
                 ioctl_tiocsctty(io::stdin())?;

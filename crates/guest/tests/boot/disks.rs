@@ -48,7 +48,7 @@ fn read_only_root_with_tmpfs_takes_files_in_memory_alone() {
     config.hostname = Some("frozen".to_owned());
     config.dns = Some(hythe_guest::protocol::Dns { servers: vec!["10.0.2.3".parse().unwrap()], ..Default::default() });
     let tmpfs = |target: &str, mode| Mount {
-        source: Source::Tmpfs { size: Some(1 << 20), mode },
+        source: Source::Tmpfs { size: Some(1 << 20), mode, options: Vec::new() },
         target: target.to_owned(),
         read_only: false,
     };

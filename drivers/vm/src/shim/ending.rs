@@ -43,6 +43,9 @@ fn put(directory: &Directory, reserve: Option<Reserve>, state: &State) -> std::i
     }
 }
 
+/// What the init's system says of a mount whose target is a file of the image, or leads through one.
+const UNFIT_TARGETS: [&str; 2] = ["File exists", "Not a directory"];
+
 impl Machine<'_> {
     /// Ends what does not end by itself: first by the monitor, then by a signal.
     pub(super) fn end_overdue(&mut self) {
@@ -129,7 +132,8 @@ impl Machine<'_> {
         if let Some(exit) = self.reported.exit {
             let code = Some(exit.code).filter(|code| matches!(code, 126 | 127));
             let message = message.unwrap_or_else(|| format!("the guest ended with code {}", exit.code));
-            let kind = if code.is_some() { ShimErrorKind::Invalid } else { ShimErrorKind::Internal };
+            let is_invalid = code.is_some() || UNFIT_TARGETS.iter().any(|words| message.contains(words));
+            let kind = if is_invalid { ShimErrorKind::Invalid } else { ShimErrorKind::Internal };
             return ShimError { code, ..ShimError::new(kind, message) };
         }
         let message = message.unwrap_or_else(|| "the guest ended before its main process was started".to_owned());

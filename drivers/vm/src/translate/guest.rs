@@ -1,9 +1,9 @@
 //! What a guest boots with. Pure.
 
-use hythe_guest::protocol::{self, Config, Interface, Port, Process, Protocol, Rlimit, Source};
+use hythe_guest::protocol::{self, Config, Interface, Limits, Port, Process, Protocol, Rlimit, Source};
 use hythe_network::shim_network::{Names, Wanted};
 use hythe_oci_spec::Command;
-use hythe_runtime::{Plan, PlanNetwork};
+use hythe_runtime::{DEFAULT_PIDS, Plan, PlanNetwork};
 use hythe_spec::{MountSource, Probe, Ulimit};
 
 use super::{Instance, serial};
@@ -75,6 +75,11 @@ pub(super) fn config(plan: &Plan, command: &Command, stop_signal: i32, instance:
         mounts: mounts(plan),
         read_only_root: *read_only,
         sysctls: plan.all_sysctls(false),
+        limits: Limits {
+            memory: resources.memory.map(|memory| memory.0),
+            cpus: resources.cpus.map(|cpus| cpus.0),
+            pids: Some(resources.pids.unwrap_or(DEFAULT_PIDS)),
+        },
         ports: ports(plan, instance),
         stop_signal,
         stop_grace_ms: stop_grace.0,
@@ -98,17 +103,22 @@ fn rlimit(limit: &Ulimit) -> Rlimit {
     Rlimit { name: limit.name.clone(), soft: value(limit.soft), hard: value(limit.hard) }
 }
 
+/// What always holds for shared memory.
+const SHM: [&str; 3] = ["nosuid", "nodev", "noexec"];
+
 fn mounts(plan: &Plan) -> Vec<protocol::Mount> {
     let shm = plan.resources.shm_size.map(|size| protocol::Mount {
-        source: Source::Tmpfs { size: Some(size.0), mode: None },
+        source: Source::Tmpfs { size: Some(size.0), mode: Some(0o1777), options: SHM.map(str::to_owned).to_vec() },
         target: "/dev/shm".to_owned(),
         read_only: false,
     });
     let given = plan.mounts.iter().enumerate().filter_map(|(at, mount)| {
         let source = match &mount.source {
             MountSource::Volume { .. } => Source::Disk { serial: serial(at), copy_up: !mount.read_only },
-            MountSource::Tmpfs { size, mode, options: _ } => {
-                Source::Tmpfs { size: size.map(|size| size.0), mode: *mode }
+            MountSource::Tmpfs { size, mode, options: more } => {
+                let closed = more.protections().into_iter().filter(|word| word.starts_with("no"));
+                let options = more.limits().into_iter().chain(closed.map(str::to_owned)).collect();
+                Source::Tmpfs { size: size.map(|size| size.0), mode: *mode, options }
             }
             // Refused by capability.
             MountSource::Bind { .. } => return None,

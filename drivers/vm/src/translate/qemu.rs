@@ -35,7 +35,7 @@ pub(super) fn arguments(plan: &Plan, instance: &Instance, host: &Host) -> Vec<St
     all.add("-cpu", if host.kvm { "host" } else { "max" });
     let memory = plan.resources.memory.map_or(host.memory, |memory| memory.0.saturating_add(KERNEL_MEMORY));
     all.add("-m", format!("{}M", memory >> 20));
-    let processors = plan.resources.cpus.map_or(1, |cpus| (cpus.0 / 1000).max(1));
+    let processors = plan.resources.cpus.map_or(1, |cpus| cpus.0.div_ceil(1000).max(1));
     all.add("-smp", processors.to_string());
     all.add("-kernel", host.kernel.display().to_string());
     all.add("-initrd", instance.initrd.display().to_string());

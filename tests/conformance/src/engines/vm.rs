@@ -22,9 +22,11 @@ const ROOTS: &str = "/var/tmp";
 const KERNEL: &str = "HYTHE_TEST_KERNEL";
 
 /// What it has not, and why.
-const WITHOUT: [(Need, &str); 3] = [
+const WITHOUT: [(Need, &str); 5] = [
     (Need::Build, "images are not built with virtual machines"),
     (Need::NetworkedBuild, "images are not built with virtual machines"),
+    (Need::FirstProcess, "the first process of a guest is Hythe's init, always"),
+    (Need::SharedVolumes, "a volume is a disk, which one machine at a time has"),
     (Need::Pause, "nobody but its supervisor can pause a virtual machine"),
 ];
 

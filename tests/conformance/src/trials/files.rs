@@ -7,7 +7,7 @@ use hythe_spec::{ByteSize, Mount, MountSource, TmpfsOptions};
 
 use crate::failure::{Outcome, refused};
 use crate::fixture::{Fixture, bind_mount, volume_mount};
-use crate::need::Need::{Build, Can, Cannot, Exec, Images, Logs, Owners, Real, Snapshots, Volumes};
+use crate::need::Need::{Build, Can, Cannot, Exec, Images, Logs, Owners, Real, SharedVolumes, Snapshots, Volumes};
 use crate::trial::trials;
 use crate::trials::build::built;
 
@@ -34,12 +34,12 @@ trials! { "files":
     a_volume_of_the_image_goes_with_its_instance [Real, Logs, Images, Volumes, Build],
     a_volume_of_the_image_is_in_no_snapshot [Real, Logs, Images, Snapshots, Build],
     a_volume_of_the_image_gives_way_to_a_named_one [Real, Logs, Images, Volumes, Build],
-    two_instances_share_a_volume [Exec, Volumes],
+    two_instances_share_a_volume [Exec, Volumes, SharedVolumes],
     a_host_directory_is_read_and_written [Logs, Can(Feature::Binds)],
     a_host_file_is_read [Logs, Can(Feature::Binds)],
     a_host_path_can_be_read_only [Logs, Can(Feature::Binds)],
     a_host_path_with_odd_characters [Logs, Can(Feature::Binds)],
-    a_host_path_with_a_comma_is_mounted_or_refused_by_its_name [Logs],
+    a_host_path_with_a_comma_is_mounted_or_refused_by_its_name [Logs, Can(Feature::Binds)],
     a_missing_host_path_is_refused_and_not_made [Can(Feature::Binds)],
     start_with_gone_bind_source_names_it_without_debug_output [Real, Can(Feature::Binds)],
     inspect_reports_every_mount [Volumes, Can(Feature::Binds), Can(Feature::Tmpfs)],

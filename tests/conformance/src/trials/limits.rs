@@ -5,7 +5,7 @@ use hythe_spec::{ByteSize, Millicores, Ulimit};
 
 use crate::failure::Outcome;
 use crate::fixture::Fixture;
-use crate::need::Need::{Can, Logs, Real};
+use crate::need::Need::{Can, FirstProcess, Logs, Real};
 use crate::trial::trials;
 
 trials! { "limits":
@@ -19,7 +19,7 @@ trials! { "limits":
     inspect_reports_them [Can(Feature::MemoryLimit), Can(Feature::CpuLimit), Can(Feature::PidsLimit)],
     an_init_is_pid_one [Real, Logs, Can(Feature::Init)],
     an_init_reaps [Real, Logs, Can(Feature::Init)],
-    without_an_init_the_command_is_pid_one [Logs],
+    without_an_init_the_command_is_pid_one [Logs, FirstProcess],
 }
 
 /// Prints a file of the control group, in version 2 or 1.

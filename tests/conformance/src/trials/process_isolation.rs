@@ -27,7 +27,7 @@ trials! { "process_isolation":
     exec_with_missing_workdir_is_126_or_127 [Real, Exec],
     exec_with_missing_user_is_invalid [Exec],
     signals_are_neither_ignored_nor_blocked [Real, Logs, Exec],
-    init_is_limited_as_its_program [Real, Logs, Can(Feature::Init)],
+    init_is_limited_as_its_program [Real, Logs, Can(Feature::Init), Can(Feature::CapabilitySet)],
     exec_below_init_works [Real, Exec, Can(Feature::Init)],
     session_keyring_is_its_own [Real, Logs, Exec, Can(Feature::SeccompUnconfined)],
     home_of_unlisted_user_is_root_directory [Real, Logs, Exec, Can(Feature::User)],

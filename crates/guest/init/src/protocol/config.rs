@@ -37,6 +37,9 @@ pub struct Config {
     /// Kernel parameters below `/proc/sys`, with dots: `net.ipv4.ip_forward`.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
+    /// What the workload may take of the guest.
+    #[serde(default)]
+    pub limits: Limits,
     /// Ports whose first listener is reported; port 0 stands for every port.
     #[serde(default)]
     pub ports: Vec<Port>,
@@ -46,6 +49,20 @@ pub struct Config {
     /// Milliseconds between that signal and `SIGKILL`.
     #[serde(default = "ten_seconds")]
     pub stop_grace_ms: u64,
+}
+
+/// Limits of all processes of the workload together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory; no swap on top.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    #[serde(default)]
+    pub cpus: Option<u64>,
+    /// Processes and threads.
+    #[serde(default)]
+    pub pids: Option<u32>,
 }
 
 fn sigterm() -> i32 {
@@ -71,6 +88,7 @@ impl Config {
             mounts: Vec::new(),
             read_only_root: false,
             sysctls: BTreeMap::new(),
+            limits: Limits::default(),
             ports: Vec::new(),
             stop_signal: sigterm(),
             stop_grace_ms: ten_seconds(),
@@ -187,9 +205,13 @@ pub enum Source {
         /// Bytes at most; half of the memory where absent.
         #[serde(default)]
         size: Option<u64>,
-        /// Permission bits of its root; 0o1777 where absent.
+        /// Permission bits of its root; where absent, those of the directory that it covers, or 0o1777.
         #[serde(default)]
         mode: Option<u32>,
+        /// More, as words of `mount`: `size=50%`, `uid`, `gid` (where absent, those of the directory that it covers),
+        /// `nr_inodes`, `noexec`, `nosuid`, `nodev`.
+        #[serde(default)]
+        options: Vec<String>,
     },
     /// An ext4 file system on a virtio disk, named by the disk's serial number.
     Disk {
