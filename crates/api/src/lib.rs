@@ -3,6 +3,7 @@
 //! For: types that serialise, and the table of operations. Not for: serving or calling them (see `agent` and `client`).
 //! JSON throughout; times are RFC 3339, sizes bytes, processor time millicores or nanoseconds, durations milliseconds.
 
+pub mod archive;
 pub mod event;
 pub mod health;
 pub mod image;
@@ -20,6 +21,7 @@ pub mod snapshot;
 pub mod stream;
 pub mod workload;
 
+pub use archive::{ArchiveStart, ArchiveWay, FileInfo, FileKind, FileQuery};
 pub use event::Event;
 pub use health::{Condition, Health, HealthReason};
 pub use hythe_spec::vocabulary::{

@@ -5,12 +5,13 @@ use serde_json::{Map, Value, json};
 
 use crate::event::EventQuery;
 use crate::{
-    Adopt, Adopted, BuildImage, Collected, CreateSnapshot, Deploy, DeployQuery, Event, Explain, Explained, Garbage, Gc,
-    GcQuery, Health, Image, ImageDetail, ImageQuery, ImagesQuery, InstanceEvent, InstanceQuery, InstanceSnapshot, Kill,
-    LoadImages, LogLine, LogQuery, Operation as Op, Problem, Progress, PruneImages, PrunedImages, PullImage, Purge,
-    Purged, PushImage, RemoteImage, RemoveImageQuery, RestoreSnapshot, Runtime, RuntimeQuery, Scope, SecretDetail,
-    SecretRow, SecretsQuery, ServiceDetail, ServiceRow, ServiceStatus, SetSecret, SetSecretOutcome, Snapshot,
-    SnapshotDetail, SnapshotQuery, Stats, TagImage, Undeploy, Version, Workload, WorkloadDetail,
+    Adopt, Adopted, BuildImage, Collected, CreateSnapshot, Deploy, DeployQuery, Event, Explain, Explained, FileInfo,
+    FileQuery, Garbage, Gc, GcQuery, Health, Image, ImageDetail, ImageQuery, ImagesQuery, InstanceEvent, InstanceQuery,
+    InstanceSnapshot, Kill, LoadImages, LogLine, LogQuery, Operation as Op, Problem, Progress, PruneImages,
+    PrunedImages, PullImage, Purge, Purged, PushImage, RemoteImage, RemoveImageQuery, RestoreSnapshot, Runtime,
+    RuntimeQuery, Scope, SecretDetail, SecretRow, SecretsQuery, ServiceDetail, ServiceRow, ServiceStatus, SetSecret,
+    SetSecretOutcome, Snapshot, SnapshotDetail, SnapshotQuery, Stats, TagImage, Undeploy, Version, Workload,
+    WorkloadDetail,
 };
 
 /// HTTP method.
@@ -143,6 +144,9 @@ pub const OPERATIONS: &[Operation] = &[
         .body(of::<RestoreSnapshot>),
     op(Get, "/v1/workloads/{name}/exec", "Run a process inside", WebSocket),
     op(Get, "/v1/workloads/{name}/attach", "Connect to the main process", WebSocket),
+    op(Get, "/v1/workloads/{name}/files", "What is at a path of a workload's instance", Json(200, of::<FileInfo>))
+        .query(of::<FileQuery>),
+    op(Get, "/v1/workloads/{name}/archive", "Read or write files of a workload's instance as a tar stream", WebSocket),
     op(Get, "/v1/events", "Events, a list or with `follow` a stream", Sse(of::<Event>))
         .query(of::<EventQuery>)
         .at_once(of::<Vec<Event>>),

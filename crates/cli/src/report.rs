@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     NotFound { message: String, hint: String },
     #[error("cannot read `{path}`")]
     File { path: String, source: io::Error },
+    #[error("cannot write `{path}`")]
+    Write { path: String, source: io::Error },
     #[error("{}", operation_failed(.0))]
     Operation(Box<Operation>),
     #[error("operation `{id}` is not done after {after}; the agent goes on")]
@@ -81,7 +83,7 @@ impl Failure {
             #[cfg(not(feature = "agent"))]
             Self::NoAgent => UNAVAILABLE,
             Self::Operation(operation) => code_of_operation(operation),
-            Self::StillRunning { .. } | Self::Terminal(_) => FAILED,
+            Self::StillRunning { .. } | Self::Terminal(_) | Self::Write { .. } => FAILED,
             Self::Interrupted => INTERRUPTED,
             Self::Several(failures) => failures.first().map_or(FAILED, Self::exit_code),
             Self::Exit(code) => *code,
@@ -189,6 +191,7 @@ fn code_of_image(kind: hythe_oci::Kind) -> u8 {
         hythe_oci::Kind::NotFound => NOT_FOUND,
         hythe_oci::Kind::Invalid => USAGE,
         hythe_oci::Kind::Unauthorized | hythe_oci::Kind::Unavailable | hythe_oci::Kind::Exhausted => UNAVAILABLE,
+        hythe_oci::Kind::Conflict => CONFLICT,
         hythe_oci::Kind::Internal => FAILED,
     }
 }

@@ -1,7 +1,10 @@
 //! Workloads: list, detail, logs, resource use, and sessions inside.
 
 use futures_util::StreamExt;
-use hythe_api::{AttachStart, ExecStart, LogLine, LogQuery, SecretsQuery, Stats, Workload, WorkloadDetail};
+use hythe_api::{
+    ArchiveStart, AttachStart, ExecStart, FileInfo, FileQuery, LogLine, LogQuery, SecretsQuery, Stats, Workload,
+    WorkloadDetail,
+};
 
 use crate::call::{Call, segment};
 use crate::sse::{self, Message, Messages, Step};
@@ -38,6 +41,16 @@ impl Client {
     /// Connects to the main process.
     pub async fn attach(&self, name: &str, start: &AttachStart) -> Result<Session, ClientError> {
         Session::open(&self.endpoint, format!("{}/attach", workload(name)), start).await
+    }
+
+    /// What is at a path of its instance; absent there is a `not-found` problem.
+    pub async fn file(&self, name: &str, query: &FileQuery) -> Result<FileInfo, ClientError> {
+        Call::get(format!("{}/files", workload(name))).query(query)?.json(&self.endpoint).await
+    }
+
+    /// Reads or writes files of its instance: the archive is the session's stdout, or its stdin.
+    pub async fn archive(&self, name: &str, start: &ArchiveStart) -> Result<Session, ClientError> {
+        Session::open(&self.endpoint, format!("{}/archive", workload(name)), start).await
     }
 }
 

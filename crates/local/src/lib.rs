@@ -5,6 +5,7 @@
 //! words of the seam, HTTP over an engine's socket.
 //! Not for: any engine's own words, and whatever a supervisor does itself.
 
+pub mod archives;
 pub mod attach;
 mod error;
 pub mod events;

@@ -17,6 +17,8 @@ pub enum Kind {
     Invalid,
     /// The disk is full, or an image is larger than its bounds.
     Exhausted,
+    /// What is there forbids it: a directory in the place of a file, a read-only file system.
+    Conflict,
     /// The local disk failed; the message names the path and the system's words.
     Internal,
 }
@@ -29,6 +31,7 @@ impl From<Kind> for hythe_runtime::ErrorKind {
             Kind::Unavailable => Self::Unavailable,
             Kind::Invalid => Self::Invalid,
             Kind::Exhausted => Self::Exhausted,
+            Kind::Conflict => Self::Conflict,
             Kind::Internal => Self::Internal,
         }
     }

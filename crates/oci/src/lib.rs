@@ -19,6 +19,7 @@ mod registry;
 mod response;
 mod store;
 mod token;
+pub mod tree_archive;
 mod trust;
 mod unpack;
 mod with_config;

@@ -3,6 +3,7 @@
 //! For: the contract (here, on the traits), declared capability, and layers around a driver.
 //! Not for: any engine (see `drivers/`), policy (see `controller`) or storage.
 
+pub mod archives;
 pub mod capability;
 pub mod clock;
 pub mod context;
@@ -29,6 +30,7 @@ mod runtime;
 pub mod snapshots;
 pub mod watched;
 
+pub use archives::{ArchiveInput, ArchiveStream, Archives, FileInfo, FileKind};
 pub use capability::{Capability, Refusal};
 pub use clock::Clock;
 pub use context::{OpContext, Reports, Waiting};

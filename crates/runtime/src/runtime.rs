@@ -9,8 +9,8 @@ use hythe_spec::{RuntimeKind, Signal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Capability, Cursor, Error, ErrorKind, EventStream, Exec, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
-    Observed, OpContext, Plan, Result, Snapshots, Stats, Volumes,
+    Archives, Capability, Cursor, Error, ErrorKind, EventStream, Exec, Images, InstanceId, InstanceRef, Listed, Logs,
+    Networks, Observed, OpContext, Plan, Result, Snapshots, Stats, Volumes,
 };
 
 /// What was found when the runtime was connected.
@@ -170,6 +170,9 @@ pub trait Runtime: Send + Sync + fmt::Debug + 'static {
 
     /// Versions of instances' files.
     fn snapshots(&self) -> Option<&dyn Snapshots>;
+
+    /// Files of instances.
+    fn archives(&self) -> Option<&dyn Archives>;
 
     /// Exactly what would be given to the engine for this plan (an argument vector, a JSON document), from the same pure translation that [`Runtime::create`] uses,
     /// with every value as it is: whoever shows it masks it with [`hythe_spec::mask::document`]. No engine call.

@@ -20,6 +20,7 @@
 //! ```
 
 mod apparmor;
+pub mod at_rest;
 pub mod cgroup;
 mod cgroup_setup;
 mod copy_up;

@@ -5,6 +5,7 @@
 #![doc = include_str!("docs.md")]
 
 mod api_types;
+mod archives;
 mod attach;
 mod capability;
 mod checks;

@@ -115,6 +115,12 @@ impl Client {
         Ok(status)
     }
 
+    /// The headers of an answer without a body.
+    pub(crate) async fn head(&self, path: &str, query: Query<'_>) -> Result<HeaderMap, Native> {
+        let body = bollard::body_full(Bytes::new());
+        Ok(self.send(Method::HEAD, path, query, &HeaderMap::new(), body).await?.headers().clone())
+    }
+
     /// An answer that comes bit by bit.
     pub(crate) async fn stream(
         &self,

@@ -4,6 +4,7 @@
 //! Not for: supervising (crates/shim), images (crates/oci), retries, timeouts and capability checks (layers of `hythe_runtime`), nor for any policy.
 #![doc = include_str!("docs.md")]
 
+mod archives;
 mod attach;
 mod build;
 mod capability;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,6 +16,7 @@ use hythe_shim::{Directory, namespace};
 use hythe_spec::{ExtraHost, ImageRef};
 use serde::{Deserialize, Serialize};
 
+use crate::archives::{Access, Framed, Target};
 use crate::context::Context;
 use crate::error::{IoContext, from_shim, of_store};
 use crate::idmap::rights;
@@ -86,6 +87,8 @@ enum UsernsTask {
     Commit(PathBuf, Commit),
     /// Unpacks layers of the image store of this directory.
     Unpack(PathBuf, Vec<Layer>),
+    /// Reads or writes files of an instance: the archive stands behind the task, or takes the place of the outcome, which goes to stderr.
+    Archive(Target, Access),
     /// Removes this directory and all below it.
     Remove(PathBuf),
     /// Finds out whether there is anybody to send.
@@ -229,7 +232,8 @@ fn send(program: &Path, place: &Path, operation: &'static str, task: &UsernsTask
         .stderr(Stdio::piped())
         .spawn()
         .context(operation, what())?;
-    let words = serde_json::to_vec(task).context(operation, what())?;
+    let mut words = serde_json::to_vec(task).context(operation, what())?;
+    words.push(b'\n');
     if let Some(mut stdin) = child.stdin.take() {
         // One that has died already is told of below.
         let _ = stdin.write_all(&words);
@@ -246,16 +250,72 @@ fn send(program: &Path, place: &Path, operation: &'static str, task: &UsernsTask
     }
 }
 
-/// Runs the task that stdin describes; gives the exit code. The process must have one thread.
-pub(crate) fn run(place: &Path) -> i32 {
-    let outcome = serde_json::to_vec(&perform(place).map_err(|error| Told::of(&error))).unwrap_or_default();
-    i32::from(std::io::stdout().write_all(&outcome).is_err())
+/// Reads or writes files of an instance, in the user namespace. Blocking.
+pub(crate) fn archive(
+    context: &Context,
+    place: &Path,
+    operation: &'static str,
+    (target, access): (Target, Access),
+    mut archive: impl Read + Send,
+    mut out: impl Write,
+) -> Result<()> {
+    let what = || format!("start `{}` in the user namespace", context.shim.display());
+    let mut child = Command::new(&*context.shim)
+        .args(["shim", USERNS_EXEC])
+        .arg(place)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(operation, what())?;
+    let mut words = serde_json::to_vec(&UsernsTask::Archive(target, access)).context(operation, what())?;
+    words.push(b'\n');
+    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+    let copied = std::thread::scope(|scope| {
+        // What it lacks in the end, it says itself.
+        scope.spawn(move || {
+            let Some(mut stdin) = stdin else { return };
+            if stdin.write_all(&words).is_ok() {
+                let _ = Framed::<()>::copy(&mut archive, &mut stdin);
+            }
+        });
+        let copied = stdout.map(|mut stdout| std::io::copy(&mut stdout, &mut out)).transpose();
+        if copied.is_err() {
+            // Nobody reads it any more.
+            let _ = child.kill();
+        }
+        copied
+    });
+    let output = child.wait_with_output().context(operation, what())?;
+    let said: std::result::Result<std::result::Result<(), Told>, _> = serde_json::from_slice(&output.stderr);
+    match said {
+        Ok(outcome) => outcome.map_err(|told| told.back(operation))?,
+        Err(_) => {
+            let last = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = format!("the process in the user namespace died without a message: {last}");
+            return Err(Error::new(ErrorKind::Unavailable, operation, message));
+        }
+    }
+    copied.and_then(|_| out.flush()).context(operation, "pass the archive on")
 }
 
-fn perform(place: &Path) -> Result<()> {
+/// Runs the task that stdin describes; gives the exit code. The process must have one thread.
+pub(crate) fn run(place: &Path) -> i32 {
+    let mut stdin = BufReader::new(std::io::stdin());
     let mut words = Vec::new();
-    std::io::stdin().read_to_end(&mut words).context(OPERATION, "read the task")?;
-    let task: UsernsTask = serde_json::from_slice(&words).context(OPERATION, "parse the task")?;
+    let read = stdin.read_until(b'\n', &mut words).context(OPERATION, "read the task");
+    let task = read.and_then(|_| serde_json::from_slice(&words).context(OPERATION, "parse the task"));
+    let is_archive = matches!(task, Ok(UsernsTask::Archive(..)));
+    let outcome = task.and_then(|task| perform(place, task, stdin));
+    let outcome = serde_json::to_vec(&outcome.map_err(|error| Told::of(&error))).unwrap_or_default();
+    let written =
+        if is_archive { std::io::stderr().write_all(&outcome) } else { std::io::stdout().write_all(&outcome) };
+    i32::from(written.is_err())
+}
+
+fn perform(place: &Path, task: UsernsTask, archive: impl Read + Send) -> Result<()> {
     // What leads out goes by the machine's routes.
     let routes = matches!(task, UsernsTask::Networks(..)).then(Routes::here).transpose()?.unwrap_or_default();
     let joined = namespace::join(place).map_err(|fault| from_shim(OPERATION, &fault))?;
@@ -266,6 +326,9 @@ fn perform(place: &Path) -> Result<()> {
         UsernsTask::Bridge => hythe_network::supported(),
         UsernsTask::Networks(directory, change) => change.make(&Networks::open(&directory)?.beside(routes)),
         UsernsTask::Files(directory, files) => files.make(&Directory::new(directory)),
+        UsernsTask::Archive(target, access) => {
+            access.of(OPERATION, &target, rights()?, Framed::new(archive), std::io::stdout())
+        }
         UsernsTask::Commit(store, commit) => commit.make(OPERATION, &open(&store, rights()?)?).map(drop),
         UsernsTask::Unpack(store, layers) => {
             open(&store, rights()?)?.unpacked(&layers).map(drop).map_err(of_store(OPERATION))

@@ -6,6 +6,7 @@
 #![doc = include_str!("docs.md")]
 #![expect(clippy::disallowed_methods, reason = "it stands for an engine, which has the host's clock")]
 
+mod archives;
 mod attach;
 mod builder;
 mod capability;

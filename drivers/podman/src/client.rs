@@ -200,6 +200,11 @@ impl Client {
         cx.run_detached(operation, work).await
     }
 
+    /// The headers of an answer without a body.
+    pub(crate) async fn head(&self, about: About<'_>, path: &str, query: Query<'_>) -> Result<http::HeaderMap> {
+        Ok(self.send(about, Method::HEAD, path, query, empty()).await?.headers().clone())
+    }
+
     /// An answer that comes bit by bit; dropping it ends the call.
     pub(crate) async fn stream(
         &self,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hythe_runtime::{
-    Capability, Cursor, EndedInputs, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs,
-    Networks, Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes, check_signal,
+    Archives, Capability, Cursor, EndedInputs, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef,
+    Listed, Logs, Networks, Observed, OpContext, Plan, Result, Runtime, RuntimeInfo, Snapshots, Stats, Stop, Volumes,
+    check_signal,
 };
 
 use hythe_spec::{Signal, Ulimit};
@@ -186,6 +187,10 @@ impl Runtime for Podman {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn archives(&self) -> Option<&dyn Archives> {
         Some(self)
     }
 

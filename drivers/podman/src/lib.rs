@@ -6,6 +6,7 @@
 #![doc = include_str!("docs.md")]
 
 mod api_types;
+mod archives;
 mod attach;
 mod build;
 mod capability;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use hythe_local::supervised;
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
-    Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs, Networks,
-    Observed, OpContext, Pending, Plan, Result, Runtime, RuntimeInfo, Snapshots, State, Stats, Stop, Volumes,
+    Archives, Capability, Cursor, EventStream, Exec, Filter, Health, Images, InstanceId, InstanceRef, Listed, Logs,
+    Networks, Observed, OpContext, Pending, Plan, Result, Runtime, RuntimeInfo, Snapshots, State, Stats, Stop, Volumes,
     check_signal,
 };
 use hythe_spec::Signal;
@@ -150,6 +150,10 @@ impl Runtime for Vm {
     }
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    fn archives(&self) -> Option<&dyn Archives> {
         None
     }
 

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use hythe_runtime::identity::OWNER;
 use hythe_runtime::{
-    Attachment, ErrorKind, Exec, ExecRequest, Filter, Identity, Images, InstanceId, InstanceRef, LogLine, LogOptions,
-    Logs, NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Session, Snapshot, SnapshotRequest,
-    Snapshots, State, StdStream, Stop, VolumeSpec, Volumes,
+    Archives, Attachment, ErrorKind, Exec, ExecRequest, Filter, Identity, Images, InstanceId, InstanceRef, LogLine,
+    LogOptions, Logs, NetworkSpec, Networks, Observed, OpContext, Plan, PlanNetwork, Runtime, Session, Snapshot,
+    SnapshotRequest, Snapshots, State, StdStream, Stop, VolumeSpec, Volumes,
 };
 use hythe_spec::{ImageRef, Mount, MountSource};
 
@@ -117,6 +117,10 @@ impl Fixture {
 
     pub(crate) fn volumes(&self) -> &dyn Volumes {
         self.runtime().volumes().unwrap()
+    }
+
+    pub(crate) fn archives(&self) -> &dyn Archives {
+        self.runtime().archives().unwrap()
     }
 
     pub(crate) fn snapshots(&self) -> &dyn Snapshots {

@@ -22,6 +22,7 @@ pub(crate) enum Need {
     Networks,
     Volumes,
     Snapshots,
+    Archives,
     /// This program may mount file systems.
     Root,
     /// A registry with the test image.
@@ -36,6 +37,8 @@ pub(crate) enum Need {
     Pause,
     /// Files can belong to any user.
     Owners,
+    /// Archives keep the setuid bit of a file with more than one name.
+    ArchiveSetuid,
     /// Files of the image reach an empty volume past links that others put into it.
     CopyUp,
     /// The network of a build's commands is as asked.
@@ -76,6 +79,7 @@ impl Need {
             Self::Stats => (runtime.stats().is_some(), "no stats facet".to_owned()),
             Self::Networks => (runtime.networks().is_some(), "no networks facet".to_owned()),
             Self::Volumes => (runtime.volumes().is_some(), "no volumes facet".to_owned()),
+            Self::Archives => (runtime.archives().is_some(), "no archives facet".to_owned()),
             Self::Snapshots => (runtime.snapshots().is_some(), "no snapshots facet".to_owned()),
             Self::Root => (rustix::process::geteuid().is_root(), "only root mounts file systems".to_owned()),
             Self::Registry => (subject.registry.is_some(), "no registry is up".to_owned()),
@@ -86,6 +90,7 @@ impl Need {
             Self::Breakable => (subject.breakable.is_some(), "cannot be broken on purpose".to_owned()),
             Self::Pause
             | Self::Owners
+            | Self::ArchiveSetuid
             | Self::CopyUp
             | Self::NetworkedBuild
             | Self::Build

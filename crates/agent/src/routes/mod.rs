@@ -1,5 +1,6 @@
 //! One file per noun; each turns a request into the controller's words and its answer into the wire's.
 
+mod archives;
 mod events;
 mod follower;
 mod images;
@@ -86,6 +87,8 @@ fn engine_routes() -> Router<App> {
         .route("/v1/workloads/{name}/stats", get(workloads::stats))
         .route("/v1/workloads/{name}/exec", get(sessions::exec))
         .route("/v1/workloads/{name}/attach", get(sessions::attach))
+        .route("/v1/workloads/{name}/files", get(archives::look))
+        .route("/v1/workloads/{name}/archive", get(archives::archive))
 }
 
 /// Right after a start no engine is connected yet, which is no answer to whoever asks then.

@@ -20,7 +20,7 @@ use crate::App;
 use crate::error::problem;
 
 /// Largest message; bigger writes are split by the client.
-const LARGEST: usize = 1 << 20;
+pub(super) const LARGEST: usize = 1 << 20;
 /// Time that the first message may take: until then a session is no more than a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,7 +70,7 @@ const fn terminal_size(size: Size) -> TerminalSize {
 }
 
 /// Reads the first message, begins the session, and carries it until the process or the client ends.
-async fn serve<S, F>(mut socket: WebSocket, begin: impl FnOnce(S) -> F)
+pub(super) async fn serve<S, F>(mut socket: WebSocket, begin: impl FnOnce(S) -> F)
 where
     S: DeserializeOwned,
     F: Future<Output = Result<Session, Error>>,

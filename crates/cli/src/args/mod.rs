@@ -1,6 +1,7 @@
 //! What can be typed, and nothing about what it means.
 
 mod change;
+mod data;
 mod file;
 mod image;
 mod look;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use change::{Kill, Operations, OperationsCommand, Restart, Start, Stop, Undeploy, Wait};
+pub(crate) use data::{Cp, Data, DataCommand, ExportData, ImportData};
 pub(crate) use file::{Build, Deploy, Explain, PullWhen, Validate};
 #[cfg(feature = "agent")]
 pub(crate) use image::{ArchiveFormat, PackImage};
@@ -106,6 +108,8 @@ pub(crate) enum Command {
     Push(Push),
     Build(Build),
     Snapshot(Snapshot),
+    Cp(Cp),
+    Data(Data),
     Secret(Secret),
     Operations(Operations),
     Demo(Demo),

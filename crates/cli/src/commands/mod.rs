@@ -2,9 +2,13 @@
 
 mod adopt;
 pub(crate) mod agent;
+mod archive;
 mod attach;
 mod build;
 mod completions;
+#[cfg(feature = "agent")]
+mod cp;
+mod data;
 mod demo;
 mod deploy;
 mod events;
@@ -53,6 +57,11 @@ pub(crate) fn run(command: Command, settings: &Settings) -> Outcome {
         Command::Attach(args) => wait(attach::run(args, printer)),
         Command::Build(args) => wait(build::run(args, printer)),
         Command::Completions(args) => completions::run(&args, printer),
+        #[cfg(feature = "agent")]
+        Command::Cp(args) => wait(cp::run(args, printer)),
+        #[cfg(not(feature = "agent"))]
+        Command::Cp(_) => Err(crate::report::Failure::NoAgent),
+        Command::Data(args) => wait(data::run(args, printer)),
         Command::Demo(args) => demo::run(args, printer),
         Command::Deploy(args) => wait(deploy::run(args, printer)),
         Command::Events(args) => wait(events::run(args, printer)),

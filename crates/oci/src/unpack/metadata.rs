@@ -26,7 +26,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// Reads headers and extended headers; the error is a reason.
-    pub(super) fn read(member: &Member) -> Result<Self, String> {
+    pub(crate) fn read(member: &Member) -> Result<Self, String> {
         let header = &member.header;
         let mut meta = Self {
             uid: id(member, "uid", blank(&header.as_old().uid).map_or_else(|| header.uid(), Ok))?,

@@ -30,7 +30,9 @@ use crate::{Error, Kind};
 
 use apply::Unpacker;
 use stream::Metered;
-use tree::{Place, Root};
+pub(crate) use tar_entry::{Member, Members};
+pub(crate) use tree::Place;
+use tree::Root;
 
 pub(crate) use metadata::{Meta, attribute, attributes};
 pub use remove::remove_tree;
@@ -106,7 +108,7 @@ pub(crate) fn unpack_archive(source: impl Read, into: &Path, about: &Path, optio
 
 /// Why an archive could not be unpacked.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// The stream ended early, is damaged, or exceeds its bounds.
     Stream(io::Error),
     /// An entry that makes no sense.

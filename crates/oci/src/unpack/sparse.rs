@@ -13,7 +13,7 @@ const LONGEST_NUMBER: usize = 20;
 const BLOCK: usize = 512;
 
 /// Where data is in a sparse file, and how large the file is.
-pub(super) struct Map {
+pub(crate) struct Map {
     pub(super) size: u64,
     pub(super) pieces: Vec<(u64, u64)>,
 }

@@ -18,20 +18,20 @@ const HEADERS: u64 = 4 << 20;
 type Record = (Vec<u8>, Vec<u8>);
 
 /// One member; its content is read from [`Members`].
-pub(super) struct Member {
-    pub(super) header: Header,
-    pub(super) name: Vec<u8>,
-    pub(super) link: Option<Vec<u8>>,
+pub(crate) struct Member {
+    pub(crate) header: Header,
+    pub(crate) name: Vec<u8>,
+    pub(crate) link: Option<Vec<u8>>,
     /// Extended header records.
     pub(super) records: Vec<Record>,
     /// Where a sparse file has its data.
-    pub(super) map: Option<Map>,
+    pub(crate) map: Option<Map>,
     /// Bytes of content in the archive.
-    pub(super) stored: u64,
+    pub(crate) stored: u64,
 }
 
 impl Member {
-    pub(super) fn kind(&self) -> EntryType {
+    pub(crate) fn kind(&self) -> EntryType {
         self.header.entry_type()
     }
 
@@ -46,7 +46,7 @@ fn last<'a>(records: &'a [Record], key: &str) -> Option<&'a [u8]> {
 }
 
 /// Members one after the other; as a reader, the content of the one that was given last.
-pub(super) struct Members<R> {
+pub(crate) struct Members<R> {
     source: R,
     /// Content not read yet.
     left: u64,
@@ -64,7 +64,7 @@ struct Ahead {
 }
 
 impl<R: Read> Members<R> {
-    pub(super) fn new(source: R) -> Self {
+    pub(crate) fn new(source: R) -> Self {
         Self { source, left: 0, fill: 0 }
     }
 
@@ -73,7 +73,7 @@ impl<R: Read> Members<R> {
     }
 
     /// The next member; what was not read of the one before is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, Failure> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member>, Failure> {
         let mut ahead = Ahead::default();
         loop {
             self.skip()?;

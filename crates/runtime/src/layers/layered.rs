@@ -10,10 +10,11 @@ use hythe_spec::{ImageRef, Platform, Signal};
 
 use super::{Call, Operation};
 use crate::{
-    AttachRequest, BuildOutput, BuildRequest, Capability, Cursor, Error, ErrorKind, EventStream, Exec, ExecRequest,
-    Filter, Health, Image, Images, InstanceId, InstanceRef, Listed, LogOptions, LogStream, Logs, NetworkInfo,
-    NetworkSpec, Networks, Observed, OpContext, Plan, ProgressSink, RemoteImage, Result, Runtime, RuntimeInfo, Session,
-    Snapshot, SnapshotMount, SnapshotRequest, Snapshots, Stats, StatsSample, Stop, VolumeInfo, VolumeSpec, Volumes,
+    ArchiveInput, ArchiveStream, Archives, AttachRequest, BuildOutput, BuildRequest, Capability, Cursor, Error,
+    ErrorKind, EventStream, Exec, ExecRequest, FileInfo, Filter, Health, Image, Images, InstanceId, InstanceRef,
+    Listed, LogOptions, LogStream, Logs, NetworkInfo, NetworkSpec, Networks, Observed, OpContext, Plan, ProgressSink,
+    RemoteImage, Result, Runtime, RuntimeInfo, Session, Snapshot, SnapshotMount, SnapshotRequest, Snapshots, Stats,
+    StatsSample, Stop, VolumeInfo, VolumeSpec, Volumes,
 };
 
 /// What a layer does around every call.
@@ -133,6 +134,10 @@ impl<P: Policy> Runtime for Layered<P> {
 
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         self.inner.snapshots().map(|_| self as &dyn Snapshots)
+    }
+
+    fn archives(&self) -> Option<&dyn Archives> {
+        self.inner.archives().map(|_| self as &dyn Archives)
     }
 
     fn explain(&self, plan: &Plan) -> Result<serde_json::Value> {
@@ -297,5 +302,30 @@ impl<P: Policy> Snapshots for Layered<P> {
     async fn remove(&self, cx: &OpContext, image: &ImageRef) -> Result<()> {
         let inner = facet(self.inner.snapshots(), Operation::SnapshotRemove)?;
         self.policy.around(self.call(Operation::SnapshotRemove, cx), || inner.remove(cx, image)).await
+    }
+}
+
+#[async_trait]
+impl<P: Policy> Archives for Layered<P> {
+    async fn look(&self, cx: &OpContext, instance: &InstanceRef, path: &str) -> Result<FileInfo> {
+        let inner = facet(self.inner.archives(), Operation::ArchiveLook)?;
+        self.policy.around(self.on(Operation::ArchiveLook, cx, instance), || inner.look(cx, instance, path)).await
+    }
+
+    async fn read(&self, cx: &OpContext, instance: &InstanceRef, path: &str) -> Result<ArchiveStream> {
+        let inner = facet(self.inner.archives(), Operation::ArchiveRead)?;
+        self.policy.around(self.on(Operation::ArchiveRead, cx, instance), || inner.read(cx, instance, path)).await
+    }
+
+    async fn write(
+        &self,
+        cx: &OpContext,
+        instance: &InstanceRef,
+        directory: &str,
+        archive: &ArchiveInput,
+    ) -> Result<()> {
+        let inner = facet(self.inner.archives(), Operation::ArchiveWrite)?;
+        let call = self.on(Operation::ArchiveWrite, cx, instance);
+        self.policy.around(call, || inner.write(cx, instance, directory, archive)).await
     }
 }

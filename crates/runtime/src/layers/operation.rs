@@ -44,11 +44,14 @@ pub enum Operation {
     SnapshotList,
     SnapshotMounts,
     SnapshotRemove,
+    ArchiveLook,
+    ArchiveRead,
+    ArchiveWrite,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::Probe,
         Self::Create,
         Self::Run,
@@ -84,6 +87,9 @@ impl Operation {
         Self::SnapshotList,
         Self::SnapshotMounts,
         Self::SnapshotRemove,
+        Self::ArchiveLook,
+        Self::ArchiveRead,
+        Self::ArchiveWrite,
     ];
 
     /// The name in errors, spans and fault scripts.
@@ -124,6 +130,9 @@ impl Operation {
             Self::SnapshotList => "snapshot-list",
             Self::SnapshotMounts => "snapshot-mounts",
             Self::SnapshotRemove => "snapshot-remove",
+            Self::ArchiveLook => "archive-look",
+            Self::ArchiveRead => "archive-read",
+            Self::ArchiveWrite => "archive-write",
         }
     }
 
@@ -145,12 +154,15 @@ impl Operation {
                 | Self::VolumeList
                 | Self::SnapshotList
                 | Self::SnapshotMounts
+                | Self::ArchiveLook
+                | Self::ArchiveRead
         )
     }
 
-    /// Whether doing it twice is as good as once: everything but a process of its own kind and a build, which is dear.
+    /// Whether doing it twice is as good as once: everything but a process of its own kind, a build, which is dear, and an
+    /// archive, which is read once.
     pub const fn is_repeatable(self) -> bool {
-        !matches!(self, Self::Exec | Self::Attach | Self::Build)
+        !matches!(self, Self::Exec | Self::Attach | Self::Build | Self::ArchiveWrite)
     }
 }
 

@@ -62,7 +62,9 @@ impl Timeout {
             | Operation::NetworkList
             | Operation::VolumeList
             | Operation::SnapshotList
-            | Operation::SnapshotMounts => Some(self.settings.read),
+            | Operation::SnapshotMounts
+            | Operation::ArchiveLook
+            | Operation::ArchiveRead => Some(self.settings.read),
             Operation::Create
             | Operation::Run
             | Operation::Start
@@ -80,7 +82,12 @@ impl Timeout {
             Operation::Stop => {
                 call.stop.map(|how| how.grace.saturating_add(self.settings.stop_margin)).or(Some(self.settings.change))
             }
-            Operation::Pull | Operation::Push | Operation::Build | Operation::Load | Operation::SnapshotCommit => None,
+            Operation::Pull
+            | Operation::Push
+            | Operation::Build
+            | Operation::Load
+            | Operation::SnapshotCommit
+            | Operation::ArchiveWrite => None,
         }
     }
 }

@@ -31,6 +31,7 @@ pub use attach::{Client, Role};
 pub use event_loop::block_signals;
 pub(crate) use output::set_size;
 pub use prepare::own_network;
+pub(crate) use task::mount_one;
 
 use crate::directory::Directory;
 use crate::error::{ShimError, ShimErrorKind};

@@ -252,7 +252,8 @@ fn complete(directory: &Directory, config: &Config) -> Result<Value, ShimError> 
     outcome
 }
 
-fn mount_one(one: &RootMount, root: &Path) -> Result<(), ShimError> {
+/// Mounts one of the file systems that an engine keeps for a container.
+pub(crate) fn mount_one(one: &RootMount, root: &Path) -> Result<(), ShimError> {
     let told = || format!("mount the container's files at `{}`", root.display());
     if one.kind == "bind" {
         return mount_bind_recursive(&one.source, root).doing(told());

@@ -31,6 +31,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
 
 /// Facets, each with its file: a driver has the file where its runtime has the facet.
 const FACETS: &[(&str, &str)] = &[
+    ("Archives", "archives"),
     ("Exec", "exec"),
     ("Images", "images"),
     ("Logs", "logs"),

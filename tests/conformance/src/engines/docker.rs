@@ -34,8 +34,11 @@ pub(super) async fn subject(
     let mut without = vec![COPY_UP];
     if name == "podman-api" {
         without.push(BUILD_NETWORK);
-    } else if !takes_sizes(&runtime.probe(&OpContext::default()).await?.version) {
-        without.push(SIZED_START);
+    } else {
+        without.push(ARCHIVE_SETUID);
+        if !takes_sizes(&runtime.probe(&OpContext::default()).await?.version) {
+            without.push(SIZED_START);
+        }
     }
     let engine_cli = DockerHand::new(socket.clone());
     if engine_cli.keeps_images_in_containerd().await? {
@@ -60,6 +63,8 @@ fn takes_sizes(version: &str) -> bool {
 }
 
 const SIZED_START: (Need, &str) = (Need::SizedStart, "Docker before 23 sizes a terminal only once its process runs");
+const ARCHIVE_SETUID: (Need, &str) =
+    (Need::ArchiveSetuid, "dockerd takes the setuid bit off a file as it makes a second name of it from an archive");
 const SNAPSHOT_MOUNTS: (Need, &str) =
     (Need::SnapshotMounts, "dockerd does not say where the layers of images are that its containerd keeps");
 const COPY_UP: (Need, &str) = (Need::CopyUp, "the engine copies into a volume by names, which may be links by then");

@@ -1,5 +1,7 @@
 //! The trials, by area.
 
+mod archive_contents;
+mod archives;
 mod attach;
 mod build;
 mod cancel;
@@ -57,6 +59,8 @@ pub(crate) fn all() -> Vec<Trial> {
         network::trials(),
         networks::trials(),
         volumes::trials(),
+        archive_contents::trials(),
+        archives::trials(),
         images::trials(),
         load::trials(),
         build::trials(),

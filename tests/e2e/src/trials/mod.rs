@@ -10,6 +10,7 @@ mod checks;
 mod concurrent;
 mod crash;
 mod crash_points;
+mod data;
 mod database;
 mod demo;
 mod drift;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Trial> {
         alerts::trials(),
         secrets::trials(),
         adopt::trials(),
+        data::trials(),
         api::trials(),
         api_limits::trials(),
         autostart::trials(),
