@@ -37,12 +37,11 @@ pub(crate) fn spawn(id: u32, process: &Process, stdin: bool, sinks: Sinks) -> Re
     let failed = |message| NotStarted { code: NOT_EXECUTABLE, message };
     let identity = user::find(process.user.as_deref(), &process.groups).map_err(failed)?;
     let cwd = process.cwd.clone().filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| "/".to_owned());
-    let place = context(format!("working directory `{cwd}`"));
-    if id == MAIN {
-        mounts::make_directory(Path::new(&cwd)).map_err(place).map_err(failed)?;
-    } else {
-        fs::read_dir(&cwd).map_err(place).map_err(failed)?;
-    }
+    let there = match id {
+        MAIN => mounts::make_directory(Path::new(&cwd)),
+        _ => fs::read_dir(&cwd).map(drop).map_err(|error| error.to_string()),
+    };
+    there.map_err(context(format!("working directory `{cwd}`"))).map_err(failed)?;
     let env = environment(process, &identity);
     let (name, args) = process.args.split_first().ok_or_else(|| failed("there is no program".to_owned()))?;
     let program = program(name, &env, &cwd)?;
