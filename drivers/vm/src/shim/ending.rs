@@ -46,6 +46,13 @@ fn put(directory: &Directory, reserve: Option<Reserve>, state: &State) -> std::i
 /// What the init's system says of a mount whose target is a file of the image, or leads through one.
 const UNFIT_TARGETS: [&str; 2] = ["File exists", "Not a directory"];
 
+fn kind_of(message: &str) -> ShimErrorKind {
+    match UNFIT_TARGETS.iter().any(|words| message.contains(words)) {
+        true => ShimErrorKind::Invalid,
+        false => ShimErrorKind::Internal,
+    }
+}
+
 impl Machine<'_> {
     /// Ends what does not end by itself: first by the monitor, then by a signal.
     pub(super) fn end_overdue(&mut self) {
@@ -132,14 +139,10 @@ impl Machine<'_> {
         if let Some(exit) = self.reported.exit {
             let code = Some(exit.code).filter(|code| matches!(code, 126 | 127));
             let message = message.unwrap_or_else(|| format!("the guest ended with code {}", exit.code));
-            let is_invalid = code.is_some() || UNFIT_TARGETS.iter().any(|words| message.contains(words));
-            let kind = if is_invalid { ShimErrorKind::Invalid } else { ShimErrorKind::Internal };
+            let kind = if code.is_some() { ShimErrorKind::Invalid } else { kind_of(&message) };
             return ShimError { code, ..ShimError::new(kind, message) };
         }
         let message = message.unwrap_or_else(|| "the guest ended before its main process was started".to_owned());
-        ShimError::new(
-            ShimErrorKind::Internal,
-            format!("{message}; its console ends with: {}", self.console.last_line()),
-        )
+        ShimError::new(kind_of(&message), format!("{message}; its console ends with: {}", self.console.last_line()))
     }
 }
