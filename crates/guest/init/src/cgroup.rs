@@ -1,4 +1,4 @@
-//! The control group of the workload: its exact limits, where the size of the machine says them only roughly.
+//! The cgroup of the workload: its exact limits, where the size of the machine says them only roughly.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -23,11 +23,11 @@ const PERIOD: u64 = 100_000;
 /// Its list of processes: who writes there moves.
 static ENTRY: OnceLock<OwnedFd> = OnceLock::new();
 
-/// Makes the group. What the guest sees of control groups is this one, and read-only.
+/// Makes the group. What the guest sees of cgroups is this one, and read-only.
 pub(crate) fn make(limits: &Limits) -> Result<(), String> {
     if !Path::new(ROOT).join("cgroup.controllers").exists() {
         let has_none = *limits == Limits::default();
-        return has_none.then_some(()).ok_or_else(|| "this kernel has no control groups for the limits".to_owned());
+        return has_none.then_some(()).ok_or_else(|| "this kernel has no cgroups for the limits".to_owned());
     }
     write(&format!("{ROOT}/cgroup.subtree_control"), "+cpu +memory +pids")?;
     fs::create_dir_all(GROUP).map_err(context(GROUP))?;
