@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hythe_oci_spec::{FILES, Paths, volume_files};
 use hythe_runtime::plan::check_image_volume;
 use hythe_runtime::{Error, ErrorKind, ObservedMount, Plan, Result};
 use hythe_shim::Directory;
+use hythe_shim::at_rest::Bind;
 use hythe_shim::record::CopyUp;
 use hythe_spec::MountSource;
 use hythe_spec::mount::clean;
@@ -23,6 +24,27 @@ const MOST_VOLUMES: usize = 128;
 /// Directory of the files of a declared volume, by its place among them; it goes with the instance.
 pub fn anonymous(directory: &Directory, at: usize) -> PathBuf {
     directory.at("anonymous").join(at.to_string()).join("data")
+}
+
+/// The directories of the host that an instance has mounted: named volumes below `volumes`, binds, and its `declared` volumes.
+/// Those of others below them come last.
+pub fn binds(volumes: &Path, plan: &Plan, declared: &[String], directory: &Directory) -> Vec<Bind> {
+    let of_plan = plan.mounts.iter().filter_map(|mount| {
+        let source = match &mount.source {
+            MountSource::Volume { name, .. } => volume_files(volumes, name),
+            MountSource::Bind { path, .. } => PathBuf::from(path),
+            MountSource::Tmpfs { .. } => return None,
+        };
+        Some(Bind { source, target: mount.target.clone(), read_only: mount.read_only })
+    });
+    let own = (0..).zip(declared).map(|(at, target)| Bind {
+        source: anonymous(directory, at),
+        target: target.clone(),
+        read_only: false,
+    });
+    let mut binds: Vec<Bind> = of_plan.chain(own).collect();
+    binds.sort_by(|one, other| one.target.cmp(&other.target));
+    binds
 }
 
 /// Of the paths that the image declares, those where the plan mounts nothing, sorted.

@@ -2,14 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 
 use async_trait::async_trait;
 use hythe_local::IoContext;
 use hythe_local::archives::{look_below, read_below, refuse_kernels, write_below};
-use hythe_local::image_volumes::anonymous;
+use hythe_local::image_volumes::binds;
 use hythe_oci::OwnershipMode;
-use hythe_oci_spec::volume_files;
 use hythe_runtime::archives::{check_path, from_thread, to_thread};
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
@@ -18,12 +16,11 @@ use hythe_runtime::{
 use hythe_shim::Directory;
 use hythe_shim::at_rest::{Bind, RootFiles, at_rest};
 use hythe_shim::record::RootMount;
-use hythe_spec::MountSource;
 
 use crate::api_types::{OfSnapshot, SnapshotMounts, Status};
 use crate::context::Context;
 use crate::driver::Containerd;
-use crate::record::{self, Found, Record};
+use crate::record::{self, Found};
 use crate::task;
 
 /// An instance whose files are meant.
@@ -73,31 +70,11 @@ async fn target(context: &Context, operation: &'static str, found: &Found) -> Re
     let directory = context.directory(&record.id);
     Ok(Target::AtRest {
         root: root.collect(),
-        binds: binds(context, record, &directory),
+        binds: binds(&context.volumes(), &record.plan, &record.volumes, &directory),
         directory,
         read_only: record.plan.read_only,
         _lock: lock,
     })
-}
-
-/// The volumes and binds of an instance, those below others last.
-fn binds(context: &Context, record: &Record, directory: &Directory) -> Vec<Bind> {
-    let of_plan = record.plan.mounts.iter().filter_map(|mount| {
-        let source = match &mount.source {
-            MountSource::Volume { name, .. } => volume_files(&context.volumes(), name),
-            MountSource::Bind { path, .. } => PathBuf::from(path),
-            MountSource::Tmpfs { .. } => return None,
-        };
-        Some(Bind { source, target: mount.target.clone(), read_only: mount.read_only })
-    });
-    let own = (0..).zip(&record.volumes).map(|(at, target)| Bind {
-        source: anonymous(directory, at),
-        target: target.clone(),
-        read_only: false,
-    });
-    let mut binds: Vec<Bind> = of_plan.chain(own).collect();
-    binds.sort_by(|one, other| one.target.cmp(&other.target));
-    binds
 }
 
 #[async_trait]

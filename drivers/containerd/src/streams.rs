@@ -1,13 +1,9 @@
 //! Starting and ending the supervisor of a task's streams.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hythe_local::IoContext;
+use hythe_local::{IoContext, shim_client};
 use hythe_network::shim_network::Connected;
 use hythe_runtime::{Error, ErrorKind, Result};
 use hythe_shim::files::{read_json, replace_json};
@@ -20,8 +16,6 @@ use crate::error::from_shim;
 use crate::exec::make_pipe;
 use crate::record::Record;
 
-/// What lists of processes show.
-const NAME: &str = "hythe";
 /// Longest wait for one that is told to end.
 const LONGEST: Duration = Duration::from_secs(5);
 /// Time for one whose task is gone to disconnect and to leave.
@@ -64,30 +58,7 @@ pub(crate) fn resume(program: Option<&Path>, directory: &Directory, operation: &
 fn supervise(program: Option<&Path>, verb: &str, directory: &Directory, operation: &'static str) -> Result<Report> {
     // What runs, whatever an upgrade has put at its path meanwhile.
     let program = program.unwrap_or(Path::new("/proc/self/exe"));
-    let what = || format!("start the supervisor `{}`", program.display());
-    let log = File::options().create(true).append(true).open(directory.at("shim.log")).context(operation, what())?;
-    let mut child = Command::new(program)
-        .arg0(NAME)
-        .args(["shim", verb])
-        .arg(directory.path())
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .context(operation, what())?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).context(operation, what())?;
-    }
-    // It has gone at once; who speaks is its child.
-    child.wait().context(operation, what())?;
-    serde_json::from_str(&line).map_err(|_| {
-        let log = std::fs::read_to_string(directory.at("shim.log")).unwrap_or_default();
-        let last = log.lines().last().unwrap_or_default().to_owned();
-        Error::new(ErrorKind::Unavailable, operation, format!("the supervisor died without a message: {last}"))
-    })
+    shim_client::shim(program, verb, directory, operation)
 }
 
 /// A task with these streams. An open stdin is a named pipe too, which containerd's shim holds open.

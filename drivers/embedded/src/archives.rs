@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use hythe_local::archives::{look_below, read_below, refuse_kernels, write_below};
-use hythe_local::image_volumes::anonymous;
+use hythe_local::image_volumes::binds;
 use hythe_oci::OwnershipMode;
-use hythe_oci_spec::volume_files;
 use hythe_runtime::archives::{check_path, from_thread, to_thread};
 use hythe_runtime::context::run_blocking;
 use hythe_runtime::{
@@ -19,7 +18,6 @@ use hythe_shim::Directory;
 use hythe_shim::at_rest::{Bind, RootFiles, at_rest};
 use hythe_shim::files::read_json;
 use hythe_shim::record::{Config, Phase, State};
-use hythe_spec::MountSource;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, SharedContext};
@@ -145,32 +143,12 @@ fn target(context: &Context, operation: &'static str, record: &Record) -> Result
     let is_running = matches!(seen.state, InstanceState::Running | InstanceState::Paused);
     let pid = seen.recorded.and_then(|recorded| recorded.pid).filter(|_| is_running);
     let target = Target {
-        binds: binds(context, record, &directory),
+        binds: binds(&context.volumes(), &record.plan, &record.volumes, &directory),
         directory: directory.path().to_owned(),
         pid,
         read_only: record.plan.read_only,
     };
     Ok((target, pid.is_none().then_some(lock)))
-}
-
-/// The volumes and binds of an instance, those of others below them last.
-fn binds(context: &Context, record: &Record, directory: &Directory) -> Vec<Bind> {
-    let of_plan = record.plan.mounts.iter().filter_map(|mount| {
-        let source = match &mount.source {
-            MountSource::Volume { name, .. } => volume_files(&context.volumes(), name),
-            MountSource::Bind { path, .. } => PathBuf::from(path),
-            MountSource::Tmpfs { .. } => return None,
-        };
-        Some(Bind { source, target: mount.target.clone(), read_only: mount.read_only })
-    });
-    let own = (0..).zip(&record.volumes).map(|(at, target)| Bind {
-        source: anonymous(directory, at),
-        target: target.clone(),
-        read_only: false,
-    });
-    let mut binds: Vec<Bind> = of_plan.chain(own).collect();
-    binds.sort_by(|one, other| one.target.cmp(&other.target));
-    binds
 }
 
 /// Blocking.

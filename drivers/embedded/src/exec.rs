@@ -11,14 +11,12 @@ use std::task::{self, Poll};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use hythe_local::attach::never_ran;
-use hythe_runtime::context::run_blocking;
+use hythe_local::exec::{conflict, described};
 use hythe_runtime::plan::check_workdir;
 use hythe_runtime::{
-    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceRef, OpContext, Result, Session, State, StdStream,
+    AttachRequest, Error, ErrorKind, Exec, ExecRequest, InstanceRef, OpContext, Result, Session, StdStream,
     TerminalSize,
 };
-use hythe_shim::protocol::{self, Request, Size};
-use hythe_shim::record::Process;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWrite;
@@ -28,7 +26,7 @@ use tokio::sync::mpsc;
 use self::output::{Ended, Terminal};
 use crate::attach;
 use crate::client::{self, Asked};
-use crate::context::{Context, SharedContext};
+use crate::context::SharedContext;
 use crate::driver::Embedded;
 use crate::error::{IoContext, from_shim};
 use crate::instances::Record;
@@ -39,19 +37,12 @@ pub(crate) async fn running(
     instance: &InstanceRef,
 ) -> Result<Record> {
     let (context, instance) = (context.clone(), instance.clone());
-    run_blocking(operation, move || {
+    let find = move || {
         let record = context.instances.find(operation, &instance)?;
-        match crate::observe::state(&context, operation, &record)?.state {
-            State::Running => Ok(record),
-            State::Paused => Err(conflict(operation, &record, "is paused")),
-            _ => Err(conflict(operation, &record, "is not running")),
-        }
-    })
-    .await
-}
-
-pub(crate) fn conflict(operation: &'static str, record: &Record, what: &str) -> Error {
-    Error::new(ErrorKind::Conflict, operation, format!("`{}` {what}", record.name))
+        let state = crate::observe::state(&context, operation, &record)?.state;
+        Ok((record, state))
+    };
+    hythe_local::exec::running(operation, find).await
 }
 
 #[async_trait]
@@ -89,38 +80,13 @@ fn pipes(with_stdin: bool) -> io::Result<(Pipes, [OwnedFd; 3])> {
     Ok((Pipes { stdin, stdout, stderr }, [inside, out_in, err_in]))
 }
 
-fn described(context: &Context, record: &Record, request: &ExecRequest) -> Request {
-    let plan = &record.plan;
-    let security = &plan.security;
-    let mut env = record.command.env.clone();
-    if request.tty {
-        env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
-    }
-    env.extend(request.env.clone());
-    let capabilities = context.host.spec.capabilities_of(security);
-    let process = Process {
-        arguments: request.command.clone(),
-        user: request.user.clone().or_else(|| record.command.user.clone()),
-        groups: plan.group_add.clone(),
-        workdir: request.workdir.clone().unwrap_or_else(|| record.command.workdir.clone()),
-        capabilities,
-        no_new_privileges: security.no_new_privileges && !security.privileged,
-        filters: Vec::new(),
-        init: false,
-        tty: request.tty,
-        stdin: request.stdin,
-    };
-    let size = request.size.map(|size| Size { columns: size.columns, rows: size.rows });
-    let timeout = request.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-    Request::Exec(Box::new(protocol::Exec { process, env, size, timeout }))
-}
-
 async fn exec(context: &SharedContext, instance: &InstanceRef, request: &ExecRequest) -> Result<Session> {
     let operation = "exec";
     request.workdir.as_deref().map_or(Ok(()), |path| check_workdir(operation, path))?;
     let record = running(context, operation, instance).await?;
     let directory = context.instances.directory(&record.id);
-    let asked = described(context, &record, request);
+    let capabilities = context.host.spec.capabilities_of(&record.plan.security);
+    let asked = described(&record, request, capabilities);
     let (pipes, inside) = match request.tty {
         true => (None, None),
         false => {

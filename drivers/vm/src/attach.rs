@@ -1,13 +1,14 @@
 //! Connections to main processes.
 
 use hythe_local::attach::attached;
+use hythe_local::exec::conflict;
 use hythe_local::from_shim;
 use hythe_runtime::{AttachRequest, InstanceRef, Result, Session};
 use hythe_shim::protocol::Request;
 
 use crate::client::{self, Asked};
 use crate::context::SharedContext;
-use crate::exec::{conflict, running};
+use crate::exec::running;
 
 pub(crate) async fn attach(
     context: &SharedContext,

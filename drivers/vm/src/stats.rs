@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use hythe_guest::protocol;
+use hythe_local::exec::conflict;
 use hythe_local::{from_shim, shim_client};
 use hythe_runtime::{Error, ErrorKind, InstanceRef, OpContext, Result, Stats, StatsSample};
 use hythe_shim::protocol::{Request, kind};
@@ -9,7 +10,7 @@ use hythe_shim::protocol::{Request, kind};
 use crate::client::{self, Asked};
 use crate::context::SharedContext;
 use crate::driver::Vm;
-use crate::exec::{conflict, running};
+use crate::exec::running;
 
 const OPERATION: &str = "stats";
 

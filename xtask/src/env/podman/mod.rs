@@ -32,6 +32,9 @@ pub(crate) const NEEDS: &[Need] = &[
 /// Programs podman needs besides when it does not run as root.
 pub(crate) const ROOTLESS_NEEDS: &[Need] = &[("newuidmap", "uidmap"), ("slirp4netns", "slirp4netns")];
 
+/// Programs of those who reach podman through ssh.
+const SSH_NEEDS: &[Need] = &[("ssh", "openssh-client"), ("ssh-keygen", "openssh-client")];
+
 /// The name of the API service.
 pub(crate) const SERVICE: &str = "podman-api";
 
@@ -75,6 +78,11 @@ pub(crate) fn up_api(session: &mut Session) -> Result<()> {
 
 /// A server for those who reach the service through ssh; nothing of it is installed.
 fn sshd(session: &Session) -> Option<Sshd> {
+    let missing = packages::ensure(SSH_NEEDS).unwrap_or_else(|failure| Some(failure.to_string()));
+    if let Some(reason) = missing {
+        eprintln!("xtask: no ssh client: {reason}");
+        return None;
+    }
     let unpacked = session.layout.service("openssh-server");
     let program = unpacked.join("usr/sbin/sshd");
     if !program.is_file() {
