@@ -46,11 +46,13 @@ fn put(directory: &Directory, reserve: Option<Reserve>, state: &State) -> std::i
 /// What the init's system says of a mount whose target is a file of the image, or leads through one.
 const UNFIT_TARGETS: [&str; 2] = ["File exists", "Not a directory"];
 
-fn kind_of(message: &str) -> ShimErrorKind {
-    match UNFIT_TARGETS.iter().any(|words| message.contains(words)) {
-        true => ShimErrorKind::Invalid,
-        false => ShimErrorKind::Internal,
+/// An error of the guest in its own words.
+fn of_guest(message: String) -> ShimError {
+    if UNFIT_TARGETS.iter().any(|words| message.contains(words)) {
+        return ShimError::new(ShimErrorKind::Invalid, message)
+            .hint("the image has a file where a directory is mounted: mount it elsewhere");
     }
+    ShimError::new(ShimErrorKind::Internal, message)
 }
 
 impl Machine<'_> {
@@ -139,10 +141,12 @@ impl Machine<'_> {
         if let Some(exit) = self.reported.exit {
             let code = Some(exit.code).filter(|code| matches!(code, 126 | 127));
             let message = message.unwrap_or_else(|| format!("the guest ended with code {}", exit.code));
-            let kind = if code.is_some() { ShimErrorKind::Invalid } else { kind_of(&message) };
-            return ShimError { code, ..ShimError::new(kind, message) };
+            return match code {
+                Some(_) => ShimError { code, ..ShimError::new(ShimErrorKind::Invalid, message) },
+                None => of_guest(message),
+            };
         }
         let message = message.unwrap_or_else(|| "the guest ended before its main process was started".to_owned());
-        ShimError::new(kind_of(&message), format!("{message}; its console ends with: {}", self.console.last_line()))
+        of_guest(format!("{message}; its console ends with: {}", self.console.last_line()))
     }
 }
